@@ -1,0 +1,257 @@
+"""Models made of models: one after the other, side by side, around."""
+
+from operator import itemgetter
+from typing import Any, overload
+
+from typing_extensions import TypeVar
+
+from combinet.data import Padded, Ragged, map_arrays
+from combinet.errors import DimensionError, InputError, describe
+from combinet.model import A, B, C, Model
+from combinet.operators import DEFAULT
+from combinet.run import Run
+from combinet.widths import chain_widths, concatenate_widths, parallel_widths, same_widths
+
+D = TypeVar("D")
+E = TypeVar("E")
+F = TypeVar("F")
+
+
+@overload
+def chain(a: Model[A, B], b: Model[B, C], /) -> Model[A, C]: ...
+@overload
+def chain(a: Model[A, B], b: Model[B, C], c: Model[C, D], /) -> Model[A, D]: ...
+@overload
+def chain(a: Model[A, B], b: Model[B, C], c: Model[C, D], d: Model[D, E], /) -> Model[A, E]: ...
+@overload
+def chain(
+    a: Model[A, B], b: Model[B, C], c: Model[C, D], d: Model[D, E], e: Model[E, F], /
+) -> Model[A, F]: ...
+@overload
+def chain(
+    a: Model[A, Any], b: Model[Any, Any], c: Model[Any, Any], d: Model[Any, Any],
+    e: Model[Any, Any], f: Model[Any, Any], /, *rest: Model[Any, Any],
+) -> Model[A, Any]: ...  # fmt: skip
+def chain(*layers: Model[Any, Any]) -> Model[Any, Any]:
+    """One layer after the other, each on the output of the last. The operator is `>>`.
+
+    chain(f, g, h) computes h(g(f(X))). A chain among the layers is replaced by its own, so
+    that (f >> g) >> h, f >> (g >> h) and chain(f, g, h) are one and the same. Raises
+    DimensionError if two layers' widths disagree.
+
+    Example:
+        >>> from combinet import Linear, Softmax, relu
+        >>> chain(Linear(4, 2), relu(), Softmax(3)).initialize()
+        chain: 27 parameters
+          linear   nI=2 nO=4  12
+          relu
+          softmax  nI=4 nO=3  15
+    """
+    flat: list[Model[Any, Any]] = []
+    for layer in layers:
+        flat.extend(layer.layers if getattr(layer, "forward", None) is _chain else [layer])
+    return Model("chain", _chain, layers=flat, widths=chain_widths)
+
+
+def _chain(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    callbacks = []
+    for layer in model.layers:
+        X, callback = run(layer, X)
+        callbacks.append(callback)
+
+    def backprop(dY: Any) -> Any:
+        for callback in reversed(callbacks):
+            if dY is None:  # what lies before has no gradient
+                break
+            dY = callback(dY)
+        return dY
+
+    return X, backprop
+
+
+def concatenate(*layers: Model[A, B]) -> Model[A, B]:
+    """Layers side by side on one input, outputs column beside column. The operator is `|`.
+
+    The outputs may be arrays, lists of arrays, Ragged or Padded with the same rows. The input's
+    gradient is the sum of theirs. A concatenation among the layers is replaced by its own.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import noop
+        >>> concatenate(noop(), noop()).predict(np.array([[1.0, 2.0]]))
+        array([[1., 2., 1., 2.]])
+    """
+    flat: list[Model[Any, Any]] = []
+    for layer in layers:
+        inner = getattr(layer, "forward", None) is _concatenate
+        flat.extend(layer.layers if inner else [layer])
+    return Model("concatenate", _concatenate, layers=flat, widths=concatenate_widths)
+
+
+def _concatenate(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    results = [run(layer, X) for layer in model.layers]
+    outputs = [Y for Y, _ in results]
+    callbacks = [callback for _, callback in results]
+    widths = [_last_axis(Y) for Y in outputs]
+
+    def backprop(dY: Any) -> Any:
+        total, start = None, 0
+        for callback, width in zip(callbacks, widths, strict=True):
+            columns = (..., slice(start, start + width))
+            total = add_batches(total, callback(map_arrays(dY, itemgetter(columns))))
+            start += width
+        return total
+
+    def joined(*arrays: Any) -> Any:
+        return run.ops.concatenate(list(arrays), axis=-1)
+
+    return _zip_arrays(model, joined, outputs), backprop
+
+
+def add(*layers: Model[A, B]) -> Model[A, B]:
+    """Layers side by side on one input, outputs summed. The operator is `+`.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import noop
+        >>> add(noop(), noop()).predict(np.array([[1.0, 2.0]]))
+        array([[2., 4.]])
+    """
+    return Model("add", _add, layers=layers, widths=parallel_widths)
+
+
+def _add(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    total, callbacks = None, []
+    for layer in model.layers:
+        Y, callback = run(layer, X)
+        if total is not None:
+            _check_alike(model, total, Y)
+        total = add_batches(total, Y)
+        callbacks.append(callback)
+
+    def backprop(dY: Any) -> Any:
+        dX = None
+        for callback in callbacks:
+            dX = add_batches(dX, callback(dY))
+        return dX
+
+    return total, backprop
+
+
+def residual(layer: Model[A, A]) -> Model[A, A]:
+    """The layer's output plus its input: Y = X + layer(X). He et al. 2016, arXiv:1512.03385, (1).
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import relu
+        >>> residual(relu()).predict(np.array([[-1.0, 2.0]]))
+        array([[-1.,  4.]])
+    """
+    return Model("residual", _residual, layers=[layer], widths=_residual_widths)
+
+
+def _residual(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    Y, callback = run(model.layers[0], X)
+    _check_alike(model, X, Y)
+
+    def backprop(dY: Any) -> Any:
+        return add_batches(dY, callback(dY))
+
+    return add_batches(X, Y), backprop
+
+
+def _residual_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Any:
+    # Of what is told, the output decides: it is what a chain tells first when it is resized.
+    width = nO if nI is None else solve.same(model, nI, nO)
+    for _ in range(2):  # once to tell the child, once more with what it knows
+        child_in, child_out = solve(model.layers[0], width, width)
+        width = solve.same(model, width, child_in, child_out)
+    return width, width
+
+
+def clone(layer: Model[A, A], n: int) -> Model[A, A]:
+    """A chain of n copies of a layer, which share nothing. The operator is `**`.
+
+    Copies of a layer without weights are initialized apart. n = 0 is `noop`.
+
+    Example:
+        >>> from combinet import Linear
+        >>> clone(Linear(2, 2), 3).initialize()
+        chain: 18 parameters
+          linear  nI=2 nO=2  6
+          linear  nI=2 nO=2  6
+          linear  nI=2 nO=2  6
+    """
+    if not isinstance(n, int) or n < 0:
+        raise InputError(f"clone makes 0 copies or more, not {n!r}")
+    if n == 0:
+        return noop()
+    copies: list[Model[Any, Any]] = [layer.copy() for _ in range(n)]
+    return copies[0] if n == 1 else chain(*copies)
+
+
+def noop() -> Model[Any, Any]:
+    """The input as it is.
+
+    Example:
+        >>> noop().predict("anything")
+        'anything'
+    """
+    return Model("noop", _noop, widths=same_widths)
+
+
+def _noop(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    return X, lambda dY: dY
+
+
+def add_batches(X: Any, Y: Any) -> Any:
+    """X + Y for batches of one form, None counting for nothing; neither is changed."""
+    if X is None or Y is None:
+        return Y if X is None else X
+    if isinstance(X, list | tuple):
+        return type(X)([add_batches(x, y) for x, y in zip(X, Y, strict=True)])
+    if isinstance(X, Ragged | Padded):
+        return map_arrays(X, lambda data: data + Y.data)
+    return X + Y
+
+
+def _check_alike(model: Model[Any, Any], X: Any, Y: Any) -> None:
+    if type(X) is not type(Y) or _shape(X) != _shape(Y):
+        raise DimensionError(f"{model.name} cannot add {describe(X)} and {describe(Y)}")
+
+
+def _shape(X: Any) -> Any:
+    if isinstance(X, list | tuple):
+        return [_shape(x) for x in X]
+    return tuple(X.data.shape if isinstance(X, Ragged | Padded) else X.shape)
+
+
+def _last_axis(Y: Any) -> int:
+    if isinstance(Y, list):
+        return _last_axis(Y[0]) if Y else 0
+    data = Y.data if isinstance(Y, Ragged | Padded) else Y
+    return int(data.shape[-1])
+
+
+def _zip_arrays(model: Model[Any, Any], function: Any, batches: list[Any]) -> Any:
+    """A batch of the form of the first whose arrays are made of all the batches' arrays."""
+    first = batches[0]
+    for other in batches[1:]:
+        if type(other) is not type(first) or _rows(other) != _rows(first):
+            raise DimensionError(
+                f"{model.name} cannot put {describe(first)} and {describe(other)} side by side"
+            )
+    if isinstance(first, list):
+        return [function(*arrays) for arrays in zip(*batches, strict=True)]
+    if isinstance(first, Ragged | Padded):
+        return map_arrays(first, lambda _: function(*(batch.data for batch in batches)))
+    return function(*batches)
+
+
+def _rows(X: Any) -> Any:
+    if isinstance(X, list):
+        return [_rows(x) for x in X]
+    return X.lengths.tolist() if isinstance(X, Ragged | Padded) else tuple(X.shape[:-1])
+
+
+DEFAULT.update({">>": chain, "|": concatenate, "+": add, "**": clone})

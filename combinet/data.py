@@ -1,0 +1,254 @@
+"""Batches of sequences of unequal lengths: a list of arrays, `Ragged`, `Padded`.
+
+The three hold the same thing and are indexed alike: `batch[i]`, `batch[2:5]`, `batch[::-1]` select
+sequences, in the order in which they were given. Lengths lie on the host, as NumPy arrays, also
+where the data lies on a GPU.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from combinet.errors import DimensionError, InputError, describe
+from combinet.ops import Ops, get_array_ops
+from combinet.ops.sequence import owners, positions, starts
+from combinet.types import Array, Ints1d
+
+Index: TypeAlias = "int | slice | Sequence[int] | Ints1d"
+
+
+def _select(n: int, index: Index) -> Ints1d:
+    """The numbers that an index names among n sequences; an int counts as a list of one."""
+    if isinstance(index, int | np.integer):
+        if not -n <= index < n:
+            raise IndexError(f"there is no sequence {index} among {n}")
+        return np.arange(n)[[index]]
+    chosen: Ints1d = np.arange(n)[index if isinstance(index, slice) else np.asarray(index)]
+    return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Sequences one after the other: `data` (total, ...) and `lengths` (sequences,).
+
+    `ragged[i]` is a Ragged of one sequence, `ragged[i:j]` of several, negative indices, steps and
+    lists of indices included; a run of neighbours is a view of the data, anything else a copy.
+    Raises DimensionError if the lengths don't add up to the rows of the data.
+
+    Example:
+        >>> import numpy as np
+        >>> batch = Ragged(np.array([1, 2, 3, 4, 5, 6]), [3, 0, 2, 1])
+        >>> batch[2].data, batch[::-1].data, batch[-2:].lengths
+        (array([4, 5]), array([6, 4, 5, 1, 2, 3]), array([2, 1]))
+    """
+
+    data: Any
+    lengths: Any
+
+    def __post_init__(self) -> None:
+        lengths = np.asarray(self.lengths, dtype="int64")
+        object.__setattr__(self, "lengths", lengths)
+        if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != len(self.data):
+            raise DimensionError(
+                f"Ragged takes lengths that add up to the {len(self.data)} rows of its data, "
+                f"not {describe(lengths)} that adds up to {lengths.sum()}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: Index) -> "Ragged":
+        chosen = _select(len(self), index)
+        lengths, begin = self.lengths[chosen], starts(self.lengths)[chosen]
+        if len(chosen) and (np.diff(chosen) == 1).all():
+            return Ragged(self.data[begin[0] : begin[0] + lengths.sum()], lengths)
+        rows = np.repeat(begin, lengths) + positions(lengths)
+        return Ragged(get_array_ops(self.data).unpad(self.data, rows), lengths)
+
+
+@dataclass(frozen=True, eq=False)
+class Padded:
+    """Sequences side by side, longest first: `data` (longest, sequences, ...), zeros at the ends.
+
+    `lengths` (sequences,) falls; `indices` (sequences,) says which of the sequences given each
+    column is; `size_at_t` (longest,) is the number of sequences that have a row t, so that
+    `data[t, :size_at_t[t]]` is all that is real of that step.
+
+    `padded[i]` and `padded[i:j]` select among the sequences as they were given, not among the
+    columns: `padded2list()(padded[i:j])` is `padded2list()(padded)[i:j]`.
+
+    Example:
+        >>> import numpy as np
+        >>> padded = ragged_to_padded(Ragged(np.array([1, 2, 3, 4, 5]), [2, 3]))
+        >>> padded.data.T.tolist(), padded.size_at_t.tolist(), padded[0].data.T.tolist()
+        ([[3, 4, 5], [1, 2, 0]], [2, 2, 1], [[1, 2]])
+    """
+
+    data: Any
+    size_at_t: Any
+    lengths: Any
+    indices: Any
+
+    def __post_init__(self) -> None:
+        for name in ("size_at_t", "lengths", "indices"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype="int64"))
+        n = len(self.lengths)
+        shape = tuple(self.data.shape[:2])
+        ordered = (np.diff(self.lengths) <= 0).all()
+        if shape[1:] != (n,) or shape[0] < self.lengths.max(initial=0) or not ordered:
+            raise DimensionError(
+                f"Padded takes data (longest, sequences, ...) and lengths that fall, not "
+                f"{describe(self.data)} with the lengths {self.lengths.tolist()}"
+            )
+        if len(self.size_at_t) != shape[0] or sorted(self.indices) != list(range(n)):
+            raise DimensionError(
+                f"Padded takes size_at_t for each of {shape[0]} steps and indices that are a "
+                f"permutation of {n}, not {self.size_at_t.tolist()} and {self.indices.tolist()}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: Index) -> "Padded":
+        ragged = padded_to_ragged(self)
+        return ragged_to_padded(ragged[index])
+
+
+def _slots(lengths: Ints1d, indices: Ints1d) -> Ints1d:
+    """For each row of the flat data, the row of the padded one, (longest * sequences)."""
+    column = np.empty_like(indices)
+    column[indices] = np.arange(len(indices))
+    return positions(lengths) * len(lengths) + column[owners(lengths)]
+
+
+def ragged_to_padded(X: Ragged) -> Padded:
+    """The same sequences, padded."""
+    indices = np.argsort(-X.lengths, kind="stable")
+    ordered = X.lengths[indices]
+    longest, n = int(ordered.max(initial=0)), len(ordered)
+    size_at_t = (ordered[None, :] > np.arange(longest)[:, None]).sum(axis=1)
+    ops = get_array_ops(X.data)
+    data = ops.pad(X.data, _slots(X.lengths, indices), longest * n)
+    return Padded(data.reshape(longest, n, *X.data.shape[1:]), size_at_t, ordered, indices)
+
+
+def padded_to_ragged(X: Padded) -> Ragged:
+    """The same sequences one after the other, in the order in which they were given."""
+    lengths = np.empty_like(X.lengths)
+    lengths[X.indices] = X.lengths
+    flat = X.data.reshape(-1, *X.data.shape[2:])
+    return Ragged(get_array_ops(X.data).unpad(flat, _slots(lengths, X.indices)), lengths)
+
+
+def list_to_ragged(X: Sequence[Array]) -> Ragged:
+    """The arrays of a list, one after the other. Raises InputError for an empty list."""
+    check_list(X)
+    if not X:
+        raise InputError("an empty list has no width: at least one array is needed")
+    return Ragged(get_array_ops(X[0]).concatenate(list(X)), [len(x) for x in X])
+
+
+def ragged_to_list(X: Ragged) -> list[Any]:
+    """Each sequence's rows, as views of the data."""
+    return get_array_ops(X.data).split(X.data, X.lengths)
+
+
+def check_list(X: Any) -> None:
+    """Raise InputError unless X is a list of arrays that differ in nothing but their lengths."""
+    if not isinstance(X, list | tuple):
+        raise InputError(f"a list of arrays is needed, not {describe(X)}")
+    for x in X:
+        if not hasattr(x, "dtype") or x.ndim < 1:
+            raise InputError(f"a list of arrays is needed, not a list with {describe(x)} in it")
+        if x.shape[1:] != X[0].shape[1:] or x.dtype != X[0].dtype:
+            raise InputError(
+                f"the arrays of a list must differ in length alone, not be {describe(X[0])} "
+                f"and {describe(x)}"
+            )
+
+
+def map_arrays(X: Any, function: Callable[[Any], Any]) -> Any:
+    """A batch of the same form with `function` applied to each array of its data."""
+    if isinstance(X, list | tuple):
+        return type(X)([map_arrays(x, function) for x in X])
+    if isinstance(X, Ragged):
+        return Ragged(function(X.data), X.lengths)
+    if isinstance(X, Padded):
+        return Padded(function(X.data), X.size_at_t, X.lengths, X.indices)
+    return X if X is None else function(X)
+
+
+def to_device(X: Any, ops: Ops) -> Any:
+    """A batch (array, list, Ragged, Padded, tuple of them) with its arrays on the device of `ops`.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import NumpyOps
+        >>> to_device([np.zeros(2), np.ones(1)], NumpyOps())
+        [array([0., 0.]), array([1.])]
+    """
+    return map_arrays(X, ops.asarray)
+
+
+def width_of(X: Any) -> int | None:
+    """The number of columns of a batch of floats; None for ids and whatever has no columns."""
+    if isinstance(X, list | tuple):
+        return width_of(X[0]) if isinstance(X, list) and X else None
+    if isinstance(X, Ragged | Padded):
+        return width_of(X.data)
+    if hasattr(X, "dtype") and X.dtype.kind == "f" and X.ndim > 1:
+        return int(X.shape[-1])
+    return None
+
+
+def match_gradient(Y: Any, dY: Any) -> Any:
+    """DY in the dtype of Y, its form and shapes checked.
+
+    `Y` may be the output itself or its `outline`. Raises InputError or DimensionError.
+    """
+    if isinstance(Y, list | tuple):
+        if not isinstance(dY, list | tuple) or len(dY) != len(Y):
+            raise InputError(f"the gradient of a {describe(Y)} is like it, not {describe(dY)}")
+        return type(Y)([match_gradient(y, d) for y, d in zip(Y, dY, strict=True)])
+    if isinstance(Y, Ragged | Padded):
+        if type(dY) is not type(Y):
+            raise InputError(f"the gradient of {type(Y).__name__} is one too, not {describe(dY)}")
+        if not np.array_equal(Y.lengths, dY.lengths):
+            raise DimensionError(
+                f"the gradient's lengths are {dY.lengths.tolist()}, the output's "
+                f"{Y.lengths.tolist()}"
+            )
+        data = match_gradient(Y.data, dY.data)
+        return dY if data is dY.data else map_arrays(dY, lambda _: data)
+    if not hasattr(Y, "dtype"):
+        return dY
+    kind: Any = Y.kind if isinstance(Y, Outline) else type(Y)
+    if not isinstance(dY, kind) or dY.dtype.kind != "f":
+        raise InputError(
+            f"the gradient of a {describe(Y)} is a float {kind.__module__} {kind.__name__}, "
+            f"not {describe(dY)}"
+        )
+    if tuple(dY.shape) != tuple(Y.shape):
+        raise DimensionError(f"the gradient of {describe(Y)} has its shape, not {describe(dY)}")
+    return dY if dY.dtype == Y.dtype else dY.astype(Y.dtype)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What is left of an array when its numbers are gone: enough to check a gradient by."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    kind: type
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+
+def outline(Y: Any) -> Any:
+    """The form of a batch without its numbers, so that nobody keeps those for the form's sake."""
+    return map_arrays(
+        Y, lambda y: Outline(tuple(y.shape), y.dtype, type(y)) if hasattr(y, "dtype") else y
+    )

@@ -1,0 +1,70 @@
+"""What goes wrong, said so that one can act on it: where, what was expected, what arrived."""
+
+from itertools import pairwise
+from typing import Any
+
+
+class CombinetError(Exception):
+    """The base of all errors that combinet raises.
+
+    As it leaves each layer on its way out, the layer is put before `path`, so that the message
+    ends with the way from the model that was called to the layer that refused.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path: list[Any] = []
+
+    def within(self, layer: Any) -> None:
+        """Note that the error has left `layer`."""
+        self.path.insert(0, layer)
+
+    def __str__(self) -> str:
+        if not self.path:
+            return self.message
+        return f"{self.message}, in '{path_name(self.path)}'"
+
+
+class DimensionError(CombinetError, ValueError):
+    """Sizes that disagree, or one that is not known."""
+
+
+class InputError(CombinetError, TypeError):
+    """A value of the wrong kind: a list for an array, float64 for float32, too few axes."""
+
+
+class StateError(CombinetError, RuntimeError):
+    """A call that the model is not ready for: not initialized, or its weights are borrowed."""
+
+
+class FormatError(CombinetError, ValueError):
+    """Bytes that are no saved model, or one of another shape."""
+
+
+class DeviceError(CombinetError, RuntimeError):
+    """No such device here, or no CuPy to use it with."""
+
+
+def path_name(path: list[Any]) -> str:
+    """The way through nested layers by their names, `tagger >> with_flatten >> linear[2]`.
+
+    A name that several layers of one parent have gets the position among them all.
+    """
+    names = [path[0].name]
+    for parent, layer in pairwise(path):
+        same = [i for i, other in enumerate(parent.layers) if other.name == layer.name]
+        position = next((i for i in same if parent.layers[i] is layer), 0)
+        names.append(layer.name if len(same) < 2 else f"{layer.name}[{position}]")
+    return " >> ".join(names)
+
+
+def describe(X: Any) -> str:
+    """What a value is, in a few words: `float64 array (5, 3)`, `list of 2: float32 array (4,)`."""
+    if hasattr(X, "dtype") and hasattr(X, "shape"):
+        where = "" if type(X).__module__.startswith("numpy") else f"{type(X).__module__} "
+        return f"{where}{X.dtype} array {tuple(X.shape)}"
+    if isinstance(X, list | tuple):
+        kind = type(X).__name__
+        return f"{kind} of {len(X)}" + (f": {describe(X[0])}" if X else "")
+    return type(X).__name__

@@ -1,0 +1,95 @@
+"""A model's nodes as bytes: msgpack with a header that says what it is and in which version."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from combinet.errors import FormatError
+
+MAGIC = "combinet"
+VERSION = 1
+_ARRAY = "__array__"
+
+
+def encode(kind: str, content: Any) -> bytes:
+    """Bytes of nested dicts, lists, numbers, strings and NumPy arrays; `kind` says what of.
+
+    Example:
+        >>> import numpy as np
+        >>> decode("test", encode("test", {"W": np.ones(2)}))
+        {'W': array([1., 1.])}
+    """
+    record = {"format": MAGIC, "version": VERSION, "kind": kind, "content": content}
+    packer: Any = msgpack.Packer(default=_pack)
+    packed: bytes = packer.pack(record)
+    return packed
+
+
+def decode(kind: str, data: bytes) -> Any:
+    """What `encode` was given. Raises FormatError, with the reason, for anything else."""
+    try:
+        record = msgpack.unpackb(data, object_hook=_unpack, strict_map_key=False)
+    except (ValueError, TypeError, KeyError, msgpack.exceptions.UnpackException) as error:
+        raise FormatError(f"these {len(data)} bytes are no saved {kind}: {error}") from None
+    if not isinstance(record, dict) or record.get("format") != MAGIC:
+        raise FormatError(f"these {len(data)} bytes are no saved {kind}")
+    if record.get("version") != VERSION:
+        raise FormatError(
+            f"this {kind} was saved in version {record.get('version')} of the format; "
+            f"this is version {VERSION}"
+        )
+    if record.get("kind") != kind:
+        raise FormatError(f"these bytes are a saved {record.get('kind')}, not a {kind}")
+    return record["content"]
+
+
+def to_host(X: Any) -> Any:
+    """An array as a NumPy array of its own."""
+    return X.get() if hasattr(X, "get") else np.array(X)
+
+
+def write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file whole or not at all: under another name first, then renamed over `path`."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _pack(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return {
+            _ARRAY: value.dtype.str,
+            "shape": list(value.shape),
+            "data": np.ascontiguousarray(value).tobytes(),
+        }
+    if isinstance(value, np.generic):
+        return value.item()
+    raise FormatError(f"a {type(value).__name__} cannot be saved")
+
+
+def _unpack(record: dict[Any, Any]) -> Any:
+    if _ARRAY not in record:
+        return record
+    dtype = np.dtype(record[_ARRAY])
+    if dtype.hasobject:
+        raise ValueError("an array of objects")
+    return np.frombuffer(record["data"], dtype=dtype).reshape(record["shape"]).copy()

@@ -1,0 +1,69 @@
+"""What a layer takes, by name, checked in one place before the layer is called."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from combinet.data import Padded, Ragged
+from combinet.errors import DimensionError, InputError, describe
+from combinet.ops import Ops
+
+
+class Kind(NamedTuple):
+    """A kind of input: in words, and a test of (X, ops)."""
+
+    words: str
+    fits: Callable[[Any, Ops], bool]
+
+
+def _array(kinds: str, *axes: int) -> Callable[[Any, Ops], bool]:
+    def fits(X: Any, ops: Ops) -> bool:
+        return ops.is_array(X) and X.dtype.kind in kinds and (not axes or X.ndim in axes)
+
+    return fits
+
+
+def _ragged(X: Any, ops: Ops) -> bool:
+    return isinstance(X, Ragged) and ops.is_array(X.data)
+
+
+def _ragged2d(X: Any, ops: Ops) -> bool:
+    return _ragged(X, ops) and X.data.dtype.kind == "f" and X.data.ndim == 2
+
+
+KINDS = {
+    "any": Kind("anything", lambda X, ops: True),
+    "floats": Kind("an array of floats", _array("f")),
+    "floats2d": Kind("an array of floats (n, nI)", _array("f", 2)),
+    "ids": Kind("an array of integers (n,) or (n, columns)", _array("iu", 1, 2)),
+    "list": Kind("a list of arrays", lambda X, ops: isinstance(X, list)),
+    "ragged": Kind("Ragged", _ragged),
+    "ragged2d": Kind("Ragged with floats (total, nI)", _ragged2d),
+    "padded": Kind("Padded", lambda X, ops: isinstance(X, Padded) and ops.is_array(X.data)),
+}
+
+
+def check_input(layer: Any, X: Any, ops: Ops) -> None:
+    """Raise InputError or DimensionError unless X is what the layer takes."""
+    kind = KINDS[layer.takes]
+    if not kind.fits(X, ops):
+        raise InputError(f"{layer.name} takes {kind.words}, not {describe(X)}{_hint(X, kind, ops)}")
+    data = X.data if isinstance(X, Ragged | Padded) else X
+    if getattr(data, "dtype", None) is None or data.dtype.kind != "f":
+        return
+    dtype = layer.dtype
+    if dtype is not None and data.dtype != dtype:
+        raise InputError(
+            f"{layer.name} takes {dtype}, as its weights are, not {describe(X)}: "
+            f"X.astype('{dtype}'), or initialize(dtype='{data.dtype}')"
+        )
+    nI = layer.dims.get("nI")
+    if nI is not None and data.shape[-1] != nI:
+        raise DimensionError(f"{layer.name} takes nI={nI} columns, not {describe(X)}")
+
+
+def _hint(X: Any, kind: Kind, ops: Ops) -> str:
+    """Where X would fit on another device, say how to bring it."""
+    data = X.data if isinstance(X, Ragged | Padded) else X
+    if hasattr(data, "dtype") and not ops.is_array(data):
+        return f"; the model is on {ops!r}: to_device(X, model.ops) brings a batch there"
+    return ""

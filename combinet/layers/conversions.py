@@ -1,0 +1,99 @@
+"""One form of batch to another. The gradient goes the same way back."""
+
+from collections.abc import Callable
+from typing import Any
+
+from combinet.data import (
+    Padded,
+    Ragged,
+    list_to_ragged,
+    padded_to_ragged,
+    ragged_to_list,
+    ragged_to_padded,
+)
+from combinet.model import Model
+from combinet.run import Run
+from combinet.types import Array
+from combinet.widths import same_widths
+
+
+def list2ragged() -> Model[list[Array], Ragged]:
+    """A list of arrays (n_i, ...) to Ragged.
+
+    Example:
+        >>> import numpy as np
+        >>> list2ragged().predict([np.array([1, 2]), np.array([3])]).lengths
+        array([2, 1])
+    """
+    return _conversion("list2ragged", "list", list_to_ragged, ragged_to_list)
+
+
+def ragged2list() -> Model[Ragged, list[Array]]:
+    """Ragged to a list of arrays (n_i, ...).
+
+    Example:
+        >>> import numpy as np
+        >>> ragged2list().predict(Ragged(np.array([1, 2, 3]), [2, 1]))
+        [array([1, 2]), array([3])]
+    """
+    return _conversion("ragged2list", "ragged", ragged_to_list, list_to_ragged)
+
+
+def list2padded() -> Model[list[Array], Padded]:
+    """A list of arrays (n_i, ...) to Padded, (longest, sequences, ...).
+
+    Example:
+        >>> import numpy as np
+        >>> list2padded().predict([np.array([1]), np.array([2, 3])]).data
+        array([[2, 1],
+               [3, 0]])
+    """
+    return _conversion("list2padded", "list", _list_to_padded, _padded_to_list)
+
+
+def padded2list() -> Model[Padded, list[Array]]:
+    """Padded to a list of arrays (n_i, ...), in the order in which they were given.
+
+    Example:
+        >>> import numpy as np
+        >>> (list2padded() >> padded2list()).predict([np.array([1]), np.array([2, 3])])
+        [array([1]), array([2, 3])]
+    """
+    return _conversion("padded2list", "padded", _padded_to_list, _list_to_padded)
+
+
+def list2array() -> Model[list[Array], Array]:
+    """A list of arrays (n_i, ...) to one array of all their rows, (total, ...).
+
+    Example:
+        >>> import numpy as np
+        >>> list2array().predict([np.array([1, 2]), np.array([3])])
+        array([1, 2, 3])
+    """
+    return Model("list2array", _list2array, takes="list", widths=same_widths)
+
+
+def _conversion(
+    name: str, takes: str, there: Callable[[Any], Any], back: Callable[[Any], Any]
+) -> Model[Any, Any]:
+    def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
+        return there(X), back
+
+    return Model(name, forward, takes=takes, widths=same_widths)
+
+
+def _list_to_padded(X: Any) -> Padded:
+    return ragged_to_padded(list_to_ragged(X))
+
+
+def _padded_to_list(X: Padded) -> list[Array]:
+    return ragged_to_list(padded_to_ragged(X))
+
+
+def _list2array(model: Model[Any, Any], X: list[Array], run: Run) -> Any:
+    ragged = list_to_ragged(X)
+
+    def backprop(dY: Array) -> list[Array]:
+        return ragged_to_list(Ragged(dY, ragged.lengths))
+
+    return ragged.data, backprop

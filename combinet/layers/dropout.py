@@ -1,0 +1,36 @@
+"""Dropout."""
+
+from typing import Any
+
+from combinet.errors import InputError
+from combinet.model import Model
+from combinet.run import Run
+from combinet.types import Floats
+from combinet.widths import same_widths
+
+
+def Dropout(rate: float | None = None) -> Model[Floats, Floats]:
+    """In training, each number is 0 with probability `rate`, else divided by 1 - rate.
+
+    Floats of any shape. Without a rate of its own the layer takes the `drop` of `begin_update`.
+    In `predict` the input passes as it is. The mask depends on the pass's generator alone, not
+    on the device. Srivastava et al. 2014, in the inverted form.
+
+    Example:
+        >>> import numpy as np
+        >>> Y, backprop = Dropout().begin_update(np.ones(8), drop=0.5)
+        >>> sorted(set(Y.tolist()))
+        [0.0, 2.0]
+    """
+    if rate is not None and not 0 <= rate < 1:
+        raise InputError(f"dropout takes a rate from 0 to below 1, not {rate!r}")
+    return Model("dropout", _dropout, attrs={"rate": rate}, takes="floats", widths=same_widths)
+
+
+def _dropout(model: Model[Any, Any], X: Floats, run: Run) -> Any:
+    rate = run.drop if model.attrs["rate"] is None else model.attrs["rate"]
+    if not run.train or rate == 0:
+        return X, lambda dY: dY
+    seed = int(run.rng.integers(2**32))
+    mask = run.ops.dropout_mask(X.shape, rate, seed, X.dtype)
+    return X * mask, lambda dY: dY * mask

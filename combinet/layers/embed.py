@@ -1,0 +1,104 @@
+"""Tables of vectors: by row number, and by hashed key."""
+
+from typing import Any
+
+from combinet.errors import DimensionError, InputError, describe
+from combinet.initializers import uniform
+from combinet.model import Model, Param
+from combinet.run import Run
+from combinet.types import Floats2d, Initializer, Ints, Ints1d
+
+
+def Embed(
+    nO: int | None = None,
+    nV: int | None = None,
+    *,
+    column: int | None = None,
+    init: Initializer = uniform(-0.1, 0.1),  # noqa: B008
+) -> Model[Ints, Floats2d]:
+    """The vector of each id: Y = E[X].
+
+    X (n,) integers below nV, or (n, columns) of which `column` is taken -> Y (n, nO). Params:
+    E (nV, nO). The input has no gradient: backprop returns None, and touches the rows named.
+    Raises DimensionError for ids outside 0 to nV - 1 (on a GPU, where looking would mean waiting,
+    they wrap around).
+
+    Example:
+        >>> import numpy as np
+        >>> model = Embed(1, 3).initialize()
+        >>> model.set_param("E", [[0.0], [1.0], [2.0]])
+        >>> model.predict(np.array([2, 0]))
+        array([[2.],
+               [0.]], dtype=float32)
+    """
+    return Model(
+        "embed",
+        _embed,
+        dims={"nO": nO, "nV": nV},
+        params={"E": Param(("nV", "nO"), init, "C")},
+        attrs={"column": column},
+        takes="ids",
+    )
+
+
+def _embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
+    ids = _column(model, X)
+    nV = model.get_dim("nV")
+    if run.ops.name == "numpy" and ids.size and not (ids.min() >= 0 and ids.max() < nV):
+        raise DimensionError(f"embed takes ids from 0 to {nV - 1}, not {ids.min()} to {ids.max()}")
+    return _gather(model, ids.reshape(-1, 1), run)
+
+
+def HashEmbed(
+    nO: int | None = None,
+    nV: int | None = None,
+    *,
+    seed: int = 0,
+    column: int | None = None,
+    init: Initializer = uniform(-0.1, 0.1),  # noqa: B008
+) -> Model[Ints, Floats2d]:
+    """The vector of each key: the sum of four rows of a table, chosen by hashing.
+
+    X (n,) integers of any size, taken as 64 bits, or (n, columns) of which `column` is taken
+    -> Y (n, nO). Params: E (nV, nO). Keys far more numerous than nV get vectors of their own,
+    since two rarely share all four rows. Other seeds choose other rows. The input has no
+    gradient. Svenstrup, Hansen and Winther 2017, arXiv:1709.03933, without weights.
+
+    Example:
+        >>> import numpy as np
+        >>> model = HashEmbed(4, 100).initialize()
+        >>> model.predict(np.array([2**63, 5], dtype="uint64")).shape
+        (2, 4)
+    """
+    return Model(
+        "hash_embed",
+        _hash_embed,
+        dims={"nO": nO, "nV": nV},
+        params={"E": Param(("nV", "nO"), init, "C")},
+        attrs={"column": column, "seed": seed},
+        takes="ids",
+    )
+
+
+def _hash_embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
+    keys: Any = _column(model, X).astype("uint64")
+    return _gather(model, run.ops.hash_rows(keys, model.attrs["seed"], model.get_dim("nV")), run)
+
+
+def _column(model: Model[Any, Any], X: Ints) -> Ints1d:
+    column = model.attrs["column"]
+    if column is None and X.ndim == 1:
+        return X
+    if column is None or X.ndim == 1 or not -X.shape[1] <= column < X.shape[1]:
+        wanted = "ids (n,)" if column is None else f"an array with a column {column}"
+        raise InputError(f"{model.name} takes {wanted}, not {describe(X)}")
+    return X[:, column]
+
+
+def _gather(model: Model[Any, Any], rows: Any, run: Run) -> Any:
+    (E,) = run.params(model, "E")
+
+    def backprop(dY: Floats2d) -> None:
+        run.inc_grad_rows(model, "E", rows, dY)
+
+    return run.ops.gather_sum(E, rows), backprop

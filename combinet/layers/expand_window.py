@@ -1,0 +1,52 @@
+"""Rows beside their neighbours: what makes a row-wise layer a convolution."""
+
+from typing import Any
+
+from combinet.errors import InputError
+from combinet.model import Model
+from combinet.run import Run
+from combinet.types import Floats2d
+from combinet.widths import Widths
+
+
+def expand_window(window_size: int = 1) -> Model[Floats2d, Floats2d]:
+    """Each row between its neighbours: Y[i] = X[i-w] ... X[i] ... X[i+w], side by side.
+
+    X (n, nI) -> Y (n, (2w + 1) * nI), w = window_size. Beyond the ends of a sequence there are
+    zeros: inside `with_flatten` or `with_array` no window reaches into the next sequence, and an
+    array by itself is one sequence.
+
+    Example:
+        >>> import numpy as np
+        >>> expand_window(1).predict(np.array([[1.0], [2.0], [3.0]]))
+        array([[0., 1., 2.],
+               [1., 2., 3.],
+               [2., 3., 0.]])
+    """
+    if not isinstance(window_size, int) or window_size < 1:
+        raise InputError(f"expand_window takes a window of 1 or more, not {window_size!r}")
+    return Model(
+        "expand_window",
+        _expand_window,
+        attrs={"window_size": window_size},
+        takes="floats2d",
+        widths=_widths,
+    )
+
+
+def _expand_window(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    window, lengths = model.attrs["window_size"], run.lengths_of(X)
+
+    def backprop(dY: Floats2d) -> Floats2d:
+        return run.ops.backprop_expand_window(dY, window, lengths)
+
+    return run.ops.expand_window(X, window, lengths), backprop
+
+
+def _widths(model: Model[Any, Any], nI: Any, nO: Any, solve: Any) -> Widths:
+    times = 2 * model.attrs["window_size"] + 1
+    if nI is None and nO is not None and nO % times == 0:
+        nI = nO // times
+    if nI is None:
+        return None, solve.same(model, nO)
+    return nI, solve.same(model, nI * times, nO)

@@ -1,0 +1,43 @@
+"""Layer normalization."""
+
+from typing import Any
+
+from combinet.initializers import ones, zeros
+from combinet.model import Model, Param
+from combinet.run import Run
+from combinet.types import Floats2d
+from combinet.widths import square_widths
+
+
+def LayerNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Floats2d]:
+    """Each row at mean 0 and variance 1, then scaled and shifted by column: Y = G * N + b.
+
+    X (n, nI) -> Y (n, nI). Params: G (nI,), at first 1, b (nI,). N = (X - mean) / sqrt(var + eps),
+    with the biased variance. Ba, Kiros and Hinton 2016, arXiv:1607.06450, equation 4.
+
+    Example:
+        >>> import numpy as np
+        >>> LayerNorm(2).initialize().predict(np.array([[1, 3]], dtype="float32")).round(3)
+        array([[-1.,  1.]], dtype=float32)
+    """
+    return Model(
+        "layer_norm",
+        _layer_norm,
+        dims={"nI": nI},
+        params={"G": Param(("nI",), ones), "b": Param(("nI",), zeros)},
+        attrs={"eps": eps},
+        takes="floats2d",
+        widths=square_widths,
+    )
+
+
+def _layer_norm(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    G, b = run.params(model, "G", "b")
+    Y, N, scale = run.ops.layer_norm(X, G, b, model.attrs["eps"])
+
+    def backprop(dY: Floats2d) -> Floats2d:
+        dX, dG, db = run.ops.backprop_layer_norm(dY, N, scale, G)
+        run.inc_grad(model, G=dG, b=db)
+        return dX
+
+    return Y, backprop

@@ -1,0 +1,50 @@
+"""The affine map."""
+
+from typing import Any
+
+from combinet.initializers import glorot_uniform, zeros
+from combinet.model import Model, Param
+from combinet.run import Run
+from combinet.types import Floats2d, Initializer
+
+
+def Linear(
+    nO: int | None = None,
+    nI: int | None = None,
+    *,
+    init_W: Initializer = glorot_uniform,
+    init_b: Initializer = zeros,
+) -> Model[Floats2d, Floats2d]:
+    """Affine map of each row: Y = X @ W.T + b.
+
+    X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). Raises DimensionError if X is not (n, nI).
+
+    Example:
+        >>> import numpy as np
+        >>> model = Linear(2, 3).initialize()
+        >>> model.predict(np.zeros((5, 3), dtype="float32")).shape
+        (5, 2)
+    """
+    return Model(
+        "linear",
+        _linear,
+        dims={"nI": nI, "nO": nO},
+        params=affine_params(init_W, init_b),
+        takes="floats2d",
+    )
+
+
+def affine_params(init_W: Initializer, init_b: Initializer) -> dict[str, Param]:
+    """The declaration of W and b, for all layers that begin with an affine map."""
+    return {"W": Param(("nO", "nI"), init_W), "b": Param(("nO",), init_b)}
+
+
+def _linear(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    W, b = run.params(model, "W", "b")
+
+    def backprop(dY: Floats2d) -> Floats2d:
+        dX, dW, db = run.ops.backprop_affine(dY, X, W)
+        run.inc_grad(model, W=dW, b=db)
+        return dX
+
+    return run.ops.affine(X, W, b), backprop

@@ -1,0 +1,54 @@
+"""Maxout units."""
+
+from typing import Any
+
+from combinet.initializers import glorot_uniform, zeros
+from combinet.model import Model, Param
+from combinet.run import Run
+from combinet.types import Floats2d, Initializer
+
+
+def Maxout(
+    nO: int | None = None,
+    nI: int | None = None,
+    *,
+    pieces: int = 3,
+    init_W: Initializer = glorot_uniform,
+    init_b: Initializer = zeros,
+) -> Model[Floats2d, Floats2d]:
+    """The largest of several affine maps, for each output: Y[o] = max over p of W[o, p] . X + b.
+
+    X (n, nI) -> Y (n, nO). Params: W (nO, nP, nI), b (nO, nP), where nP is `pieces`. Goodfellow
+    et al. 2013, arXiv:1302.4389, section 3. Raises DimensionError if X is not (n, nI).
+
+    Example:
+        >>> import numpy as np
+        >>> model = Maxout(1, 1, pieces=2).initialize()
+        >>> model.set_param("W", [[[1.0], [-1.0]]])
+        >>> model.predict(np.array([[-3.0], [2.0]], dtype="float32"))
+        array([[3.],
+               [2.]], dtype=float32)
+    """
+    return Model(
+        "maxout",
+        _maxout,
+        dims={"nI": nI, "nO": nO, "nP": pieces},
+        params={"W": Param(("nO", "nP", "nI"), init_W), "b": Param(("nO", "nP"), init_b)},
+        takes="floats2d",
+    )
+
+
+def _maxout(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    W, b = run.params(model, "W", "b")
+    nO, nP, nI = W.shape
+    # Column-major, so these are views: all pieces as one affine map, the pieces first.
+    flat_W, flat_b = W.T.reshape(nI, nP * nO).T, b.T.reshape(nP * nO)
+    Y, which = run.ops.maxout(run.ops.affine(X, flat_W, flat_b).reshape(-1, nP, nO))
+
+    def backprop(dY: Floats2d) -> Floats2d:
+        dZ: Any = run.ops.backprop_maxout(dY, which, nP).reshape(-1, nP * nO)
+        dX, dW, db = run.ops.backprop_affine(dZ, X, flat_W)
+        run.inc_grad(model, W=dW.T.reshape(nI, nP, nO).T, b=db.reshape(nP, nO).T)
+        return dX
+
+    return Y, backprop

@@ -1,0 +1,134 @@
+"""What gives a model its weights and changes their sizes or their device: whole, or not at all."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from combinet.data import width_of
+from combinet.errors import DimensionError, StateError
+from combinet.ops import Ops
+from combinet.run import InferRun
+from combinet.store import Piece, Slot, lay_out
+from combinet.tree import walk
+from combinet.types import Shape
+from combinet.widths import Solver
+
+Shapes = Callable[[Any, str], Shape]
+
+
+def initialize(model: Any, X: Any, Y: Any, dtype: Any) -> None:
+    """Infer what dims are missing, from the layers, then from X and Y; allocate what is missing."""
+    refuse_borrowed(model)
+    before = [(node, dict(node.dims)) for node in walk(model)]
+    try:
+        _infer(model, X, Y)
+        pieces = _pieces(model, lambda node, name: node.param_shape(name))
+        stores = {piece.old.store for piece in pieces if piece.old is not None}
+        dtypes = {store.dtype for store in stores} | ({np.dtype(dtype)} if dtype else set())
+        if len(dtypes) > 1:
+            raise StateError(f"{model.name} has weights of {' and '.join(map(str, dtypes))}")
+        if len(stores) == 1 and all(piece.old is not None for piece in pieces):
+            return
+        _assign(model, lay_out(pieces, model.ops, dtypes.pop() if dtypes else "float32"))
+    except BaseException:
+        for node, dims in before:
+            node.dims.update(dims)
+        raise
+
+
+def _infer(model: Any, X: Any, Y: Any) -> None:
+    for _ in range(2):
+        solve = Solver()
+        solve(model, width_of(X), width_of(Y))
+        for (node, name), size in solve.found.items():
+            node.set_dim(name, size)
+        unknown = [node for node in walk(model) if None in node.dims.values()]
+        if not unknown or X is None:
+            return  # what is still unknown and needed is refused by param_shape
+        # A layer that cannot say its width without data has to be tried on some.
+        with model.ops.on_device():
+            InferRun(model.ops, model.rng)(model, X)
+
+
+def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
+    """Give a model another width, in all layers that have to follow. See `Model.resize_output`."""
+    refuse_borrowed(model)
+    size = nI if nO is None else nO
+    if size is None or size < 1:
+        raise DimensionError(f"a width is at least 1, not {size}")
+    solve = Solver(resize=True)
+    solve(model, nI, nO)
+    check = Solver(dict(solve.found))  # the rules decide whether the proposal is valid
+    widths = check(model, nI, nO)
+    if widths[0 if nO is None else 1] != size:
+        raise DimensionError(f"no layer in {model.name} has this width for its own")
+    sizes = check.found
+
+    def shape(node: Any, name: str) -> Shape:
+        return node.param_shape(name, sizes)  # type: ignore[no-any-return]
+
+    if any(node.slots for node in walk(model)):
+        slots = [slot for node in walk(model) for slot in node.slots.values()]
+        _assign(model, lay_out(_pieces(model, shape), model.ops, slots[0].store.dtype))
+    for (node, name), new in sizes.items():
+        node.dims[name] = new
+
+
+def move(model: Any, ops: Ops) -> None:
+    """Take a model to another device with all that belongs to its parameters."""
+    refuse_borrowed(model)
+    pieces = _pieces(model, lambda node, name: node.slots[name].shape, allocated=True)
+    if pieces and pieces[0].old is not None:
+        _assign(model, lay_out(pieces, ops, pieces[0].old.store.dtype))
+    for node in walk(model):
+        node.ops = ops
+
+
+def duplicate(model: Any, twin: Any) -> None:
+    """Give `twin`, a copy of the tree without weights, what the model has."""
+    pieces = []
+    for old, new in zip(walk(model, "dfs"), walk(twin, "dfs"), strict=True):
+        for name, slot in old.slots.items():
+            pieces.append(Piece((new.id, name), slot.shape, slot.order, old=slot))
+    if pieces and pieces[0].old is not None:
+        store = pieces[0].old.store
+        _assign(twin, lay_out(pieces, store.ops, store.dtype, memories=False))
+
+
+def allocate(model: Any, values: list[tuple[Any, dict[str, Any]]], dtype: Any) -> None:
+    """Give layers without weights these: for each layer, all of its parameters by name."""
+    pieces = [
+        Piece((node.id, name), node.param_shape(name), node.param(name).order, value=params[name])
+        for node, params in values
+        for name in node.param_names
+    ]
+    if pieces:
+        _assign(model, lay_out(pieces, model.ops, dtype))
+
+
+def refuse_borrowed(model: Any) -> None:
+    """Raise StateError inside `use_params`: the weights in place are not the model's own."""
+    for node in walk(model):
+        if any(slot.borrowed is not None for slot in node.slots.values()):
+            raise StateError(f"{node.name} has borrowed weights: leave use_params first")
+
+
+def _pieces(model: Any, shape: Shapes, *, allocated: bool = False) -> list[Piece]:
+    """All parameters, depth-first, so that each part of the tree is a stretch of the store."""
+    pieces = []
+    for node in walk(model, "dfs"):
+        for name in node.slots if allocated else node.param_names:
+            param, old = node.param(name), node.slots.get(name)
+            new = shape(node, name)
+            value = None if old is not None else param.init(new, model.rng)
+            pieces.append(Piece((node.id, name), new, param.order, value, old))
+    return pieces
+
+
+def _assign(model: Any, slots: list[Slot]) -> None:
+    by_key = {slot.key: slot for slot in slots}
+    for node in walk(model):
+        for name in node.param_names:
+            if (node.id, name) in by_key:
+                node.slots[name] = by_key[node.id, name]

@@ -1,0 +1,66 @@
+"""Ops: the object that does all array work of a model."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
+
+import numpy as np
+
+from combinet.ops.dense import DenseOps
+from combinet.ops.embed import EmbedOps
+from combinet.ops.sequence import SequenceOps
+from combinet.ops.update import UpdateOps
+from combinet.types import Array, Shape
+
+
+class Ops(DenseOps, SequenceOps, EmbedOps, UpdateOps):
+    """All array work, over one array module: `NumpyOps` on the CPU, `CupyOps` on a GPU.
+
+    A method is one fused step of a layer, written over `self.xp`; a backend overrides it only
+    where it has a faster kernel of its own. `name` says which backend it is, `device` where.
+
+    Example:
+        >>> from combinet import NumpyOps
+        >>> ops = NumpyOps()
+        >>> ops.relu(ops.asarray([-1.0, 2.0]))
+        array([0., 2.])
+    """
+
+    name: ClassVar[str]
+    xp: Any
+    device: int = -1
+    block: int | None = None
+
+    def asarray(self, X: Any, dtype: Any = None) -> Array:
+        """X as an array of this backend; X itself if it is one, of that dtype."""
+        raise NotImplementedError
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        """The context in which this backend's work is done: its device is the current one."""
+        return nullcontext()
+
+    def is_array(self, X: object) -> bool:
+        """Whether X is an array of this backend."""
+        return isinstance(X, self.xp.ndarray)
+
+    def empty(self, shape: Shape, dtype: Any) -> Array:
+        """A new array that holds anything."""
+        return self.xp.empty(shape, dtype=dtype)  # type: ignore[no-any-return]
+
+    def zeros(self, shape: Shape, dtype: Any) -> Array:
+        """A new array of zeros."""
+        return self.xp.zeros(shape, dtype=dtype)  # type: ignore[no-any-return]
+
+    def concatenate(self, arrays: list[Any], axis: int = 0) -> Any:
+        """The arrays one after the other, along an axis that they share."""
+        return self.xp.concatenate(arrays, axis=axis)
+
+    def split(self, X: Any, lengths: Any) -> list[Any]:
+        """Views of X's rows: the first lengths[0] of them, then lengths[1], and so on."""
+        pieces, start = [], 0
+        for length in np.asarray(lengths).tolist():
+            pieces.append(X[start : start + length])
+            start += length
+        return pieces
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"

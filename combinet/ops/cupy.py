@@ -1,0 +1,52 @@
+"""Arrays on a GPU, by CuPy. CuPy is imported when the first CupyOps is made, never before."""
+
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import Any, ClassVar
+
+import numpy as np
+
+from combinet.errors import DeviceError
+from combinet.ops.base import Ops
+from combinet.types import Array
+
+_INSTALL = "pip install 'combinet[cuda12]' (or combinet[cuda13], by the CUDA of your driver)"
+
+
+class CupyOps(Ops):
+    """Array work on GPU number `device` by CuPy 14. See `Ops`.
+
+    Raises DeviceError, with what to install, where CuPy or the GPU is missing.
+    """
+
+    name: ClassVar[str] = "cupy"
+
+    def __init__(self, device: int = 0) -> None:
+        try:
+            cupy: Any = import_module("cupy")
+        except ImportError:
+            raise DeviceError(f"CuPy is not installed: {_INSTALL}") from None
+        try:
+            count = cupy.cuda.runtime.getDeviceCount()
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            raise DeviceError(f"CuPy finds no GPU ({error}); with a GPU: {_INSTALL}") from None
+        if not 0 <= device < count:
+            raise DeviceError(f"There is no GPU {device}: this machine has {count}, from 0 on")
+        self.xp: Any = cupy
+        self.device = device
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        """The context in which this GPU is the current one."""
+        return self.xp.cuda.Device(self.device)  # type: ignore[no-any-return]
+
+    def asarray(self, X: Any, dtype: Any = None) -> Array:
+        """X as a CuPy array on this device; a NumPy array is copied there."""
+        if self.is_array(X) and X.device.id == self.device:
+            return X if dtype is None or X.dtype == dtype else X.astype(dtype)  # type: ignore[no-any-return]
+        with self.on_device():
+            if self.is_array(X):
+                return self.xp.array(X, dtype=dtype)  # type: ignore[no-any-return]
+            return self.xp.asarray(np.asarray(X), dtype=dtype)  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        return f"CupyOps({self.device})"

@@ -1,0 +1,143 @@
+"""Row-wise steps: affine maps, activations, maxout, layer norm, softmax, dropout.
+
+Each is one step of a layer, forward or backward, written once for NumPy and CuPy alike over
+`self.xp`. None changes an array that it is given.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from combinet.ops.erf import erf
+from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Shape
+
+
+class DenseOps:
+    """Mixed into `Ops`: what layers do to each row alone."""
+
+    xp: Any
+
+    def affine(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
+        """Y = X @ W.T + b, for X (n, nI), W (nO, nI), b (nO,)."""
+        Y: Floats2d = self.xp.matmul(X, W.T)
+        Y += b
+        return Y
+
+    def backprop_affine(
+        self, dY: Floats2d, X: Floats2d, W: Floats2d
+    ) -> tuple[Floats2d, Floats2d, Floats1d]:
+        """The gradients of X, W and b, given that of Y. dW is column-major, as W is stored."""
+        dW: Floats2d = self.xp.matmul(X.T, dY).T
+        return self.xp.matmul(dY, W), dW, dY.sum(axis=0)
+
+    def relu(self, X: Floats) -> Floats:
+        """max(X, 0), element by element; NaN stays NaN."""
+        Y: Floats = self.xp.maximum(X, 0)
+        return Y
+
+    def backprop_relu(self, dY: Floats, Y: Floats) -> Floats:
+        """DY where Y > 0, else 0."""
+        dX: Floats = self.xp.multiply(dY, Y > 0)
+        return dX
+
+    def gelu(self, X: Floats) -> tuple[Floats, Floats]:
+        """X * P and P, where P = (1 + erf(X / sqrt 2)) / 2 is the normal distribution function.
+
+        Hendrycks and Gimpel 2016, arXiv:1606.08415, equation 1, without approximation.
+        """
+        P = erf(self.xp, X * 0.5**0.5)
+        P += 1
+        P *= 0.5
+        return X * P, P
+
+    def backprop_gelu(self, dY: Floats, X: Floats, P: Floats) -> Floats:
+        """DY * (P + X * p), where p is the normal density, the derivative of P."""
+        dX: Floats = self.xp.exp(X * X * -0.5)
+        dX *= X
+        dX *= (2 * np.pi) ** -0.5
+        dX += P
+        dX *= dY
+        return dX
+
+    def maxout(self, Z: Floats3d) -> tuple[Floats2d, Array]:
+        """The largest of the pieces, and which it was: (n, nP, nO) -> (n, nO) float, (n, nO) uint8.
+
+        Of equal pieces the first counts.
+        """
+        best: Any = Z[:, 0]
+        which = self.xp.zeros(best.shape, dtype="uint8")
+        for piece in range(1, Z.shape[1]):
+            better = (Z[:, piece] > best).astype("uint8")
+            which = self.xp.maximum(which, better * np.uint8(piece))
+            best = self.xp.maximum(best, Z[:, piece])
+        return best, which
+
+    def backprop_maxout(self, dY: Floats2d, which: Array, nP: int) -> Floats3d:
+        """The gradient of each piece, (n, nP, nO): dY where the piece was the largest, else 0."""
+        dZ: Floats3d = self.xp.empty((dY.shape[0], nP, dY.shape[1]), dtype=dY.dtype)
+        for piece in range(nP):
+            self.xp.multiply(dY, which == piece, out=dZ[:, piece])
+        return dZ
+
+    def softmax(self, X: Floats) -> Floats:
+        """exp(X) / sum(exp(X)) over the last axis.
+
+        No result is below the smallest normal number: a loss may divide by it.
+        """
+        Y: Floats = self.xp.exp(X - X.max(axis=-1, keepdims=True))
+        Y /= Y.sum(axis=-1, keepdims=True)
+        return self.xp.maximum(Y, np.finfo(Y.dtype).tiny, out=Y)  # type: ignore[no-any-return]
+
+    def backprop_softmax(self, dY: Floats, Y: Floats) -> Floats:
+        """Y * (dY - sum(Y * dY)), the sum over the last axis."""
+        dX = Y * dY
+        dX -= Y * dX.sum(axis=-1, keepdims=True)
+        return dX
+
+    def layer_norm(
+        self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float
+    ) -> tuple[Floats2d, Floats2d, Floats2d]:
+        """Y = G * N + b, with N the rows of X at mean 0 and variance 1; Y, N (n, nI), 1/sd (n, 1).
+
+        Ba, Kiros and Hinton 2016, arXiv:1607.06450, equation 4; eps is added to the variance.
+        """
+        N = X - X.mean(axis=1, keepdims=True)
+        scale: Any = (N * N).mean(axis=1, keepdims=True)
+        scale += eps
+        scale **= -0.5
+        N *= scale
+        Y: Floats2d = N * G
+        Y += b
+        return Y, N, scale
+
+    def backprop_layer_norm(
+        self, dY: Floats2d, N: Floats2d, scale: Floats2d, G: Floats1d
+    ) -> tuple[Floats2d, Floats1d, Floats1d]:
+        """The gradients of X, G and b."""
+        products = dY * N
+        dG, db = products.sum(axis=0), dY.sum(axis=0)
+        products *= G
+        dX: Floats2d = dY * G
+        dX -= dX.mean(axis=1, keepdims=True)
+        dX -= N * products.mean(axis=1, keepdims=True)
+        dX *= scale
+        return dX, dG, db
+
+    def dropout_mask(self, shape: Shape, rate: float, seed: int, dtype: Any) -> Floats:
+        """0 with probability `rate`, else 1 / (1 - rate): what dropout multiplies by.
+
+        The element at flat index i depends on `seed` and i alone, so that every device draws the
+        same mask. `seed` is below 2**32. The hash is Ettinger's low-bias 32-bit finalizer
+        ("lowbias32", in the constants of the hash-prospector project).
+        """
+        size = int(np.prod(shape))
+        bits = self.xp.arange(size, dtype="uint32")
+        bits *= np.uint32(0x9E3779B9)
+        bits += np.uint32(seed)
+        for shift, factor in ((16, 0x21F0AAAD), (15, 0xD35A2D97)):
+            bits ^= bits >> np.uint32(shift)
+            bits *= np.uint32(factor)
+        bits ^= bits >> np.uint32(15)
+        mask: Floats = (bits >= np.uint32(rate * 2**32)).reshape(shape).astype(dtype)
+        mask *= 1 / (1 - rate)
+        return mask

@@ -1,0 +1,49 @@
+"""Tables of vectors: from keys to rows, from rows to vectors, and gradients back to the rows."""
+
+from typing import Any
+
+import numpy as np
+
+from combinet.types import Array, Floats2d, Ints1d, Ints2d
+
+N_HASHES = 4
+_LOW = np.uint64(0xFFFFFFFF)
+_HIGH = np.uint64(32)
+
+
+class EmbedOps:
+    """Mixed into `Ops`: hashing, gathering and scattering."""
+
+    xp: Any
+
+    def hash_rows(self, keys: Ints1d, seed: int, nV: int) -> Ints2d:
+        """Four rows of a table of nV for each key, (n,) uint64 -> (n, 4) int64, alike everywhere.
+
+        Two 64-bit mixes (the finalizer of splitmix64: Steele, Lea and Flood 2014) give four
+        32-bit numbers, and a multiply and a shift bring each below nV (Lemire 2019,
+        arXiv:1805.10941, without his rejection step).
+        """
+        rows = self.xp.empty((keys.shape[0], N_HASHES), dtype="int64")
+        for pair in range(N_HASHES // 2):
+            mixed = _mix(keys + np.uint64((seed * 2 + pair + 1) * 0x9E3779B97F4A7C15 % 2**64))
+            for half, bits in enumerate((mixed & _LOW, mixed >> _HIGH)):
+                rows[:, 2 * pair + half] = (bits * np.uint64(nV)) >> _HIGH
+        return rows  # type: ignore[no-any-return]
+
+    def gather_sum(self, E: Floats2d, rows: Ints2d) -> Floats2d:
+        """The sum of the named rows of E: (nV, nO), (n, k) -> (n, nO)."""
+        Y: Floats2d = E[rows[:, 0]]
+        for column in range(1, rows.shape[1]):
+            Y += E[rows[:, column]]
+        return Y
+
+    def scatter_add(self, E: Floats2d, rows: Ints2d, Y: Floats2d) -> None:
+        """Add row i of Y to each of the rows rows[i] of E, in place; a row may come often."""
+        for column in range(rows.shape[1]):
+            self.xp.add.at(E, rows[:, column], Y)
+
+
+def _mix(X: Array) -> Array:
+    mixed: Array = (X ^ (X >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))  # type: ignore[no-any-return]

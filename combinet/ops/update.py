@@ -1,0 +1,74 @@
+"""Steps of the optimizers over flat arrays. These alone write into what they are given.
+
+On the CPU the work goes block by block, so that the temporaries stay in the cache.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from combinet.types import Floats, Floats1d
+
+
+class UpdateOps:
+    """Mixed into `Ops`: what an optimizer does to all weights at once."""
+
+    xp: Any
+    block: int | None
+
+    def sum_squares(self, X: Floats1d) -> Floats:
+        """The sum of the squares, as an array without axes (a GPU's stays there)."""
+        return self.xp.dot(X, X)  # type: ignore[no-any-return]
+
+    def adam(
+        self,
+        W: Floats1d,
+        dW: Floats1d,
+        first: Floats1d,
+        second: Floats1d,
+        *,
+        step: int,
+        learn_rate: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+    ) -> None:
+        """One step of Adam on W, with the moments `first` and `second`, all in place.
+
+        Kingma and Ba 2015, arXiv:1412.6980, algorithm 1; `step` counts from 1.
+        """
+        scale = learn_rate / (1 - beta1**step)
+        root = (1 - beta2**step) ** -0.5
+        for w, g, m, v in self._blocks(W, dW, first, second):
+            m *= beta1
+            m += (1 - beta1) * g
+            v *= beta2
+            v += (1 - beta2) * (g * g)
+            size = self.xp.sqrt(v)
+            size *= root
+            size += eps
+            w -= scale * m / size
+
+    def momentum(
+        self, W: Floats1d, dW: Floats1d, velocity: Floats1d, rate: float, by: float
+    ) -> None:
+        """One step of gradient descent with momentum: velocity = by * velocity + dW."""
+        for w, g, v in self._blocks(W, dW, velocity):
+            v *= by
+            v += g
+            w -= rate * v
+
+    def add_scaled(self, W: Floats1d, X: Floats1d, scale: float) -> None:
+        """W += scale * X, in place."""
+        for w, x in self._blocks(W, X):
+            w += scale * x
+
+    def average(self, mean: Floats1d, W: Floats1d, decay: float) -> None:
+        """The exponential running mean: mean = decay * mean + (1 - decay) * W, in place."""
+        for a, w in self._blocks(mean, W):
+            a += (1 - decay) * (w - a)
+
+    def _blocks(self, *arrays: Floats1d) -> Iterator[tuple[Any, ...]]:
+        size = arrays[0].shape[0]
+        block = self.block or max(size, 1)
+        for start in range(0, size, block):
+            yield tuple(array[start : start + block] for array in arrays)

@@ -1,0 +1,135 @@
+"""A pass over a model: the one argument that carries all that it may read and write."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from combinet.data import width_of
+from combinet.errors import CombinetError, DimensionError, StateError
+from combinet.inputs import check_input
+from combinet.ops import Ops
+from combinet.types import Array, Ints1d
+from combinet.widths import Solver
+
+
+class Run:
+    """One pass: its ops, drop rate and generator, the weights it reads, the gradients it adds.
+
+    `ops` does the arrays; `train` tells training from prediction; `drop` is the rate for layers
+    without one of their own; `rng` is a generator on the host. `lengths` says how the rows of an
+    array are divided into sequences, or is None: all are one.
+
+    A layer calls its children by `run(layer, X)`, never by `layer.forward`: that is the one place
+    where a pass can be checked, timed or changed. Subclasses override `__call__`.
+    """
+
+    __slots__ = ("drop", "lengths", "ops", "rng", "train")
+
+    def __init__(
+        self,
+        ops: Ops,
+        rng: np.random.Generator,
+        *,
+        train: bool = True,
+        drop: float = 0.0,
+        lengths: Ints1d | None = None,
+    ) -> None:
+        self.ops = ops
+        self.rng = rng
+        self.train = train
+        self.drop = drop
+        self.lengths = lengths
+
+    def __call__(self, layer: Any, X: Any) -> tuple[Any, Callable[[Any], Any]]:
+        """The layer's output for X, and its backward pass."""
+        try:
+            check_input(layer, X, self.ops)
+            result: tuple[Any, Callable[[Any], Any]] = layer.forward(layer, X, self)
+        except CombinetError as error:
+            error.within(layer)
+            raise
+        return result
+
+    def over(self, lengths: Ints1d | None) -> "Run":
+        """This pass, where the rows of an array are sequences of these lengths."""
+        return type(self)(self.ops, self.rng, train=self.train, drop=self.drop, lengths=lengths)
+
+    def lengths_of(self, X: Array) -> Ints1d:
+        """The lengths of the sequences that the rows of X are. Raises DimensionError."""
+        n = X.shape[0]
+        if self.lengths is None:
+            return np.array([n])
+        if self.lengths.sum() != n:
+            raise DimensionError(
+                f"the sequences here have {self.lengths.sum()} rows in all, not {n}: a layer "
+                f"before this one has changed their number"
+            )
+        return self.lengths
+
+    def params(self, model: Any, *names: str) -> tuple[Any, ...]:
+        """The model's parameters of these names. They don't change while somebody holds them."""
+        try:
+            slots = [model.slots[name] for name in names]
+        except KeyError:
+            raise StateError(
+                f"{model.name} has no weights yet: call initialize(X, Y) on the whole model"
+            ) from None
+        return tuple(slot.store.read(slot) for slot in slots)
+
+    def inc_grad(self, model: Any, **gradients: Array) -> None:
+        """Add to the gradients of parameters, each of its parameter's shape."""
+        for name, gradient in gradients.items():
+            slot = model.slots[name]
+            if tuple(gradient.shape) != slot.shape:
+                raise DimensionError(
+                    f"the gradient of {name} of {model.name} is {tuple(gradient.shape)}, the "
+                    f"parameter {slot.shape}: resized since this pass began?"
+                )
+            slot.store.add_gradient(slot, gradient)
+
+    def inc_grad_rows(self, model: Any, name: str, rows: Array, gradient: Array) -> None:
+        """Add row i of `gradient` to the gradient of each of the rows rows[i] of a table."""
+        slot = model.slots[name]
+        if gradient.shape[1:] != slot.shape[1:]:
+            raise DimensionError(
+                f"the gradient of rows of {name} of {model.name} is {tuple(gradient.shape)}, the "
+                f"table {slot.shape}: resized since this pass began?"
+            )
+        slot.store.add_gradient_rows(slot, rows, gradient)
+
+
+def _no_backprop(dY: Any) -> Any:
+    raise StateError("this is a prediction; its layers have no backward pass")
+
+
+class PredictRun(Run):
+    """A pass that forgets each backward pass at once, and with it what that would have needed."""
+
+    __slots__ = ()
+
+    def __call__(self, layer: Any, X: Any) -> tuple[Any, Callable[[Any], Any]]:
+        """The layer's output for X, and a backward pass that only says that there is none."""
+        Y, _ = super().__call__(layer, X)
+        return Y, _no_backprop
+
+
+class InferRun(PredictRun):
+    """A pass to learn dimensions from real data; weights that don't exist yet are read as zeros."""
+
+    __slots__ = ()
+
+    def __call__(self, layer: Any, X: Any) -> tuple[Any, Callable[[Any], Any]]:
+        """As a prediction; the width of X is noted first."""
+        solve = Solver()
+        solve(layer, width_of(X), None)
+        for (model, name), size in solve.found.items():
+            model.set_dim(name, size)
+        return super().__call__(layer, X)
+
+    def params(self, model: Any, *names: str) -> tuple[Any, ...]:
+        """The model's parameters, or zeros of their shapes."""
+        if model.slots:
+            return super().params(model, *names)
+        dtype = model.dtype or "float32"
+        return tuple(self.ops.zeros(model.param_shape(name), dtype) for name in names)

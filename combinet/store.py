@@ -1,0 +1,242 @@
+"""Where parameters live: one flat array of weights for a model, with arrays like it beside it.
+
+A `Store` holds the weights of many layers in one contiguous array, and in others, laid out alike,
+their gradients, running averages and whatever each optimizer remembers. A `Slot` is the place of
+one parameter in it. Layouts never change: `lay_out` makes a new store and carries all over.
+"""
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary, ref
+
+import numpy as np
+
+from combinet.ops import Ops
+from combinet.types import Array, Ints1d, Shape
+
+Order = Literal["C", "F"]
+Key = tuple[int, str]
+
+
+class Slot:
+    """The place of one parameter: `key` (id of its layer, name) and a stretch of a store."""
+
+    __slots__ = (
+        "__weakref__", "borrowed", "key", "number", "order", "own", "shape", "start", "stop",
+        "store", "touched",
+    )  # fmt: skip
+
+    def __init__(self, store: "Store", key: Key, shape: Shape, order: Order, start: int) -> None:
+        self.store = store
+        self.key = key
+        self.shape = shape
+        self.order = order
+        self.start = start
+        self.stop = start + prod(shape)
+        self.number = 0
+        self.touched = False  # whether a gradient waits
+        self.own: Any = None  # the view of the store's weights
+        self.borrowed: Any = None  # what stands in its place inside use_params
+
+    @property
+    def value(self) -> Any:
+        """The array that a pass reads."""
+        return self.own if self.borrowed is None else self.borrowed
+
+    def of(self, flat: Any) -> Any:
+        """This parameter's part of an array that is laid out as the store."""
+        part = flat[self.start : self.stop]
+        return part.reshape(self.shape) if self.order == "C" else part.reshape(self.shape[::-1]).T
+
+
+# What sys.getrefcount says of an attribute that nobody else holds; it differs between Pythons.
+_probe = Slot.__new__(Slot)
+_probe.own = np.empty(0)
+_ALONE = sys.getrefcount(_probe.own)
+
+
+@dataclass(eq=False)
+class Memory:
+    """What one optimizer keeps beside a store: the steps of each slot, and arrays by name."""
+
+    steps: Ints1d
+    arrays: dict[str, Any] = field(default_factory=dict)
+
+
+class Store:
+    """Flat arrays of `size` numbers on one device. Made by `lay_out`."""
+
+    def __init__(self, ops: Ops, dtype: Any) -> None:
+        self.ops = ops
+        self.dtype = np.dtype(dtype)
+        self.size = 0
+        self.weights: Any = None
+        self.gradient: Any = None
+        self.averages: Any = None
+        # Keyed by optimizer; weakly, so that its moments go when the optimizer does.
+        self.memories: WeakKeyDictionary[Any, Memory] = WeakKeyDictionary()
+        self.lock = threading.RLock()
+        self._slots: list[ref[Slot]] = []  # weak: a store must not keep layers' slots alive
+
+    def slots(self) -> Iterator[Slot]:
+        """The slots that a layer still has."""
+        return (slot for slot in (weak() for weak in self._slots) if slot is not None)
+
+    def add(self, key: Key, shape: Shape, order: Order) -> Slot:
+        """A slot at the end; for `lay_out`, before there are arrays."""
+        slot = Slot(self, key, shape, order, self.size)
+        slot.number = len(self._slots)
+        self._slots.append(ref(slot))
+        self.size = slot.stop
+        return slot
+
+    def read(self, slot: Slot) -> Any:
+        """The array of a slot. The lock keeps it from being taken while it is being updated."""
+        with self.lock:
+            return slot.value
+
+    def writable(self) -> Any:
+        """The weights, safe to write in place; the caller has the lock.
+
+        If anyone but the slots holds the array or a view of it, such as a pending callback, they
+        keep it, and the store goes on with a copy.
+        """
+        live = list(self.slots())
+        held = sys.getrefcount(self.weights) > _ALONE + len(live)
+        if held or any(sys.getrefcount(slot.own) > _ALONE for slot in live):
+            self.adopt(self.weights.copy())
+        return self.weights
+
+    def writable_averages(self) -> Any:
+        """The averages, safe to write in place: those that somebody holds stay as they are."""
+        if self.averages is None or sys.getrefcount(self.averages) > _ALONE:
+            self.averages = (self.weights if self.averages is None else self.averages).copy()
+        return self.averages
+
+    def adopt(self, weights: Any) -> None:
+        """Take `weights` for the weights; every slot views them."""
+        self.weights = weights
+        for slot in self.slots():
+            slot.own = slot.of(weights)
+
+    def write(self, slot: Slot, value: Any) -> None:
+        """Set one parameter."""
+        with self.lock:
+            slot.of(self.writable())[...] = self.ops.asarray(value, self.dtype)
+
+    def add_gradient(self, slot: Slot, gradient: Any) -> None:
+        """Add to the gradient of one parameter."""
+        with self.lock:
+            waiting = self._gradient_of(slot)
+            gradient = self.ops.asarray(gradient, self.dtype)
+            if slot.touched:
+                waiting += gradient
+            else:
+                waiting[...] = gradient
+            slot.touched = True
+
+    def add_gradient_rows(self, slot: Slot, rows: Any, gradient: Any) -> None:
+        """Add to the gradients of rows of a table: row i of `gradient` to each of rows[i]."""
+        with self.lock:
+            waiting = self._gradient_of(slot)
+            if not slot.touched:
+                waiting[...] = 0
+            slot.touched = True
+            ops = self.ops
+            ops.scatter_add(waiting, ops.asarray(rows), ops.asarray(gradient, self.dtype))
+
+    def _gradient_of(self, slot: Slot) -> Any:
+        if self.gradient is None:
+            self.gradient = self.ops.empty((self.size,), self.dtype)
+        return slot.of(self.gradient)
+
+    def memory(self, optimizer: Any) -> Memory:
+        """What `optimizer` keeps of this store, empty at first."""
+        if optimizer not in self.memories:
+            self.memories[optimizer] = Memory(np.zeros(len(self._slots), dtype="int64"))
+        return self.memories[optimizer]
+
+
+class Piece(NamedTuple):
+    """A parameter to be laid out: with a value, or with a slot whose contents move over."""
+
+    key: Key
+    shape: Shape
+    order: Order
+    value: Any = None
+    old: Slot | None = None
+
+
+def lay_out(pieces: Sequence[Piece], ops: Ops, dtype: Any, *, memories: bool = True) -> list[Slot]:
+    """Slots for all pieces, in that order, in a new store; what they come from is unchanged.
+
+    What a piece's old slot has (weights, a waiting gradient, average, and with `memories` what
+    optimizers keep) goes along, to another device too. In a new shape the overlap stays, from
+    index 0 on each axis, and the rest is 0.
+    """
+    store = Store(ops, dtype)
+    slots = [store.add(piece.key, piece.shape, piece.order) for piece in pieces]
+    moves = [(p.old, slot) for p, slot in zip(pieces, slots, strict=True) if p.old is not None]
+    with ops.on_device():
+        weights = ops.zeros((store.size,), store.dtype)
+        for piece, slot in zip(pieces, slots, strict=True):
+            if piece.value is not None:
+                slot.of(weights)[...] = ops.asarray(piece.value, store.dtype)
+        for old, slot in moves:
+            _carry(old.own, slot.of(weights), ops)
+        store.adopt(weights)
+        if any(old.touched for old, _ in moves):
+            store.gradient = ops.zeros((store.size,), store.dtype)
+        for old, slot in moves:
+            if old.touched:
+                _carry(old.of(old.store.gradient), slot.of(store.gradient), ops)
+                slot.touched = True
+        if any(old.store.averages is not None for old, _ in moves):
+            store.averages = weights.copy()
+        for old, slot in moves:
+            if old.store.averages is not None:
+                _carry(old.of(old.store.averages), slot.of(store.averages), ops)
+            for optimizer, memory in old.store.memories.items() if memories else ():
+                _carry_memory(memory, old, store.memory(optimizer), slot)
+    return slots
+
+
+def _carry(source: Array, target: Array, ops: Ops) -> None:
+    """Copy the part that both shapes have."""
+    overlap = tuple(slice(min(a, b)) for a, b in zip(source.shape, target.shape, strict=True))
+    target[overlap] = ops.asarray(source)[overlap]
+
+
+def _carry_memory(source: Memory, old: Slot, target: Memory, slot: Slot) -> None:
+    target.steps[slot.number] = source.steps[old.number]
+    store = slot.store
+    for name, flat in source.arrays.items():
+        if name not in target.arrays:
+            target.arrays[name] = store.ops.zeros((store.size,), store.dtype)
+        _carry(old.of(flat), slot.of(target.arrays[name]), store.ops)
+
+
+class Segment(NamedTuple):
+    """Neighbouring slots of one store, from number `first` to before `last`."""
+
+    store: Store
+    first: int
+    last: int
+    start: int
+    stop: int
+
+
+def segments(slots: Sequence[Slot]) -> list[Segment]:
+    """Slots as runs of neighbours: one for a model that was initialized as a whole."""
+    runs: list[Segment] = []
+    for slot in sorted(slots, key=lambda slot: (id(slot.store), slot.number)):
+        last = runs[-1] if runs else None
+        if last and last.store is slot.store and last.last == slot.number:
+            runs[-1] = last._replace(last=slot.number + 1, stop=slot.stop)
+        else:
+            runs.append(Segment(slot.store, slot.number, slot.number + 1, slot.start, slot.stop))
+    return runs

@@ -1,0 +1,252 @@
+"""Checks of what every layer must hold to, for people's own layers as for the built-in ones.
+
+`check_laws(model, X)` runs them all; each is a function (model, X) that raises AssertionError with
+what differs. A model is used in copies, initialized in float64 if it is not initialized; X is a
+sample input whose floats are float64.
+
+    >>> import numpy as np
+    >>> from combinet import Linear, expand_window, residual
+    >>> layer = residual(expand_window(1) >> Linear(2))
+    >>> check_laws(layer, np.random.default_rng(0).normal(size=(4, 2)))
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from combinet.data import Padded, Ragged, map_arrays, to_device
+from combinet.format import to_host
+from combinet.model import Model
+from combinet.ops import Ops, default_ops
+from combinet.optimizers import SGD
+
+_SEED = 20170216
+
+
+def check_laws(model: Model[Any, Any], X: Any) -> None:
+    """Run every law on a model with a sample input. Raises AssertionError, naming the law."""
+    for law in LAWS:
+        law(model, X)
+
+
+def check_backprop(model: Model[Any, Any], X: Any, *, drop: float = 0.0) -> None:
+    """The gradients of X and of every parameter agree with central differences, in float64.
+
+    With f = sum(R * Y) for random R, each number x of the input and of the parameters (at most
+    40 of each array, spread over it) is moved by h = 1e-5 up and down, and
+    (f(x + h) - f(x - h)) / 2h must be its gradient, within 1e-6 of the largest in its array.
+    Choose X away from the kinks of rectifiers and maxima. The same dropout mask is drawn for
+    each evaluation. Raises AssertionError with the parameter, the index and both numbers.
+    """
+    model = _prepared(model, X)
+
+    def begin() -> Any:
+        return model.begin_update(X, drop=drop, rng=np.random.default_rng(_SEED))
+
+    Y, backprop = begin()
+    R = _random_like(Y)
+    dX = backprop(R)
+
+    def value() -> float:
+        return sum(float((r * y).sum()) for r, y in zip(_arrays(R), _arrays(begin()[0]),
+                                                         strict=True))  # fmt: skip
+
+    for i, array in enumerate(_arrays(X)):
+        if array.dtype.kind == "f":
+            assert dX is not None, f"{model.name} gives no gradient for its input"
+            _check_array(f"input {i}", array, _arrays(dX)[i], value)
+        else:
+            assert dX is None, f"{model.name} gives a gradient for integers: {dX!r}"
+    for path, slot in model.slots_by_path().items():
+        if not slot.touched:
+            raise AssertionError(f"{path} got no gradient")
+        _check_array(path, slot.own, slot.of(slot.store.gradient), value)
+
+
+def check_pure(model: Model[Any, Any], X: Any) -> None:
+    """Neither pass changes its input, the gradient it gets, or the weights."""
+    model = _prepared(model, X)
+    weights = _weights(model)
+    frozen = map_arrays(X, _frozen)
+    Y, backprop = model.begin_update(frozen)
+    kept = map_arrays(Y, np.copy)
+    backprop(map_arrays(_random_like(Y), _frozen))
+    _same("the input", frozen, X)
+    _same("the output, after the backward pass", Y, kept)
+    _same("the weights", _weights(model), weights)
+
+
+def check_predict(model: Model[Any, Any], X: Any) -> None:
+    """Predict gives what begin_update gives without dropout."""
+    model = _prepared(model, X)
+    _same("predict", model.predict(X), model.begin_update(X, drop=0.0)[0])
+
+
+def check_saving(model: Model[Any, Any], X: Any) -> None:
+    """A copy without weights, loaded from bytes or from disk, predicts the same."""
+    initialized = _prepared(model, X)
+    data = initialized.to_bytes()
+    loaded = _prepared(model, X, seed=_SEED + 1).from_bytes(data)
+    _same("predict of the model loaded from bytes", loaded.predict(X), initialized.predict(X))
+    assert loaded.to_bytes() == data, f"{model.name} saves other bytes than it loaded"
+    with tempfile.TemporaryDirectory() as folder:
+        initialized.to_disk(Path(folder) / "model")
+        loaded = _prepared(model, X, seed=_SEED + 2).from_disk(Path(folder) / "model")
+    _same("predict of the model loaded from disk", loaded.predict(X), initialized.predict(X))
+
+
+def check_sums(model: Model[Any, Any], X: Any) -> None:
+    """Two passes over one layer sum their gradients: twice the gradient of one."""
+    model = _prepared(model, X)
+    for times in (1, 2):
+        Y, backprop = model.begin_update(X)
+        backprop(_random_like(Y))
+        if times == 1:
+            once = _gradients(model)
+    _same("the gradients of two passes", _gradients(model), {k: 2 * v for k, v in once.items()})
+
+
+def check_interleaved(model: Model[Any, Any], X: Any) -> None:
+    """A pass begun before another one, and before an update, has the right gradients after."""
+    model = _prepared(model, X)
+    Y, backprop = model.begin_update(X)
+    R = _random_like(Y)
+    dX = backprop(R)
+    expected = _gradients(model)
+    other = model.copy()
+    for slot in other.slots_by_path().values():
+        slot.touched = False
+    _, first = other.begin_update(X)
+    Y2, second = other.begin_update(X)
+    second(_random_like(Y2, seed=1), SGD(0.5))
+    _same("the input's gradient of a pass with an update in it", first(R), dX)
+    _same("the gradients of a pass with an update in it", _gradients(other), expected)
+
+
+def check_copy(model: Model[Any, Any], X: Any) -> None:
+    """A copy gives the same and shares nothing: training it leaves the model as it was."""
+    model = _prepared(model, X)
+    before, weights = model.predict(X), _weights(model)
+    twin = model.copy()
+    _same("predict of the copy", twin.predict(X), before)
+    assert not {n.id for n in twin.walk()} & {n.id for n in model.walk()}, "a layer is shared"
+    Y, backprop = twin.begin_update(X)
+    backprop(_random_like(Y), SGD(0.5))
+    _same("the weights, after an update of the copy", _weights(model), weights)
+    _same("predict, after an update of the copy", model.predict(X), before)
+
+
+def check_device(model: Model[Any, Any], X: Any, ops: Ops, *, drop: float = 0.0) -> None:
+    """On the device of `ops` all numbers are those of the CPU: output, gradients, updates."""
+    here = _prepared(model, X)
+    there = here.copy()
+    there._move(ops)
+    sgd = SGD(0.1)
+    results = []
+    for each, device in ((here, default_ops()), (there, ops)):
+        rng = np.random.default_rng(_SEED)
+        Y, backprop = each.begin_update(to_device(X, device), drop=drop, rng=rng)
+        dX = backprop(to_device(_random_like(to_device(Y, default_ops())), device))
+        gradients = _gradients(each)
+        each.finish_update(sgd)
+        predicted = each.predict(to_device(X, device))
+        assert all(device.is_array(array) for array in _arrays(Y)), f"{model.name}: {Y!r}"
+        results.append((to_device(Y, default_ops()), to_device(dX, default_ops()), gradients,
+                        to_device(predicted, default_ops())))  # fmt: skip
+    for what, cpu, other in zip(
+        ("the output", "the input's gradient", "the gradients", "predict after an update"),
+        *results,
+        strict=True,
+    ):
+        _same(f"{what} on {ops!r}", other, cpu)
+
+
+LAWS: tuple[Callable[[Model[Any, Any], Any], None], ...] = (
+    check_backprop,
+    check_pure,
+    check_predict,
+    check_saving,
+    check_sums,
+    check_interleaved,
+    check_copy,
+)
+
+
+def _prepared(model: Model[Any, Any], X: Any, seed: int = _SEED) -> Model[Any, Any]:
+    """A copy, initialized, with random numbers added to all weights so that none is 0 or 1."""
+    model = model.copy()
+    if all(slot.store.dtype == np.float64 for slot in model.slots_by_path().values()):
+        model.initialize(X, rng=seed, dtype="float64")
+    rng = np.random.default_rng(seed)
+    for slot in model.slots_by_path().values():
+        slot.store.write(slot, slot.own + rng.normal(0, 0.1, slot.shape))
+    return model
+
+
+def _check_array(
+    name: str, array: Any, gradient: Any, value: Callable[[], float], h: float = 1e-5
+) -> None:
+    largest = float(np.abs(gradient).max(initial=0))
+    for index in _spread(array.shape, 40):
+        before = array[index]
+        array[index] = before + h
+        above = value()
+        array[index] = before - h
+        below = value()
+        array[index] = before
+        expected = (above - below) / (2 * h)
+        assert abs(gradient[index] - expected) <= 1e-6 * max(largest, abs(expected), 1e-3), (
+            f"the gradient of {name} at {index} is {gradient[index]}, "
+            f"by central differences {expected}"
+        )
+
+
+def _spread(shape: tuple[int, ...], n: int) -> Iterator[tuple[int, ...]]:
+    size = int(np.prod(shape))
+    for flat in dict.fromkeys(np.linspace(0, size - 1, min(n, size)).astype(int).tolist()):
+        yield tuple(int(i) for i in np.unravel_index(flat, shape))
+
+
+def _arrays(X: Any) -> list[Any]:
+    if isinstance(X, list | tuple):
+        return [array for x in X for array in _arrays(x)]
+    return [X.data] if isinstance(X, Ragged | Padded) else [X]
+
+
+def _random_like(Y: Any, seed: int = 0) -> Any:
+    """Random numbers of Y's form; 0 where Padded has none of its own."""
+    rng = np.random.default_rng(seed)
+    R = map_arrays(Y, lambda y: rng.normal(size=y.shape).astype(y.dtype))
+    if isinstance(Y, Padded):
+        real = np.arange(len(Y.size_at_t))[:, None] < Y.lengths
+        return map_arrays(R, lambda r: r * real.reshape(real.shape + (1,) * (r.ndim - 2)))
+    return R
+
+
+def _frozen(array: Any) -> Any:
+    copy = np.copy(array)
+    copy.flags.writeable = False
+    return copy
+
+
+def _weights(model: Model[Any, Any]) -> dict[str, Any]:
+    return {path: to_host(slot.own) for path, slot in model.slots_by_path().items()}
+
+
+def _gradients(model: Model[Any, Any]) -> dict[str, Any]:
+    slots = model.slots_by_path().items()
+    return {path: to_host(slot.of(slot.store.gradient)) for path, slot in slots if slot.touched}
+
+
+def _same(what: str, found: Any, expected: Any) -> None:
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), f"{what}: {[*found]}, not {[*expected]}"
+        found, expected = [*found.values()], [*expected.values()]
+    assert type(found) is type(expected), f"{what}: {found!r}, not {expected!r}"
+    if expected is None:
+        return
+    for a, b in zip(_arrays(found), _arrays(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12, err_msg=what)

@@ -1,0 +1,75 @@
+"""Walking a tree of layers, naming what is in it, drawing it."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from combinet.errors import path_name
+
+
+def walk(model: Any, order: str = "bfs") -> Iterator[Any]:
+    """Every layer once, the model first: breadth-first ("bfs") or depth-first ("dfs")."""
+    if order not in ("bfs", "dfs"):
+        raise ValueError(f"a walk's order is 'bfs' or 'dfs', not {order!r}")
+    seen: set[int] = set()
+    waiting = deque([model])
+    while waiting:
+        node = waiting.popleft()
+        if node.id in seen:
+            continue
+        seen.add(node.id)
+        yield node
+        if order == "bfs":
+            waiting.extend(node.layers)
+        else:
+            waiting.extendleft(reversed(node.layers))
+
+
+def paths(model: Any) -> dict[str, Any]:
+    """Every layer once, depth-first, by the first path that leads to it."""
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+
+    def visit(path: list[Any]) -> None:
+        if path[-1].id in seen:
+            return
+        seen.add(path[-1].id)
+        found[path_name(path)] = path[-1]
+        for layer in path[-1].layers:
+            visit([*path, layer])
+
+    visit([model])
+    return found
+
+
+def draw(model: Any) -> str:
+    """The tree in lines: each layer's name, sizes, own parameters; first the sum of them all."""
+    lines: list[tuple[str, str, str]] = []
+    seen: set[int] = set()
+    total = 0
+
+    def visit(node: Any, depth: int) -> None:
+        nonlocal total
+        dims = [f"{name}={'?' if size is None else size}" for name, size in node.dims.items()]
+        count = sum(slot.stop - slot.start for slot in node.slots.values())
+        shown = f"{count:,}" if count else ""
+        if node.id in seen:
+            shown, count = "(shared)", 0
+        total += count
+        lines.append(("  " * depth + node.name, " ".join(dims), shown))
+        if node.id not in seen:
+            seen.add(node.id)
+            for layer in node.layers:
+                visit(layer, depth + 1)
+
+    visit(model, 0)
+    widest = [max(len(line[column]) for line in lines) for column in range(3)]
+    state = f"{total:,} parameters" if total else "no parameters"
+    if any(node.param_names and not node.slots for node in walk(model)):
+        state += ", not initialized"
+    rows = [
+        f"{name:<{widest[0]}}  {dims:<{widest[1]}}  {count:>{widest[2]}}".rstrip()
+        for name, dims, count in lines
+    ]
+    return "\n".join([f"{model.name}: {state}", *rows[1:]] if len(rows) > 1 else
+                     [f"{rows[0]}: {state}"])  # fmt: skip

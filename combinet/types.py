@@ -1,0 +1,22 @@
+"""The words that everything else uses: arrays by kind and number of axes.
+
+Arrays are NumPy's, or CuPy's, which follow the same interface; to a type checker both are NumPy's.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+Floats: TypeAlias = np.ndarray[Any, np.dtype[np.floating[Any]]]
+Floats1d: TypeAlias = np.ndarray[tuple[int], np.dtype[np.floating[Any]]]
+Floats2d: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.floating[Any]]]
+Floats3d: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[np.floating[Any]]]
+Ints: TypeAlias = np.ndarray[Any, np.dtype[np.integer[Any]]]
+Ints1d: TypeAlias = np.ndarray[tuple[int], np.dtype[np.integer[Any]]]
+Ints2d: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.integer[Any]]]
+
+Shape: TypeAlias = tuple[int, ...]
+Initializer: TypeAlias = Callable[[Shape, np.random.Generator], Floats]
+Schedule: TypeAlias = Callable[[int], float]

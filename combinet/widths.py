@@ -1,0 +1,137 @@
+"""What is known of layers' widths, without data: checked, inferred, or changed, by one walk.
+
+The width of a batch is its number of columns. Each model has a rule, a function
+`rule(model, nI, nO, solve) -> (nI, nO)`: told what the outside knows of the width of its input and
+of its output (None: nothing), it says what is known of both afterwards. A rule asks its children
+by `solve(layer, nI, nO)` and the model's own dims by `solve.dim(model, name, size)`.
+"""
+
+from typing import Any, TypeAlias
+
+from combinet.errors import DimensionError
+
+Width: TypeAlias = "int | None"
+Widths: TypeAlias = "tuple[int | None, int | None]"
+
+
+class Solver:
+    """One walk over a tree of layers.
+
+    Sizes that disagree raise DimensionError, except with `resize`: then what comes from outside
+    is right, and the model's own size has to change. `found` collects what is to be assigned;
+    nothing is until somebody does.
+    """
+
+    def __init__(self, found: dict[tuple[Any, str], int] | None = None, *, resize: bool = False):
+        self.found = {} if found is None else found
+        self.resize = resize
+        self.beside: Any = None  # the neighbour whose width is being told, for messages
+
+    def __call__(self, layer: Any, nI: Width, nO: Width) -> Widths:
+        """What is known of the widths of a layer, given what is known around it."""
+        try:
+            widths: Widths = layer.widths(layer, nI, nO, self)
+        except DimensionError as error:
+            error.within(layer)
+            raise
+        return widths
+
+    def dim(self, model: Any, name: str, size: Width) -> Width:
+        """What is known of a model's own dim, once somebody says that it is `size`."""
+        known: Width = self.found.get((model, name), model.dims[name])
+        if size is None or size == known:
+            return known
+        if known is not None and not self.resize:
+            says = f"{self.beside.name} beside it has" if self.beside is not None else "there is"
+            raise DimensionError(f"{model.name} has {name}={known}, but {says} {size}")
+        self.found[model, name] = size
+        return size
+
+    def same(self, model: Any, *sizes: Width) -> Width:
+        """The one size that several widths of a model share, as far as known."""
+        known = [size for size in sizes if size is not None]
+        if len(set(known)) > 1 and not self.resize:
+            raise DimensionError(f"{model.name} needs one width, not {_words(known)}")
+        return known[0] if known else None
+
+
+def _words(sizes: list[int]) -> str:
+    return " and ".join(map(str, dict.fromkeys(sizes)))
+
+
+def own_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    """The rule of a layer that has the dims nI and nO, or one of them, or neither (the default)."""
+    return tuple(  # type: ignore[return-value]
+        solve.dim(model, name, size) if name in model.dims else None
+        for name, size in (("nI", nI), ("nO", nO))
+    )
+
+
+def same_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    """The rule of a layer that leaves the width as it is: activations, dropout, reductions."""
+    width = solve.same(model, nI, nO)
+    return width, width
+
+
+def square_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    """The rule of a layer with weights for each column, dim nI, that keeps their number."""
+    solve.dim(model, "nI", nI)
+    width = solve.dim(model, "nI", nO)
+    return width, width
+
+
+def child_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    """The rule of a wrapper, which is as wide as its one child."""
+    return solve(model.layers[0], nI, nO)
+
+
+def chain_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    """The rule of a chain: each layer's output is the next one's input."""
+    layers = model.layers
+    width = [nI, *[None] * (len(layers) - 1), nO]
+    forth = [(i, i - 1) for i in range(len(layers))]
+    back = [(i, i + 1) for i in reversed(range(len(layers)))]
+    # What is told of an end travels from that end first, so that a change reaches all it must.
+    for i, beside in (back + forth) if nI is None else (forth + back):
+        solve.beside = layers[beside] if 0 <= beside < len(layers) else None
+        width[i], width[i + 1] = solve(layers[i], width[i], width[i + 1])
+    return width[0], width[-1]
+
+
+def parallel_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    """The rule of layers side by side that share both widths, as those of `add` do."""
+    for _ in range(2):  # what the last one knows reaches the first one in the second round
+        for layer in model.layers:
+            solve.beside = model
+            child_in, child_out = solve(layer, nI, nO)
+            nI = solve.same(model, nI, child_in)
+            nO = solve.same(model, nO, child_out)
+    return nI, nO
+
+
+def concatenate_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    """The rule of layers that share an input, with their outputs side by side.
+
+    An output that must become wider or narrower does so at its end, in the last layer.
+    """
+    outs: list[Width] = [None] * len(model.layers)
+    for _ in range(2):
+        for i, layer in enumerate(model.layers):
+            solve.beside = model
+            child_in, outs[i] = solve(layer, nI, outs[i])
+            nI = solve.same(model, nI, child_in)
+    unknown = [i for i, out in enumerate(outs) if out is None]
+    total = sum(out for out in outs if out is not None)
+    if nO is None or (not unknown and total == nO):
+        return nI, None if unknown else total
+    if len(unknown) > 1:
+        return nI, nO
+    if not unknown and not solve.resize:
+        parts = " + ".join(map(str, outs))
+        raise DimensionError(f"{model.name} has nO={parts}={total}, but beside it there is {nO}")
+    last = unknown[0] if unknown else len(outs) - 1
+    rest = total - (outs[last] or 0)
+    if nO <= rest:
+        raise DimensionError(f"{model.name} cannot have nO={nO}: the layers before take {rest}")
+    child_in, _ = solve(model.layers[last], nI, nO - rest)
+    return solve.same(model, child_in, nI), nO

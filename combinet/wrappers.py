@@ -1,0 +1,141 @@
+"""A layer for one form of batch, made to take others: the batch is converted there and back.
+
+What goes in as a list comes out as a list, with the sequences as they were; so do the gradients,
+on their way back. Inside, layers that look at neighbours know where sequences begin and end.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from combinet.data import (
+    Padded,
+    Ragged,
+    list_to_ragged,
+    padded_to_ragged,
+    ragged_to_list,
+    ragged_to_padded,
+)
+from combinet.errors import InputError, describe
+from combinet.model import Model
+from combinet.run import Run
+from combinet.types import Ints1d
+from combinet.widths import child_widths
+
+
+def with_flatten(layer: Model[Any, Any]) -> Model[Any, Any]:
+    """A layer on rows, applied to a list of arrays: all rows at once, then split as before.
+
+    X list of (n_i, ...) -> Y list of (n_i, nO). Raises InputError for anything but a list.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import relu
+        >>> with_flatten(relu()).predict([np.array([-1.0, 1.0]), np.array([2.0])])
+        [array([0., 1.]), array([2.])]
+    """
+    return _wrapper("with_flatten", layer, "array", takes="list")
+
+
+def with_array(layer: Model[Any, Any]) -> Model[Any, Any]:
+    """A layer on rows, applied to a list of arrays, Ragged, Padded or an array as it is.
+
+    Of Padded only the real rows go in.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Ragged, relu
+        >>> with_array(relu()).predict(Ragged(np.array([-1.0, 1.0, 2.0]), [2, 1])).data
+        array([0., 1., 2.])
+    """
+    return _wrapper("with_array", layer, "array")
+
+
+def with_list(layer: Model[Any, Any]) -> Model[Any, Any]:
+    """A layer on lists of arrays, applied to a list, Ragged, Padded or one array."""
+    return _wrapper("with_list", layer, "list")
+
+
+def with_ragged(layer: Model[Any, Any]) -> Model[Any, Any]:
+    """A layer on Ragged, applied to a list of arrays, Ragged, Padded or one array."""
+    return _wrapper("with_ragged", layer, "ragged")
+
+
+def with_padded(layer: Model[Any, Any]) -> Model[Any, Any]:
+    """A layer on Padded, applied to a list of arrays, Ragged, Padded or one array."""
+    return _wrapper("with_padded", layer, "padded")
+
+
+class Form(NamedTuple):
+    """A form of batch: how it becomes Ragged, and how Ragged becomes it."""
+
+    to_ragged: Callable[[Any], Ragged]
+    of_ragged: Callable[[Ragged], Any]
+
+
+_FORMS = {
+    "list": Form(list_to_ragged, ragged_to_list),
+    "ragged": Form(lambda X: X, lambda X: X),
+    "padded": Form(padded_to_ragged, ragged_to_padded),
+    "array": Form(lambda X: Ragged(X, [len(X)]), lambda X: X.data),
+}
+
+
+def _wrapper(name: str, layer: Model[Any, Any], inside: str, takes: str = "any") -> Model[Any, Any]:
+    attrs = {"inside": inside}
+    return Model(name, _with, layers=[layer], attrs=attrs, takes=takes, widths=child_widths)
+
+
+def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    layer, inside = model.layers[0], model.attrs["inside"]
+    outside = _form_of(model, X)
+    if outside == inside:
+        return run(layer, X)
+    if isinstance(X, list) and not X:
+        return X, lambda dY: dY
+    there = _FORMS[outside].to_ragged(X)
+    if outside == "array":
+        there = Ragged(X, run.lengths_of(there.data))
+    lengths = there.lengths
+
+    def enter(batch: Any) -> Any:
+        ragged = _FORMS[outside].to_ragged(batch)
+        return _FORMS[inside].of_ragged(Ragged(ragged.data, lengths))
+
+    def leave(batch: Any) -> Any:
+        if inside == "array":
+            _check_rows(model, batch, lengths)
+            ragged = Ragged(batch, lengths)
+        else:
+            ragged = _FORMS[inside].to_ragged(batch)
+        return _FORMS[outside].of_ragged(ragged)
+
+    inner = run.over(lengths if inside == "array" else None)
+    Y, callback = inner(layer, _FORMS[inside].of_ragged(there))
+
+    def backprop(dY: Any) -> Any:
+        dX = callback(enter(dY))
+        return None if dX is None else leave(dX)
+
+    return leave(Y), backprop
+
+
+def _form_of(model: Model[Any, Any], X: Any) -> str:
+    if isinstance(X, Ragged):
+        return "ragged"
+    if isinstance(X, Padded):
+        return "padded"
+    if isinstance(X, list):
+        return "list"
+    if hasattr(X, "dtype") and X.ndim >= 1:
+        return "array"
+    raise InputError(
+        f"{model.name} takes a list of arrays, Ragged, Padded or an array, not {describe(X)}"
+    )
+
+
+def _check_rows(model: Model[Any, Any], Y: Any, lengths: Ints1d) -> None:
+    if not hasattr(Y, "shape") or Y.shape[0] != lengths.sum():
+        raise InputError(
+            f"the layer in {model.name} gives back a row for each of {lengths.sum()}, "
+            f"not {describe(Y)}"
+        )
