@@ -38,7 +38,7 @@ from combinet.layers import (
 )
 from combinet.losses import CategoricalCrossentropy, SequenceCategoricalCrossentropy
 from combinet.model import Model, Param
-from combinet.ops import CupyOps, NumpyOps, Ops, get_array_ops
+from combinet.ops import CupyOps, NumbaOps, NumpyOps, Ops, get_array_ops
 from combinet.optimizers import SGD, Adam, Optimizer
 from combinet.run import Run
 from combinet.schedules import compounding, constant, decaying, warmup_linear
@@ -64,6 +64,7 @@ __all__ = [
     "Linear",
     "Maxout",
     "Model",
+    "NumbaOps",
     "NumpyOps",
     "Ops",
     "Optimizer",

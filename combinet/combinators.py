@@ -85,6 +85,8 @@ def concatenate(*layers: Model[A, B]) -> Model[A, B]:
     for layer in layers:
         inner = getattr(layer, "forward", None) is _concatenate
         flat.extend(layer.layers if inner else [layer])
+    if not flat:
+        raise InputError("concatenate takes at least one layer")
     return Model("concatenate", _concatenate, layers=flat, widths=concatenate_widths)
 
 
@@ -117,6 +119,8 @@ def add(*layers: Model[A, B]) -> Model[A, B]:
         >>> add(noop(), noop()).predict(np.array([[1.0, 2.0]]))
         array([[2., 4.]])
     """
+    if not layers:
+        raise InputError("add takes at least one layer")
     return Model("add", _add, layers=layers, widths=parallel_widths)
 
 

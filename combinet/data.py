@@ -14,7 +14,7 @@ import numpy as np
 from combinet.errors import DimensionError, InputError, describe
 from combinet.ops import Ops, get_array_ops
 from combinet.ops.sequence import owners, positions, starts
-from combinet.types import Array, Ints1d
+from combinet.types import Array, Ints1d, Shape
 
 Index: TypeAlias = "int | slice | Sequence[int] | Ints1d"
 
@@ -25,8 +25,21 @@ def _select(n: int, index: Index) -> Ints1d:
         if not -n <= index < n:
             raise IndexError(f"there is no sequence {index} among {n}")
         return np.arange(n)[[index]]
-    chosen: Ints1d = np.arange(n)[index if isinstance(index, slice) else np.asarray(index)]
+    if not isinstance(index, slice):
+        index = np.asarray(index)
+        index = index if index.size else index.astype("int64")  # to NumPy, [] holds floats
+        if index.ndim != 1:
+            raise IndexError(f"sequences are selected by a flat list, not by {describe(index)}")
+    chosen: Ints1d = np.arange(n)[index]
     return chosen
+
+
+def _integers(name: str, values: Any) -> Ints1d:
+    """An int64 array, so that no fraction is cut off."""
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise InputError(f"{name} are integers, not {describe(array)}")
+    return array.astype("int64", copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +61,12 @@ class Ragged:
     lengths: Any
 
     def __post_init__(self) -> None:
-        lengths = np.asarray(self.lengths, dtype="int64")
+        lengths = _integers("lengths", self.lengths)
         object.__setattr__(self, "lengths", lengths)
         if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != len(self.data):
             raise DimensionError(
-                f"Ragged takes lengths that add up to the {len(self.data)} rows of its data, "
-                f"not {describe(lengths)} that adds up to {lengths.sum()}"
+                f"Ragged takes lengths, none below 0, that add up to the {len(self.data)} rows of "
+                f"its data, not {describe(lengths)} that adds up to {lengths.sum()}"
             )
 
     def __len__(self) -> int:
@@ -93,7 +106,7 @@ class Padded:
 
     def __post_init__(self) -> None:
         for name in ("size_at_t", "lengths", "indices"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype="int64"))
+            object.__setattr__(self, name, _integers(name, getattr(self, name)))
         n = len(self.lengths)
         shape = tuple(self.data.shape[:2])
         ordered = (np.diff(self.lengths) <= 0).all()
@@ -192,6 +205,11 @@ def to_device(X: Any, ops: Ops) -> Any:
     return map_arrays(X, ops.asarray)
 
 
+def shape_of(value: Any) -> Shape:
+    """The shape of an array on any device, or of nested lists of numbers."""
+    return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
+
+
 def width_of(X: Any) -> int | None:
     """The number of columns of a batch of floats; None for ids and whatever has no columns."""
     if isinstance(X, list | tuple):
@@ -219,6 +237,11 @@ def match_gradient(Y: Any, dY: Any) -> Any:
             raise DimensionError(
                 f"the gradient's lengths are {dY.lengths.tolist()}, the output's "
                 f"{Y.lengths.tolist()}"
+            )
+        if isinstance(Y, Padded) and not np.array_equal(Y.indices, dY.indices):
+            raise DimensionError(
+                f"the gradient's columns are the sequences {dY.indices.tolist()}, the output's "
+                f"{Y.indices.tolist()}"
             )
         data = match_gradient(Y.data, dY.data)
         return dY if data is dY.data else map_arrays(dY, lambda _: data)

@@ -1,18 +1,26 @@
-"""A model's nodes as bytes: msgpack with a header that says what it is and in which version."""
+"""A model's nodes as bytes: msgpack with a header that says what it is and in which version.
+
+At the end stands the CRC-32 of all before it, as another msgpack number (uint32), so that damage
+is noticed wherever it is.
+"""
 
 import os
+import struct
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import numpy as np
 
-from combinet.errors import FormatError
+from combinet.errors import FormatError, describe
 
 MAGIC = "combinet"
 VERSION = 1
 _ARRAY = "__array__"
+_DTYPES = {f"{order}{kind}{size}" for order in "<>|" for kind in "fiu" for size in (1, 2, 4, 8)}
+_CHECKSUM = struct.Struct(">BI")
 
 
 def encode(kind: str, content: Any) -> bytes:
@@ -26,17 +34,20 @@ def encode(kind: str, content: Any) -> bytes:
     record = {"format": MAGIC, "version": VERSION, "kind": kind, "content": content}
     packer: Any = msgpack.Packer(default=_pack)
     packed: bytes = packer.pack(record)
-    return packed
+    return packed + _checksum(packed)
 
 
 def decode(kind: str, data: bytes) -> Any:
     """What `encode` was given. Raises FormatError, with the reason, for anything else."""
     try:
-        record = msgpack.unpackb(data, object_hook=_unpack, strict_map_key=False)
+        body = memoryview(data)[: -_CHECKSUM.size]
+        if data[-_CHECKSUM.size :] != _checksum(body):
+            raise ValueError("they are of something else, or damaged")
+        record = msgpack.unpackb(body, object_hook=_unpack, strict_map_key=False)
     except (ValueError, TypeError, KeyError, msgpack.exceptions.UnpackException) as error:
-        raise FormatError(f"these {len(data)} bytes are no saved {kind}: {error}") from None
+        raise FormatError(f"{_size(data)} no saved {kind}: {error}") from None
     if not isinstance(record, dict) or record.get("format") != MAGIC:
-        raise FormatError(f"these {len(data)} bytes are no saved {kind}")
+        raise FormatError(f"{_size(data)} no saved {kind}")
     if record.get("version") != VERSION:
         raise FormatError(
             f"this {kind} was saved in version {record.get('version')} of the format; "
@@ -44,7 +55,15 @@ def decode(kind: str, data: bytes) -> Any:
         )
     if record.get("kind") != kind:
         raise FormatError(f"these bytes are a saved {record.get('kind')}, not a {kind}")
-    return record["content"]
+    return record.get("content")
+
+
+def _checksum(data: bytes | memoryview) -> bytes:
+    return _CHECKSUM.pack(0xCE, zlib.crc32(data))  # 0xCE: msgpack's sign for a uint32
+
+
+def _size(data: Any) -> str:
+    return f"these {len(data)} bytes are" if isinstance(data, bytes) else f"{describe(data)} is"
 
 
 def to_host(X: Any) -> Any:
@@ -89,7 +108,8 @@ def _pack(value: Any) -> Any:
 def _unpack(record: dict[Any, Any]) -> Any:
     if _ARRAY not in record:
         return record
+    if record[_ARRAY] not in _DTYPES:
+        raise ValueError(f"there are no arrays of {record[_ARRAY]!r}")
     dtype = np.dtype(record[_ARRAY])
-    if dtype.hasobject:
-        raise ValueError("an array of objects")
-    return np.frombuffer(record["data"], dtype=dtype).reshape(record["shape"]).copy()
+    array = np.frombuffer(record["data"], dtype=dtype).reshape(record["shape"])
+    return array.astype(dtype.newbyteorder("="))

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from combinet.data import width_of
-from combinet.errors import DimensionError, StateError
+from combinet.errors import DimensionError, InputError, StateError
 from combinet.ops import Ops
 from combinet.run import InferRun
 from combinet.store import Piece, Slot, lay_out
 from combinet.tree import walk
 from combinet.types import Shape
-from combinet.widths import Solver
+from combinet.widths import Solver, is_size
 
 Shapes = Callable[[Any, str], Shape]
 
@@ -25,7 +25,7 @@ def initialize(model: Any, X: Any, Y: Any, dtype: Any) -> None:
         _infer(model, X, Y)
         pieces = _pieces(model, lambda node, name: node.param_shape(name))
         stores = {piece.old.store for piece in pieces if piece.old is not None}
-        dtypes = {store.dtype for store in stores} | ({np.dtype(dtype)} if dtype else set())
+        dtypes = {store.dtype for store in stores} | ({_float_dtype(dtype)} if dtype else set())
         if len(dtypes) > 1:
             raise StateError(f"{model.name} has weights of {' and '.join(map(str, dtypes))}")
         if len(stores) == 1 and all(piece.old is not None for piece in pieces):
@@ -35,6 +35,16 @@ def initialize(model: Any, X: Any, Y: Any, dtype: Any) -> None:
         for node, dims in before:
             node.dims.update(dims)
         raise
+
+
+def _float_dtype(dtype: Any) -> Any:
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = ""
+    if name not in ("float32", "float64"):
+        raise InputError(f"weights are float32 or float64, not {dtype!r}")
+    return np.dtype(name)
 
 
 def _infer(model: Any, X: Any, Y: Any) -> None:
@@ -48,15 +58,15 @@ def _infer(model: Any, X: Any, Y: Any) -> None:
             return  # what is still unknown and needed is refused by param_shape
         # A layer that cannot say its width without data has to be tried on some.
         with model.ops.on_device():
-            InferRun(model.ops, model.rng)(model, X)
+            InferRun(model.ops, model.rng, train=False)(model, X)
 
 
 def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
     """Give a model another width, in all layers that have to follow. See `Model.resize_output`."""
     refuse_borrowed(model)
     size = nI if nO is None else nO
-    if size is None or size < 1:
-        raise DimensionError(f"a width is at least 1, not {size}")
+    if not is_size(size):
+        raise DimensionError(f"a width is a positive int, not {size!r}")
     solve = Solver(resize=True)
     solve(model, nI, nO)
     check = Solver(dict(solve.found))  # the rules decide whether the proposal is valid
@@ -116,13 +126,16 @@ def refuse_borrowed(model: Any) -> None:
 
 def _pieces(model: Any, shape: Shapes, *, allocated: bool = False) -> list[Piece]:
     """All parameters, depth-first, so that each part of the tree is a stretch of the store."""
+    named = [
+        (node, name, shape(node, name))  # all shapes before the first draw: one may be refused
+        for node in walk(model, "dfs")
+        for name in (node.slots if allocated else node.param_names)
+    ]
     pieces = []
-    for node in walk(model, "dfs"):
-        for name in node.slots if allocated else node.param_names:
-            param, old = node.param(name), node.slots.get(name)
-            new = shape(node, name)
-            value = None if old is not None else param.init(new, model.rng)
-            pieces.append(Piece((node.id, name), new, param.order, value, old))
+    for node, name, new in named:
+        param, old = node.param(name), node.slots.get(name)
+        value = None if old is not None else param.init(new, model.rng)
+        pieces.append(Piece((node.id, name), new, param.order, value, old))
     return pieces
 
 

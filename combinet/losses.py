@@ -45,7 +45,7 @@ class CategoricalCrossentropy:
 
     def _targets(self, guesses: Floats2d, truths: Any) -> Floats2d:
         ops = get_array_ops(guesses)
-        if guesses.ndim != 2 or guesses.dtype.kind != "f":
+        if not ops.is_array(guesses) or guesses.ndim != 2 or guesses.dtype.kind != "f":
             raise InputError(f"guesses are floats (n, k), not {describe(guesses)}")
         truths = ops.asarray(truths)
         if truths.ndim == 2 and tuple(truths.shape) == tuple(guesses.shape):
@@ -65,6 +65,10 @@ class CategoricalCrossentropy:
                 )
         classes = ops.xp.arange(guesses.shape[1])
         return (truths[:, None] == classes).astype(guesses.dtype)  # type: ignore[no-any-return]
+
+
+def _length(X: Any) -> int | None:
+    return len(X) if hasattr(X, "__len__") else None
 
 
 class SequenceCategoricalCrossentropy:
@@ -91,17 +95,22 @@ class SequenceCategoricalCrossentropy:
     ) -> tuple[list[Floats2d], Floats]:
         """The gradient and the value."""
         check_list(guesses)
-        if len(guesses) != len(truths):
-            raise DimensionError(f"{len(guesses)} sequences of guesses, {len(truths)} of truths")
+        if _length(truths) != len(guesses):
+            raise DimensionError(
+                f"{len(guesses)} sequences of guesses have as many of truths, "
+                f"not {describe(truths)}"
+            )
         for i, (guess, truth) in enumerate(zip(guesses, truths, strict=True)):
-            if len(guess) != len(truth):
+            if _length(truth) != len(guess):
                 raise DimensionError(
-                    f"sequence {i} has {len(guess)} rows of guesses, {len(truth)} of truths"
+                    f"sequence {i} has {len(guess)} rows of guesses, for truths {describe(truth)}"
                 )
         if not guesses:
             return [], np.zeros(())
         ops = get_array_ops(guesses[0])
         filled = [ops.asarray(truth) for truth in truths if len(truth)]
+        if any(truth.ndim != filled[0].ndim for truth in filled):
+            raise InputError("truths are class numbers in all sequences, or in none")
         joined = ops.concatenate(filled) if filled else ops.zeros((0,), "int64")
         gradient, value = self._loss(ops.concatenate(list(guesses)), joined)
         scale = 1 / len(guesses) if self.normalize else 1.0

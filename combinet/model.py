@@ -11,7 +11,7 @@ import numpy as np
 from typing_extensions import Self, TypeVar
 
 from combinet import format, layout, saving
-from combinet.data import match_gradient, outline
+from combinet.data import match_gradient, outline, shape_of
 from combinet.errors import DimensionError, InputError, StateError, describe
 from combinet.inputs import KINDS
 from combinet.operators import Operators
@@ -21,7 +21,7 @@ from combinet.run import PredictRun, Run
 from combinet.store import Key, Order, Slot
 from combinet.tree import draw, paths, walk
 from combinet.types import Floats, Initializer, Shape
-from combinet.widths import Solver, Widths, own_widths
+from combinet.widths import Solver, Widths, is_size, own_widths
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -99,7 +99,7 @@ class Model(Operators, Generic[In, Out]):
         if takes not in KINDS:
             raise ValueError(f"{name} takes one of {sorted(KINDS)}, not {takes!r}")
         for dim, size in (dims or {}).items():
-            if size is not None and (not isinstance(size, int | np.integer) or size < 1):
+            if size is not None and not is_size(size):
                 raise DimensionError(f"{name} takes a positive int for {dim}, not {size!r}")
         self.id = next(_ids)
         self.name = name
@@ -210,21 +210,16 @@ class Model(Operators, Generic[In, Out]):
         A layer that stands in several places of the tree is one layer in the copy as well.
         """
         layout.refuse_borrowed(self)
-        twins: dict[int, Model[Any, Any]] = {}
-
-        def twin(node: Model[Any, Any]) -> Model[Any, Any]:
-            if node.id not in twins:
-                new = object.__new__(type(node))
-                new.__dict__.update(node.__dict__)
-                new.id, new.slots, new._rng = next(_ids), {}, None
-                new.dims, new.attrs = dict(node.dims), dict(node.attrs)
-                new.layers = tuple(map(twin, node.layers))
-                twins[node.id] = new
-            return twins[node.id]
-
-        result: Any = twin(self)
-        layout.duplicate(self, result)
-        return result  # type: ignore[no-any-return]
+        twins: dict[int, Any] = {}
+        for node in self.walk():
+            twin = twins[node.id] = object.__new__(type(node))
+            twin.__dict__.update(node.__dict__)
+            twin.id, twin.slots, twin._rng = next(_ids), {}, None
+            twin.dims, twin.attrs = dict(node.dims), dict(node.attrs)
+        for twin in twins.values():
+            twin.layers = tuple(twins[layer.id] for layer in twin.layers)
+        layout.duplicate(self, twins[self.id])
+        return twins[self.id]  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return draw(self)
@@ -258,6 +253,8 @@ class Model(Operators, Generic[In, Out]):
             raise DimensionError(f"{self.name} has no dim {name} of its own: {self.dims}")
         if self.dims[name] not in (None, size):
             raise DimensionError(f"{self.name} has {name}={self.dims[name]} already, not {size}")
+        if not is_size(size):
+            raise DimensionError(f"{self.name} takes a positive int for {name}, not {size!r}")
         self.dims[name] = size
 
     @property
@@ -300,13 +297,13 @@ class Model(Operators, Generic[In, Out]):
     def get_param(self, name: str) -> Floats:
         """A parameter. Updates leave this array as it is; the model goes on with another."""
         slot = self._slot(name)
-        return slot.store.read(slot)  # type: ignore[no-any-return]
+        return slot.store.read([slot])[0]  # type: ignore[no-any-return]
 
     def set_param(self, name: str, value: Any) -> None:
         """Set a parameter to a value of its shape."""
         slot = self._slot(name)
-        if np.shape(value) != slot.shape:
-            raise DimensionError(f"{self.name}: {name} is {slot.shape}, not {np.shape(value)}")
+        if shape_of(value) != slot.shape:
+            raise DimensionError(f"{self.name}: {name} is {slot.shape}, not {shape_of(value)}")
         layout.refuse_borrowed(self)
         slot.store.write(slot, value)
 
@@ -371,9 +368,9 @@ class Model(Operators, Generic[In, Out]):
             for name, slot in node.slots.items():
                 if (node.id, name) in params:
                     value = params[node.id, name]
-                    if tuple(value.shape) != slot.shape:
+                    if shape_of(value) != slot.shape:
                         raise DimensionError(
-                            f"{node.name}: {name} is {slot.shape}, not {tuple(value.shape)}"
+                            f"{node.name}: {name} is {slot.shape}, not {shape_of(value)}"
                         )
                     chosen.append((slot, slot.store.ops.asarray(value, slot.store.dtype)))
         before = [slot.borrowed for slot, _ in chosen]

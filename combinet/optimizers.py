@@ -65,7 +65,7 @@ class Optimizer:
         self.use_averages = use_averages
         self.average_decay = average_decay
         self.step = 0
-        self._stores: WeakSet[Store] = WeakSet()
+        self.stores: WeakSet[Store] = WeakSet()  # those that keep something of this optimizer
 
     def apply(
         self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float
@@ -78,18 +78,19 @@ class Optimizer:
 
     def update(self, slots: Sequence[Slot]) -> None:
         """Update the parameters that have a gradient waiting, and clear it. One step."""
-        waiting = [slot for slot in slots if slot.touched]
-        runs = segments(waiting)
         with ExitStack() as stack:
-            for store in sorted({run.store for run in runs}, key=id):
+            for store in sorted({slot.store for slot in slots if slot.touched}, key=id):
                 stack.enter_context(store.lock)
+            # Only now: another thread may just have applied what was waiting.
+            waiting = [slot for slot in slots if slot.touched]
+            runs = segments(waiting)
             self._clip(runs)
             rate, L2 = self.learn_rate(self.step), self.L2(self.step)
             for run in runs:
                 self._update_segment(run, rate, L2)
             for slot in waiting:
                 slot.touched = False
-        self.step += 1
+            self.step += 1
 
     def _clip(self, runs: list[Segment]) -> None:
         if not self.grad_clip or not runs:
@@ -105,7 +106,6 @@ class Optimizer:
 
     def _update_segment(self, run: Segment, rate: float, L2: float) -> None:
         store = run.store
-        self._stores.add(store)
         memory = store.memory(self)
         for name in self.arrays:
             if name not in memory.arrays:
@@ -140,9 +140,10 @@ class Optimizer:
         """
         return {
             slot.key: slot.of(store.averages)
-            for store in self._stores
+            for store in self.stores
             if store.averages is not None
             for slot in store.slots()
+            if self.use_averages and store.memories[self].steps[slot.number]
         }
 
     def to_bytes(self, model: Any) -> bytes:
@@ -173,22 +174,32 @@ class Optimizer:
         for path, kept in content["kept"].items():
             if path not in slots:
                 raise FormatError(f"the model has no initialized parameter '{path}'")
+            if set(kept["arrays"]) != set(self.arrays):
+                raise FormatError(
+                    f"for '{path}' there is {[*kept['arrays']]}; this {content['type']} keeps "
+                    f"{[*self.arrays]}"
+                )
             for name, array in kept["arrays"].items():
-                if name not in self.arrays or array.shape != slots[path].shape:
+                if array.shape != slots[path].shape:
                     raise DimensionError(
                         f"'{path}' is {slots[path].shape}; its '{name}' here is {array.shape}"
                     )
-        for path, kept in content["kept"].items():
-            slot = slots[path]
-            memory = slot.store.memory(self)
-            memory.steps[slot.number] = kept["steps"]
-            ops, size, dtype = slot.store.ops, slot.store.size, slot.store.dtype
-            for name, array in kept["arrays"].items():
-                flat = memory.arrays.setdefault(name, ops.zeros((size,), dtype))
-                slot.of(flat)[...] = ops.asarray(array, dtype)
-            self._stores.add(slot.store)
+        for path, slot in slots.items():
+            if path in content["kept"]:
+                self._remember(slot, **content["kept"][path])
+            elif self in slot.store.memories:  # not updated yet when this was saved
+                self._remember(slot, 0, dict.fromkeys(slot.store.memories[self].arrays, 0))
         self.step = content["step"]
         return self
+
+    def _remember(self, slot: Slot, steps: int, arrays: dict[str, Any]) -> None:
+        store = slot.store
+        memory = store.memory(self)
+        memory.steps[slot.number] = steps
+        for name, array in arrays.items():
+            if name not in memory.arrays:
+                memory.arrays[name] = store.ops.zeros((store.size,), store.dtype)
+            slot.of(memory.arrays[name])[...] = store.ops.asarray(array, store.dtype)
 
     def to_disk(self, path: str | os.PathLike[str], model: Any) -> None:
         """Write `to_bytes` to a file, whole or not at all."""

@@ -1,6 +1,7 @@
 """A pass over a model: the one argument that carries all that it may read and write."""
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,9 @@ class Run:
 
     def over(self, lengths: Ints1d | None) -> "Run":
         """This pass, where the rows of an array are sequences of these lengths."""
-        return type(self)(self.ops, self.rng, train=self.train, drop=self.drop, lengths=lengths)
+        run = copy(self)  # whatever a subclass keeps comes along
+        run.lengths = lengths
+        return run
 
     def lengths_of(self, X: Array) -> Ints1d:
         """The lengths of the sequences that the rows of X are. Raises DimensionError."""
@@ -68,14 +71,17 @@ class Run:
         return self.lengths
 
     def params(self, model: Any, *names: str) -> tuple[Any, ...]:
-        """The model's parameters of these names. They don't change while somebody holds them."""
+        """The model's parameters of these names. They don't change while somebody holds them.
+
+        All are of one moment: none is from before an update of which another is the result.
+        """
         try:
             slots = [model.slots[name] for name in names]
         except KeyError:
             raise StateError(
                 f"{model.name} has no weights yet: call initialize(X, Y) on the whole model"
             ) from None
-        return tuple(slot.store.read(slot) for slot in slots)
+        return slots[0].store.read(slots)  # type: ignore[no-any-return]
 
     def inc_grad(self, model: Any, **gradients: Array) -> None:
         """Add to the gradients of parameters, each of its parameter's shape."""

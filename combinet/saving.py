@@ -1,6 +1,6 @@
 """A model as bytes: a record for each layer, validated whole before anything is assigned."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from combinet import format
 from combinet.errors import DimensionError, FormatError
 from combinet.layout import allocate, refuse_borrowed
 from combinet.tree import paths
-from combinet.widths import Solver
+from combinet.widths import Solver, is_size
 
 _PARTS = ("attrs", "averages", "dims", "params")
 _PLAIN = (bool, int, float, str, type(None))
@@ -18,24 +18,40 @@ _PLAIN = (bool, int, float, str, type(None))
 def to_bytes(model: Any, exclude: Mapping[str, bool]) -> bytes:
     """See `Model.to_bytes`."""
     keep = _Kept(model, exclude)
+    children = _children(model)
     nodes = []
     for path, node in paths(model).items():
-        record: dict[str, Any] = {"name": node.name, "layers": len(node.layers)}
+        record: dict[str, Any] = {"name": node.name, "layers": children[path]}
         if keep("dims", path):
             record["dims"] = dict(node.dims)
         if keep("attrs", path):
-            record["attrs"] = {name: v for name, v in node.attrs.items() if isinstance(v, _PLAIN)}
+            record["attrs"] = {name: v for name, v in node.attrs.items() if _is_plain(v)}
         if keep("params", path):
-            slots = node.slots.items()
-            record["params"] = {name: format.to_host(slot.value) for name, slot in slots}
+            record["params"], averages = _params(node)
             if keep("averages", path):
-                record["averages"] = {
-                    name: format.to_host(slot.of(slot.store.averages))
-                    for name, slot in slots
-                    if slot.store.averages is not None
-                }
+                record["averages"] = averages
         nodes.append(record)
     return format.encode("model", {"nodes": nodes})
+
+
+def _params(node: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A layer's parameters and their averages on the host, all of one moment."""
+    slots = node.slots
+    if not slots:
+        return {}, {}
+    store = next(iter(slots.values())).store
+    with store.lock:
+        params = {name: format.to_host(slot.value) for name, slot in slots.items()}
+        if store.averages is None:
+            return params, {}
+        return params, {n: format.to_host(s.of(store.averages)) for n, s in slots.items()}
+
+
+def _children(model: Any) -> dict[str, list[int]]:
+    """For each path the numbers of the layer's children, which say what is shared as well."""
+    named = paths(model)
+    number = {node.id: i for i, node in enumerate(named.values())}
+    return {path: [number[layer.id] for layer in node.layers] for path, node in named.items()}
 
 
 def from_bytes(model: Any, data: bytes, exclude: Mapping[str, bool]) -> None:
@@ -43,8 +59,9 @@ def from_bytes(model: Any, data: bytes, exclude: Mapping[str, bool]) -> None:
     refuse_borrowed(model)
     keep = _Kept(model, exclude)
     named = paths(model)
-    records = format.decode("model", data)["nodes"]
-    outline = [(node.name, len(node.layers)) for node in named.values()]
+    records = _records(format.decode("model", data))
+    children = _children(model)
+    outline = [(node.name, children[path]) for path, node in named.items()]
     if (saved := [(record["name"], record["layers"]) for record in records]) != outline:
         differs = next((i for i, pair in enumerate(zip(outline, saved, strict=False))
                         if pair[0] != pair[1]), min(len(outline), len(saved)))  # fmt: skip
@@ -78,6 +95,11 @@ def _load(slot: Any, value: Any, average: Any) -> None:
             slot.of(flat)[...] = store.ops.asarray(value if average is None else average)
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether a setting can be saved: a number, a text, None, or a list of them."""
+    return isinstance(value, _PLAIN) or (isinstance(value, list) and all(map(_is_plain, value)))
+
+
 class _Kept:
     """Tells which part of which layer is kept, given the keywords that leave out."""
 
@@ -97,8 +119,35 @@ class _Kept:
         return not (below and part in ("params", "averages"))
 
 
-def _nth(outline: list[tuple[str, int]], i: int) -> str:
-    return f"layer {i} '{outline[i][0]}' of {outline[i][1]}" if i < len(outline) else "no more"
+def _nth(outline: list[tuple[str, list[int]]], i: int) -> str:
+    if i >= len(outline):
+        return "no more"
+    name, children = outline[i]
+    return f"layer {i}, '{name}'" + (f" of the layers {children}" if children else "")
+
+
+def _records(content: Any) -> list[dict[str, Any]]:
+    """The records of the layers, each of the form that `to_bytes` gives it."""
+    records = content.get("nodes") if isinstance(content, dict) else None
+    if not isinstance(records, list) or not all(_is_record(record) for record in records):
+        raise FormatError("these bytes do not hold layers as a saved model does")
+    return records
+
+
+def _is_record(record: Any) -> bool:
+    return (
+        isinstance(record, dict)
+        and isinstance(record.get("name"), str)
+        and isinstance(record.get("layers"), list)
+        and _is_table(record.get("dims", {}), lambda size: size is None or is_size(size))
+        and _is_table(record.get("attrs", {}), _is_plain)
+        and _is_table(record.get("params", {}), lambda value: isinstance(value, np.ndarray))
+        and _is_table(record.get("averages", {}), lambda value: isinstance(value, np.ndarray))
+    )
+
+
+def _is_table(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, dict) and all(isinstance(k, str) and fits(v) for k, v in value.items())
 
 
 def _validated_dims(model: Any, plan: list[Any], keep: _Kept) -> dict[tuple[Any, str], int]:
@@ -139,12 +188,14 @@ def _validate_params(plan: list[Any], keep: _Kept, sizes: Mapping[Any, int]) -> 
                 f"the model saved has no {sorted(missing)} for '{path}': "
                 f"exclude what was excluded when it was saved"
             )
-        for part in (saved, record.get("averages", {}) if keep("averages", path) else {}):
+        averages = record.get("averages", {}) if keep("averages", path) else {}
+        if extra := set(averages) - set(saved):
+            raise FormatError(f"the model saved has averages of {sorted(extra)} alone for '{path}'")
+        for part in (saved, averages):
             for name, array in part.items():
                 expected = node.param_shape(name, sizes)
-                if not isinstance(array, np.ndarray) or array.shape != expected:
-                    shape = getattr(array, "shape", type(array).__name__)
-                    raise DimensionError(f"{name} of '{path}' is {expected}, not {shape}")
+                if array.shape != expected:
+                    raise DimensionError(f"{name} of '{path}' is {expected}, not {array.shape}")
                 dtypes.add(array.dtype)
         dtypes |= {slot.store.dtype for slot in node.slots.values()} if saved else set()
     if len(dtypes) > 1 or any(dtype.kind != "f" for dtype in dtypes):
@@ -155,5 +206,5 @@ def _validate_params(plan: list[Any], keep: _Kept, sizes: Mapping[Any, int]) -> 
 def _validate_attrs(plan: list[Any], keep: _Kept) -> None:
     for path, node, record in plan:
         for name, value in record.get("attrs", {}).items() if keep("attrs", path) else ():
-            if name not in node.attrs or not isinstance(value, _PLAIN):
+            if name not in node.attrs:
                 raise FormatError(f"'{path}' has no attr {name} = {value!r}")

@@ -34,13 +34,13 @@ def compounding(start: float, stop: float, compound: float) -> Schedule:
         >>> [size(step) for step in range(7)]
         [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 32.0]
     """
-    bound = min if stop > start else max
+    low, high = min(start, stop), max(start, stop)
 
     def schedule(step: int) -> float:
         try:
-            return float(bound(start * compound**step, stop))
+            return float(min(max(start * compound**step, low), high))
         except OverflowError:
-            return float(stop)
+            return float(high)
 
     return schedule
 

@@ -94,10 +94,10 @@ class Store:
         self.size = slot.stop
         return slot
 
-    def read(self, slot: Slot) -> Any:
-        """The array of a slot. The lock keeps it from being taken while it is being updated."""
+    def read(self, slots: Sequence[Slot]) -> tuple[Any, ...]:
+        """The arrays of slots, all of one moment: the lock keeps an update from coming between."""
         with self.lock:
-            return slot.value
+            return tuple(slot.value for slot in slots)
 
     def writable(self) -> Any:
         """The weights, safe to write in place; the caller has the lock.
@@ -158,6 +158,7 @@ class Store:
         """What `optimizer` keeps of this store, empty at first."""
         if optimizer not in self.memories:
             self.memories[optimizer] = Memory(np.zeros(len(self._slots), dtype="int64"))
+            optimizer.stores.add(self)
         return self.memories[optimizer]
 
 
@@ -233,7 +234,9 @@ class Segment(NamedTuple):
 def segments(slots: Sequence[Slot]) -> list[Segment]:
     """Slots as runs of neighbours: one for a model that was initialized as a whole."""
     runs: list[Segment] = []
-    for slot in sorted(slots, key=lambda slot: (id(slot.store), slot.number)):
+    # In the order of the slots, not of addresses: sums over segments come out alike in every run.
+    order = {store: i for i, store in enumerate(dict.fromkeys(slot.store for slot in slots))}
+    for slot in sorted(slots, key=lambda slot: (order[slot.store], slot.number)):
         last = runs[-1] if runs else None
         if last and last.store is slot.store and last.last == slot.number:
             runs[-1] = last._replace(last=slot.number + 1, stop=slot.stop)

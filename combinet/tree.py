@@ -29,16 +29,13 @@ def paths(model: Any) -> dict[str, Any]:
     """Every layer once, depth-first, by the first path that leads to it."""
     found: dict[str, Any] = {}
     seen: set[int] = set()
-
-    def visit(path: list[Any]) -> None:
-        if path[-1].id in seen:
-            return
-        seen.add(path[-1].id)
-        found[path_name(path)] = path[-1]
-        for layer in path[-1].layers:
-            visit([*path, layer])
-
-    visit([model])
+    waiting = [[model]]  # no recursive closure: such a cycle would keep the layers' weights alive
+    while waiting:
+        path = waiting.pop()
+        if path[-1].id not in seen:
+            seen.add(path[-1].id)
+            found[path_name(path)] = path[-1]
+            waiting.extend([*path, layer] for layer in reversed(path[-1].layers))
     return found
 
 

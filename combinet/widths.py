@@ -8,10 +8,17 @@ by `solve(layer, nI, nO)` and the model's own dims by `solve.dim(model, name, si
 
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from combinet.errors import DimensionError
 
 Width: TypeAlias = "int | None"
 Widths: TypeAlias = "tuple[int | None, int | None]"
+
+
+def is_size(value: Any) -> bool:
+    """Whether a value can be a width: an int from 1."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) > 0
 
 
 class Solver:
@@ -87,6 +94,9 @@ def child_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
 
 def chain_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
     """The rule of a chain: each layer's output is the next one's input."""
+    if solve.resize and nI is not None and nO is not None:
+        chain_widths(model, None, nO, solve)  # each end's change stops where a layer absorbs it
+        nO = None
     layers = model.layers
     width = [nI, *[None] * (len(layers) - 1), nO]
     forth = [(i, i - 1) for i in range(len(layers))]

@@ -1,20 +1,22 @@
 """Array work: `Ops` and its backends. Knows no Model."""
 
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 from combinet.ops.base import Ops
 from combinet.ops.cupy import CupyOps
+from combinet.ops.numba import NumbaOps
 from combinet.ops.numpy import NumpyOps
 
-__all__ = ["CupyOps", "NumpyOps", "Ops", "default_ops", "get_array_ops"]
+__all__ = ["CupyOps", "NumbaOps", "NumpyOps", "Ops", "default_ops", "get_array_ops"]
 
-_NUMPY = NumpyOps()
+_CPU = NumbaOps() if find_spec("numba") else NumpyOps()
 
 
 def default_ops() -> Ops:
-    """The Ops of a model that nobody has moved: NumPy's."""
-    return _NUMPY
+    """The Ops of a model that nobody has moved: the CPU's, with Numba's kernels if it is there."""
+    return _CPU
 
 
 def get_array_ops(X: Any) -> Ops:

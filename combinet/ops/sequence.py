@@ -47,12 +47,12 @@ class SequenceOps:
             head, tail = self._edges(lengths, step)
             left[head] = 0
             right[tail] = 0
-        return Y.reshape(n, -1)  # type: ignore[no-any-return]
+        return Y.reshape(n, (2 * window + 1) * nI)  # type: ignore[no-any-return]
 
     def backprop_expand_window(self, dY: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
         """The gradient of X: each row's share in its own window and in its neighbours'."""
-        n = dY.shape[0]
-        parts: Any = dY.reshape(n, 2 * window + 1, -1)
+        n, width = dY.shape[0], 2 * window + 1
+        parts: Any = dY.reshape(n, width, dY.shape[1] // width)
         dX: Floats2d = parts[:, window].copy()
         for step in range(1, window + 1):
             head, tail = self._edges(lengths, step)

@@ -1,0 +1,77 @@
+"""The models of the comparison, in combinet's own combinators.
+
+`build(name, data, sparse=False)` returns three functions of a step number: train (forward,
+gradient of the loss, backward, Adam), predict on a batch, predict on its first document. Hashing
+and concatenation are inside. Names whose layers combinet lacks raise SystemExit.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from combinet import (
+    Adam,
+    CategoricalCrossentropy,
+    Embed,
+    HashEmbed,
+    LayerNorm,
+    Maxout,
+    Model,
+    Relu,
+    SequenceCategoricalCrossentropy,
+    Softmax,
+    concatenate,
+    expand_window,
+    list2ragged,
+    reduce_mean,
+    residual,
+    with_array,
+    with_flatten,
+)
+
+Step = Callable[[int], Any]
+
+
+def mlp() -> Model[Any, Any]:
+    """Two hidden layers."""
+    return Relu(512) >> Relu(512) >> Softmax(10)
+
+
+def tagger() -> Model[Any, Any]:
+    """Four hashed features, mixed; four residual layers over windows."""
+    tables = [HashEmbed(96, n, column=i) for i, n in enumerate((5000, 1000, 2500, 2500))]
+    embed = concatenate(*tables) >> Maxout(96, pieces=3) >> LayerNorm()
+    encode = residual(expand_window(1) >> Maxout(96, pieces=3) >> LayerNorm()) ** 4
+    return with_flatten(embed >> encode >> Softmax(17))
+
+
+def textcat() -> Model[Any, Any]:
+    """The mean of word vectors, and a hidden layer."""
+    return (
+        list2ragged() >> with_array(Embed(64, 50_000)) >> reduce_mean() >> Relu(128) >> Softmax(4)
+    )
+
+
+MODELS = {"mlp": mlp, "tagger": tagger, "textcat": textcat}
+
+
+def build(name: str, data: list[tuple[Any, Any]], sparse: bool = False) -> tuple[Step, Step, Step]:
+    """The three functions for one of MODELS on `data`, a list of batches (X, classes)."""
+    if name not in MODELS or sparse:
+        raise SystemExit(f"combinet has no layers for {name} (sparse={sparse}) yet")
+    model = MODELS[name]().initialize(data[0][0])
+    listed = isinstance(data[0][1], list)
+    loss: Any = SequenceCategoricalCrossentropy() if listed else CategoricalCrossentropy()
+    sgd = Adam(0.001, grad_clip=0, use_averages=False)
+
+    def train(step: int) -> None:
+        X, classes = data[step % len(data)]
+        Y, backprop = model.begin_update(X)
+        backprop(loss(Y, classes)[0], sgd)
+
+    def predict(step: int) -> Any:
+        return model.predict(data[step % len(data)][0])
+
+    def predict_one(step: int) -> Any:
+        return model.predict(data[step % len(data)][0][:1])
+
+    return train, predict, predict_one

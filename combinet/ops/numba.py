@@ -1,0 +1,95 @@
+"""Arrays on the CPU, by NumPy, with compiled loops where NumPy needs several passes."""
+
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from combinet.ops.numpy import NumpyOps
+from combinet.types import Array, Floats1d, Floats2d, Floats3d, Ints1d, Ints2d
+
+
+class NumbaOps(NumpyOps):
+    """`NumpyOps` with kernels compiled by Numba; the default where Numba is installed.
+
+    What each method computes is said at `Ops`. Numba is imported at the first call that needs a
+    kernel.
+    """
+
+    @cached_property
+    def kernels(self) -> Any:
+        """The compiled loops."""
+        return import_module("combinet.ops.kernels")
+
+    def gather_sum(self, E: Floats2d, rows: Ints2d) -> Floats2d:
+        """See `Ops.gather_sum`."""
+        Y = np.empty((rows.shape[0], E.shape[1]), dtype=E.dtype)
+        self.kernels.gather_sum(E, rows, Y)
+        return Y
+
+    def scatter_add(self, E: Floats2d, rows: Ints2d, Y: Floats2d) -> None:
+        """See `Ops.scatter_add`."""
+        self.kernels.scatter_add(E, rows, Y)
+
+    def maxout(self, Z: Floats3d) -> tuple[Floats2d, Array]:
+        """See `Ops.maxout`."""
+        Y = np.empty((Z.shape[0], Z.shape[2]), dtype=Z.dtype)
+        which = np.empty(Y.shape, dtype="uint8")
+        self.kernels.maxout(Z, Y, which)
+        return Y, which
+
+    def backprop_maxout(self, dY: Floats2d, which: Array, nP: int) -> Floats3d:
+        """See `Ops.backprop_maxout`."""
+        dZ = np.empty((dY.shape[0], nP, dY.shape[1]), dtype=dY.dtype)
+        self.kernels.backprop_maxout(dY, which, dZ)
+        return dZ
+
+    def layer_norm(
+        self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float
+    ) -> tuple[Floats2d, Floats2d, Floats2d]:
+        """See `Ops.layer_norm`."""
+        Y, N = np.empty_like(X), np.empty_like(X)
+        scale = np.empty((X.shape[0], 1), dtype=X.dtype)
+        self.kernels.layer_norm(X, G, b, eps, Y, N, scale)
+        return Y, N, scale
+
+    def backprop_layer_norm(
+        self, dY: Floats2d, N: Floats2d, scale: Floats2d, G: Floats1d
+    ) -> tuple[Floats2d, Floats1d, Floats1d]:
+        """See `Ops.backprop_layer_norm`."""
+        dX, dG, db = np.empty_like(dY), np.zeros_like(G), np.zeros_like(G)
+        self.kernels.backprop_layer_norm(dY, N, scale, G, dX, dG, db)
+        return dX, dG, db
+
+    def expand_window(self, X: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
+        """See `Ops.expand_window`."""
+        n, nI = X.shape
+        Y = np.empty((n, 2 * window + 1, nI), dtype=X.dtype)
+        self.kernels.expand_window(X, window, lengths, Y)
+        return Y.reshape(n, (2 * window + 1) * nI)
+
+    def backprop_expand_window(self, dY: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
+        """See `Ops.backprop_expand_window`."""
+        n, nI = dY.shape[0], dY.shape[1] // (2 * window + 1)
+        dX = np.empty((n, nI), dtype=dY.dtype)
+        parts = dY.reshape(n, 2 * window + 1, nI)
+        self.kernels.backprop_expand_window(parts, window, lengths, dX)
+        return dX
+
+    def adam(
+        self,
+        W: Floats1d,
+        dW: Floats1d,
+        first: Floats1d,
+        second: Floats1d,
+        *,
+        step: int,
+        learn_rate: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+    ) -> None:
+        """See `Ops.adam`."""
+        scale, root = learn_rate / (1 - beta1**step), (1 - beta2**step) ** -0.5
+        self.kernels.adam(W, dW, first, second, scale, root, beta1, beta2, eps)

@@ -1,0 +1,59 @@
+"""Sentences and their part-of-speech labels from CoNLL-U files, gzipped or not.
+
+A label is the universal tag (UPOS), refined by the treebank's own (XPOS) if it has one: `NOUN|NNS`.
+
+https://universaldependencies.org/format.html: ten columns parted by tabs; an empty line ends a
+sentence; lines with # are comments. Ranges (1-2) and empty nodes (1.1) are no words.
+"""
+
+import gzip
+from pathlib import Path
+
+Sentence = tuple[list[str], list[str]]
+
+
+class MalformedLine(ValueError):
+    """A line that is not CoNLL-U; the message begins with file and line number."""
+
+
+def read_conllu(path: Path) -> list[Sentence]:
+    """The words and labels of each sentence. Raises MalformedLine, or OSError."""
+    sentences: list[Sentence] = []
+    words: list[str] = []
+    labels: list[str] = []
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            try:
+                line = raw.decode("utf8").rstrip("\r\n")
+                word, label = parse_line(line, len(words) + 1)
+            except ValueError as error:
+                raise MalformedLine(f"{path}:{number}: {error}") from None
+            if word is not None and label is not None:
+                words.append(word)
+                labels.append(label)
+            elif not line and words:
+                sentences.append((words, labels))
+                words, labels = [], []
+    if words:
+        sentences.append((words, labels))
+    if not sentences:
+        raise MalformedLine(f"{path}: there is no sentence in it")
+    return sentences
+
+
+def parse_line(line: str, expected_id: int) -> tuple[str | None, str | None]:
+    """The word and label of one line, None twice if it has none. Raises ValueError, saying why."""
+    if not line or line.startswith("#"):
+        return None, None
+    columns = line.split("\t")
+    if len(columns) != 10:
+        raise ValueError(f"expected 10 columns parted by tabs, found {len(columns)}: {line[:60]!r}")
+    number, word, tag, own = columns[0], columns[1], columns[3], columns[4]
+    first, _, rest = number.partition("-" if "-" in number else ".")
+    if rest and first.isdigit() and rest.isdigit():
+        return None, None
+    if number != str(expected_id):
+        raise ValueError(f"expected word number {expected_id}, found {number!r}")
+    if not word or not tag.isupper():
+        raise ValueError(f"expected a word and its UPOS tag, found {word!r} and {tag!r}")
+    return word, tag if own in ("_", tag) else f"{tag}|{own}"

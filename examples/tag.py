@@ -1,0 +1,212 @@
+"""Learn to tag words: the roles of Python's tokens, or the parts of speech of any language.
+
+    python examples/tag.py                     learn Python's standard library, colour a fragment
+    python examples/tag.py --quick             the same in half a minute, less well
+    python examples/tag.py --file PATH         and colour a file of your own
+    python examples/tag.py --train A.conllu --dev B.conllu --test C.conllu
+                                               a part-of-speech tagger for a treebank (.gz too)
+
+The best model so far, by the dev part, is always on disk; Ctrl-C keeps it.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import python_source
+from conllu import MalformedLine, read_conllu
+from training import Keys, Recipe, Sentence, Tagger, most_frequent, predict, score, train
+
+from combinet import (
+    Dropout,
+    HashEmbed,
+    LayerNorm,
+    Maxout,
+    Model,
+    Param,
+    Run,
+    Softmax,
+    concatenate,
+    expand_window,
+    residual,
+    uniform,
+    with_flatten,
+)
+from combinet.text import features, hash_text, lower, shape
+from combinet.types import Floats2d, Ints
+
+
+class Column(NamedTuple):
+    """A feature of each word and its table: width, rows, how often training hides it."""
+
+    feature: Any
+    width: int
+    rows: int
+    hidden: float = 0.0
+
+
+COLUMNS = (
+    Column(lower, 64, 5000, hidden=0.2),
+    Column(str, 32, 3000, hidden=0.2),
+    Column(lambda word: word[:1].lower(), 16, 500),
+    Column(lambda word: word[:2].lower(), 16, 1000),
+    Column(lambda word: word[:3].lower(), 32, 2000),
+    Column(lambda word: word[-1:].lower(), 16, 500),
+    Column(lambda word: word[-2:].lower(), 32, 1000),
+    Column(lambda word: word[-3:].lower(), 32, 2000),
+    Column(lambda word: word[-4:].lower(), 32, 3000),
+    Column(shape, 32, 500),
+)
+PAIRS = (Column(None, 32, 10_000, hidden=0.5),) * 2  # with the word before, with the word after
+GRAMS = 40  # columns for the n-grams of letters in a word
+HIDDEN = [column.hidden for column in COLUMNS + PAIRS] + [0.0] * GRAMS
+
+
+def build(width: int, depth: int) -> Tagger:
+    """The model. How many labels there are is inferred."""
+    tables = [
+        HashEmbed(c.width, c.rows, column=i, seed=i, init=uniform(-0.02, 0.02))
+        for i, c in enumerate(COLUMNS + PAIRS)
+    ]
+    tables.append(letters(64, 15_000))
+    embed = concatenate(*tables) >> Dropout() >> Maxout(width) >> LayerNorm() >> Dropout()
+    encode = residual(expand_window(1) >> Maxout(width) >> LayerNorm() >> Dropout()) ** depth
+    tagger = with_flatten(embed >> encode >> Softmax())
+    tagger.attrs["labels"] = []
+    return tagger
+
+
+def letters(nO: int, nV: int) -> Model[Ints, Floats2d]:
+    """The mean of the vectors of a word's n-grams, the last GRAMS columns: a layer of our own."""
+    params = {"E": Param(("nV", "nO"), uniform(-0.05, 0.05), "C")}
+    return Model("letters", _letters, dims={"nO": nO, "nV": nV}, params=params, takes="ids")
+
+
+def _letters(model: Model[Ints, Floats2d], X: Any, run: Run) -> Any:
+    (E,) = run.params(model, "E")
+    rows = (X[:, -GRAMS:] % np.uint64(model.get_dim("nV"))).astype("int64")
+
+    def backprop(dY: Any) -> None:
+        run.inc_grad_rows(model, "E", rows, dY / GRAMS)
+
+    return run.ops.gather_sum(E, rows) / GRAMS, backprop
+
+
+@cache
+def spell(word: str) -> list[int]:
+    """GRAMS of the hashed n-grams of a word, n from 2 to 5; of a short one some come twice."""
+    text = f"^{word.lower()}$"
+    grams = [text[i : i + n] for n in range(2, 6) for i in range(len(text) - n + 1)]
+    return [hash_text(grams[i * len(grams) // GRAMS]) for i in range(GRAMS)]
+
+
+def encode(docs: Sequence[list[str]]) -> list[Keys]:
+    """The features of each word, hashed: columns for COLUMNS, PAIRS and its n-grams of letters."""
+    encoded = []
+    per_word = features(docs, [column.feature for column in COLUMNS])
+    for doc, keys in zip(docs, per_word, strict=True):
+        lowered = keys[:, 0]
+        around = np.pad(lowered, 1)
+        before, after = around[:-2] * np.uint64(3), around[2:] * np.uint64(5)
+        spelled = np.array([spell(word) for word in doc], dtype="uint64").reshape(-1, GRAMS)
+        encoded.append(np.column_stack([keys, lowered ^ before, lowered ^ after, spelled]))
+    return encoded
+
+
+class Corpus(NamedTuple):
+    """The three parts of a task."""
+
+    train: list[Sentence]
+    dev: list[Sentence]
+    test: list[Sentence]
+
+
+def python_corpus(words: int) -> Corpus:
+    """Lines of the standard library with roles, whole modules; about `words` of them to train."""
+    parts = python_source.split(python_source.modules())
+    limits = (words, words // 10, words // 10)
+    return Corpus(*(_read_modules(part, limit) for part, limit in zip(parts, limits, strict=True)))
+
+
+def _read_modules(paths: list[Path], limit: int) -> list[Sentence]:
+    rng = np.random.default_rng(0)
+    sentences: list[Sentence] = []
+    count = 0
+    for i in rng.permutation(len(paths)).tolist():
+        try:
+            lines = python_source.label(paths[i].read_text(encoding="utf8"))
+        except (SyntaxError, UnicodeDecodeError):
+            continue  # a few modules hold examples of what does not parse
+        sentences += lines
+        count += sum(len(words) for words, _ in lines)
+        if count >= limit:
+            break
+    return sentences
+
+
+def learn(corpus: Corpus, width: int, depth: int, recipe: Recipe, path: Path) -> Tagger:
+    """Train, report on the test part beside the baseline, and give the model loaded from disk."""
+    sizes = [sum(len(words) for words, _ in part) for part in corpus]
+    print("words: {:,} to train, {:,} dev, {:,} test".format(*sizes), flush=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data, dev, test = (
+        (encode([words for words, _ in part]), [labels for _, labels in part]) for part in corpus
+    )
+    train(build(width, depth), data, dev, recipe, path)
+    tagger = build(width, depth).from_disk(path)
+    print(f"saved {path}, {path.stat().st_size / 1e6:.1f} MB, and loaded it again")
+    accuracy, speed = score(tagger, *test)
+    baseline = most_frequent(corpus.train, corpus.test)
+    print(f"test accuracy {accuracy:.2%}, {speed:,.0f} words/s", end="; ")
+    print(f"the most frequent label of each word: {baseline:.2%}", flush=True)
+    return tagger
+
+
+def colour(tagger: Tagger, source: str) -> str:
+    """Source, whole or broken, with each word in the colour of its role."""
+    lines = [[token.text for token in line] for line in python_source.scan(source)]
+    return python_source.paint(source, predict(tagger, encode(lines)))
+
+
+def main() -> int:
+    """Run the command line; the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="learn from less: half a minute")
+    parser.add_argument("--file", type=Path, help="Python source to colour, whole or broken")
+    parser.add_argument("--train", type=Path, help="CoNLL-U to learn from")
+    parser.add_argument("--dev", type=Path, help="CoNLL-U to choose the best model by")
+    parser.add_argument("--test", type=Path, help="CoNLL-U to report on")
+    parser.add_argument("--model", type=Path, help="where the model is saved")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout")
+    args = parser.parse_args()
+    treebank = [args.train, args.dev, args.test]
+    if any(treebank) and not all(treebank):
+        parser.error("--train, --dev and --test go together")
+    model = args.model or Path("models", "upos.combinet" if args.train else "roles.combinet")
+    try:
+        if args.train:
+            recipe = Recipe(HIDDEN, epochs=2 if args.quick else 8, seed=args.seed)
+            learn(Corpus(*map(read_conllu, treebank)), 128, 2, recipe, model)
+            return 0
+        source = args.file.read_text(encoding="utf8") if args.file else python_source.FRAGMENT
+        corpus = python_corpus(100_000 if args.quick else 600_000)
+        recipe = Recipe(HIDDEN, epochs=3, drop=0.1, seed=args.seed)
+        print(colour(learn(corpus, 96, 2, recipe, model), source))
+    except KeyboardInterrupt:
+        kept = f"the best model so far is {model}" if model.exists() else "nothing is saved yet"
+        print(f"\ninterrupted: {kept}", file=sys.stderr)
+        return 130
+    except (MalformedLine, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

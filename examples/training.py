@@ -1,0 +1,143 @@
+"""Training and using a tagger: batches, epochs, the best model on disk, accuracy."""
+
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from combinet import Adam, Model, SequenceCategoricalCrossentropy, warmup_linear
+
+Sentence: TypeAlias = tuple[list[str], list[str]]  # words, labels
+Keys: TypeAlias = "np.ndarray[Any, np.dtype[np.uint64]]"  # hashed features, (words, columns)
+Tagger: TypeAlias = Model[list[Keys], list[Any]]
+
+
+class Recipe(NamedTuple):
+    """How a tagger is trained; `hidden` is how often each column of keys is, to learn without."""
+
+    hidden: Sequence[float]
+    epochs: int = 10
+    learn_rate: float = 0.002
+    drop: float = 0.3
+    batch: tuple[int, int] = (500, 1500)  # words in the first batch, and from halfway on
+    seed: int = 0
+
+
+def train(
+    tagger: Tagger,
+    data: tuple[list[Keys], list[list[str]]],
+    dev: tuple[list[Keys], list[list[str]]],
+    recipe: Recipe,
+    path: Path,
+) -> None:
+    """Train on `data`, (keys, labels) of sentences; keep the best model by `dev` at `path`.
+
+    Each epoch ends with the running averages of the weights scored on `dev`; the model saved has
+    the averages for its weights. The labels go with the model, as its attr "labels".
+    """
+    X, labels = data
+    rng = np.random.default_rng(recipe.seed)
+    tagger.attrs["labels"] = sorted({label for line in labels for label in line})
+    number = {label: i for i, label in enumerate(tagger.attrs["labels"])}
+    truths = [np.array([number[label] for label in line]) for line in labels]
+    tagger.initialize(X[:1], [np.eye(len(number))[truth] for truth in truths[:1]], rng=rng)
+    plan = [_batches(X, epoch, recipe, rng) for epoch in range(recipe.epochs)]
+    steps = sum(map(len, plan))
+    sgd = Adam(warmup_linear(recipe.learn_rate, steps // 20, steps), L2=0.01)
+    loss = SequenceCategoricalCrossentropy(normalize=False)
+    best = -1.0
+    for epoch, batches in enumerate(plan, 1):
+        total, words, start = 0.0, 0, time.perf_counter()
+        for done, batch in enumerate(batches, 1):
+            hidden = [_hide(X[i], recipe.hidden, rng) for i in batch]
+            Y, backprop = tagger.begin_update(hidden, drop=recipe.drop)
+            size = sum(map(len, Y))
+            dY, value = loss(Y, [truths[i] for i in batch])
+            backprop([dy / size for dy in dY], sgd)
+            total, words = total + float(value), words + size
+            line = (
+                f"epoch {epoch}/{len(plan)}  {words / (time.perf_counter() - start):7,.0f} words/s"
+            )
+            line += f"  loss {total / words:.3f}"
+            _progress(f"{line}  {done / len(batches):4.0%}")
+        with tagger.use_params(sgd.averages):
+            accuracy, _ = score(tagger, *dev)
+            better = accuracy > best
+            if better:
+                best = accuracy
+                tagger.to_disk(path, averages=False)
+        _progress(f"{line}  dev {accuracy:.2%}{'  saved' if better else ''}", end="\n")
+
+
+def _batches(
+    X: list[Keys], epoch: int, recipe: Recipe, rng: np.random.Generator
+) -> list[list[int]]:
+    """Sentences in random order, in batches of so many words, more of them as training goes on."""
+    first, last = recipe.batch
+    size = first + (last - first) * min(1.0, 2 * epoch / recipe.epochs)
+    batches: list[list[int]] = [[]]
+    words = 0
+    for i in rng.permutation(len(X)).tolist():
+        if words > size:
+            batches.append([])
+            words = 0
+        batches[-1].append(i)
+        words += len(X[i])
+    return batches
+
+
+def _hide(X: Keys, rates: Sequence[float], rng: np.random.Generator) -> Keys:
+    """Keys set to 0 at random; columns with one rate are hidden together."""
+    draws = rng.random((len(X), len(set(rates))))
+    column = {rate: i for i, rate in enumerate(dict.fromkeys(rates))}
+    return X * (draws[:, [column[rate] for rate in rates]] >= np.array(rates))
+
+
+def _progress(line: str, end: str = "") -> None:
+    if end or sys.stdout.isatty():
+        print(f"\r\033[K{line}" if sys.stdout.isatty() else line, end=end, flush=True)
+
+
+def predict(tagger: Tagger, X: list[Keys]) -> list[list[str]]:
+    """The label of each word, without its refinement: the one with most probability in all."""
+    labels = [label.partition("|")[0] for label in tagger.attrs["labels"]]
+    answers = sorted(set(labels))
+    refines = np.array([[label == answer for answer in answers] for label in labels], dtype="f")
+    found: list[list[str]] = []
+    for start in range(0, len(X), 64):
+        for Y in tagger.predict(X[start : start + 64]):
+            found.append([answers[i] for i in (Y @ refines).argmax(axis=1)])
+    return found
+
+
+def score(tagger: Tagger, X: list[Keys], labels: list[list[str]]) -> tuple[float, float]:
+    """Accuracy, from 0 to 1, and words tagged in a second."""
+    start = time.perf_counter()
+    found = predict(tagger, X)
+    seconds = time.perf_counter() - start
+    right = [
+        answer == label.partition("|")[0]
+        for line, truth in zip(found, labels, strict=True)
+        for answer, label in zip(line, truth, strict=True)
+    ]
+    return sum(right) / len(right), len(right) / seconds
+
+
+def most_frequent(data: list[Sentence], test: list[Sentence]) -> float:
+    """The accuracy on `test` of each word's most frequent label in `data`, the baseline."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for words, labels in data:
+        for word, label in zip(words, labels, strict=True):
+            counts[word][label.partition("|")[0]] += 1
+    overall = sum(counts.values(), Counter[str]()).most_common(1)[0][0]
+    best = {word: count.most_common(1)[0][0] for word, count in counts.items()}
+    right = [
+        best.get(word, overall) == label.partition("|")[0]
+        for words, labels in test
+        for word, label in zip(words, labels, strict=True)
+    ]
+    return sum(right) / len(right)

@@ -1,0 +1,193 @@
+"""Every layer on other Ops than the default: the same numbers, and nothing waits for the host.
+
+Without a GPU a strict stand-in takes CuPy's place; `pytest -m gpu` runs the same on the real one.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import CASES, Case, floats, keys
+
+import combinet as cb
+from combinet.testing import check_device
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The stand-in for CuPy, with two devices."""
+    pytest.importorskip("cupy", reason="the stand-in checks names against the real CuPy")
+    strict_cupy = pytest.importorskip("strict_cupy")
+    strict_cupy.install(monkeypatch)
+    return strict_cupy
+
+
+@pytest.fixture(params=["strict", pytest.param("real", marks=pytest.mark.gpu)])
+def gpu(request: pytest.FixtureRequest) -> cb.CupyOps:
+    """CupyOps over the stand-in, and over the real CuPy where there is a GPU."""
+    if request.param == "strict":
+        request.getfixturevalue("strict")
+        return cb.CupyOps(0)
+    try:
+        return cb.CupyOps(0)
+    except cb.DeviceError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_plain_numpy_gives_the_same_numbers(case: Case) -> None:
+    check_device(case.make(), case.X, cb.NumpyOps(), drop=case.drop)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_gpu_gives_the_same_numbers(case: Case, gpu: cb.CupyOps) -> None:
+    check_device(case.make(), case.X, gpu, drop=case.drop)
+
+
+def _tagger() -> Any:
+    embed = cb.HashEmbed(8, 50, column=0) | cb.HashEmbed(8, 20, column=1)
+    encode = cb.residual(cb.expand_window(1) >> cb.Maxout(8) >> cb.LayerNorm() >> cb.Dropout())
+    return cb.with_flatten(embed >> cb.Maxout(8) >> encode >> cb.Softmax(3))
+
+
+def _textcat() -> Any:
+    embed = cb.list2ragged() >> cb.with_array(cb.HashEmbed(8, 50, column=0))
+    return embed >> cb.ParametricAttention() >> cb.reduce_sum() >> cb.Gelu(6) >> cb.Softmax(3)
+
+
+def _pooled() -> Any:
+    pool = cb.reduce_mean() | cb.reduce_max() | cb.reduce_first() | cb.reduce_last()
+    return cb.list2ragged() >> cb.with_array(cb.HashEmbed(8, 50, column=0)) >> pool >> cb.Softmax(3)
+
+
+DOCS = [keys(4, 2), keys(1, 2), keys(3, 2)]
+TAGS = [np.array([0, 1, 2, 0]), np.array([1]), np.array([2, 2, 1])]
+CLASSES = np.array([0, 2, 1])
+
+
+def _train(model: Any, truths: Any, sgd: Any, ops: Any, steps: int) -> list[Any]:
+    listed = isinstance(truths, list)
+    loss: Any = cb.SequenceCategoricalCrossentropy() if listed else cb.CategoricalCrossentropy()
+    X, T = cb.to_device(DOCS, ops), cb.to_device(truths, ops)
+    values = []
+    for _ in range(steps):
+        Y, backprop = model.begin_update(X, drop=0.2)
+        dY, value = loss(Y, T)
+        backprop(dY, sgd)
+        values.append(value)
+    return values
+
+
+@pytest.mark.parametrize(("make", "truths"), [(_tagger, TAGS), (_textcat, CLASSES),
+                                              (_pooled, CLASSES)])  # fmt: skip
+def test_nothing_crosses_to_the_host_in_a_training_step(
+    make: Any, truths: Any, strict: Any
+) -> None:
+    model, sgd = make().initialize().to_gpu(0), cb.Adam(0.01, L2=0.01)
+    X, T = cb.to_device(DOCS, model.ops), cb.to_device(truths, model.ops)
+    listed = isinstance(truths, list)
+    loss: Any = cb.SequenceCategoricalCrossentropy() if listed else cb.CategoricalCrossentropy()
+    with strict.counting() as counted:
+        for _ in range(2):
+            Y, backprop = model.begin_update(X, drop=0.2)
+            backprop(loss(Y, T)[0], sgd)
+    assert counted.to_host == 0, counted.reasons
+
+
+def test_training_moves_to_the_gpu_and_back_without_a_trace(gpu: cb.CupyOps) -> None:
+    cpu = cb.NumpyOps()
+    stayed, moved = (_tagger().initialize(dtype="float64") for _ in range(2))
+    sgds = [cb.Adam(0.01, grad_clip=0.5) for _ in range(2)]
+    for model, sgd in zip((stayed, moved), sgds, strict=True):
+        _train(model, TAGS, sgd, cpu, 3)
+        Y, backprop = model.begin_update(DOCS)
+        backprop([np.ones_like(y) for y in Y])  # gradients wait
+    moved.to_gpu(0)
+    assert all(gpu.is_array(slot.value) for slot in moved.slots_by_path().values())
+    on_gpu = _train(moved, TAGS, sgds[1], moved.ops, 3)
+    on_cpu = _train(stayed, TAGS, sgds[0], cpu, 3)
+    np.testing.assert_allclose([float(v) for v in on_gpu], [float(v) for v in on_cpu], rtol=1e-9)
+    moved.to_cpu()
+    _train(moved, TAGS, sgds[1], cpu, 3)
+    _train(stayed, TAGS, sgds[0], cpu, 3)
+    for path, slot in stayed.slots_by_path().items():
+        other = moved.slots_by_path()[path]
+        np.testing.assert_allclose(other.value, slot.value, rtol=1e-9, err_msg=path)
+        averages = (other.of(other.store.averages), slot.of(slot.store.averages))
+        np.testing.assert_allclose(*averages, rtol=1e-9, err_msg=path)
+
+
+def test_a_pass_under_way_survives_a_move(strict: Any) -> None:
+    model, twin = (cb.Linear(2, 3).initialize(dtype="float64") for _ in range(2))
+    X = floats(4, 3)
+    _, backprop = model.begin_update(X)
+    twin.begin_update(X)[1](floats(4, 2))
+    model.to_gpu(0)
+    backprop(floats(4, 2))
+    np.testing.assert_allclose(model.get_grad("W").get(), twin.get_grad("W"), rtol=1e-12)
+
+
+def test_no_action_where_the_model_already_is(strict: Any) -> None:
+    model = cb.Linear(2, 3).initialize()
+    weights = model.get_param("W")
+    assert model.to_cpu().get_param("W") is weights
+    on_gpu = model.to_gpu(1).get_param("W")
+    assert model.to_gpu(1).get_param("W") is on_gpu
+    assert on_gpu.device.id == 1
+    assert model.to_gpu(0).get_param("W").device.id == 0
+
+
+def test_input_on_the_wrong_device_is_refused(strict: Any) -> None:
+    model = cb.Linear(2, 3).initialize().to_gpu(0)
+    with pytest.raises(cb.InputError, match=r"linear takes .* the model is on CupyOps\(0\)"):
+        model.predict(np.zeros((1, 3), "f"))
+
+
+def test_saving_from_a_gpu_loads_on_the_cpu(strict: Any) -> None:
+    model = _tagger().initialize()
+    data = model.to_bytes()
+    assert model.to_gpu(0).to_bytes() == data
+    assert _tagger().from_bytes(data).to_bytes() == data
+    assert model.from_bytes(data).ops.name == "cupy"
+
+
+def test_resizing_on_a_gpu(strict: Any) -> None:
+    model = _tagger().initialize().to_gpu(0).resize_output(5)
+    assert model.predict(cb.to_device(DOCS, model.ops))[0].shape == (4, 5)
+
+
+def test_use_params_takes_averages_across_a_move(strict: Any) -> None:
+    model, sgd = _tagger().initialize(), cb.Adam(0.01)
+    _train(model, TAGS, sgd, cb.NumpyOps(), 2)
+    with model.use_params(sgd.averages):
+        expected = model.predict(DOCS)
+    model.to_gpu(0)
+    with model.use_params(sgd.averages):
+        found = model.predict(cb.to_device(DOCS, model.ops))
+    np.testing.assert_allclose(found[0].get(), expected[0], rtol=1e-6)
+
+
+def test_without_cupy_to_gpu_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+    model = _tagger().initialize()
+    data = model.to_bytes()
+    with pytest.raises(cb.DeviceError, match=r"^CuPy is not installed: pip install .*cuda12.*$"):
+        model.to_gpu(0)
+    assert model.to_bytes() == data
+    assert model.ops.name == "numpy"
+
+
+def test_without_a_gpu_to_gpu_says_so() -> None:
+    cupy = pytest.importorskip("cupy")
+    try:
+        cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError:
+        with pytest.raises(cb.DeviceError, match="^CuPy finds no GPU .* pip install .*$"):
+            cb.Linear(2, 3).to_gpu(0)
+    else:
+        pytest.skip("there is a GPU")
+
+
+def test_a_gpu_that_is_not_there_is_refused(strict: Any) -> None:
+    with pytest.raises(cb.DeviceError, match="no GPU 7: this machine has 2"):
+        cb.Linear(2, 3).to_gpu(7)
