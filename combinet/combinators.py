@@ -1,9 +1,7 @@
 """Models made of models: one after the other, side by side, around."""
 
 from operator import itemgetter
-from typing import Any, overload
-
-from typing_extensions import TypeVar
+from typing import Any, TypeVar, overload
 
 from combinet.data import Padded, Ragged, map_arrays
 from combinet.errors import DimensionError, InputError, describe

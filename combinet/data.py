@@ -238,10 +238,10 @@ def match_gradient(Y: Any, dY: Any) -> Any:
                 f"the gradient's lengths are {dY.lengths.tolist()}, the output's "
                 f"{Y.lengths.tolist()}"
             )
-        if isinstance(Y, Padded) and not np.array_equal(Y.indices, dY.indices):
+        there, here = (getattr(each, "indices", Y.lengths).tolist() for each in (dY, Y))
+        if there != here:
             raise DimensionError(
-                f"the gradient's columns are the sequences {dY.indices.tolist()}, the output's "
-                f"{Y.indices.tolist()}"
+                f"the gradient's columns are the sequences {there}, the output's {here}"
             )
         data = match_gradient(Y.data, dY.data)
         return dY if data is dY.data else map_arrays(dY, lambda _: data)

@@ -62,8 +62,11 @@ def path_name(path: list[Any]) -> str:
 def describe(X: Any) -> str:
     """What a value is, in a few words: `float64 array (5, 3)`, `list of 2: float32 array (4,)`."""
     if hasattr(X, "dtype") and hasattr(X, "shape"):
-        where = "" if type(X).__module__.startswith("numpy") else f"{type(X).__module__} "
+        where = type(X).__module__.partition(".")[0]
+        where = "" if where in ("numpy", "combinet") else f"{where} "
         return f"{where}{X.dtype} array {tuple(X.shape)}"
+    if hasattr(X, "data") and hasattr(X, "lengths"):
+        return f"{type(X).__name__} of {len(X)}: {describe(X.data)}"
     if isinstance(X, list | tuple):
         kind = type(X).__name__
         return f"{kind} of {len(X)}" + (f": {describe(X[0])}" if X else "")

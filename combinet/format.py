@@ -6,7 +6,6 @@ is noticed wherever it is.
 
 import os
 import struct
-import tempfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -73,6 +72,8 @@ def to_host(X: Any) -> Any:
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file whole or not at all: under another name first, then renamed over `path`."""
+    import tempfile  # here, since it brings in a dozen modules that few programs need
+
     path = Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

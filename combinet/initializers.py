@@ -7,20 +7,20 @@ such as maxout's pieces, count for neither.
 
 import numpy as np
 
-from combinet.types import Floats, Initializer, Shape
+from combinet.types import Floats, Generator, Initializer, Shape
 
 
-def zeros(shape: Shape, rng: np.random.Generator) -> Floats:
+def zeros(shape: Shape, rng: Generator) -> Floats:
     """All 0."""
     return np.zeros(shape)
 
 
-def ones(shape: Shape, rng: np.random.Generator) -> Floats:
+def ones(shape: Shape, rng: Generator) -> Floats:
     """All 1."""
     return np.ones(shape)
 
 
-def glorot_uniform(shape: Shape, rng: np.random.Generator) -> Floats:
+def glorot_uniform(shape: Shape, rng: Generator) -> Floats:
     """Uniform within +-sqrt(6 / (nO + nI)). Glorot and Bengio 2010, equation 16.
 
     Example:
@@ -33,7 +33,7 @@ def glorot_uniform(shape: Shape, rng: np.random.Generator) -> Floats:
     return rng.uniform(-bound, bound, shape)
 
 
-def he_normal(shape: Shape, rng: np.random.Generator) -> Floats:
+def he_normal(shape: Shape, rng: Generator) -> Floats:
     """Normal, deviation sqrt(2 / nI), for rectifiers. He et al. 2015, arXiv:1502.01852, (10)."""
     return rng.normal(0.0, (2.0 / shape[-1]) ** 0.5, shape)
 
@@ -41,7 +41,7 @@ def he_normal(shape: Shape, rng: np.random.Generator) -> Floats:
 def uniform(low: float = -0.1, high: float = 0.1) -> Initializer:
     """An initializer that draws uniformly from [low, high)."""
 
-    def init(shape: Shape, rng: np.random.Generator) -> Floats:
+    def init(shape: Shape, rng: Generator) -> Floats:
         return rng.uniform(low, high, shape)
 
     return init
@@ -50,7 +50,7 @@ def uniform(low: float = -0.1, high: float = 0.1) -> Initializer:
 def normal(deviation: float = 0.1) -> Initializer:
     """An initializer that draws from the normal distribution with mean 0."""
 
-    def init(shape: Shape, rng: np.random.Generator) -> Floats:
+    def init(shape: Shape, rng: Generator) -> Floats:
         return rng.normal(0.0, deviation, shape)
 
     return init

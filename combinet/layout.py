@@ -27,7 +27,8 @@ def initialize(model: Any, X: Any, Y: Any, dtype: Any) -> None:
         stores = {piece.old.store for piece in pieces if piece.old is not None}
         dtypes = {store.dtype for store in stores} | ({_float_dtype(dtype)} if dtype else set())
         if len(dtypes) > 1:
-            raise StateError(f"{model.name} has weights of {' and '.join(map(str, dtypes))}")
+            found = " and ".join(sorted(map(str, dtypes)))
+            raise StateError(f"{model.name} has weights of {found}")
         if len(stores) == 1 and all(piece.old is not None for piece in pieces):
             return
         _assign(model, lay_out(pieces, model.ops, dtypes.pop() if dtypes else "float32"))

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
-from typing_extensions import Self, TypeVar
 
 from combinet import format, layout, saving
 from combinet.data import match_gradient, outline, shape_of
@@ -20,8 +19,11 @@ from combinet.optimizers import Optimizer
 from combinet.run import PredictRun, Run
 from combinet.store import Key, Order, Slot
 from combinet.tree import draw, paths, walk
-from combinet.types import Floats, Initializer, Shape
+from combinet.types import Floats, Generator, Initializer, Shape
 from combinet.widths import Solver, Widths, is_size, own_widths
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
@@ -112,14 +114,14 @@ class Model(Operators, Generic[In, Out]):
         self.slots: dict[str, Slot] = {}
         self.ops: Ops = layers[0].ops if layers else default_ops()
         self._params = dict(params or {})
-        self._rng: np.random.Generator | None = None
+        self._rng: Generator | None = None
         if layers:
             Solver()(self, None, None)
 
     # -- passes ----------------------------------------------------------------------------
 
     def begin_update(
-        self, X: In, drop: float = 0.0, *, rng: np.random.Generator | None = None
+        self, X: In, drop: float = 0.0, *, rng: "Generator | None" = None
     ) -> tuple[Out, Backprop]:
         """The output for X, and the backward pass: `Y, backprop = model.begin_update(X)`.
 
@@ -163,7 +165,7 @@ class Model(Operators, Generic[In, Out]):
         return self.predict(X)
 
     @property
-    def rng(self) -> np.random.Generator:
+    def rng(self) -> Generator:
         """The generator of first weights and of dropout; seeded with 0 unless one is handed in."""
         if self._rng is None:
             self._rng = np.random.default_rng(0)
@@ -174,9 +176,9 @@ class Model(Operators, Generic[In, Out]):
         X: Any = None,
         Y: Any = None,
         *,
-        rng: np.random.Generator | int | None = None,
+        rng: "Generator | int | None" = None,
         dtype: Any = None,
-    ) -> Self:
+    ) -> "Self":
         """Infer the missing dims, allocate what parameters are missing, return the model.
 
         X and Y are samples of input and output; where the layers say enough they are not needed.
@@ -204,7 +206,7 @@ class Model(Operators, Generic[In, Out]):
         named = paths(self).items()
         return {f"{path}.{name}": s for path, node in named for name, s in node.slots.items()}
 
-    def copy(self) -> Self:
+    def copy(self) -> "Self":
         """A model like this one, weights, waiting gradients and averages too, sharing nothing.
 
         A layer that stands in several places of the tree is one layer in the copy as well.
@@ -321,7 +323,7 @@ class Model(Operators, Generic[In, Out]):
 
     # -- devices, sizes, other weights -----------------------------------------------------
 
-    def to_gpu(self, device_num: int = 0) -> Self:
+    def to_gpu(self, device_num: int = 0) -> "Self":
         """Move to a GPU: weights, waiting gradients, averages, optimizers' moments. Returns self.
 
         Nothing happens if the model is there. Raises DeviceError, the model unchanged, where
@@ -329,16 +331,16 @@ class Model(Operators, Generic[In, Out]):
         """
         return self._move(CupyOps(device_num))
 
-    def to_cpu(self) -> Self:
+    def to_cpu(self) -> "Self":
         """Move to the CPU, with all that `to_gpu` moves. Nothing happens if the model is there."""
         return self._move(default_ops())
 
-    def _move(self, ops: Ops) -> Self:
+    def _move(self, ops: Ops) -> "Self":
         if any((node.ops.name, node.ops.device) != (ops.name, ops.device) for node in self.walk()):
             layout.move(self, ops)
         return self
 
-    def resize_output(self, new_size: int) -> Self:
+    def resize_output(self, new_size: int) -> "Self":
         """Change the number of output columns, in training too; returns self.
 
         Larger: the new weights are 0; smaller: columns go from the end. The change is made in the
@@ -350,7 +352,7 @@ class Model(Operators, Generic[In, Out]):
         layout.resize(self, nO=new_size)
         return self
 
-    def resize_input(self, new_size: int) -> Self:
+    def resize_input(self, new_size: int) -> "Self":
         """Change the number of input columns: as `resize_output`, from the other end."""
         layout.resize(self, nI=new_size)
         return self
@@ -404,7 +406,7 @@ class Model(Operators, Generic[In, Out]):
         """
         return saving.to_bytes(self, exclude)
 
-    def from_bytes(self, data: bytes, **exclude: bool) -> Self:
+    def from_bytes(self, data: bytes, **exclude: bool) -> "Self":
         """Load what `to_bytes` has saved, and return self; the model need not be initialized.
 
         What is excluded stays as it is. All is checked before anything is assigned: FormatError
@@ -417,7 +419,7 @@ class Model(Operators, Generic[In, Out]):
         """Write `to_bytes` to a file. The file is replaced whole or not at all."""
         format.write(path, self.to_bytes(**exclude))
 
-    def from_disk(self, path: str | os.PathLike[str], **exclude: bool) -> Self:
+    def from_disk(self, path: str | os.PathLike[str], **exclude: bool) -> "Self":
         """`from_bytes` of a file."""
         return self.from_bytes(Path(path).read_bytes(), **exclude)
 

@@ -4,10 +4,8 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 from weakref import WeakSet
-
-from typing_extensions import Unpack
 
 from combinet import format
 from combinet.errors import DimensionError, FormatError
@@ -15,6 +13,9 @@ from combinet.ops import Ops
 from combinet.schedules import constant
 from combinet.store import Key, Memory, Segment, Slot, Store, segments
 from combinet.types import Floats1d, Schedule
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def _schedule(rate: float | Schedule) -> Schedule:
@@ -242,7 +243,7 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self, learn_rate: float | Schedule, *, momentum: float = 0.0, **options: Unpack[Options]
+        self, learn_rate: float | Schedule, *, momentum: float = 0.0, **options: "Unpack[Options]"
     ) -> None:
         super().__init__(learn_rate, ("velocity",) if momentum else (), **options)
         self.momentum = momentum
@@ -281,7 +282,7 @@ class Adam(Optimizer):
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
-        **options: Unpack[Options],
+        **options: "Unpack[Options]",
     ) -> None:
         super().__init__(learn_rate, ("first", "second"), **options)
         self.beta1 = beta1

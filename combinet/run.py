@@ -10,7 +10,7 @@ from combinet.data import width_of
 from combinet.errors import CombinetError, DimensionError, StateError
 from combinet.inputs import check_input
 from combinet.ops import Ops
-from combinet.types import Array, Ints1d
+from combinet.types import Array, Generator, Ints1d
 from combinet.widths import Solver
 
 
@@ -30,7 +30,7 @@ class Run:
     def __init__(
         self,
         ops: Ops,
-        rng: np.random.Generator,
+        rng: Generator,
         *,
         train: bool = True,
         drop: float = 0.0,

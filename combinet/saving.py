@@ -12,7 +12,7 @@ from combinet.tree import paths
 from combinet.widths import Solver, is_size
 
 _PARTS = ("attrs", "averages", "dims", "params")
-_PLAIN = (bool, int, float, str, type(None))
+_PLAIN = (bool, int, float, str, type(None), np.ndarray)
 
 
 def to_bytes(model: Any, exclude: Mapping[str, bool]) -> bytes:
@@ -96,7 +96,7 @@ def _load(slot: Any, value: Any, average: Any) -> None:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a setting can be saved: a number, a text, None, or a list of them."""
+    """Whether a setting can be saved: a number, a text, None, an array, or a list of them."""
     return isinstance(value, _PLAIN) or (isinstance(value, list) and all(map(_is_plain, value)))
 
 

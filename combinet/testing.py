@@ -101,12 +101,13 @@ def check_saving(model: Model[Any, Any], X: Any) -> None:
 def check_sums(model: Model[Any, Any], X: Any) -> None:
     """Two passes over one layer sum their gradients: twice the gradient of one."""
     model = _prepared(model, X)
-    for times in (1, 2):
+    sums = []
+    for _ in range(2):
         Y, backprop = model.begin_update(X)
         backprop(_random_like(Y))
-        if times == 1:
-            once = _gradients(model)
-    _same("the gradients of two passes", _gradients(model), {k: 2 * v for k, v in once.items()})
+        sums.append(_gradients(model))
+    twice = {path: 2 * gradient for path, gradient in sums[0].items()}
+    _same("the gradients of two passes", sums[1], twice)
 
 
 def check_interleaved(model: Model[Any, Any], X: Any) -> None:

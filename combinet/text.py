@@ -86,6 +86,7 @@ def features(
         >>> rows.shape, rows.dtype, bool(rows[0, 0] == rows[2, 0]), empty.shape
         ((3, 4), dtype('uint64'), True, (0, 4))
     """
+    docs = [docs] if isinstance(docs, str) else list(docs)
     for doc in docs:
         if isinstance(doc, str):
             raise InputError(f"a document is a list of words, not the text {doc!r}")
@@ -96,10 +97,10 @@ def features(
         for column, feature in enumerate(extract):
             table[:, column] = _column(list(map(feature, index)), column)
     except (TypeError, AttributeError):
-        wrong = next((w for doc in docs for w in doc if not isinstance(w, str)), None)
-        if wrong is None:
-            raise
-        raise InputError(f"a word is a str, not {describe(wrong)}") from None
+        for word in (word for doc in docs for word in doc):
+            if not isinstance(word, str):
+                raise InputError(f"a word is a str, not {describe(word)}") from None
+        raise
     return [table[doc] if doc else table[:0] for doc in numbers]
 
 

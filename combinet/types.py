@@ -18,5 +18,7 @@ Ints1d: TypeAlias = np.ndarray[tuple[int], np.dtype[np.integer[Any]]]
 Ints2d: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.integer[Any]]]
 
 Shape: TypeAlias = tuple[int, ...]
-Initializer: TypeAlias = Callable[[Shape, np.random.Generator], Floats]
+# Quoted: NumPy imports its random module only when somebody asks for it.
+Generator: TypeAlias = "np.random.Generator"
+Initializer: TypeAlias = "Callable[[Shape, np.random.Generator], Floats]"
 Schedule: TypeAlias = Callable[[int], float]

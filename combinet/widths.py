@@ -49,8 +49,7 @@ class Solver:
         if size is None or size == known:
             return known
         if known is not None and not self.resize:
-            says = f"{self.beside.name} beside it has" if self.beside is not None else "there is"
-            raise DimensionError(f"{model.name} has {name}={known}, but {says} {size}")
+            raise DimensionError(f"{model.name} has {name}={known}, but {beside(self)} {size}")
         self.found[model, name] = size
         return size
 
@@ -60,6 +59,11 @@ class Solver:
         if len(set(known)) > 1 and not self.resize:
             raise DimensionError(f"{model.name} needs one width, not {_words(known)}")
         return known[0] if known else None
+
+
+def beside(solve: Solver) -> str:
+    """Who says what a layer is told of its width, for a message."""
+    return f"{solve.beside.name} beside it has" if solve.beside is not None else "there is"
 
 
 def _words(sizes: list[int]) -> str:
@@ -125,6 +129,7 @@ def concatenate_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Width
     An output that must become wider or narrower does so at its end, in the last layer.
     """
     outs: list[Width] = [None] * len(model.layers)
+    neighbour = beside(solve)
     for _ in range(2):
         for i, layer in enumerate(model.layers):
             solve.beside = model
@@ -138,7 +143,7 @@ def concatenate_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Width
         return nI, nO
     if not unknown and not solve.resize:
         parts = " + ".join(map(str, outs))
-        raise DimensionError(f"{model.name} has nO={parts}={total}, but beside it there is {nO}")
+        raise DimensionError(f"{model.name} has nO={parts}={total}, but {neighbour} {nO}")
     last = unknown[0] if unknown else len(outs) - 1
     rest = total - (outs[last] or 0)
     if nO <= rest:

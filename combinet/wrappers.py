@@ -51,17 +51,41 @@ def with_array(layer: Model[Any, Any]) -> Model[Any, Any]:
 
 
 def with_list(layer: Model[Any, Any]) -> Model[Any, Any]:
-    """A layer on lists of arrays, applied to a list, Ragged, Padded or one array."""
+    """A layer on lists of arrays, applied to a list, Ragged, Padded or one array.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Ragged, relu
+        >>> layer = with_list(with_flatten(relu()))
+        >>> layer.predict(Ragged(np.array([-1.0, 1.0, 2.0]), [2, 1])).data
+        array([0., 1., 2.])
+    """
     return _wrapper("with_list", layer, "list")
 
 
 def with_ragged(layer: Model[Any, Any]) -> Model[Any, Any]:
-    """A layer on Ragged, applied to a list of arrays, Ragged, Padded or one array."""
+    """A layer on Ragged, applied to a list of arrays, Ragged, Padded or one array.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import ParametricAttention
+        >>> layer = with_ragged(ParametricAttention(1)).initialize(dtype="float64")
+        >>> layer.predict([np.ones((2, 1)), np.ones((1, 1))])
+        [array([[0.5],
+               [0.5]]), array([[1.]])]
+    """
     return _wrapper("with_ragged", layer, "ragged")
 
 
 def with_padded(layer: Model[Any, Any]) -> Model[Any, Any]:
-    """A layer on Padded, applied to a list of arrays, Ragged, Padded or one array."""
+    """A layer on Padded, applied to a list of arrays, Ragged, Padded or one array.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import relu
+        >>> with_padded(with_array(relu())).predict([np.array([-1.0]), np.array([1.0, 2.0])])
+        [array([0.]), array([1., 2.])]
+    """
     return _wrapper("with_padded", layer, "padded")
 
 
@@ -78,6 +102,8 @@ _FORMS = {
     "padded": Form(padded_to_ragged, ragged_to_padded),
     "array": Form(lambda X: Ragged(X, [len(X)]), lambda X: X.data),
 }
+
+_CLASSES: dict[str, type] = {"list": list, "ragged": Ragged, "padded": Padded}
 
 
 def _wrapper(name: str, layer: Model[Any, Any], inside: str, takes: str = "any") -> Model[Any, Any]:
@@ -102,11 +128,8 @@ def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
         return _FORMS[inside].of_ragged(Ragged(ragged.data, lengths))
 
     def leave(batch: Any) -> Any:
-        if inside == "array":
-            _check_rows(model, batch, lengths)
-            ragged = Ragged(batch, lengths)
-        else:
-            ragged = _FORMS[inside].to_ragged(batch)
+        _check_output(model, batch, lengths)
+        ragged = Ragged(batch, lengths) if inside == "array" else _FORMS[inside].to_ragged(batch)
         return _FORMS[outside].of_ragged(ragged)
 
     inner = run.over(lengths if inside == "array" else None)
@@ -133,9 +156,13 @@ def _form_of(model: Model[Any, Any], X: Any) -> str:
     )
 
 
-def _check_rows(model: Model[Any, Any], Y: Any, lengths: Ints1d) -> None:
-    if not hasattr(Y, "shape") or Y.shape[0] != lengths.sum():
-        raise InputError(
-            f"the layer in {model.name} gives back a row for each of {lengths.sum()}, "
-            f"not {describe(Y)}"
-        )
+def _check_output(model: Model[Any, Any], Y: Any, lengths: Ints1d) -> None:
+    inside = model.attrs["inside"]
+    if inside == "array":
+        fits = hasattr(Y, "dtype") and Y.ndim > 0 and Y.shape[0] == lengths.sum()
+        words = f"a row for each of {lengths.sum()}"
+    else:
+        fits = isinstance(Y, _CLASSES[inside])
+        words = f"what it takes, {_CLASSES[inside].__name__}"
+    if not fits:
+        raise InputError(f"the layer in {model.name} has to give back {words}, not {describe(Y)}")

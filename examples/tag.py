@@ -41,17 +41,16 @@ from combinet.types import Floats2d, Ints
 
 
 class Column(NamedTuple):
-    """A feature of each word and its table: width, rows, how often training hides it."""
+    """A feature of each word and its table: the width of its vectors, and how many there are."""
 
     feature: Any
     width: int
     rows: int
-    hidden: float = 0.0
 
 
 COLUMNS = (
-    Column(lower, 64, 5000, hidden=0.2),
-    Column(str, 32, 3000, hidden=0.2),
+    Column(lower, 64, 5000),
+    Column(str, 32, 3000),
     Column(lambda word: word[:1].lower(), 16, 500),
     Column(lambda word: word[:2].lower(), 16, 1000),
     Column(lambda word: word[:3].lower(), 32, 2000),
@@ -61,22 +60,30 @@ COLUMNS = (
     Column(lambda word: word[-4:].lower(), 32, 3000),
     Column(shape, 32, 500),
 )
-PAIRS = (Column(None, 32, 10_000, hidden=0.5),) * 2  # with the word before, with the word after
+CONTEXT = (  # the word with the one before, with the one after; how its sentence is written
+    Column(None, 32, 10_000),
+    Column(None, 32, 10_000),
+    Column(None, 16, 500),
+)
 GRAMS = 40  # columns for the n-grams of letters in a word
-HIDDEN = [column.hidden for column in COLUMNS + PAIRS] + [0.0] * GRAMS
+HIDDEN = (((0, 1), 0.2), ((10,), 0.5), ((11,), 0.5))  # the word itself; each of its pairs
+
+
+TREEBANK_SIZES = {"width": 128, "depth": 2}
+PYTHON_SIZES = {"width": 96, "depth": 2}
 
 
 def build(width: int, depth: int) -> Tagger:
     """The model. How many labels there are is inferred."""
     tables = [
         HashEmbed(c.width, c.rows, column=i, seed=i, init=uniform(-0.02, 0.02))
-        for i, c in enumerate(COLUMNS + PAIRS)
+        for i, c in enumerate(COLUMNS + CONTEXT)
     ]
     tables.append(letters(64, 15_000))
     embed = concatenate(*tables) >> Dropout() >> Maxout(width) >> LayerNorm() >> Dropout()
     encode = residual(expand_window(1) >> Maxout(width) >> LayerNorm() >> Dropout()) ** depth
     tagger = with_flatten(embed >> encode >> Softmax())
-    tagger.attrs["labels"] = []
+    tagger.attrs |= {"labels": [], "known": []}
     return tagger
 
 
@@ -104,16 +111,27 @@ def spell(word: str) -> list[int]:
     return [hash_text(grams[i * len(grams) // GRAMS]) for i in range(GRAMS)]
 
 
+def style(doc: Sequence[str]) -> str:
+    """How a sentence is written: shares of capitals, in quarters, its end, whether it is short."""
+    words = [word for word in doc if word[:1].isalpha()]
+    capitalized = 4 * sum(word[0].isupper() for word in words) // max(1, len(words))
+    shouted = 4 * sum(len(word) > 1 and word.isupper() for word in words) // max(1, len(words))
+    end = doc[-1][-1:] if doc else ""
+    return f"{capitalized} {shouted} {'x' if end.isalnum() else end} {min(3, len(doc) // 4)}"
+
+
 def encode(docs: Sequence[list[str]]) -> list[Keys]:
-    """The features of each word, hashed: columns for COLUMNS, PAIRS and its n-grams of letters."""
+    """The features of each word, hashed: columns for COLUMNS, CONTEXT, letter n-grams."""
     encoded = []
     per_word = features(docs, [column.feature for column in COLUMNS])
     for doc, keys in zip(docs, per_word, strict=True):
         lowered = keys[:, 0]
         around = np.pad(lowered, 1)
         before, after = around[:-2] * np.uint64(3), around[2:] * np.uint64(5)
+        written = np.full(len(doc), hash_text(style(doc)), dtype="uint64")
         spelled = np.array([spell(word) for word in doc], dtype="uint64").reshape(-1, GRAMS)
-        encoded.append(np.column_stack([keys, lowered ^ before, lowered ^ after, spelled]))
+        context = [lowered ^ before, lowered ^ after, written]
+        encoded.append(np.column_stack([keys, *context, spelled]))
     return encoded
 
 
@@ -148,16 +166,16 @@ def _read_modules(paths: list[Path], limit: int) -> list[Sentence]:
     return sentences
 
 
-def learn(corpus: Corpus, width: int, depth: int, recipe: Recipe, path: Path) -> Tagger:
+def learn(corpus: Corpus, sizes: dict[str, int], recipe: Recipe, path: Path) -> Tagger:
     """Train, report on the test part beside the baseline, and give the model loaded from disk."""
-    sizes = [sum(len(words) for words, _ in part) for part in corpus]
-    print("words: {:,} to train, {:,} dev, {:,} test".format(*sizes), flush=True)
+    counts = [sum(len(words) for words, _ in part) for part in corpus]
+    print("words: {:,} to train, {:,} dev, {:,} test".format(*counts), flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     data, dev, test = (
         (encode([words for words, _ in part]), [labels for _, labels in part]) for part in corpus
     )
-    train(build(width, depth), data, dev, recipe, path)
-    tagger = build(width, depth).from_disk(path)
+    train(build(**sizes), data, dev, recipe, path)
+    tagger = build(**sizes).from_disk(path)
     print(f"saved {path}, {path.stat().st_size / 1e6:.1f} MB, and loaded it again")
     accuracy, speed = score(tagger, *test)
     baseline = most_frequent(corpus.train, corpus.test)
@@ -192,12 +210,12 @@ def main() -> int:
     try:
         if args.train:
             recipe = Recipe(HIDDEN, epochs=2 if args.quick else 8, seed=args.seed)
-            learn(Corpus(*map(read_conllu, treebank)), 128, 2, recipe, model)
+            learn(Corpus(*map(read_conllu, treebank)), TREEBANK_SIZES, recipe, model)
             return 0
         source = args.file.read_text(encoding="utf8") if args.file else python_source.FRAGMENT
         corpus = python_corpus(100_000 if args.quick else 600_000)
         recipe = Recipe(HIDDEN, epochs=3, drop=0.1, seed=args.seed)
-        print(colour(learn(corpus, 96, 2, recipe, model), source))
+        print(colour(learn(corpus, PYTHON_SIZES, recipe, model), source))
     except KeyboardInterrupt:
         kept = f"the best model so far is {model}" if model.exists() else "nothing is saved yet"
         print(f"\ninterrupted: {kept}", file=sys.stderr)

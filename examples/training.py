@@ -15,11 +15,13 @@ Sentence: TypeAlias = tuple[list[str], list[str]]  # words, labels
 Keys: TypeAlias = "np.ndarray[Any, np.dtype[np.uint64]]"  # hashed features, (words, columns)
 Tagger: TypeAlias = Model[list[Keys], list[Any]]
 
+Hidden: TypeAlias = tuple[Sequence[int], float]  # columns of keys hidden together, how often
+
 
 class Recipe(NamedTuple):
-    """How a tagger is trained; `hidden` is how often each column of keys is, to learn without."""
+    """How a tagger is trained: which keys are hidden from it, for how long, how fast."""
 
-    hidden: Sequence[float]
+    hidden: Sequence[Hidden]
     epochs: int = 10
     learn_rate: float = 0.002
     drop: float = 0.3
@@ -37,11 +39,13 @@ def train(
     """Train on `data`, (keys, labels) of sentences; keep the best model by `dev` at `path`.
 
     Each epoch ends with the running averages of the weights scored on `dev`; the model saved has
-    the averages for its weights. The labels go with the model, as its attr "labels".
+    the averages for its weights. Labels and known keys go with the model, as its attrs.
     """
     X, labels = data
     rng = np.random.default_rng(recipe.seed)
     tagger.attrs["labels"] = sorted({label for line in labels for label in line})
+    tagger.attrs["known"] = _known(X, recipe.hidden)
+    X = _forget(X, tagger.attrs["known"])
     number = {label: i for i, label in enumerate(tagger.attrs["labels"])}
     truths = [np.array([number[label] for label in line]) for line in labels]
     tagger.initialize(X[:1], [np.eye(len(number))[truth] for truth in truths[:1]], rng=rng)
@@ -51,7 +55,7 @@ def train(
     loss = SequenceCategoricalCrossentropy(normalize=False)
     best = -1.0
     for epoch, batches in enumerate(plan, 1):
-        total, words, start = 0.0, 0, time.perf_counter()
+        total, words, start, line = 0.0, 0, time.perf_counter(), ""
         for done, batch in enumerate(batches, 1):
             hidden = [_hide(X[i], recipe.hidden, rng) for i in batch]
             Y, backprop = tagger.begin_update(hidden, drop=recipe.drop)
@@ -90,11 +94,31 @@ def _batches(
     return batches
 
 
-def _hide(X: Keys, rates: Sequence[float], rng: np.random.Generator) -> Keys:
-    """Keys set to 0 at random; columns with one rate are hidden together."""
-    draws = rng.random((len(X), len(set(rates))))
-    column = {rate: i for i, rate in enumerate(dict.fromkeys(rates))}
-    return X * (draws[:, [column[rate] for rate in rates]] >= np.array(rates))
+def _known(X: list[Keys], hidden: Sequence[Hidden]) -> list[Any]:
+    """For each column the keys that came at least twice, sorted; none for what is never hidden."""
+    rows = np.concatenate(X)
+    known = [rows[:0, 0]] * rows.shape[1]
+    for column in (column for columns, _ in hidden for column in columns):
+        keys, counts = np.unique(rows[:, column], return_counts=True)
+        known[column] = keys[counts > 1]
+    return known
+
+
+def _forget(X: list[Keys], known: list[Any]) -> list[Keys]:
+    """Copies with 0 for keys that are not known, which are as good as hidden."""
+    rows = np.concatenate([*X])
+    for column, keys in enumerate(known):
+        if len(keys):
+            rows[:, column] *= np.isin(rows[:, column], keys)
+    return np.split(rows, np.cumsum([len(keys) for keys in X])[:-1])
+
+
+def _hide(X: Keys, hidden: Sequence[Hidden], rng: np.random.Generator) -> Keys:
+    """A copy with keys set to 0 at random, to learn from what is left."""
+    shown: Keys = X.copy()
+    for columns, rate in hidden:
+        shown[np.ix_(rng.random(len(X)) < rate, columns)] = 0
+    return shown
 
 
 def _progress(line: str, end: str = "") -> None:
@@ -109,7 +133,7 @@ def predict(tagger: Tagger, X: list[Keys]) -> list[list[str]]:
     refines = np.array([[label == answer for answer in answers] for label in labels], dtype="f")
     found: list[list[str]] = []
     for start in range(0, len(X), 64):
-        for Y in tagger.predict(X[start : start + 64]):
+        for Y in tagger.predict(_forget(X[start : start + 64], tagger.attrs["known"])):
             found.append([answers[i] for i in (Y @ refines).argmax(axis=1)])
     return found
 

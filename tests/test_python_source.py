@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import io
 import keyword
 import random
@@ -13,9 +12,8 @@ import tokenize
 from pathlib import Path
 
 import pytest
+import python_source as ps
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-ps = importlib.import_module("python_source")
 
 DROPPED = {"NEWLINE", "NL", "INDENT", "DEDENT", "ENCODING", "ENDMARKER"}
 JUNK = ["'", '"', "'''", '"""', 'f"', "f'''{", "{", "}", "(", ")", "[", "\\", "\n", "\r", "\r\n"]

@@ -77,7 +77,9 @@ def _conversion(
     name: str, takes: str, there: Callable[[Any], Any], back: Callable[[Any], Any]
 ) -> Model[Any, Any]:
     def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
-        return there(X), back
+        Y = there(X)
+        # An empty list has no width to give back; X, empty as well, is like its own gradient.
+        return Y, back if len(Y) else lambda dY: X
 
     return Model(name, forward, takes=takes, widths=same_widths)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from combinet.errors import InputError
+from combinet.errors import DimensionError, InputError
 from combinet.model import Model
 from combinet.run import Run
 from combinet.types import Floats2d
@@ -49,4 +49,6 @@ def _widths(model: Model[Any, Any], nI: Any, nO: Any, solve: Any) -> Widths:
         nI = nO // times
     if nI is None:
         return None, solve.same(model, nO)
-    return nI, solve.same(model, nI * times, nO)
+    if nO not in (None, nI * times) and not solve.resize:
+        raise DimensionError(f"{model.name} makes {nI * times} columns of {nI}, not {nO}")
+    return nI, nI * times

@@ -1,0 +1,292 @@
+"""Resizing: layers and trees, before, after and in training; whole or not at all."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import combinet as cb
+from combinet import DimensionError
+
+L = cb.Linear
+
+
+def floats(*shape: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def widths(model: Any) -> str:
+    """The own dims of all layers, depth-first."""
+    dims = [node.dims for node in model.walk("dfs") if node.dims]
+    return " ".join(f"{d.get('nI', '-')}>{d['nO']}" if "nO" in d else f"{d['nI']}" for d in dims)
+
+
+# Of each layer with dims: how to make it, an input, and whether outputs are told apart by columns.
+LEAVES = {
+    "Linear": (lambda nO, nI: L(nO, nI), floats(5, 3)),
+    "Relu": (lambda nO, nI: cb.Relu(nO, nI), floats(5, 3)),
+    "Gelu": (lambda nO, nI: cb.Gelu(nO, nI), floats(5, 3)),
+    "Maxout": (lambda nO, nI: cb.Maxout(nO, nI, pieces=2), floats(5, 3)),
+    "Embed": (lambda nO, nI: cb.Embed(nO, 7), np.arange(5)),
+    "HashEmbed": (lambda nO, nI: cb.HashEmbed(nO, 7), np.arange(5)),
+}
+WITH_INPUT = ["Linear", "Relu", "Gelu", "Maxout"]
+
+
+def ready(name: str, nO: int = 4, nI: int = 3) -> tuple[Any, Any]:
+    make, X = LEAVES[name]
+    return make(nO, nI).initialize(dtype="float64"), X
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_a_larger_output_keeps_the_old_columns_and_adds_zeros(name: str) -> None:
+    model, X = ready(name)
+    for slot in model.slots.values():
+        slot.store.write(slot, floats(*slot.shape))
+    before = model.predict(X)
+    assert model.resize_output(6) is model
+    after = model.predict(X)
+    assert np.array_equal(after[:, :4], before)
+    assert (after[:, 4:] == 0).all()
+    assert model.get_dim("nO") == 6
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_a_smaller_output_drops_columns_from_the_end(name: str) -> None:
+    model, X = ready(name)
+    before = model.predict(X)
+    assert np.array_equal(model.resize_output(3).predict(X), before[:, :3])
+
+
+@pytest.mark.parametrize("name", WITH_INPUT)
+def test_a_larger_input_ignores_new_columns(name: str) -> None:
+    model, X = ready(name)
+    before = model.predict(X)
+    model.resize_input(5)
+    wider = np.hstack([X, floats(5, 2)])
+    np.testing.assert_allclose(model.predict(wider), before, rtol=1e-12)
+    assert model.get_dim("nI") == 5
+
+
+@pytest.mark.parametrize("name", WITH_INPUT)
+def test_a_smaller_input_drops_weights_from_the_end(name: str) -> None:
+    model, X = ready(name)
+    X = np.hstack([X[:, :2], np.zeros((5, 1))])
+    before = model.predict(X)
+    np.testing.assert_allclose(model.resize_input(2).predict(X[:, :2]), before, rtol=1e-12)
+
+
+def test_softmax_shares_its_rows_out_among_new_columns() -> None:
+    model = cb.Softmax(2, 3).initialize(dtype="float64").resize_output(4)
+    assert np.array_equal(model.predict(floats(5, 3)), np.full((5, 4), 0.25))
+
+
+def test_layers_of_one_width_are_resized_at_both_ends() -> None:
+    norm = cb.LayerNorm(3).initialize().resize_output(5)
+    assert norm.get_param("G").tolist() == [1, 1, 1, 0, 0]
+    assert norm.resize_input(2).get_param("G").tolist() == [1, 1]
+    attention = cb.ParametricAttention(3).initialize().resize_input(4)
+    assert attention.get_param("Q").shape == (4,)
+    assert attention.get_param("Q")[3] == 0
+
+
+def chain_with_list() -> Any:
+    return cb.with_flatten(cb.with_list(cb.with_array(L(3, 2))))
+
+
+TREES = [
+    ("chain", lambda: L(4, 3) >> cb.relu() >> L(2), "nO", 6, "3>4 4>6"),
+    ("chain", lambda: L(4, 3) >> cb.relu() >> L(2), "nI", 6, "6>4 4>2"),
+    ("activation-last", lambda: L(4, 3) >> cb.gelu(), "nO", 6, "3>6"),
+    ("activation-first", lambda: cb.gelu() >> L(4, 3), "nI", 6, "6>4"),
+    ("norm-last", lambda: L(4, 3) >> cb.LayerNorm(), "nO", 2, "3>2 2"),
+    ("norm-first", lambda: cb.LayerNorm() >> L(4, 3), "nI", 2, "2 2>4"),
+    ("concatenate", lambda: L(4, 3) | L(2, 3), "nO", 9, "3>4 3>5"),
+    ("concatenate", lambda: L(4, 3) | L(2, 3), "nO", 5, "3>4 3>1"),
+    ("concatenate", lambda: L(4, 3) | L(2, 3), "nI", 5, "5>4 5>2"),
+    ("noop-first", lambda: cb.noop() | L(4, 3), "nO", 9, "3>6"),
+    ("add", lambda: L(4, 3) + L(4, 3), "nO", 9, "3>9 3>9"),
+    ("add", lambda: L(4, 3) + L(4, 3), "nI", 2, "2>4 2>4"),
+    ("residual", lambda: cb.residual(L(3, 3)), "nO", 5, "5>5"),
+    ("residual", lambda: cb.residual(L(4, 3) >> L(3)), "nI", 5, "5>4 4>5"),
+    ("residuals", lambda: L(3, 2) >> cb.residual(L(3)) ** 2, "nO", 5, "2>5 5>5 5>5"),
+    ("residuals", lambda: cb.residual(L(3)) ** 2 >> L(2, 3), "nI", 5, "5>5 5>5 5>2"),
+    ("block", lambda: L(3, 2) >> cb.residual(cb.expand_window(1) >> L(3) >> cb.gelu()), "nO", 4,
+        "2>4 12>4"),
+    ("block", lambda: cb.residual(cb.gelu() >> L(5, 3) >> L(3)) >> L(2), "nI", 4, "4>5 5>4 4>2"),
+    ("clone", lambda: L(3, 3) ** 3, "nO", 5, "3>3 3>3 3>5"),
+    ("clone", lambda: L(3, 3) ** 3, "nI", 5, "5>3 3>3 3>3"),
+    ("wrappers", chain_with_list, "nO", 5, "2>5"),
+    ("wrappers", chain_with_list, "nI", 5, "5>3"),
+    ("window", lambda: cb.expand_window(1) >> L(2, 9), "nI", 5, "15>2"),
+    ("window", lambda: L(2, 9) >> cb.expand_window(1), "nO", 9, "9>3"),
+    ("reduced", lambda: cb.with_array(L(3, 2)) >> cb.list2ragged() >> cb.ParametricAttention()
+        >> cb.reduce_sum() >> cb.Softmax(2), "nO", 4, "2>3 3 3>4"),
+    ("reduced", lambda: cb.with_array(L(3, 2)) >> cb.list2ragged() >> cb.ParametricAttention()
+        >> cb.reduce_sum(), "nO", 4, "2>4 4"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("initialized", [True, False])
+@pytest.mark.parametrize(
+    ("make", "end", "size", "expected"),
+    [row[1:] for row in TREES],
+    ids=[f"{name}-{end}={size}" for name, _, end, size, _ in TREES],
+)
+def test_a_change_of_width_reaches_all_that_must_follow(
+    make: Any, end: str, size: int, expected: str, initialized: bool
+) -> None:
+    model = make()
+    if initialized:
+        model.initialize()
+    model.resize_output(size) if end == "nO" else model.resize_input(size)
+    assert widths(model) == expected
+    assert model.get_dim(end) == size
+    model.initialize()
+    for node in model.walk():
+        for name in node.param_names:
+            assert node.get_param(name).shape == node.param_shape(name)
+
+
+def test_other_layers_keep_their_weights() -> None:
+    model = (L(4, 3) >> cb.relu() >> L(2)).initialize()
+    before = model.layers[0].get_param("W")
+    model.resize_output(6)
+    assert np.array_equal(model.layers[0].get_param("W"), before)
+    assert len({slot.store for slot in model.slots_by_path().values()}) == 1
+
+
+def test_a_wider_residual_block_keeps_the_old_columns() -> None:
+    model = (L(3, 2) >> cb.residual(L(3) >> cb.gelu())).initialize(dtype="float64")
+    before = model.predict(floats(5, 2))
+    after = model.resize_output(4).predict(floats(5, 2))
+    np.testing.assert_allclose(after[:, :3], before, rtol=1e-12)
+    assert (after[:, 3] == 0).all()
+
+
+# -- in training -------------------------------------------------------------------------------
+
+
+def options() -> list[Any]:
+    return [
+        lambda: cb.SGD(0.1, momentum=0.9, grad_clip=0),
+        lambda: cb.Adam(0.1, grad_clip=0, L2=0.1),
+        lambda: cb.Adam(0.1, grad_clip=0, L2=0.1, L2_is_weight_decay=False),
+    ]
+
+
+@pytest.mark.parametrize("make_optimizer", options())
+@pytest.mark.parametrize(("start", "resized"), [(4, 6), (6, 4)], ids=["larger", "smaller"])
+def test_training_goes_on_as_if_the_old_columns_had_always_been_alone(
+    make_optimizer: Any, start: int, resized: int
+) -> None:
+    # The columns of a Linear are independent: the first four must not notice the others.
+    W, b = floats(6, 3), floats(6, seed=1)
+
+    def begin(nO: int) -> tuple[Any, Any]:
+        model = L(nO, 3).initialize(dtype="float64")
+        model.set_param("W", W[:nO]), model.set_param("b", b[:nO])
+        return model, make_optimizer()
+
+    def step(model: Any, optimizer: Any, seed: int) -> None:
+        Y, backprop = model.begin_update(floats(5, 3, seed=seed))
+        backprop(floats(5, 6, seed=seed + 50)[:, : Y.shape[1]], optimizer)
+
+    model, optimizer = begin(start)
+    control, control_optimizer = begin(4)
+    for seed in range(3):
+        step(model, optimizer, seed)
+        step(control, control_optimizer, seed)
+    # A gradient that waits as the size changes is applied after.
+    step(model, None, 3), step(control, None, 3)
+    model.resize_output(resized)
+    model.finish_update(optimizer), control.finish_update(control_optimizer)
+    for seed in range(4, 7):
+        step(model, optimizer, seed)
+        step(control, control_optimizer, seed)
+    for name in ("W", "b"):
+        np.testing.assert_allclose(
+            model.get_param(name)[:4], control.get_param(name), rtol=1e-12, err_msg=name
+        )
+        np.testing.assert_allclose(
+            optimizer.averages[model.id, name][:4],
+            control_optimizer.averages[control.id, name],
+            rtol=1e-12, err_msg=name,
+        )  # fmt: skip
+    assert optimizer.step == control_optimizer.step
+
+
+def test_an_optimizers_averages_are_there_right_after_a_resize() -> None:
+    model, optimizer = L(4, 3).initialize(dtype="float64"), cb.SGD(0.1)
+    for seed in range(2):
+        model.begin_update(floats(5, 3, seed=seed))[1](floats(5, 4), optimizer)
+    before = optimizer.averages[model.id, "W"]
+    model.resize_output(6)
+    after = optimizer.averages[model.id, "W"]
+    assert np.array_equal(after[:4], before)
+    assert (after[4:] == 0).all()
+    assert after.shape == model.averages[model.id, "W"].shape == (6, 3)
+    with model.use_params(optimizer.averages):
+        assert np.array_equal(model.get_param("W"), after)
+
+
+def test_a_gradient_that_waits_follows() -> None:
+    model = L(4, 3).initialize(dtype="float64")
+    model.begin_update(floats(5, 3))[1](floats(5, 4))
+    before = model.get_grad("W")
+    after = model.resize_output(6).resize_input(2).get_grad("W")
+    assert np.array_equal(after[:4], before[:, :2])
+    assert (after[4:] == 0).all()
+
+
+def test_a_pass_begun_before_a_resize_is_refused_its_gradients() -> None:
+    model = L(4, 3).initialize(dtype="float64")
+    Y, backprop = model.begin_update(floats(5, 3))
+    model.resize_output(6)
+    with pytest.raises(DimensionError, match="resized since this pass began"):
+        backprop(Y)
+    assert not model.has_grad("W")
+
+
+def test_a_new_column_can_be_learned() -> None:
+    X = floats(50, 3)
+    T = X @ floats(3, 2, seed=1)
+    model, optimizer = L(1, 3).initialize(dtype="float64"), cb.Adam(0.1)
+    model.resize_output(2)
+    for _ in range(200):
+        Y, backprop = model.begin_update(X)
+        backprop((Y - T) / len(X), optimizer)
+    np.testing.assert_allclose(model.predict(X), T, atol=0.01)
+
+
+# -- refused -----------------------------------------------------------------------------------
+
+
+def shared_with_a_square() -> Any:
+    layer = L(3, 3)
+    return layer >> cb.relu() >> layer
+
+
+@pytest.mark.parametrize(
+    ("make", "end", "size"),
+    [
+        (lambda: L(4, 3), "nO", 0),
+        (lambda: L(4, 3), "nI", -1),
+        (lambda: L(4, 3), "nO", 2.5),
+        (lambda: L(4, 3), "nO", "5"),
+        (lambda: cb.Embed(3, 5), "nI", 4),
+        (lambda: L(4, 3) | L(2, 3), "nO", 4),
+        (lambda: L(4, 3) | cb.noop(), "nO", 9),
+        (lambda: L(3, 2) >> (cb.noop() | cb.noop()), "nO", 7),
+        (lambda: L(2, 9) >> cb.expand_window(1), "nO", 10),
+        (shared_with_a_square, "nO", 4),
+        (shared_with_a_square, "nI", 4),
+    ],
+)
+def test_a_size_that_no_valid_model_has_changes_nothing(make: Any, end: str, size: Any) -> None:
+    model = make().initialize()
+    before, dims = model.to_bytes(), widths(model)
+    with pytest.raises(DimensionError):
+        model.resize_output(size) if end == "nO" else model.resize_input(size)
+    assert model.to_bytes() == before
+    assert widths(model) == dims
