@@ -1,6 +1,6 @@
 """What gives a model its weights and changes their sizes or their device: whole, or not at all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,13 +8,15 @@ import numpy as np
 from combinet.data import width_of
 from combinet.errors import DimensionError, InputError, StateError
 from combinet.ops import Ops
+from combinet.ops.sequence import positions, starts
 from combinet.run import InferRun
-from combinet.store import Piece, Slot, lay_out
+from combinet.store import Moved, Piece, Slot, lay_out
 from combinet.tree import walk
 from combinet.types import Shape
-from combinet.widths import Solver, is_size
+from combinet.widths import Parts, Solver, is_size
 
 Shapes = Callable[[Any, str], Shape]
+PartsOf = Mapping[tuple[Any, str], Parts]
 
 
 def initialize(model: Any, X: Any, Y: Any, dtype: Any) -> None:
@@ -23,7 +25,7 @@ def initialize(model: Any, X: Any, Y: Any, dtype: Any) -> None:
     before = [(node, dict(node.dims)) for node in walk(model)]
     try:
         _infer(model, X, Y)
-        pieces = _pieces(model, lambda node, name: node.param_shape(name))
+        pieces = list(_pieces(model, lambda node, name: node.param_shape(name)).values())
         stores = {piece.old.store for piece in pieces if piece.old is not None}
         dtypes = {store.dtype for store in stores} | ({_float_dtype(dtype)} if dtype else set())
         if len(dtypes) > 1:
@@ -68,28 +70,49 @@ def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
     size = nI if nO is None else nO
     if not is_size(size):
         raise DimensionError(f"a width is a positive int, not {size!r}")
+    end = 0 if nO is None else 1
+    before = Solver()
+    width = before(model, None, None)[end]
     solve = Solver(resize=True)
     solve(model, nI, nO)
     check = Solver(dict(solve.found))  # the rules decide whether the proposal is valid
-    widths = check(model, nI, nO)
-    if widths[0 if nO is None else 1] != size:
+    if check(model, nI, nO)[end] != size or (not solve.found and width != size):
         raise DimensionError(f"no layer in {model.name} has this width for its own")
     sizes = check.found
 
     def shape(node: Any, name: str) -> Shape:
         return node.param_shape(name, sizes)  # type: ignore[no-any-return]
 
-    if any(node.slots for node in walk(model)):
-        slots = [slot for node in walk(model) for slot in node.slots.values()]
-        _assign(model, lay_out(_pieces(model, shape), model.ops, slots[0].store.dtype))
+    slots = [slot for node in walk(model) for slot in node.slots.values()]
+    if slots:
+        pieces = [
+            piece._replace(moved=_moved(node, name, before.parts, check.parts))
+            for (node, name), piece in _pieces(model, shape, allocated=True).items()
+        ]
+        _assign(model, lay_out(pieces, model.ops, slots[0].store.dtype))
     for (node, name), new in sizes.items():
         node.dims[name] = new
+
+
+def _moved(node: Any, name: str, before: PartsOf, after: PartsOf) -> Moved:
+    """Which indices of a parameter go where, on the axes whose width is made of parts."""
+    moved = {}
+    for axis, dim in enumerate(node.param(name).axes):
+        old, new = (parts.get((node, dim)) for parts in (before, after))
+        if old is not None and new is not None and old.parts != new.parts:
+            kept = np.minimum(old.parts, new.parts)
+            within = positions(kept)
+            begins = (np.repeat(starts(np.array(each.parts)), kept) for each in (old, new))
+            taken, put = (begin + within for begin in begins)
+            moved[axis] = (taken, put)
+    return moved
 
 
 def move(model: Any, ops: Ops) -> None:
     """Take a model to another device with all that belongs to its parameters."""
     refuse_borrowed(model)
-    pieces = _pieces(model, lambda node, name: node.slots[name].shape, allocated=True)
+    shapes = _pieces(model, lambda node, name: node.slots[name].shape, allocated=True)
+    pieces = list(shapes.values())
     if pieces and pieces[0].old is not None:
         _assign(model, lay_out(pieces, ops, pieces[0].old.store.dtype))
     for node in walk(model):
@@ -125,18 +148,18 @@ def refuse_borrowed(model: Any) -> None:
             raise StateError(f"{node.name} has borrowed weights: leave use_params first")
 
 
-def _pieces(model: Any, shape: Shapes, *, allocated: bool = False) -> list[Piece]:
+def _pieces(model: Any, shape: Shapes, *, allocated: bool = False) -> dict[tuple[Any, str], Piece]:
     """All parameters, depth-first, so that each part of the tree is a stretch of the store."""
     named = [
         (node, name, shape(node, name))  # all shapes before the first draw: one may be refused
         for node in walk(model, "dfs")
         for name in (node.slots if allocated else node.param_names)
     ]
-    pieces = []
+    pieces = {}
     for node, name, new in named:
         param, old = node.param(name), node.slots.get(name)
         value = None if old is not None else param.init(new, model.rng)
-        pieces.append(Piece((node.id, name), new, param.order, value, old))
+        pieces[node, name] = Piece((node.id, name), new, param.order, value, old)
     return pieces
 
 

@@ -78,12 +78,14 @@ class Optimizer:
         raise NotImplementedError
 
     def update(self, slots: Sequence[Slot]) -> None:
-        """Update the parameters that have a gradient waiting, and clear it. One step."""
+        """Update the parameters that have a gradient waiting, and clear it: one step, or none."""
         with ExitStack() as stack:
-            for store in sorted({slot.store for slot in slots if slot.touched}, key=id):
+            for store in sorted({slot.store for slot in slots}, key=id):
                 stack.enter_context(store.lock)
             # Only now: another thread may just have applied what was waiting.
             waiting = [slot for slot in slots if slot.touched]
+            if not waiting:
+                return
             runs = segments(waiting)
             self._clip(runs)
             rate, L2 = self.learn_rate(self.step), self.L2(self.step)
@@ -94,7 +96,7 @@ class Optimizer:
             self.step += 1
 
     def _clip(self, runs: list[Segment]) -> None:
-        if not self.grad_clip or not runs:
+        if not self.grad_clip:
             return
         total: Any = None  # on one device; nothing crosses to the host
         ops = runs[0].store.ops

@@ -7,7 +7,7 @@ one parameter in it. Layouts never change: `lay_out` makes a new store and carri
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal, NamedTuple
@@ -20,6 +20,7 @@ from combinet.types import Array, Ints1d, Shape
 
 Order = Literal["C", "F"]
 Key = tuple[int, str]
+Moved = Mapping[int, tuple[Ints1d, Ints1d]]  # by axis: indices before, and where they are after
 
 
 class Slot:
@@ -170,6 +171,7 @@ class Piece(NamedTuple):
     order: Order
     value: Any = None
     old: Slot | None = None
+    moved: Moved = {}  # noqa: RUF012
 
 
 def lay_out(pieces: Sequence[Piece], ops: Ops, dtype: Any, *, memories: bool = True) -> list[Slot]:
@@ -177,48 +179,59 @@ def lay_out(pieces: Sequence[Piece], ops: Ops, dtype: Any, *, memories: bool = T
 
     What a piece's old slot has (weights, a waiting gradient, average, and with `memories` what
     optimizers keep) goes along, to another device too. In a new shape the overlap stays, from
-    index 0 on each axis, and the rest is 0.
+    index 0 on each axis, or as `moved` says, and the rest is 0.
     """
     store = Store(ops, dtype)
     slots = [store.add(piece.key, piece.shape, piece.order) for piece in pieces]
-    moves = [(p.old, slot) for p, slot in zip(pieces, slots, strict=True) if p.old is not None]
+    moves = [
+        (piece.old, slot, piece.moved)
+        for piece, slot in zip(pieces, slots, strict=True)
+        if piece.old is not None
+    ]
     with ops.on_device():
         weights = ops.zeros((store.size,), store.dtype)
         for piece, slot in zip(pieces, slots, strict=True):
             if piece.value is not None:
                 slot.of(weights)[...] = ops.asarray(piece.value, store.dtype)
-        for old, slot in moves:
-            _carry(old.own, slot.of(weights), ops)
+        for old, slot, moved in moves:
+            _carry(old.own, slot.of(weights), moved, ops)
         store.adopt(weights)
-        if any(old.touched for old, _ in moves):
+        if any(old.touched for old, _, _ in moves):
             store.gradient = ops.zeros((store.size,), store.dtype)
-        for old, slot in moves:
+        for old, slot, moved in moves:
             if old.touched:
-                _carry(old.of(old.store.gradient), slot.of(store.gradient), ops)
+                _carry(old.of(old.store.gradient), slot.of(store.gradient), moved, ops)
                 slot.touched = True
-        if any(old.store.averages is not None for old, _ in moves):
+        if any(old.store.averages is not None for old, _, _ in moves):
             store.averages = weights.copy()
-        for old, slot in moves:
+        for old, slot, moved in moves:
             if old.store.averages is not None:
-                _carry(old.of(old.store.averages), slot.of(store.averages), ops)
+                _carry(old.of(old.store.averages), slot.of(store.averages), moved, ops)
             for optimizer, memory in old.store.memories.items() if memories else ():
-                _carry_memory(memory, old, store.memory(optimizer), slot)
+                _carry_memory(memory, old, store.memory(optimizer), slot, moved)
     return slots
 
 
-def _carry(source: Array, target: Array, ops: Ops) -> None:
+def _carry(source: Array, target: Array, moved: Moved, ops: Ops) -> None:
     """Copy the part that both shapes have."""
-    overlap = tuple(slice(min(a, b)) for a, b in zip(source.shape, target.shape, strict=True))
-    target[overlap] = ops.asarray(source)[overlap]
+    shared = [min(a, b) for a, b in zip(source.shape, target.shape, strict=True)]
+    if not moved:
+        overlap = tuple(map(slice, shared))
+        target[overlap] = ops.asarray(source)[overlap]
+        return
+    rows = [moved.get(axis, (np.arange(n),) * 2) for axis, n in enumerate(shared)]
+    before, after = (np.ix_(*(pair[side] for pair in rows)) for side in (0, 1))
+    taken = ops.asarray(source)[tuple(map(ops.asarray, before))]
+    target[tuple(map(ops.asarray, after))] = taken
 
 
-def _carry_memory(source: Memory, old: Slot, target: Memory, slot: Slot) -> None:
+def _carry_memory(source: Memory, old: Slot, target: Memory, slot: Slot, moved: Moved) -> None:
     target.steps[slot.number] = source.steps[old.number]
     store = slot.store
     for name, flat in source.arrays.items():
         if name not in target.arrays:
             target.arrays[name] = store.ops.zeros((store.size,), store.dtype)
-        _carry(old.of(flat), slot.of(target.arrays[name]), store.ops)
+        _carry(old.of(flat), slot.of(target.arrays[name]), moved, store.ops)
 
 
 class Segment(NamedTuple):

@@ -6,6 +6,7 @@ of its output (None: nothing), it says what is known of both afterwards. A rule 
 by `solve(layer, nI, nO)` and the model's own dims by `solve.dim(model, name, size)`.
 """
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,16 +22,33 @@ def is_size(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) > 0
 
 
+class Parts(int):
+    """A width that is made of several side by side, as those of a window or a concatenation.
+
+    A resize changes each part at its own end, so that the weights behind it can follow.
+    """
+
+    parts: tuple[int, ...]
+
+    def __new__(cls, widths: Iterable[int]) -> "Parts":
+        """The sum of the widths, which may have parts themselves."""
+        parts = [part for width in widths for part in getattr(width, "parts", (int(width),))]
+        total = super().__new__(cls, sum(parts))
+        total.parts = tuple(parts)
+        return total
+
+
 class Solver:
     """One walk over a tree of layers.
 
     Sizes that disagree raise DimensionError, except with `resize`: then what comes from outside
     is right, and the model's own size has to change. `found` collects what is to be assigned;
-    nothing is until somebody does.
+    nothing is until somebody does. `parts` collects the dims that are made of parts.
     """
 
     def __init__(self, found: dict[tuple[Any, str], int] | None = None, *, resize: bool = False):
         self.found = {} if found is None else found
+        self.parts: dict[tuple[Any, str], Parts] = {}
         self.resize = resize
         self.beside: Any = None  # the neighbour whose width is being told, for messages
 
@@ -45,9 +63,12 @@ class Solver:
 
     def dim(self, model: Any, name: str, size: Width) -> Width:
         """What is known of a model's own dim, once somebody says that it is `size`."""
+        if isinstance(size, Parts):
+            self.parts[model, name] = size
         known: Width = self.found.get((model, name), model.dims[name])
         if size is None or size == known:
-            return known
+            told = self.parts.get((model, name))
+            return told if told == known else known
         if known is not None and not self.resize:
             raise DimensionError(f"{model.name} has {name}={known}, but {beside(self)} {size}")
         self.found[model, name] = size
@@ -58,7 +79,8 @@ class Solver:
         known = [size for size in sizes if size is not None]
         if len(set(known)) > 1 and not self.resize:
             raise DimensionError(f"{model.name} needs one width, not {_words(known)}")
-        return known[0] if known else None
+        alike = (size for size in known if isinstance(size, Parts) and size == known[0])
+        return next(alike, known[0]) if known else None
 
 
 def beside(solve: Solver) -> str:
@@ -136,17 +158,17 @@ def concatenate_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Width
             child_in, outs[i] = solve(layer, nI, outs[i])
             nI = solve.same(model, nI, child_in)
     unknown = [i for i, out in enumerate(outs) if out is None]
-    total = sum(out for out in outs if out is not None)
+    total = Parts(out for out in outs if out is not None)
     if nO is None or (not unknown and total == nO):
         return nI, None if unknown else total
     if len(unknown) > 1:
         return nI, nO
     if not unknown and not solve.resize:
-        parts = " + ".join(map(str, outs))
-        raise DimensionError(f"{model.name} has nO={parts}={total}, but {neighbour} {nO}")
+        terms = " + ".join(str(out) for out in outs)
+        raise DimensionError(f"{model.name} has nO={terms}={total}, but {neighbour} {nO}")
     last = unknown[0] if unknown else len(outs) - 1
     rest = total - (outs[last] or 0)
     if nO <= rest:
         raise DimensionError(f"{model.name} cannot have nO={nO}: the layers before take {rest}")
-    child_in, _ = solve(model.layers[last], nI, nO - rest)
-    return solve.same(model, child_in, nI), nO
+    child_in, outs[last] = solve(model.layers[last], nI, nO - rest)
+    return solve.same(model, child_in, nI), Parts(out or 0 for out in outs)

@@ -117,7 +117,7 @@ def _hide(X: Keys, hidden: Sequence[Hidden], rng: np.random.Generator) -> Keys:
     """A copy with keys set to 0 at random, to learn from what is left."""
     shown: Keys = X.copy()
     for columns, rate in hidden:
-        shown[np.ix_(rng.random(len(X)) < rate, columns)] = 0
+        shown[np.ix_(np.flatnonzero(rng.random(len(X)) < rate), np.array(columns))] = 0
     return shown
 
 

@@ -182,7 +182,7 @@ def test_without_a_gpu_to_gpu_says_so() -> None:
     try:
         cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError:
-        with pytest.raises(cb.DeviceError, match="^CuPy finds no GPU .* pip install .*$"):
+        with pytest.raises(cb.DeviceError, match=r"^CuPy finds no GPU .* pip install .*$"):
             cb.Linear(2, 3).to_gpu(0)
     else:
         pytest.skip("there is a GPU")

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import python_source as ps
 
-
 DROPPED = {"NEWLINE", "NL", "INDENT", "DEDENT", "ENCODING", "ENDMARKER"}
 JUNK = ["'", '"', "'''", '"""', 'f"', "f'''{", "{", "}", "(", ")", "[", "\\", "\n", "\r", "\r\n"]
 JUNK += ["#", "\0", "\f", "\t", "  ", "x", "é", "\u0301", "\ufeff", "☃", "\ud800", "²", "\xa0"]

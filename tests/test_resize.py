@@ -290,3 +290,48 @@ def test_a_size_that_no_valid_model_has_changes_nothing(make: Any, end: str, siz
         model.resize_output(size) if end == "nO" else model.resize_input(size)
     assert model.to_bytes() == before
     assert widths(model) == dims
+
+
+def _keeps_its_outputs(model: Any, X: Any, resize: Any) -> None:
+    """After a resize to more columns the old outputs are what they were, for old inputs."""
+    before = model.predict(X)
+    resize(model)
+    after = model.predict(np.pad(X, ((0, 0), (0, model.get_dim("nI") - X.shape[1]))))
+    np.testing.assert_allclose(after[:, : before.shape[1]], before, rtol=1e-12)
+    assert (after[:, before.shape[1] :] == 0).all()
+
+
+def test_weights_behind_a_window_stay_with_their_columns() -> None:
+    X = np.random.default_rng(0).normal(size=(5, 2))
+    inner = cb.residual(cb.expand_window(1) >> cb.Linear(3))
+    model = (cb.Linear(3, 2) >> inner).initialize(dtype="float64")
+    _keeps_its_outputs(model, X, lambda m: m.resize_output(4))
+
+
+def test_weights_behind_a_concatenation_stay_with_their_columns() -> None:
+    X = np.random.default_rng(0).normal(size=(5, 2))
+    sides = cb.noop() | cb.relu() | cb.Linear(3, 2)
+    model = (sides >> cb.Dropout() >> cb.Linear(4)).initialize(dtype="float64")
+    _keeps_its_outputs(model, X, lambda m: m.resize_input(3))
+
+
+def test_moments_behind_a_window_stay_with_their_columns() -> None:
+    X = np.random.default_rng(0).normal(size=(5, 2))
+    model = cb.residual(cb.expand_window(1) >> cb.Linear(2)).initialize(X, dtype="float64")
+    sgd = cb.Adam(0.1, grad_clip=0)
+    Y, backprop = model.begin_update(X)
+    backprop(np.ones_like(Y), sgd)
+    linear = model.layers[0].layers[1]
+    slot = linear.slots["W"]
+    first = slot.of(slot.store.memories[sgd].arrays["first"]).copy()
+    model.resize_output(3)
+    slot = linear.slots["W"]
+    moved = slot.of(slot.store.memories[sgd].arrays["first"])
+    np.testing.assert_array_equal(moved[:2, [0, 1, 3, 4, 6, 7]], first)
+    assert (moved[:, [2, 5, 8]] == 0).all()
+
+
+@pytest.mark.parametrize("make", [cb.relu, cb.noop, cb.Dropout, cb.expand_window])
+def test_a_layer_without_sizes_cannot_be_resized(make: Any) -> None:
+    with pytest.raises(cb.DimensionError, match="no layer in"):
+        make().resize_output(6)

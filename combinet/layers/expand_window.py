@@ -6,7 +6,7 @@ from combinet.errors import DimensionError, InputError
 from combinet.model import Model
 from combinet.run import Run
 from combinet.types import Floats2d
-from combinet.widths import Widths
+from combinet.widths import Parts, Widths
 
 
 def expand_window(window_size: int = 1) -> Model[Floats2d, Floats2d]:
@@ -51,4 +51,4 @@ def _widths(model: Model[Any, Any], nI: Any, nO: Any, solve: Any) -> Widths:
         return None, solve.same(model, nO)
     if nO not in (None, nI * times) and not solve.resize:
         raise DimensionError(f"{model.name} makes {nI * times} columns of {nI}, not {nO}")
-    return nI, nI * times
+    return nI, Parts([nI] * times)
