@@ -37,7 +37,8 @@ from combinet.layers import (
     relu,
 )
 from combinet.losses import CategoricalCrossentropy, SequenceCategoricalCrossentropy
-from combinet.model import Model, Param
+from combinet.model import Model
+from combinet.node import Param
 from combinet.ops import CupyOps, NumbaOps, NumpyOps, Ops, get_array_ops
 from combinet.optimizers import SGD, Adam, Optimizer
 from combinet.run import Run

@@ -91,7 +91,7 @@ def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
         ]
         _assign(model, lay_out(pieces, model.ops, slots[0].store.dtype))
     for (node, name), new in sizes.items():
-        node.dims[name] = new
+        node.dims[name] = int(new)
 
 
 def _moved(node: Any, name: str, before: PartsOf, after: PartsOf) -> Moved:

@@ -73,7 +73,7 @@ def from_bytes(model: Any, data: bytes, exclude: Mapping[str, bool]) -> None:
     dtype = _validate_params(plan, keep, sizes)
     _validate_attrs(plan, keep)
     for (node, name), size in sizes.items():
-        node.dims[name] = size
+        node.dims[name] = int(size)
     for path, node, record in plan:
         if keep("attrs", path):
             node.attrs.update(record.get("attrs", {}))

@@ -23,9 +23,9 @@ ORDER = [
     "data", "initializers", "schedules", "text",
     "format", "store", "optimizers", "losses",
     "tree", "widths", "inputs", "operators",
-    "run", "layout", "saving", "model",
+    "run", "layout", "saving", "node", "model",
     "combinators", "wrappers", "layers",
-    "interop", "testing",
+    "testing",
     "__init__",
 ]  # fmt: skip
 

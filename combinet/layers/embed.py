@@ -4,7 +4,8 @@ from typing import Any
 
 from combinet.errors import DimensionError, InputError, describe
 from combinet.initializers import uniform
-from combinet.model import Model, Param
+from combinet.model import Model
+from combinet.node import Param
 from combinet.run import Run
 from combinet.types import Floats2d, Initializer, Ints, Ints1d
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from combinet.initializers import glorot_uniform, zeros
-from combinet.model import Model, Param
+from combinet.model import Model
+from combinet.node import Param
 from combinet.run import Run
 from combinet.types import Floats2d, Initializer
 

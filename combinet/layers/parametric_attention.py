@@ -4,7 +4,8 @@ from typing import Any
 
 from combinet.data import Ragged
 from combinet.initializers import glorot_uniform
-from combinet.model import Model, Param
+from combinet.model import Model
+from combinet.node import Param
 from combinet.run import Run
 from combinet.types import Initializer
 from combinet.widths import square_widths

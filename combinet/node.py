@@ -1,0 +1,177 @@
+"""A node of a tree of layers: its dims, parameters and gradients, by name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from combinet.data import shape_of
+from combinet.errors import DimensionError, InputError, StateError, describe
+from combinet.inputs import KINDS
+from combinet.layout import refuse_borrowed
+from combinet.ops import Ops, default_ops
+from combinet.run import Run
+from combinet.store import Order, Slot
+from combinet.types import Floats, Generator, Initializer, Shape
+from combinet.widths import Solver, Widths, is_size, own_widths
+
+Forward: TypeAlias = Callable[[Any, Any, Run], "tuple[Any, Callable[[Any], Any]]"]
+Rule: TypeAlias = Callable[[Any, "int | None", "int | None", Solver], Widths]
+_ids = count()
+
+
+class Param(NamedTuple):
+    """A parameter as a layer declares it: the dims that are its axes, and its first value.
+
+    `order` is how it lies in memory: "F", column-major, so that the transpose of a weight
+    (nO, nI) is contiguous, as products with few rows want it, or "C", row by row, for tables.
+    """
+
+    axes: tuple[str, ...]
+    init: Initializer
+    order: Order = "F"
+
+
+class Node:
+    """What `Model` is before it can be called: see there for the arguments."""
+
+    def __init__(
+        self,
+        name: str,
+        forward: Forward,
+        *,
+        layers: Sequence[Any] = (),
+        dims: Mapping[str, int | None] | None = None,
+        params: Mapping[str, Param] | None = None,
+        attrs: Mapping[str, Any] | None = None,
+        takes: str = "any",
+        widths: Rule = own_widths,
+    ) -> None:
+        for layer in layers:
+            if not isinstance(layer, Node):
+                raise InputError(f"{name} is made of models, not {describe(layer)}")
+        if takes not in KINDS:
+            raise ValueError(f"{name} takes one of {sorted(KINDS)}, not {takes!r}")
+        for dim, size in (dims or {}).items():
+            if size is not None and not is_size(size):
+                raise DimensionError(f"{name} takes a positive int for {dim}, not {size!r}")
+        self.id = next(_ids)
+        self.name = name
+        self.forward = forward
+        self.layers = tuple(layers)
+        self.dims = {dim: size and int(size) for dim, size in (dims or {}).items()}
+        self.attrs = dict(attrs or {})
+        self.takes = takes
+        self.widths = widths
+        self.slots: dict[str, Slot] = {}
+        self.ops: Ops = layers[0].ops if layers else default_ops()
+        self._params = dict(params or {})
+        self._rng: Generator | None = None
+        if layers:
+            Solver()(self, None, None)
+
+    def _renew(self, layers: Sequence[Any]) -> None:
+        """Become another node with these layers, without weights: a step of `Model.copy`."""
+        self.id, self.layers, self.slots, self._rng = next(_ids), tuple(layers), {}, None
+        self.dims, self.attrs = dict(self.dims), dict(self.attrs)
+
+    @property
+    def rng(self) -> Generator:
+        """The generator of first weights and of dropout; seeded with 0 unless one is handed in."""
+        if self._rng is None:
+            self._rng = np.random.default_rng(0)
+        return self._rng
+
+    def _width(self, name: str) -> int | None:
+        widths: Widths = Solver()(self, None, None)
+        return {"nI": widths[0], "nO": widths[1]}.get(name)
+
+    def has_dim(self, name: str) -> bool | None:
+        """True if the dim is known, None if it is not yet, False if there is no such dim."""
+        if name in ("nI", "nO") or name in self.dims:
+            return True if self.maybe_get_dim(name) is not None else None
+        return False
+
+    def get_dim(self, name: str) -> int:
+        """A size: "nO" and "nI", the widths of output and input, also through combinators."""
+        size = self.maybe_get_dim(name)
+        if size is None:
+            raise DimensionError(f"{self.name} has no {name} that is known: {self.dims}")
+        return size
+
+    def maybe_get_dim(self, name: str) -> int | None:
+        """The size, or None."""
+        return self.dims[name] if name in self.dims else self._width(name)
+
+    def set_dim(self, name: str, size: int) -> None:
+        """Give a dim that is not known its size. A known one changes by `resize_output` alone."""
+        if name not in self.dims:
+            raise DimensionError(f"{self.name} has no dim {name} of its own: {self.dims}")
+        if self.dims[name] not in (None, size):
+            raise DimensionError(f"{self.name} has {name}={self.dims[name]} already, not {size}")
+        if not is_size(size):
+            raise DimensionError(f"{self.name} takes a positive int for {name}, not {size!r}")
+        self.dims[name] = int(size)
+
+    @property
+    def param_names(self) -> tuple[str, ...]:
+        """The names of the layer's own parameters."""
+        return tuple(self._params)
+
+    def param(self, name: str) -> Param:
+        """The declaration of a parameter."""
+        return self._params[name]
+
+    def param_shape(self, name: str, sizes: Mapping[Any, int] | None = None) -> Shape:
+        """A parameter's shape by the layer's dims, or by `sizes` {(model, dim): size} first."""
+        axes = self._params[name].axes
+        shape = [(sizes or {}).get((self, axis), self.dims[axis]) for axis in axes]
+        if None in shape:
+            unknown = axes[shape.index(None)]
+            raise DimensionError(
+                f"{self.name} needs {unknown} for its parameter {name}: give it to the layer, "
+                f"or samples to initialize(X, Y)"
+            )
+        return tuple(int(size) for size in shape if size is not None)
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the layer's own parameters; None if it has none yet."""
+        return next((slot.store.dtype for slot in self.slots.values()), None)
+
+    def _slot(self, name: str) -> Slot:
+        if name not in self._params:
+            raise StateError(f"{self.name} has no parameter {name}, only {[*self._params]}")
+        if name not in self.slots:
+            raise StateError(f"{self.name} is not initialized: it has no {name} yet")
+        return self.slots[name]
+
+    def has_param(self, name: str) -> bool | None:
+        """True if the parameter is there, None if it is declared only, False if there is none."""
+        return (name in self.slots or None) if name in self._params else False
+
+    def get_param(self, name: str) -> Floats:
+        """A parameter. Updates leave this array as it is; the model goes on with another."""
+        slot = self._slot(name)
+        return slot.store.read([slot])[0]  # type: ignore[no-any-return]
+
+    def set_param(self, name: str, value: Any) -> None:
+        """Set a parameter to a value of its shape."""
+        slot = self._slot(name)
+        if shape_of(value) != slot.shape:
+            raise DimensionError(f"{self.name}: {name} is {slot.shape}, not {shape_of(value)}")
+        refuse_borrowed(self)
+        slot.store.write(slot, value)
+
+    def has_grad(self, name: str) -> bool:
+        """Whether a gradient of the parameter waits to be applied."""
+        return self._slot(name).touched
+
+    def get_grad(self, name: str) -> Floats:
+        """A copy of the gradient that waits. Raises StateError if there is none."""
+        slot = self._slot(name)
+        if not slot.touched:
+            raise StateError(f"{self.name} has no gradient of {name} waiting")
+        with slot.store.lock:
+            return slot.of(slot.store.gradient).copy()  # type: ignore[no-any-return]
