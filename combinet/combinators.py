@@ -1,5 +1,7 @@
 """Models made of models: one after the other, side by side, around."""
 
+from __future__ import annotations
+
 from operator import itemgetter
 from typing import Any, TypeVar, overload
 

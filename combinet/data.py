@@ -5,6 +5,8 @@ sequences, in the order in which they were given. Lengths lie on the host, as Nu
 where the data lies on a GPU.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -72,7 +74,7 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __getitem__(self, index: Index) -> "Ragged":
+    def __getitem__(self, index: Index) -> Ragged:
         chosen = _select(len(self), index)
         lengths, begin = self.lengths[chosen], starts(self.lengths)[chosen]
         if len(chosen) and (np.diff(chosen) == 1).all():
@@ -124,7 +126,7 @@ class Padded:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __getitem__(self, index: Index) -> "Padded":
+    def __getitem__(self, index: Index) -> Padded:
         ragged = padded_to_ragged(self)
         return ragged_to_padded(ragged[index])
 

@@ -1,5 +1,7 @@
 """What goes wrong, said so that one can act on it: where, what was expected, what arrived."""
 
+from __future__ import annotations
+
 from itertools import pairwise
 from typing import Any
 

@@ -4,11 +4,13 @@ At the end stands the CRC-32 of all before it, as another msgpack number (uint32
 is noticed wherever it is.
 """
 
+from __future__ import annotations
+
 import os
 import struct
 import threading
 import zlib
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import msgpack
@@ -71,18 +73,25 @@ def to_host(X: Any) -> Any:
     return X.get() if hasattr(X, "get") else np.array(X)
 
 
+def read(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def write(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file whole or not at all: under another name first, then renamed over `path`."""
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    folder, name = os.path.split(os.fspath(path))
+    unfinished = os.path.join(folder, f".{name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        with unfinished.open("xb") as file:
+        with open(unfinished, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(path)
+        os.replace(unfinished, path)
     except BaseException:
-        unfinished.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(unfinished)
         raise
 
 

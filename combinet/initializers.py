@@ -5,6 +5,8 @@ everywhere. A weight's first axis is its output size, its last the input size; a
 such as maxout's pieces, count for neither.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from combinet.types import Floats, Generator, Initializer, Shape

@@ -1,5 +1,7 @@
 """What a layer takes, by name, checked in one place before the layer is called."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

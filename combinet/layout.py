@@ -1,5 +1,7 @@
 """What gives a model its weights and changes their sizes or their device: whole, or not at all."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Losses: objects that are called with guesses and truths and return (gradient, value)."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,9 +1,10 @@
 """Model: a node of a tree of pure functions, with the surface that people call."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -66,7 +67,7 @@ class Model(Node, Operators, Generic[In, Out]):
     # -- passes ----------------------------------------------------------------------------
 
     def begin_update(
-        self, X: In, drop: float = 0.0, *, rng: "Generator | None" = None
+        self, X: In, drop: float = 0.0, *, rng: Generator | None = None
     ) -> tuple[Out, Backprop]:
         """The output for X, and the backward pass: `Y, backprop = model.begin_update(X)`.
 
@@ -114,9 +115,9 @@ class Model(Node, Operators, Generic[In, Out]):
         X: Any = None,
         Y: Any = None,
         *,
-        rng: "Generator | int | None" = None,
+        rng: Generator | int | None = None,
         dtype: Any = None,
-    ) -> "Self":
+    ) -> Self:
         """Infer the missing dims, allocate what parameters are missing, return the model.
 
         X and Y are samples of input and output; where the layers say enough they are not needed.
@@ -131,11 +132,11 @@ class Model(Node, Operators, Generic[In, Out]):
 
     # -- the tree --------------------------------------------------------------------------
 
-    def walk(self, order: str = "bfs") -> Iterator["Model[Any, Any]"]:
+    def walk(self, order: str = "bfs") -> Iterator[Model[Any, Any]]:
         """Every layer once, this one first: breadth-first ("bfs") or depth-first ("dfs")."""
         return walk(self, order)
 
-    def paths(self) -> dict[str, "Model[Any, Any]"]:
+    def paths(self) -> dict[str, Model[Any, Any]]:
         """Every layer once by its path, `chain >> linear[2]`, as in errors and exclusions."""
         return paths(self)
 
@@ -144,7 +145,7 @@ class Model(Node, Operators, Generic[In, Out]):
         named = paths(self).items()
         return {f"{path}.{name}": s for path, node in named for name, s in node.slots.items()}
 
-    def copy(self) -> "Self":
+    def copy(self) -> Self:
         """A model like this one, weights, waiting gradients and averages too, sharing nothing.
 
         A layer that stands in several places of the tree is one layer in the copy as well.
@@ -164,7 +165,7 @@ class Model(Node, Operators, Generic[In, Out]):
 
     # -- devices, sizes, other weights -----------------------------------------------------
 
-    def to_gpu(self, device_num: int = 0) -> "Self":
+    def to_gpu(self, device_num: int = 0) -> Self:
         """Move to a GPU: weights, waiting gradients, averages, optimizers' moments. Returns self.
 
         Nothing happens if the model is there. Raises DeviceError, the model unchanged, where
@@ -172,16 +173,16 @@ class Model(Node, Operators, Generic[In, Out]):
         """
         return self._move(CupyOps(device_num))
 
-    def to_cpu(self) -> "Self":
+    def to_cpu(self) -> Self:
         """Move to the CPU, with all that `to_gpu` moves. Nothing happens if the model is there."""
         return self._move(default_ops())
 
-    def _move(self, ops: Ops) -> "Self":
+    def _move(self, ops: Ops) -> Self:
         if any((node.ops.name, node.ops.device) != (ops.name, ops.device) for node in self.walk()):
             layout.move(self, ops)
         return self
 
-    def resize_output(self, new_size: int) -> "Self":
+    def resize_output(self, new_size: int) -> Self:
         """Change the number of output columns, in training too; returns self.
 
         Larger: the new weights are 0; smaller: columns go from the end. The change is made in the
@@ -193,7 +194,7 @@ class Model(Node, Operators, Generic[In, Out]):
         layout.resize(self, nO=new_size)
         return self
 
-    def resize_input(self, new_size: int) -> "Self":
+    def resize_input(self, new_size: int) -> Self:
         """Change the number of input columns: as `resize_output`, from the other end."""
         layout.resize(self, nI=new_size)
         return self
@@ -247,7 +248,7 @@ class Model(Node, Operators, Generic[In, Out]):
         """
         return saving.to_bytes(self, exclude)
 
-    def from_bytes(self, data: bytes, **exclude: bool) -> "Self":
+    def from_bytes(self, data: bytes, **exclude: bool) -> Self:
         """Load what `to_bytes` has saved, and return self; the model need not be initialized.
 
         What is excluded stays as it is. All is checked before anything is assigned: FormatError
@@ -260,20 +261,20 @@ class Model(Node, Operators, Generic[In, Out]):
         """Write `to_bytes` to a file. The file is replaced whole or not at all."""
         format.write(path, self.to_bytes(**exclude))
 
-    def from_disk(self, path: str | os.PathLike[str], **exclude: bool) -> "Self":
+    def from_disk(self, path: str | os.PathLike[str], **exclude: bool) -> Self:
         """`from_bytes` of a file."""
-        return self.from_bytes(Path(path).read_bytes(), **exclude)
+        return self.from_bytes(format.read(path), **exclude)
 
     # -- operators: what they mean is in combinet.operators; here are their types --------------
 
-    def __rshift__(self: "Model[A, B]", other: "Model[B, C]") -> "Model[A, C]":
+    def __rshift__(self: Model[A, B], other: Model[B, C]) -> Model[A, C]:
         return self._operate(">>", other)  # type: ignore[no-any-return]
 
-    def __or__(self: "Model[A, B]", other: "Model[A, B]") -> "Model[A, B]":
+    def __or__(self: Model[A, B], other: Model[A, B]) -> Model[A, B]:
         return self._operate("|", other)  # type: ignore[no-any-return]
 
-    def __add__(self: "Model[A, B]", other: "Model[A, B]") -> "Model[A, B]":
+    def __add__(self: Model[A, B], other: Model[A, B]) -> Model[A, B]:
         return self._operate("+", other)  # type: ignore[no-any-return]
 
-    def __pow__(self: "Model[A, A]", other: int) -> "Model[A, A]":
+    def __pow__(self: Model[A, A], other: int) -> Model[A, A]:
         return self._operate("**", other)  # type: ignore[no-any-return]

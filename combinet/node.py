@@ -1,5 +1,7 @@
 """A node of a tree of layers: its dims, parameters and gradients, by name."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple, TypeAlias

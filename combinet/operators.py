@@ -1,5 +1,7 @@
 """What the operators between models mean: a table, which a context can change for itself."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar

@@ -1,9 +1,10 @@
 """Optimizers: what is done to the weights with the gradients that have been summed."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 from weakref import WeakSet
 
@@ -164,7 +165,7 @@ class Optimizer:
         kind = type(self).__name__
         return format.encode("optimizer", {"type": kind, "step": self.step, "kept": kept})
 
-    def from_bytes(self, data: bytes, model: Any) -> "Optimizer":
+    def from_bytes(self, data: bytes, model: Any) -> Optimizer:
         """Take up what `to_bytes` saved, for the same model; returns self.
 
         Raises FormatError or DimensionError, before anything is changed, if the bytes are of
@@ -208,9 +209,9 @@ class Optimizer:
         """Write `to_bytes` to a file, whole or not at all."""
         format.write(path, self.to_bytes(model))
 
-    def from_disk(self, path: str | os.PathLike[str], model: Any) -> "Optimizer":
+    def from_disk(self, path: str | os.PathLike[str], model: Any) -> Optimizer:
         """`from_bytes` of a file."""
-        return self.from_bytes(Path(path).read_bytes(), model)
+        return self.from_bytes(format.read(path), model)
 
 
 def _same_steps(memory: Memory, run: Segment) -> list[tuple[int, int, int]]:
@@ -245,7 +246,7 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self, learn_rate: float | Schedule, *, momentum: float = 0.0, **options: "Unpack[Options]"
+        self, learn_rate: float | Schedule, *, momentum: float = 0.0, **options: Unpack[Options]
     ) -> None:
         super().__init__(learn_rate, ("velocity",) if momentum else (), **options)
         self.momentum = momentum
@@ -284,7 +285,7 @@ class Adam(Optimizer):
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
-        **options: "Unpack[Options]",
+        **options: Unpack[Options],
     ) -> None:
         super().__init__(learn_rate, ("first", "second"), **options)
         self.beta1 = beta1

@@ -1,5 +1,7 @@
 """A pass over a model: the one argument that carries all that it may read and write."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from copy import copy
 from typing import Any
@@ -52,7 +54,7 @@ class Run:
             raise
         return result
 
-    def over(self, lengths: Ints1d | None) -> "Run":
+    def over(self, lengths: Ints1d | None) -> Run:
         """This pass, where the rows of an array are sequences of these lengths."""
         run = copy(self)  # whatever a subclass keeps comes along
         run.lengths = lengths

@@ -1,5 +1,7 @@
 """A model as bytes: a record for each layer, validated whole before anything is assigned."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from typing import Any
 

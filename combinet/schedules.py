@@ -3,6 +3,8 @@
 Wherever an optimizer takes a rate it takes a schedule; they serve for batch sizes too.
 """
 
+from __future__ import annotations
+
 from combinet.types import Schedule
 
 

@@ -5,6 +5,8 @@ their gradients, running averages and whatever each optimizer remembers. A `Slot
 one parameter in it. Layouts never change: `lay_out` makes a new store and carries all over.
 """
 
+from __future__ import annotations
+
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +33,7 @@ class Slot:
         "store", "touched",
     )  # fmt: skip
 
-    def __init__(self, store: "Store", key: Key, shape: Shape, order: Order, start: int) -> None:
+    def __init__(self, store: Store, key: Key, shape: Shape, order: Order, start: int) -> None:
         self.store = store
         self.key = key
         self.shape = shape

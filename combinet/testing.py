@@ -10,6 +10,8 @@ sample input whose floats are float64.
     >>> check_laws(layer, np.random.default_rng(0).normal(size=(4, 2)))
 """
 
+from __future__ import annotations
+
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -4,6 +4,8 @@ A feature's value is the BLAKE2b hash of its text, so that it is the same in eve
 every machine. Each distinct word is worked out once a call; the rest is array work.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any

@@ -1,5 +1,7 @@
 """Walking a tree of layers, naming what is in it, drawing it."""
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Iterator
 from typing import Any

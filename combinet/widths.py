@@ -6,6 +6,8 @@ of its output (None: nothing), it says what is known of both afterwards. A rule 
 by `solve(layer, nI, nO)` and the model's own dims by `solve.dim(model, name, size)`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -30,7 +32,7 @@ class Parts(int):
 
     parts: tuple[int, ...]
 
-    def __new__(cls, widths: Iterable[int]) -> "Parts":
+    def __new__(cls, widths: Iterable[int]) -> Parts:
         """The sum of the widths, which may have parts themselves."""
         parts = [part for width in widths for part in getattr(width, "parts", (int(width),))]
         total = super().__new__(cls, sum(parts))

@@ -4,6 +4,8 @@ What goes in as a list comes out as a list, with the sequences as they were; so 
 on their way back. Inside, layers that look at neighbours know where sequences begin and end.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

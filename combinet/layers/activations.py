@@ -1,5 +1,7 @@
 """Activations: each a line in a table, a weightless layer, and a layer with an affine map first."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,5 +1,7 @@
 """One form of batch to another. The gradient goes the same way back."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """Tables of vectors: by row number, and by hashed key."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from combinet.errors import DimensionError, InputError, describe

@@ -1,5 +1,7 @@
 """Rows beside their neighbours: what makes a row-wise layer a convolution."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from combinet.errors import DimensionError, InputError

@@ -1,5 +1,7 @@
 """Layer normalization."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from combinet.initializers import ones, zeros

@@ -1,5 +1,7 @@
 """Maxout units."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from combinet.initializers import glorot_uniform, zeros

@@ -1,5 +1,7 @@
 """Weights for the rows of each sequence, from one learned vector."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from combinet.data import Ragged

@@ -1,5 +1,7 @@
 """Sequences to one row each."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

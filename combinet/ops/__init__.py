@@ -1,5 +1,7 @@
 """Array work: `Ops` and its backends. Knows no Model."""
 
+from __future__ import annotations
+
 import sys
 from importlib.util import find_spec
 from typing import Any

@@ -1,5 +1,7 @@
 """Ops: the object that does all array work of a model."""
 
+from __future__ import annotations
+
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 

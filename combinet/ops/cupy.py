@@ -1,5 +1,7 @@
 """Arrays on a GPU, by CuPy. CuPy is imported when the first CupyOps is made, never before."""
 
+from __future__ import annotations
+
 from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, ClassVar

@@ -4,6 +4,8 @@ Each is one step of a layer, forward or backward, written once for NumPy and CuP
 `self.xp`. None changes an array that it is given.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Tables of vectors: from keys to rows, from rows to vectors, and gradients back to the rows."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -5,6 +5,8 @@ Computation 23 (1969), 631-637: one rational function near 0, one times exp(-x^2
 in 1/x^2 beyond, each to 18 digits. Coefficients highest power first.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

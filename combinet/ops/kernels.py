@@ -3,6 +3,8 @@
 Imported when the first is needed. Compiled code is cached on disk, for each dtype.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numba

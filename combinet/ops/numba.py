@@ -1,5 +1,7 @@
 """Arrays on the CPU, by NumPy, with compiled loops where NumPy needs several passes."""
 
+from __future__ import annotations
+
 from functools import cached_property
 from importlib import import_module
 from typing import Any

@@ -1,5 +1,7 @@
 """Arrays on the CPU, by NumPy."""
 
+from __future__ import annotations
+
 from typing import Any, ClassVar
 
 import numpy as np

@@ -4,6 +4,8 @@
 word from the GPU. Index arrays made here go to the device; nothing comes back.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -3,6 +3,8 @@
 On the CPU the work goes block by block, so that the temporaries stay in the cache.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Any
 
