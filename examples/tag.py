@@ -213,8 +213,8 @@ def main() -> int:
             learn(Corpus(*map(read_conllu, treebank)), TREEBANK_SIZES, recipe, model)
             return 0
         source = args.file.read_text(encoding="utf8") if args.file else python_source.FRAGMENT
-        corpus = python_corpus(100_000 if args.quick else 600_000)
-        recipe = Recipe(HIDDEN, epochs=3, drop=0.1, seed=args.seed)
+        corpus = python_corpus(150_000 if args.quick else 700_000)
+        recipe = Recipe(HIDDEN, epochs=2, drop=0.1, seed=args.seed)
         print(colour(learn(corpus, PYTHON_SIZES, recipe, model), source))
     except KeyboardInterrupt:
         kept = f"the best model so far is {model}" if model.exists() else "nothing is saved yet"

@@ -109,7 +109,8 @@ def _forget(X: list[Keys], known: list[Any]) -> list[Keys]:
     rows = np.concatenate([*X])
     for column, keys in enumerate(known):
         if len(keys):
-            rows[:, column] *= np.isin(rows[:, column], keys)
+            place = np.searchsorted(keys, rows[:, column]).clip(max=len(keys) - 1)
+            rows[:, column] *= keys[place] == rows[:, column]
     return np.split(rows, np.cumsum([len(keys) for keys in X])[:-1])
 
 
