@@ -104,11 +104,12 @@ def _letters(model: Model[Ints, Floats2d], X: Any, run: Run) -> Any:
 
 
 @cache
-def spell(word: str) -> list[int]:
+def spell(word: str) -> Keys:
     """GRAMS of the hashed n-grams of a word, n from 2 to 5; of a short one some come twice."""
     text = f"^{word.lower()}$"
     grams = [text[i : i + n] for n in range(2, 6) for i in range(len(text) - n + 1)]
-    return [hash_text(grams[i * len(grams) // GRAMS]) for i in range(GRAMS)]
+    chosen = [grams[i * len(grams) // GRAMS] for i in range(GRAMS)]
+    return np.array(list(map(hash_text, chosen)), dtype="uint64")
 
 
 def style(doc: Sequence[str]) -> str:
