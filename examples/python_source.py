@@ -384,6 +384,11 @@ def split(paths: Iterable[Path]) -> tuple[list[Path], list[Path], list[Path]]:
     return parts
 
 
+def legend() -> str:
+    """The roles, each in its colour."""
+    return " ".join(f"\x1b[{code}m{role}\x1b[0m" for role, code in COLOURS.items())
+
+
 def paint(source: str, roles: Sequence[Sequence[str]]) -> str:
     """Return the source with its tokens coloured, given the roles for the documents of `scan`.
 

@@ -216,7 +216,8 @@ def main() -> int:
         source = args.file.read_text(encoding="utf8") if args.file else python_source.FRAGMENT
         corpus = python_corpus(150_000 if args.quick else 700_000)
         recipe = Recipe(HIDDEN, epochs=2, drop=0.1, seed=args.seed)
-        print(colour(learn(corpus, PYTHON_SIZES, recipe, model), source))
+        tagger = learn(corpus, PYTHON_SIZES, recipe, model)
+        print(python_source.legend(), colour(tagger, source), sep="\n\n")
     except KeyboardInterrupt:
         kept = f"the best model so far is {model}" if model.exists() else "nothing is saved yet"
         print(f"\ninterrupted: {kept}", file=sys.stderr)
