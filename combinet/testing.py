@@ -1,8 +1,8 @@
 """Checks of what every layer must hold to, for people's own layers as for the built-in ones.
 
-`check_laws(model, X)` runs them all; each is a function (model, X) that raises AssertionError with
-what differs. A model is used in copies, initialized in float64 if it is not initialized; X is a
-sample input whose floats are float64.
+`check_laws(model, X)` runs them all; each is a function (model, X, ops) that raises AssertionError
+with what differs. A model is used in copies, initialized in float64 if it is not initialized; X is
+a sample input on the CPU whose floats are float64. With `ops` both go to that device first.
 
     >>> import numpy as np
     >>> from combinet import Linear, expand_window, residual
@@ -22,19 +22,21 @@ import numpy as np
 from combinet.data import Padded, Ragged, map_arrays, to_device
 from combinet.format import to_host
 from combinet.model import Model
-from combinet.ops import Ops, default_ops
+from combinet.ops import Ops, default_ops, get_array_ops
 from combinet.optimizers import SGD
 
 _SEED = 20170216
 
 
-def check_laws(model: Model[Any, Any], X: Any) -> None:
+def check_laws(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     """Run every law on a model with a sample input. Raises AssertionError, naming the law."""
     for law in LAWS:
-        law(model, X)
+        law(model, X, ops)
 
 
-def check_backprop(model: Model[Any, Any], X: Any, *, drop: float = 0.0) -> None:
+def check_backprop(
+    model: Model[Any, Any], X: Any, ops: Ops | None = None, *, drop: float = 0.0
+) -> None:
     """The gradients of X and of every parameter agree with central differences, in float64.
 
     With f = sum(R * Y) for random R, each number x of the input and of the parameters (at most
@@ -43,7 +45,7 @@ def check_backprop(model: Model[Any, Any], X: Any, *, drop: float = 0.0) -> None
     Choose X away from the kinks of rectifiers and maxima. The same dropout mask is drawn for
     each evaluation. Raises AssertionError with the parameter, the index and both numbers.
     """
-    model = _prepared(model, X)
+    model, X = _prepared(model, X, ops)
 
     def begin() -> Any:
         return model.begin_update(X, drop=drop, rng=np.random.default_rng(_SEED))
@@ -68,41 +70,41 @@ def check_backprop(model: Model[Any, Any], X: Any, *, drop: float = 0.0) -> None
         _check_array(path, slot.own, slot.of(slot.store.gradient), value)
 
 
-def check_pure(model: Model[Any, Any], X: Any) -> None:
+def check_pure(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     """Neither pass changes its input, the gradient it gets, or the weights."""
-    model = _prepared(model, X)
+    model, X = _prepared(model, X, ops)
     weights = _weights(model)
     frozen = map_arrays(X, _frozen)
     Y, backprop = model.begin_update(frozen)
-    kept = map_arrays(Y, np.copy)
+    kept = map_arrays(Y, lambda y: y.copy())
     backprop(map_arrays(_random_like(Y), _frozen))
     _same("the input", frozen, X)
     _same("the output, after the backward pass", Y, kept)
     _same("the weights", _weights(model), weights)
 
 
-def check_predict(model: Model[Any, Any], X: Any) -> None:
+def check_predict(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     """Predict gives what begin_update gives without dropout."""
-    model = _prepared(model, X)
+    model, X = _prepared(model, X, ops)
     _same("predict", model.predict(X), model.begin_update(X, drop=0.0)[0])
 
 
-def check_saving(model: Model[Any, Any], X: Any) -> None:
+def check_saving(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     """A copy without weights, loaded from bytes or from disk, predicts the same."""
-    initialized = _prepared(model, X)
-    data = initialized.to_bytes()
-    loaded = _prepared(model, X, seed=_SEED + 1).from_bytes(data)
-    _same("predict of the model loaded from bytes", loaded.predict(X), initialized.predict(X))
+    initialized, sample = _prepared(model, X, ops)
+    data, expected = initialized.to_bytes(), initialized.predict(sample)
+    loaded = _prepared(model, X, ops, _SEED + 1)[0].from_bytes(data)
+    _same("predict of the model loaded from bytes", loaded.predict(sample), expected)
     assert loaded.to_bytes() == data, f"{model.name} saves other bytes than it loaded"
     with tempfile.TemporaryDirectory() as folder:
         initialized.to_disk(Path(folder) / "model")
-        loaded = _prepared(model, X, seed=_SEED + 2).from_disk(Path(folder) / "model")
-    _same("predict of the model loaded from disk", loaded.predict(X), initialized.predict(X))
+        loaded = _prepared(model, X, ops, _SEED + 2)[0].from_disk(Path(folder) / "model")
+    _same("predict of the model loaded from disk", loaded.predict(sample), expected)
 
 
-def check_sums(model: Model[Any, Any], X: Any) -> None:
+def check_sums(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     """Two passes over one layer sum their gradients: twice the gradient of one."""
-    model = _prepared(model, X)
+    model, X = _prepared(model, X, ops)
     sums = []
     for _ in range(2):
         Y, backprop = model.begin_update(X)
@@ -112,9 +114,9 @@ def check_sums(model: Model[Any, Any], X: Any) -> None:
     _same("the gradients of two passes", sums[1], twice)
 
 
-def check_interleaved(model: Model[Any, Any], X: Any) -> None:
+def check_interleaved(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     """A pass begun before another one, and before an update, has the right gradients after."""
-    model = _prepared(model, X)
+    model, X = _prepared(model, X, ops)
     Y, backprop = model.begin_update(X)
     R = _random_like(Y)
     dX = backprop(R)
@@ -129,9 +131,9 @@ def check_interleaved(model: Model[Any, Any], X: Any) -> None:
     _same("the gradients of a pass with an update in it", _gradients(other), expected)
 
 
-def check_copy(model: Model[Any, Any], X: Any) -> None:
+def check_copy(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     """A copy gives the same and shares nothing: training it leaves the model as it was."""
-    model = _prepared(model, X)
+    model, X = _prepared(model, X, ops)
     before, weights = model.predict(X), _weights(model)
     twin = model.copy()
     _same("predict of the copy", twin.predict(X), before)
@@ -144,9 +146,7 @@ def check_copy(model: Model[Any, Any], X: Any) -> None:
 
 def check_device(model: Model[Any, Any], X: Any, ops: Ops, *, drop: float = 0.0) -> None:
     """On the device of `ops` all numbers are those of the CPU: output, gradients, updates."""
-    here = _prepared(model, X)
-    there = here.copy()
-    there._move(ops)
+    here, there = _prepared(model, X, None)[0], _prepared(model, X, ops)[0]
     sgd = SGD(0.1)
     results = []
     for each, device in ((here, default_ops()), (there, ops)):
@@ -167,7 +167,7 @@ def check_device(model: Model[Any, Any], X: Any, ops: Ops, *, drop: float = 0.0)
         _same(f"{what} on {ops!r}", other, cpu)
 
 
-LAWS: tuple[Callable[[Model[Any, Any], Any], None], ...] = (
+LAWS: tuple[Callable[[Model[Any, Any], Any, Ops | None], None], ...] = (
     check_backprop,
     check_pure,
     check_predict,
@@ -178,23 +178,27 @@ LAWS: tuple[Callable[[Model[Any, Any], Any], None], ...] = (
 )
 
 
-def _prepared(model: Model[Any, Any], X: Any, seed: int = _SEED) -> Model[Any, Any]:
-    """A copy, initialized, with random numbers added to all weights so that none is 0 or 1."""
+def _prepared(
+    model: Model[Any, Any], X: Any, ops: Ops | None, seed: int = _SEED
+) -> tuple[Model[Any, Any], Any]:
+    """Copies on the device: of X, and of the model with weights of which none is 0 or 1."""
     model = model.copy()
     if all(slot.store.dtype == np.float64 for slot in model.slots_by_path().values()):
         model.initialize(X, rng=seed, dtype="float64")
     rng = np.random.default_rng(seed)
     for slot in model.slots_by_path().values():
         slot.store.write(slot, slot.own + rng.normal(0, 0.1, slot.shape))
-    return model
+    model._move(ops or default_ops())
+    return model, map_arrays(to_device(X, model.ops), _copied)
 
 
 def _check_array(
     name: str, array: Any, gradient: Any, value: Callable[[], float], h: float = 1e-5
 ) -> None:
+    gradient = to_host(gradient)
     largest = float(np.abs(gradient).max(initial=0))
     for index in _spread(array.shape, 40):
-        before = array[index]
+        before = float(array[index])
         array[index] = before + h
         above = value()
         array[index] = before - h
@@ -216,22 +220,34 @@ def _spread(shape: tuple[int, ...], n: int) -> Iterator[tuple[int, ...]]:
 def _arrays(X: Any) -> list[Any]:
     if isinstance(X, list | tuple):
         return [array for x in X for array in _arrays(x)]
+    if isinstance(X, str):
+        return []
     return [X.data] if isinstance(X, Ragged | Padded) else [X]
 
 
 def _random_like(Y: Any, seed: int = 0) -> Any:
     """Random numbers of Y's form; 0 where Padded has none of its own."""
     rng = np.random.default_rng(seed)
-    R = map_arrays(Y, lambda y: rng.normal(size=y.shape).astype(y.dtype))
-    if isinstance(Y, Padded):
-        real = np.arange(len(Y.size_at_t))[:, None] < Y.lengths
-        return map_arrays(R, lambda r: r * real.reshape(real.shape + (1,) * (r.ndim - 2)))
-    return R
+
+    def draw(y: Any) -> Any:
+        R = rng.normal(size=y.shape)
+        if isinstance(Y, Padded):
+            real = np.arange(len(Y.size_at_t))[:, None] < Y.lengths
+            R *= real.reshape(real.shape + (1,) * (R.ndim - 2))
+        return get_array_ops(y).asarray(R, y.dtype)
+
+    return map_arrays(Y, draw)
+
+
+def _copied(array: Any) -> Any:
+    return array if isinstance(array, str) else array.copy()
 
 
 def _frozen(array: Any) -> Any:
-    copy = np.copy(array)
-    copy.flags.writeable = False
+    """A copy that cannot be changed, where arrays can be told to be so: NumPy's."""
+    copy = _copied(array)
+    if isinstance(copy, np.ndarray):
+        copy.flags.writeable = False
     return copy
 
 
@@ -251,5 +267,6 @@ def _same(what: str, found: Any, expected: Any) -> None:
     assert type(found) is type(expected), f"{what}: {found!r}, not {expected!r}"
     if expected is None:
         return
-    for a, b in zip(_arrays(found), _arrays(expected), strict=True):
+    for a, b in zip(*(_arrays(to_device(X, default_ops())) for X in (found, expected)),
+                    strict=True):  # fmt: skip
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12, err_msg=what)

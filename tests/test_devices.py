@@ -10,7 +10,7 @@ import pytest
 from cases import CASES, Case, floats, keys
 
 import combinet as cb
-from combinet.testing import check_device
+from combinet.testing import LAWS, check_device
 
 
 @pytest.fixture
@@ -42,6 +42,12 @@ def test_plain_numpy_gives_the_same_numbers(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_gpu_gives_the_same_numbers(case: Case, gpu: cb.CupyOps) -> None:
     check_device(case.make(), case.X, gpu, drop=case.drop)
+
+
+@pytest.mark.parametrize("law", LAWS[1:], ids=lambda law: law.__name__)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_laws_on_a_gpu(case: Case, law: Any, gpu: cb.CupyOps) -> None:
+    law(case.make(), case.X, gpu)  # all but central differences: the gradients are the CPU's
 
 
 def _tagger() -> Any:
