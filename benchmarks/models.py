@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from combinet import (
+    LSTM,
     Adam,
     CategoricalCrossentropy,
     Embed,
@@ -19,6 +20,7 @@ from combinet import (
     Relu,
     SequenceCategoricalCrossentropy,
     Softmax,
+    TransformerEncoder,
     concatenate,
     expand_window,
     list2ragged,
@@ -26,6 +28,7 @@ from combinet import (
     residual,
     with_array,
     with_flatten,
+    with_padded,
 )
 
 Step = Callable[[int], Any]
@@ -51,13 +54,31 @@ def textcat() -> Model[Any, Any]:
     )
 
 
-MODELS = {"mlp": mlp, "tagger": tagger, "textcat": textcat}
+def bilstm() -> Model[Any, Any]:
+    """Both directions over each sequence, and a class for each row."""
+    return with_padded(LSTM(128, 96, bi=True)) >> with_array(Softmax(17))
+
+
+def transformer() -> Model[Any, Any]:
+    """Four pre-norm blocks, and a class for each row."""
+    return with_flatten(TransformerEncoder(256, heads=4, hidden=1024, depth=4) >> Softmax(17))
+
+
+MODELS = {
+    "bilstm": bilstm,
+    "mlp": mlp,
+    "tagger": tagger,
+    "textcat": textcat,
+    "transformer": transformer,
+}
 
 
 def build(name: str, data: list[tuple[Any, Any]], sparse: bool = False) -> tuple[Step, Step, Step]:
     """The three functions for one of MODELS on `data`, a list of batches (X, classes)."""
     if name not in MODELS or sparse:
         raise SystemExit(f"combinet has no layers for {name} (sparse={sparse}) yet")
+    if name == "transformer":  # (batch, length, width): a list of sequences, as views
+        data = [(list(X), list(classes)) for X, classes in data]
     model = MODELS[name]().initialize(data[0][0])
     listed = isinstance(data[0][1], list)
     loss: Any = SequenceCategoricalCrossentropy() if listed else CategoricalCrossentropy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, TypeVar, overload
 
@@ -167,10 +168,43 @@ def _residual(model: Model[Any, Any], X: Any, run: Run) -> Any:
 def _residual_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Any:
     # Of what is told, the output decides: it is what a chain tells first when it is resized.
     width = nO if nI is None else solve.same(model, nI, nO)
-    for _ in range(2):  # once to tell the child, once more with what it knows
-        child_in, child_out = solve(model.layers[0], width, width)
-        width = solve.same(model, width, child_in, child_out)
+    for _ in range(2):  # once to tell the children, once more with what they know
+        for layer in model.layers:
+            child_in, child_out = solve(layer, width, width)
+            width = solve.same(model, width, child_in, child_out)
     return width, width
+
+
+def highway(layer: Model[Any, Any], gate: Model[Any, Any]) -> Model[Any, Any]:
+    """A residual connection with a gate: Y = G * layer(X) + (1 - G) * X, where G = gate(X).
+
+    X, Y (n, nI) floats. The gate's output lies between 0, which lets the input pass, and 1: that
+    of a sigmoid, whose bias starts below 0 in deep models. Raises DimensionError if the three
+    differ in shape. Srivastava et al. 2015, arXiv:1505.00387, (3).
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Relu, Softmax
+        >>> highway(Relu(), Softmax()).initialize(np.ones((2, 3), "float32"))
+        highway: 24 parameters
+          relu     nI=3 nO=3  12
+          softmax  nI=3 nO=3  12
+    """
+    return Model("highway", _highway, layers=[layer, gate], takes="floats", widths=_residual_widths)
+
+
+def _highway(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    layer, gate = model.layers
+    H, callback = run(layer, X)
+    G, gate_callback = run(gate, X)
+    _check_alike(model, X, H)
+    _check_alike(model, X, G)
+
+    def backprop(dY: Any) -> Any:
+        inner = add_batches(callback(dY * G), gate_callback(dY * (H - X)))
+        return add_batches(dY * (1 - G), inner)
+
+    return G * H + (1 - G) * X, backprop
 
 
 def clone(layer: Model[A, A], n: int) -> Model[A, A]:
@@ -206,6 +240,29 @@ def noop() -> Model[Any, Any]:
 
 def _noop(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return X, lambda dY: dY
+
+
+def layerize(function: Callable[[Any], tuple[Any, Callable[[Any], Any]]]) -> Model[Any, Any]:
+    """A function X -> (Y, backprop) as a layer without weights; a decorator.
+
+    `backprop(dY)` returns dX. The layer has the function's name. The function must be pure: it
+    writes neither to X nor to dY, and is called from several threads at once.
+
+    Example:
+        >>> import numpy as np
+        >>> square = layerize(lambda X: (X * X, lambda dY: 2 * X * dY))
+        >>> Y, backprop = square.begin_update(np.array([3.0]))
+        >>> Y, backprop(np.array([1.0]))
+        (array([9.]), array([6.]))
+    """
+    if isinstance(function, Model) or not callable(function):
+        raise InputError(f"layerize takes a function X -> (Y, backprop), not {describe(function)}")
+    name = getattr(function, "__name__", type(function).__name__)
+    return Model(name, _layerize, attrs={"function": function})
+
+
+def _layerize(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    return model.attrs["function"](X)
 
 
 def add_batches(X: Any, Y: Any) -> Any:

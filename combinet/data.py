@@ -8,7 +8,6 @@ where the data lies on a GPU.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,7 +43,6 @@ def _integers(name: str, values: Any) -> Ints1d:
     return array.astype("int64", copy=False)
 
 
-@dataclass(frozen=True, eq=False)
 class Ragged:
     """Sequences one after the other: `data` (total, ...) and `lengths` (sequences,).
 
@@ -59,17 +57,19 @@ class Ragged:
         (array([4, 5]), array([6, 4, 5, 1, 2, 3]), array([2, 1]))
     """
 
-    data: Any
-    lengths: Any
+    __slots__ = ("data", "lengths")
 
-    def __post_init__(self) -> None:
-        lengths = _integers("lengths", self.lengths)
-        object.__setattr__(self, "lengths", lengths)
-        if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != len(self.data):
+    def __init__(self, data: Any, lengths: Any) -> None:
+        self.data = data
+        self.lengths = lengths = _integers("lengths", lengths)
+        if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != len(data):
             raise DimensionError(
-                f"Ragged takes lengths, none below 0, that add up to the {len(self.data)} rows of "
+                f"Ragged takes lengths, none below 0, that add up to the {len(data)} rows of "
                 f"its data, not {describe(lengths)} that adds up to {lengths.sum()}"
             )
+
+    def __repr__(self) -> str:
+        return f"Ragged({self.data!r}, {self.lengths!r})"
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -83,7 +83,6 @@ class Ragged:
         return Ragged(get_array_ops(self.data).unpad(self.data, rows), lengths)
 
 
-@dataclass(frozen=True, eq=False)
 class Padded:
     """Sequences side by side, longest first: `data` (longest, sequences, ...), zeros at the ends.
 
@@ -101,14 +100,13 @@ class Padded:
         ([[3, 4, 5], [1, 2, 0]], [2, 2, 1], [[1, 2]])
     """
 
-    data: Any
-    size_at_t: Any
-    lengths: Any
-    indices: Any
+    __slots__ = ("data", "indices", "lengths", "size_at_t")
 
-    def __post_init__(self) -> None:
-        for name in ("size_at_t", "lengths", "indices"):
-            object.__setattr__(self, name, _integers(name, getattr(self, name)))
+    def __init__(self, data: Any, size_at_t: Any, lengths: Any, indices: Any) -> None:
+        self.data = data
+        self.size_at_t = _integers("size_at_t", size_at_t)
+        self.lengths = _integers("lengths", lengths)
+        self.indices = _integers("indices", indices)
         n = len(self.lengths)
         shape = tuple(self.data.shape[:2])
         ordered = (np.diff(self.lengths) <= 0).all()
@@ -122,6 +120,10 @@ class Padded:
                 f"Padded takes size_at_t for each of {shape[0]} steps and indices that are a "
                 f"permutation of {n}, not {self.size_at_t.tolist()} and {self.indices.tolist()}"
             )
+
+    def __repr__(self) -> str:
+        rest = f"{self.size_at_t!r}, {self.lengths!r}, {self.indices!r}"
+        return f"Padded({self.data!r}, {rest})"
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -198,13 +200,15 @@ def map_arrays(X: Any, function: Callable[[Any], Any]) -> Any:
 def to_device(X: Any, ops: Ops) -> Any:
     """A batch (array, list, Ragged, Padded, tuple of them) with its arrays on the device of `ops`.
 
+    Words stay what they are.
+
     Example:
         >>> import numpy as np
         >>> from combinet import NumpyOps
         >>> to_device([np.zeros(2), np.ones(1)], NumpyOps())
         [array([0., 0.]), array([1.])]
     """
-    return map_arrays(X, ops.asarray)
+    return map_arrays(X, lambda x: x if isinstance(x, str) else ops.asarray(x))
 
 
 def shape_of(value: Any) -> Shape:
@@ -213,9 +217,12 @@ def shape_of(value: Any) -> Shape:
 
 
 def width_of(X: Any) -> int | None:
-    """The number of columns of a batch of floats; None for ids and whatever has no columns."""
-    if isinstance(X, list | tuple):
-        return width_of(X[0]) if isinstance(X, list) and X else None
+    """The number of columns of a batch of floats, or of all in a tuple; else None, as for ids."""
+    if isinstance(X, tuple):
+        widths = {width_of(x) for x in X}
+        return widths.pop() if len(widths) == 1 else None
+    if isinstance(X, list):
+        return width_of(X[0]) if X else None
     if isinstance(X, Ragged | Padded):
         return width_of(X.data)
     if hasattr(X, "dtype") and X.dtype.kind == "f" and X.ndim > 1:
@@ -260,13 +267,15 @@ def match_gradient(Y: Any, dY: Any) -> Any:
     return dY if dY.dtype == Y.dtype else dY.astype(Y.dtype)
 
 
-@dataclass(frozen=True)
 class Outline:
     """What is left of an array when its numbers are gone: enough to check a gradient by."""
 
-    shape: tuple[int, ...]
-    dtype: Any
-    kind: type
+    __slots__ = ("dtype", "kind", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, kind: type) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.kind = kind
 
     def __len__(self) -> int:
         return self.shape[0]

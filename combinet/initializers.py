@@ -2,7 +2,7 @@
 
 They run on the host, whatever device the model is on, so that a seed gives the same weights
 everywhere. A weight's first axis is its output size, its last the input size; axes between them,
-such as maxout's pieces, count for neither.
+such as maxout's pieces, count for neither. Thinc's names end in `_init`, these don't.
 """
 
 from __future__ import annotations
@@ -35,9 +35,53 @@ def glorot_uniform(shape: Shape, rng: Generator) -> Floats:
     return rng.uniform(-bound, bound, shape)
 
 
+def glorot_normal(shape: Shape, rng: Generator) -> Floats:
+    """Normal, deviation sqrt(2 / (nO + nI)). Glorot and Bengio 2010, equation 12."""
+    return rng.normal(0.0, (2.0 / (shape[0] + shape[-1])) ** 0.5, shape)
+
+
 def he_normal(shape: Shape, rng: Generator) -> Floats:
     """Normal, deviation sqrt(2 / nI), for rectifiers. He et al. 2015, arXiv:1502.01852, (10)."""
     return rng.normal(0.0, (2.0 / shape[-1]) ** 0.5, shape)
+
+
+def he_uniform(shape: Shape, rng: Generator) -> Floats:
+    """Uniform within +-sqrt(6 / nI): of the variance of `he_normal`, for rectifiers."""
+    bound = (6.0 / shape[-1]) ** 0.5
+    return rng.uniform(-bound, bound, shape)
+
+
+def lecun_normal(shape: Shape, rng: Generator) -> Floats:
+    """Normal, deviation sqrt(1 / nI). LeCun et al. 1998, Efficient BackProp, equation 16."""
+    return rng.normal(0.0, (1.0 / shape[-1]) ** 0.5, shape)
+
+
+def lecun_uniform(shape: Shape, rng: Generator) -> Floats:
+    """Uniform within +-sqrt(3 / nI): of the variance of `lecun_normal`."""
+    bound = (3.0 / shape[-1]) ** 0.5
+    return rng.uniform(-bound, bound, shape)
+
+
+def orthogonal(shape: Shape, rng: Generator) -> Floats:
+    """Rows at right angles to each other, of length 1; or columns, where there are fewer.
+
+    Drawn uniformly from all such matrices (nO, nI), one for each piece of a maxout; a vector is
+    one column. Saxe et al. 2014, arXiv:1312.6120.
+
+    Example:
+        >>> import numpy as np
+        >>> W = orthogonal((2, 3), np.random.default_rng(0))
+        >>> bool(np.allclose(W @ W.T, np.eye(2)))
+        True
+    """
+    rows, *pieces, columns = shape if len(shape) > 1 else (*shape, 1)
+    tall, wide = max(rows, columns), min(rows, columns)
+    Q, R = np.linalg.qr(rng.normal(size=(*pieces, tall, wide)))
+    # The signs that QR chooses depend on the matrix; with R's diagonal above 0 it is uniform
+    # (Mezzadri 2007, arXiv:math-ph/0609050).
+    Q *= np.sign(np.diagonal(R, axis1=-2, axis2=-1))[..., None, :]
+    W = Q if rows >= columns else Q.swapaxes(-1, -2)
+    return np.moveaxis(W, -2, 0).reshape(shape)
 
 
 def uniform(low: float = -0.1, high: float = 0.1) -> Initializer:

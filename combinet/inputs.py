@@ -32,6 +32,14 @@ def _ragged2d(X: Any, ops: Ops) -> bool:
     return _ragged(X, ops) and X.data.dtype.kind == "f" and X.data.ndim == 2
 
 
+def _padded(X: Any, ops: Ops) -> bool:
+    return isinstance(X, Padded) and ops.is_array(X.data)
+
+
+def _padded3d(X: Any, ops: Ops) -> bool:
+    return _padded(X, ops) and X.data.dtype.kind == "f" and X.data.ndim == 3
+
+
 KINDS = {
     "any": Kind("anything", lambda X, ops: True),
     "floats": Kind("an array of floats", _array("f")),
@@ -40,7 +48,8 @@ KINDS = {
     "list": Kind("a list of arrays", lambda X, ops: isinstance(X, list)),
     "ragged": Kind("Ragged", _ragged),
     "ragged2d": Kind("Ragged with floats (total, nI)", _ragged2d),
-    "padded": Kind("Padded", lambda X, ops: isinstance(X, Padded) and ops.is_array(X.data)),
+    "padded": Kind("Padded", _padded),
+    "padded3d": Kind("Padded with floats (longest, sequences, nI)", _padded3d),
 }
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary, ref
@@ -62,12 +61,12 @@ _probe.own = np.empty(0)
 _ALONE = sys.getrefcount(_probe.own)
 
 
-@dataclass(eq=False)
 class Memory:
     """What one optimizer keeps beside a store: the steps of each slot, and arrays by name."""
 
-    steps: Ints1d
-    arrays: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, steps: Ints1d) -> None:
+        self.steps = steps
+        self.arrays: dict[str, Any] = {}
 
 
 class Store:

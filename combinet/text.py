@@ -7,7 +7,6 @@ every machine. Each distinct word is worked out once a call; the rest is array w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -71,6 +70,8 @@ def hash_text(text: str, salt: int = 0) -> int:
         >>> hash_text("word") == hash_text("word") != hash_text("word", salt=1)
         True
     """
+    from hashlib import blake2b  # here, since it loads OpenSSL, which few programs need
+
     digest = blake2b(text.encode("utf8", "surrogatepass"), digest_size=8, salt=bytes([salt]))
     return int.from_bytes(digest.digest(), "little")
 

@@ -6,8 +6,11 @@ on their way back. Inside, layers that look at neighbours know where sequences b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from combinet.data import (
     Padded,
@@ -89,6 +92,44 @@ def with_padded(layer: Model[Any, Any]) -> Model[Any, Any]:
         [array([0.]), array([1., 2.])]
     """
     return _wrapper("with_padded", layer, "padded")
+
+
+def with_reshape(layer: Model[Any, Any]) -> Model[Any, Any]:
+    """A layer on rows, applied to an array of more axes: all rows at once, then as before.
+
+    X (..., nI) -> Y (..., nO). Each stretch of the last axis but one is a sequence of its own:
+    in (batch, length, nI) no window of `expand_window` reaches into a neighbour. Raises InputError
+    for fewer than two axes.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Linear
+        >>> model = with_reshape(Linear(4, 3)).initialize()
+        >>> model.predict(np.ones((2, 5, 3), "float32")).shape
+        (2, 5, 4)
+    """
+    return Model("with_reshape", _with_reshape, layers=[layer], widths=child_widths)
+
+
+def _with_reshape(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    if not hasattr(X, "dtype") or X.ndim < 2:
+        raise InputError(f"with_reshape takes an array (..., nI), not {describe(X)}")
+    if X.ndim == 2:
+        return run(model.layers[0], X)
+    outer, total = X.shape[:-1], math.prod(X.shape[:-1])
+    lengths = np.full(math.prod(X.shape[:-2]), X.shape[-2])
+    Y, callback = run.over(lengths)(model.layers[0], X.reshape(total, X.shape[-1]))
+    if not hasattr(Y, "dtype") or Y.shape[:1] != (total,):
+        raise InputError(
+            f"the layer in {model.name} has to give back a row for each of {total}, "
+            f"not {describe(Y)}"
+        )
+
+    def backprop(dY: Any) -> Any:
+        dX = callback(dY.reshape(Y.shape))
+        return None if dX is None else dX.reshape(X.shape)
+
+    return Y.reshape(*outer, *Y.shape[1:]), backprop
 
 
 class Form(NamedTuple):

@@ -122,6 +122,7 @@ cuda.runtime = types.ModuleType("cupy.cuda.runtime")
 cuda.Device, cuda.Stream = Device, Stream
 cuda.get_current_stream = lambda: Stream.null
 cuda.get_device_id = cuda.runtime.getDevice = lambda: Device.current
+cuda.nvtx = cupy.cuda.nvtx
 cuda.is_available = lambda: True
 cuda.runtime.getDeviceCount = lambda: DEVICES
 cuda.runtime.setDevice = lambda device: Device(device).use()

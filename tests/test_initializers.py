@@ -11,7 +11,12 @@ MAKERS: dict[str, Any] = {
     "zeros": cb.zeros,
     "ones": cb.ones,
     "glorot_uniform": cb.glorot_uniform,
+    "glorot_normal": cb.glorot_normal,
     "he_normal": cb.he_normal,
+    "he_uniform": cb.he_uniform,
+    "lecun_normal": cb.lecun_normal,
+    "lecun_uniform": cb.lecun_uniform,
+    "orthogonal": cb.orthogonal,
     "uniform": cb.uniform(-0.3, 0.2),
     "normal": cb.normal(0.2),
 }
@@ -93,6 +98,49 @@ def test_he_normal() -> None:
 
 def test_he_normal_counts_the_inputs_of_maxout_alone() -> None:
     assert_normal(draw(cb.he_normal, 100, 3, 300), (2 / 300) ** 0.5)
+
+
+SHAPES = pytest.mark.parametrize(
+    ("shape", "nO", "nI"), [((100, 900), 100, 900), ((100, 3, 300), 100, 300)]
+)
+
+
+@SHAPES
+def test_variances(shape: tuple[int, ...], nO: int, nI: int) -> None:
+    """The pieces of maxout, on the axis between, count for neither size."""
+    assert_normal(draw(cb.glorot_normal, *shape), (2 / (nO + nI)) ** 0.5)
+    assert_normal(draw(cb.lecun_normal, *shape), (1 / nI) ** 0.5)
+    for init, variance in ((cb.he_uniform, 2 / nI), (cb.lecun_uniform, 1 / nI)):
+        assert_uniform(draw(init, *shape), -((3 * variance) ** 0.5), (3 * variance) ** 0.5)
+
+
+@pytest.mark.parametrize("name", ["glorot_normal", "he_uniform", "lecun_normal", "lecun_uniform"])
+def test_bounds_and_deviations_are_those_of_thinc(name: str) -> None:
+    thinc = pytest.importorskip("thinc.initializers")
+    np.random.seed(0)
+    theirs = getattr(thinc, f"{name}_init")(pytest.importorskip("thinc.api").NumpyOps(), (100, 900))
+    ours = draw(getattr(cb, name), 100, 900)
+    assert abs(ours.std() / theirs.std() - 1) < 8 / (2 * N) ** 0.5
+    if name.endswith("uniform"):
+        assert abs(ours.max() / theirs.max() - 1) < 1e-3
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 4), (5, 2, 3), (3, 2, 5), (5,)], ids=str)
+def test_orthogonal(shape: tuple[int, ...]) -> None:
+    W = draw(cb.orthogonal, *shape).reshape(shape[0], -1, shape[-1] if len(shape) > 1 else 1)
+    for piece in np.moveaxis(W, 1, 0):
+        product = piece @ piece.T if piece.shape[0] < piece.shape[1] else piece.T @ piece
+        np.testing.assert_allclose(product, np.eye(len(product)), atol=1e-14)
+
+
+def test_orthogonal_prefers_no_direction() -> None:
+    """Each number of a uniform 3 x 3 rotation or reflection has mean 0 and variance 1/3."""
+    W = draw(cb.orthogonal, 3, 10_000, 3)
+    # By Archimedes each number is uniform within +-1: the variance of its square is 4/45.
+    assert (abs(W.mean(axis=1)) < 4 * (1 / 3 / 10_000) ** 0.5).all()
+    assert (abs((W**2).mean(axis=1) - 1 / 3) < 4 * (4 / 45 / 10_000) ** 0.5).all()
+    found = np.linalg.det(np.moveaxis(W, 1, 0))
+    assert abs(found.mean()) < 4 / 10_000**0.5  # as many rotations as reflections
 
 
 def test_uniform() -> None:

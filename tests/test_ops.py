@@ -360,8 +360,13 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "expand_window": (floats(8, 2), 2, WIDE),
     "backprop_expand_window": (floats(8, 10), 2, WIDE),
     "reduce_sum": (floats(8, 2), WIDE),
+    "lstm": (floats(3, 8), floats(2, 8, seed=1), ints(1, 1, 1)),
+    "lstm_cell": (floats(3, 8), floats(3, 8, seed=1), floats(8),
+                  *(floats(3, 2, seed=i) for i in range(4))),
+    "backprop_lstm": (floats(4, 2), floats(4, 8), floats(4, 2, seed=1), floats(4, 2, seed=2),
+                      floats(2, 8, seed=3), ints(3, 1)),
     "adam": (floats(9), floats(9, seed=1), floats(9, seed=2), np.abs(floats(9, seed=3))),
-}
+}  # fmt: skip
 OPTIONS = {"adam": {"step": 2, "learn_rate": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8}}
 OWN = [
     (backend, name)

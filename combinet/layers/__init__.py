@@ -1,6 +1,41 @@
 """The layers, one idea a file."""
 
-from combinet.layers.activations import Gelu, Relu, Softmax, gelu, relu
+from combinet.layers.activated import ELU, SELU, Dish, Gelu, Mish, Relu, Sigmoid, Swish
+from combinet.layers.activations import (
+    Logistic,
+    clipped_linear,
+    dish,
+    elu,
+    gelu,
+    hard_sigmoid,
+    hard_swish,
+    hard_swish_mobilenet,
+    hard_tanh,
+    mish,
+    relu,
+    relu_k,
+    selu,
+    sigmoid_activation,
+    softmax_activation,
+    swish,
+)
+from combinet.layers.array_getitem import array_getitem
+from combinet.layers.attention import (
+    MultiHeadAttention,
+    TransformerEncoder,
+    attend,
+    sinusoidal_positions,
+)
+from combinet.layers.bidirectional import bidirectional
+from combinet.layers.cauchy_similarity import CauchySimilarity
+from combinet.layers.clipped import (
+    ClippedLinear,
+    HardSigmoid,
+    HardSwish,
+    HardSwishMobilenet,
+    HardTanh,
+    ReluK,
+)
 from combinet.layers.conversions import (
     list2array,
     list2padded,
@@ -15,17 +50,76 @@ from combinet.layers.layer_norm import LayerNorm
 from combinet.layers.linear import Linear
 from combinet.layers.maxout import Maxout
 from combinet.layers.parametric_attention import ParametricAttention
-from combinet.layers.reduce import (
-    reduce_first,
-    reduce_last,
-    reduce_max,
-    reduce_mean,
-    reduce_sum,
-)
+from combinet.layers.recurrent import GRU, LSTM, RNN
+from combinet.layers.reduce import reduce_first, reduce_last, reduce_max, reduce_mean, reduce_sum
+from combinet.layers.rms_norm import RMSNorm
+from combinet.layers.softmax import MultiSoftmax, Softmax
+from combinet.layers.tables import StaticVectors, premap_ids, remap_ids, strings2arrays
 
 __all__ = [
-    "Dropout", "Embed", "Gelu", "HashEmbed", "LayerNorm", "Linear", "Maxout",
-    "ParametricAttention", "Relu", "Softmax", "expand_window", "gelu", "list2array",
-    "list2padded", "list2ragged", "padded2list", "ragged2list", "reduce_first", "reduce_last",
-    "reduce_max", "reduce_mean", "reduce_sum", "relu",
+    "ELU",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SELU",
+    "CauchySimilarity",
+    "ClippedLinear",
+    "Dish",
+    "Dropout",
+    "Embed",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "HardSwishMobilenet",
+    "HardTanh",
+    "HashEmbed",
+    "LayerNorm",
+    "Linear",
+    "Logistic",
+    "Maxout",
+    "Mish",
+    "MultiHeadAttention",
+    "MultiSoftmax",
+    "ParametricAttention",
+    "RMSNorm",
+    "Relu",
+    "ReluK",
+    "Sigmoid",
+    "Softmax",
+    "StaticVectors",
+    "Swish",
+    "TransformerEncoder",
+    "array_getitem",
+    "attend",
+    "bidirectional",
+    "clipped_linear",
+    "dish",
+    "elu",
+    "expand_window",
+    "gelu",
+    "hard_sigmoid",
+    "hard_swish",
+    "hard_swish_mobilenet",
+    "hard_tanh",
+    "list2array",
+    "list2padded",
+    "list2ragged",
+    "mish",
+    "padded2list",
+    "premap_ids",
+    "ragged2list",
+    "reduce_first",
+    "reduce_last",
+    "reduce_max",
+    "reduce_mean",
+    "reduce_sum",
+    "relu",
+    "relu_k",
+    "remap_ids",
+    "selu",
+    "sigmoid_activation",
+    "sinusoidal_positions",
+    "softmax_activation",
+    "strings2arrays",
+    "swish",
 ]  # fmt: skip

@@ -45,7 +45,7 @@ def Embed(
 
 
 def _embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
-    ids = _column(model, X)
+    ids = column_of(model, X)
     nV = model.get_dim("nV")
     if run.ops.name == "numpy" and ids.size and not (ids.min() >= 0 and ids.max() < nV):
         raise DimensionError(f"embed takes ids from 0 to {nV - 1}, not {ids.min()} to {ids.max()}")
@@ -84,11 +84,12 @@ def HashEmbed(
 
 
 def _hash_embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
-    keys: Any = _column(model, X).astype("uint64")
+    keys: Any = column_of(model, X).astype("uint64")
     return _gather(model, run.ops.hash_rows(keys, model.attrs["seed"], model.get_dim("nV")), run)
 
 
-def _column(model: Model[Any, Any], X: Ints) -> Ints1d:
+def column_of(model: Model[Any, Any], X: Ints) -> Ints1d:
+    """The ids of the layer's `column`, or all of them where it has none."""
     column = model.attrs["column"]
     if column is None and X.ndim == 1:
         return X

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from combinet.initializers import glorot_uniform, zeros
+from combinet.layers.finish import finished
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
@@ -18,11 +19,14 @@ def Maxout(
     pieces: int = 3,
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
+    dropout: float | None = None,
+    normalize: bool = False,
 ) -> Model[Floats2d, Floats2d]:
     """The largest of several affine maps, for each output: Y[o] = max over p of W[o, p] . X + b.
 
     X (n, nI) -> Y (n, nO). Params: W (nO, nP, nI), b (nO, nP), where nP is `pieces`. Goodfellow
-    et al. 2013, arXiv:1302.4389, section 3. Raises DimensionError if X is not (n, nI).
+    et al. 2013, arXiv:1302.4389, section 3. With `normalize` a LayerNorm follows, with `dropout`,
+    a rate from 0 to below 1, a Dropout. Raises DimensionError if X is not (n, nI).
 
     Example:
         >>> import numpy as np
@@ -32,13 +36,14 @@ def Maxout(
         array([[3.],
                [2.]], dtype=float32)
     """
-    return Model(
+    model: Model[Any, Any] = Model(
         "maxout",
         _maxout,
         dims={"nI": nI, "nO": nO, "nP": pieces},
         params={"W": Param(("nO", "nP", "nI"), init_W), "b": Param(("nO", "nP"), init_b)},
         takes="floats2d",
     )
+    return finished(model, normalize, dropout)
 
 
 def _maxout(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:

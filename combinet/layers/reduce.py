@@ -140,4 +140,4 @@ def _filled(model: Model[Any, Any], X: Ragged) -> Ints1d:
     if (X.lengths == 0).any():
         empty = int(np.flatnonzero(X.lengths == 0)[0])
         raise DimensionError(f"{model.name} needs a row in every sequence; number {empty} is empty")
-    return X.lengths  # type: ignore[no-any-return]
+    return X.lengths

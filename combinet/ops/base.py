@@ -7,14 +7,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from combinet.ops.activations import ActivationOps
+from combinet.ops.attention import AttentionOps
 from combinet.ops.dense import DenseOps
 from combinet.ops.embed import EmbedOps
+from combinet.ops.recurrent import RecurrentOps
 from combinet.ops.sequence import SequenceOps
 from combinet.ops.update import UpdateOps
 from combinet.types import Array, Shape
 
 
-class Ops(DenseOps, SequenceOps, EmbedOps, UpdateOps):
+class Ops(AttentionOps, ActivationOps, DenseOps, SequenceOps, EmbedOps, RecurrentOps, UpdateOps):
     """All array work, over one array module: `NumpyOps` on the CPU, `CupyOps` on a GPU.
 
     A method is one fused step of a layer, written over `self.xp`; a backend overrides it only
@@ -38,6 +41,10 @@ class Ops(DenseOps, SequenceOps, EmbedOps, UpdateOps):
 
     def on_device(self) -> AbstractContextManager[Any]:
         """The context in which this backend's work is done: its device is the current one."""
+        return nullcontext()
+
+    def time_range(self, name: str, color: int = -1) -> AbstractContextManager[Any]:
+        """A context that a profiler shows under this name, where the backend has one."""
         return nullcontext()
 
     def is_array(self, X: object) -> bool:

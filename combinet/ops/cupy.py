@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -40,6 +41,15 @@ class CupyOps(Ops):
     def on_device(self) -> AbstractContextManager[Any]:
         """The context in which this GPU is the current one."""
         return self.xp.cuda.Device(self.device)  # type: ignore[no-any-return]
+
+    @contextmanager
+    def time_range(self, name: str, color: int = -1) -> Iterator[None]:
+        """An NVTX range of this name."""
+        self.xp.cuda.nvtx.RangePush(name, color)
+        try:
+            yield
+        finally:
+            self.xp.cuda.nvtx.RangePop()
 
     def asarray(self, X: Any, dtype: Any = None) -> Array:
         """X as a CuPy array on this device; a NumPy array is copied there."""

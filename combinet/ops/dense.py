@@ -47,6 +47,7 @@ class DenseOps:
 
         Hendrycks and Gimpel 2016, arXiv:1606.08415, equation 1, without approximation.
         """
+        X = self.xp.maximum(X, -40)  # there P is 0 already, and no infinity meets it
         P = erf(self.xp, X * 0.5**0.5)
         P += 1
         P *= 0.5
@@ -54,6 +55,7 @@ class DenseOps:
 
     def backprop_gelu(self, dY: Floats, X: Floats, P: Floats) -> Floats:
         """DY * (P + X * p), where p is the normal density, the derivative of P."""
+        X = self.xp.clip(X, -40, 40)  # there p is 0 already, and nothing overflows
         dX: Floats = self.xp.exp(X * X * -0.5)
         dX *= X
         dX *= (2 * np.pi) ** -0.5
@@ -124,6 +126,29 @@ class DenseOps:
         dX -= N * products.mean(axis=1, keepdims=True)
         dX *= scale
         return dX, dG, db
+
+    def rms_norm(self, X: Floats2d, G: Floats1d, eps: float) -> tuple[Floats2d, Floats2d, Floats2d]:
+        """Y = G * N, with N the rows of X at mean square 1; Y, N (n, nI), 1/rms (n, 1).
+
+        Zhang and Sennrich 2019, arXiv:1910.07467, equation 4; eps is added to the mean square.
+        """
+        scale: Any = (X * X).mean(axis=1, keepdims=True)
+        scale += eps
+        scale **= -0.5
+        N = X * scale
+        return N * G, N, scale
+
+    def backprop_rms_norm(
+        self, dY: Floats2d, N: Floats2d, scale: Floats2d, G: Floats1d
+    ) -> tuple[Floats2d, Floats1d]:
+        """The gradients of X and G."""
+        products = dY * N
+        dG: Floats1d = products.sum(axis=0)
+        products *= G
+        dX: Floats2d = dY * G
+        dX -= N * products.mean(axis=1, keepdims=True)
+        dX *= scale
+        return dX, dG
 
     def dropout_mask(self, shape: Shape, rate: float, seed: int, dtype: Any) -> Floats:
         """0 with probability `rate`, else 1 / (1 - rate): what dropout multiplies by.

@@ -44,6 +44,27 @@ class EmbedOps:
         for column in range(rows.shape[1]):
             self.xp.add.at(E, rows[:, column], Y)
 
+    def unique_rows(self, X: Ints2d) -> tuple[Ints1d, Ints1d]:
+        """Where each distinct row of X first stands, and for each row the number of its equal.
+
+        (n, columns) -> (k,), (n,): X[first][inverse] is X. On a GPU, k has to be waited for.
+        """
+        n = X.shape[0]
+        order: Any = self.xp.lexsort(X.T) if n else self.xp.arange(0)
+        new: Any = self.xp.ones(n, dtype=bool)
+        ordered: Any = X[order]
+        new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+        inverse: Any = self.xp.empty(n, dtype="int64")
+        inverse[order] = self.xp.cumsum(new) - 1
+        return order[new], inverse
+
+    def look_up(self, keys: Ints1d, numbers: Ints1d, X: Ints1d, default: int) -> Ints1d:
+        """The number beside each of X among the keys, which rise; `default` where it is not."""
+        if not keys.shape[0]:
+            return self.xp.full(X.shape, default, dtype=numbers.dtype)  # type: ignore[no-any-return]
+        place = self.xp.minimum(self.xp.searchsorted(keys, X), keys.shape[0] - 1)
+        return self.xp.where(keys[place] == X, numbers[place], default)  # type: ignore[no-any-return]
+
 
 def _mix(X: Array) -> Array:
     mixed: Array = (X ^ (X >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -59,6 +59,34 @@ class UpdateOps:
             v += g
             w -= rate * v
 
+    def nesterov(
+        self, W: Floats1d, dW: Floats1d, velocity: Floats1d, rate: float, by: float
+    ) -> None:
+        """One step of Nesterov's momentum: W -= rate * (dW + by * velocity), the new one."""
+        for w, g, v in self._blocks(W, dW, velocity):
+            v *= by
+            v += g
+            w -= rate * (g + by * v)
+
+    def lion(
+        self, W: Floats1d, dW: Floats1d, mean: Floats1d, rate: float, beta1: float, beta2: float
+    ) -> None:
+        """One step of Lion: W by the sign of a mean with beta1, then `mean` with beta2."""
+        for w, g, m in self._blocks(W, dW, mean):
+            w -= rate * self.xp.sign(beta1 * m + (1 - beta1) * g)
+            m *= beta2
+            m += (1 - beta2) * g
+
+    def moments(
+        self, dW: Floats1d, first: Floats1d, second: Floats1d, beta1: float, beta2: float
+    ) -> None:
+        """The running means of dW and of its square, in place, as in `adam`, which has its own."""
+        for g, m, v in self._blocks(dW, first, second):
+            m *= beta1
+            m += (1 - beta1) * g
+            v *= beta2
+            v += (1 - beta2) * (g * g)
+
     def add_scaled(self, W: Floats1d, X: Floats1d, scale: float) -> None:
         """W += scale * X, in place."""
         for w, x in self._blocks(W, X):

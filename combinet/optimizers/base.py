@@ -1,22 +1,21 @@
-"""Optimizers: what is done to the weights with the gradients that have been summed."""
+"""What all optimizers share: clipping, noise, decay, averaging, saving."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 from weakref import WeakSet
 
+import numpy as np
+
 from combinet import format
-from combinet.errors import DimensionError, FormatError
+from combinet.errors import DimensionError, FormatError, InputError
 from combinet.ops import Ops
 from combinet.schedules import constant
 from combinet.store import Key, Memory, Segment, Slot, Store, segments
-from combinet.types import Floats1d, Schedule
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from combinet.types import Floats1d, Generator, Schedule
 
 
 def _schedule(rate: float | Schedule) -> Schedule:
@@ -31,10 +30,12 @@ class Options(TypedDict, total=False):
     L2_is_weight_decay: bool
     use_averages: bool
     average_decay: float
+    grad_noise: float | Schedule
+    rng: Generator | int | None
 
 
 class Optimizer:
-    """The base of the optimizers: clipping, decay, averaging; a subclass adds the step itself.
+    """The base of the optimizers: clipping, noise, decay, averaging; a subclass adds the step.
 
     `learn_rate` and `L2` are numbers or schedules of the number of updates so far, `step`.
     With `grad_clip` above 0, gradients whose norm, over all parameters of the update together, is
@@ -44,6 +45,10 @@ class Optimizer:
     is kept: mean += (1 - d) * (W - mean), with d = min(average_decay, (1 + t) / (10 + t)) at the
     parameter's t-th update. Moments and averages live beside the weights and go where they go:
     to a GPU, into a new size.
+
+    With `grad_noise`, a number or a schedule, normal noise of that deviation, drawn from `rng`, is
+    added to the clipped gradient: `lambda step: (0.3 / (1 + step) ** 0.55) ** 0.5` is that of
+    Neelakantan et al. 2015, arXiv:1511.06807. The generator's state is not saved.
 
     A subclass says in `arrays`, the names of what it keeps for each weight, and defines `apply`.
     """
@@ -58,7 +63,11 @@ class Optimizer:
         L2_is_weight_decay: bool = True,
         use_averages: bool = True,
         average_decay: float = 0.9999,
+        grad_noise: float | Schedule = 0.0,
+        rng: Generator | int | None = None,
     ) -> None:
+        if grad_noise and rng is None:
+            raise InputError("grad_noise is drawn from a generator: give rng=, one or a seed")
         self.learn_rate = _schedule(learn_rate)
         self.arrays = arrays
         self.L2 = _schedule(L2)
@@ -66,6 +75,8 @@ class Optimizer:
         self.L2_is_weight_decay = L2_is_weight_decay
         self.use_averages = use_averages
         self.average_decay = average_decay
+        self.grad_noise = _schedule(grad_noise)
+        self.rng = None if rng is None else np.random.default_rng(rng)
         self.step = 0
         self.stores: WeakSet[Store] = WeakSet()  # those that keep something of this optimizer
 
@@ -78,6 +89,16 @@ class Optimizer:
         """
         raise NotImplementedError
 
+    def decay_and_apply(
+        self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float, L2: float
+    ) -> None:
+        """`apply`, and L2 as `L2_is_weight_decay` says."""
+        if L2 and self.L2_is_weight_decay:
+            W *= 1 - rate * L2
+        elif L2:
+            ops.add_scaled(dW, W, L2)
+        self.apply(ops, W, dW, kept, t, rate)
+
     def update(self, slots: Sequence[Slot]) -> None:
         """Update the parameters that have a gradient waiting, and clear it: one step, or none."""
         with ExitStack() as stack:
@@ -89,6 +110,7 @@ class Optimizer:
                 return
             runs = segments(waiting)
             self._clip(runs)
+            self._add_noise(runs)
             rate, L2 = self.learn_rate(self.step), self.L2(self.step)
             for run in runs:
                 self._update_segment(run, rate, L2)
@@ -108,6 +130,14 @@ class Optimizer:
         for store, _, _, start, stop in runs:
             store.gradient[start:stop] *= store.ops.asarray(scale, store.dtype)
 
+    def _add_noise(self, runs: list[Segment]) -> None:
+        if self.rng is None:
+            return
+        deviation = self.grad_noise(self.step)
+        for store, _, _, start, stop in runs:
+            noise = self.rng.normal(0.0, deviation, stop - start)  # on the host: a seed is a seed
+            store.gradient[start:stop] += store.ops.asarray(noise, store.dtype)
+
     def _update_segment(self, run: Segment, rate: float, L2: float) -> None:
         store = run.store
         memory = store.memory(self)
@@ -119,15 +149,16 @@ class Optimizer:
         weights = store.writable()
         for t, start, stop in _same_steps(memory, run):
             W, dW = weights[start:stop], store.gradient[start:stop]
-            if L2 and self.L2_is_weight_decay:
-                W *= 1 - rate * L2
-            elif L2:
-                store.ops.add_scaled(dW, W, L2)
             kept = [memory.arrays[name][start:stop] for name in self.arrays]
-            self.apply(store.ops, W, dW, kept, t, rate)
+            self.decay_and_apply(store.ops, W, dW, kept, t, rate, L2)
             if averages is not None:
                 decay = min(self.average_decay, (1 + t) / (10 + t))
                 store.ops.average(averages[start:stop], W, decay)
+
+    @property
+    def kind(self) -> str:
+        """The name under which the state is saved."""
+        return type(self).__name__
 
     @property
     def averages(self) -> dict[Key, Any]:
@@ -162,8 +193,7 @@ class Optimizer:
                         name: format.to_host(slot.of(flat)) for name, flat in memory.arrays.items()
                     },
                 }
-        kind = type(self).__name__
-        return format.encode("optimizer", {"type": kind, "step": self.step, "kept": kept})
+        return format.encode("optimizer", {"type": self.kind, "step": self.step, "kept": kept})
 
     def from_bytes(self, data: bytes, model: Any) -> Optimizer:
         """Take up what `to_bytes` saved, for the same model; returns self.
@@ -172,8 +202,8 @@ class Optimizer:
         another kind of optimizer or of a model with other parameters.
         """
         content = format.decode("optimizer", data)
-        if content["type"] != type(self).__name__:
-            raise FormatError(f"this is the state of {content['type']}, not {type(self).__name__}")
+        if content["type"] != self.kind:
+            raise FormatError(f"this is the state of {content['type']}, not {self.kind}")
         slots = model.slots_by_path()
         for path, kept in content["kept"].items():
             if path not in slots:
@@ -227,76 +257,3 @@ def _same_steps(memory: Memory, run: Segment) -> list[tuple[int, int, int]]:
         else:
             stretches.append((t, slot.start, slot.stop))
     return stretches
-
-
-class SGD(Optimizer):
-    """Gradient descent, W -= learn_rate * dW; with `momentum`, v = momentum * v + dW for dW.
-
-    Keywords are those of `Optimizer`.
-
-    Example:
-        >>> import numpy as np
-        >>> from combinet import Linear
-        >>> model = Linear(1, 1).initialize()
-        >>> model.set_param("W", [[2.0]])
-        >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
-        >>> dX = backprop(np.ones((1, 1), "f"), SGD(0.5, grad_clip=0))
-        >>> float(model.get_param("W")[0, 0])
-        1.5
-    """
-
-    def __init__(
-        self, learn_rate: float | Schedule, *, momentum: float = 0.0, **options: Unpack[Options]
-    ) -> None:
-        super().__init__(learn_rate, ("velocity",) if momentum else (), **options)
-        self.momentum = momentum
-
-    def apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float
-    ) -> None:
-        """See `Optimizer.apply`."""
-        if kept:
-            ops.momentum(W, dW, kept[0], rate, self.momentum)
-        else:
-            ops.add_scaled(W, dW, -rate)
-
-
-class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980), by default with decoupled decay: AdamW.
-
-    With m and v the running means of dW and dW**2, corrected for starting at 0:
-    W -= learn_rate * m / (sqrt(v) + eps). Keywords are those of `Optimizer`.
-
-    Example:
-        >>> import numpy as np
-        >>> from combinet import Linear
-        >>> model = Linear(1, 1).initialize()
-        >>> model.set_param("W", [[2.0]])
-        >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
-        >>> dX = backprop(np.ones((1, 1), "f"), Adam(0.5))
-        >>> round(float(model.get_param("W")[0, 0]), 4)
-        1.5
-    """
-
-    def __init__(
-        self,
-        learn_rate: float | Schedule = 0.001,
-        *,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        eps: float = 1e-8,
-        **options: Unpack[Options],
-    ) -> None:
-        super().__init__(learn_rate, ("first", "second"), **options)
-        self.beta1 = beta1
-        self.beta2 = beta2
-        self.eps = eps
-
-    def apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float
-    ) -> None:
-        """See `Optimizer.apply`."""
-        ops.adam(
-            W, dW, kept[0], kept[1], step=t,
-            learn_rate=rate, beta1=self.beta1, beta2=self.beta2, eps=self.eps,
-        )  # fmt: skip

@@ -1,0 +1,63 @@
+"""How alike two vectors are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from combinet.errors import DimensionError, describe
+from combinet.initializers import ones
+from combinet.model import Model
+from combinet.node import Param
+from combinet.run import Run
+from combinet.tuples import pair
+from combinet.types import Floats1d, Floats2d, Initializer
+from combinet.widths import Solver, Width, Widths
+
+
+def CauchySimilarity(
+    nI: int | None = None, *, init_W: Initializer = ones
+) -> Model[tuple[Floats2d, Floats2d], Floats1d]:
+    """How alike the rows of two arrays are: Y = 1 / (1 + sum(W * (X1 - X2)**2)), 1 if they agree.
+
+    X tuple of two (n, nI) -> Y (n,). Params: W (nI,). Raises DimensionError if the two differ in
+    shape. Chen 2013, "Siamese neural networks for face verification", in its form with weights.
+
+    Example:
+        >>> import numpy as np
+        >>> model = CauchySimilarity(2).initialize(dtype="float64")
+        >>> model.predict((np.array([[1.0, 2.0]]), np.array([[1.0, 3.0]])))
+        array([0.5])
+    """
+    return Model(
+        "cauchy_similarity",
+        _cauchy_similarity,
+        dims={"nI": nI},
+        params={"W": Param(("nI",), init_W)},
+        widths=_widths,
+    )
+
+
+def _cauchy_similarity(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    X1, X2 = pair(model, X)
+    nI = model.get_dim("nI")
+    for each in (X1, X2):
+        if not run.ops.is_array(each) or each.shape != X1.shape or each.shape[1:] != (nI,):
+            raise DimensionError(
+                f"{model.name} takes two arrays (n, {nI}), not {describe(X1)} and {describe(X2)}"
+            )
+    (W,) = run.params(model, "W")
+    difference = X1 - X2
+    squares = difference * difference
+    Y = 1 / (1 + squares @ W)
+
+    def backprop(dY: Floats1d) -> tuple[Floats2d, Floats2d]:
+        d_total = -dY * Y * Y
+        run.inc_grad(model, W=d_total @ squares)
+        dX1 = d_total[:, None] * (2 * W * difference)
+        return dX1, -dX1
+
+    return Y, backprop
+
+
+def _widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    return solve.dim(model, "nI", nI), None  # one number for each row, in no column

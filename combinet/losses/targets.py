@@ -1,0 +1,143 @@
+"""True classes, as numbers, names or rows of probabilities, as targets for rows of guesses.
+
+Every form of classes becomes one: integers (n,), from 0 on for a class, MISSING for a row that
+doesn't count, and `negated(i)` for "any class but i".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from combinet.errors import DimensionError, InputError, describe
+from combinet.ops import Ops
+from combinet.types import Floats2d
+
+MISSING = -(2**62)  # far from any number that somebody could mean
+
+
+def negated(i: Any) -> Any:
+    """The code of "any class but i"."""
+    return MISSING + 1 + i
+
+
+class Classes:
+    """How truths name classes: the keywords that the losses over classes share.
+
+    See `CategoricalCrossentropy` for what they mean.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str] | None,
+        missing_value: str | int | None,
+        neg_prefix: str | None,
+        label_smoothing: float,
+    ) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"label_smoothing is from 0 to below 1, not {label_smoothing!r}")
+        if neg_prefix is not None and (names is None or not neg_prefix):
+            raise InputError("neg_prefix is a text before one of `names`, which must be given")
+        self.names = None if names is None else list(names)
+        self.numbers = {name: i for i, name in enumerate(self.names or ())}
+        if len(self.numbers) < len(self.names or ()):
+            raise InputError(f"names are all different, not {self.names}")
+        self.missing_value = missing_value
+        self.neg_prefix = neg_prefix
+        self.label_smoothing = label_smoothing
+
+    def read(self, truths: Any, ops: Ops) -> Any:
+        """The truths as an array: names as codes, everything else as it is."""
+        if isinstance(truths, np.ndarray) and truths.dtype.kind in "UO":
+            truths = truths.tolist()
+        if isinstance(truths, list | tuple):
+            if self.names is None and any(isinstance(truth, str) for truth in truths):
+                given = describe(np.asarray(truths))
+                raise InputError(
+                    f"class numbers are integers, not {given}: labels need the loss's `names`"
+                )
+            if any(truth is None or isinstance(truth, str) for truth in truths):
+                truths = np.array([self._code(truth) for truth in truths], dtype="int64")
+            else:
+                truths = np.asarray(truths)
+        host = isinstance(truths, np.ndarray)
+        missing = self.missing_value if isinstance(self.missing_value, int) else None
+        if missing is not None and host and truths.dtype.kind in "iu" and truths.ndim == 1:
+            return np.where(truths == missing, MISSING, truths.astype("int64"))
+        return truths if host else ops.asarray(truths)
+
+    def _code(self, truth: Any) -> int:
+        if truth is None or truth == self.missing_value:
+            return MISSING
+        if not isinstance(truth, str):
+            return int(truth)
+        if truth in self.numbers:
+            return self.numbers[truth]
+        name = truth.removeprefix(self.neg_prefix or "")
+        if self.neg_prefix and name != truth and name in self.numbers:
+            return int(negated(self.numbers[name]))
+        raise InputError(f"{truth!r} is none of the names {self.names}")
+
+    def targets(self, guesses: Floats2d, truths: Any, ops: Ops) -> tuple[Floats2d, Any]:
+        """Targets (n, k) of the guesses' dtype, 0 in rows that don't count; and what is negated.
+
+        The latter is an array like it, 1 at the one class that a row excludes; None where no row
+        does. `truths` are what `read` gave. Raises DimensionError or InputError.
+        """
+        n, k = guesses.shape
+        if self.names is not None and len(self.names) != k:
+            raise DimensionError(f"{len(self.names)} names are for as many columns, not {k}")
+        dtype, missing = guesses.dtype, self.missing_value
+        if truths.ndim == 2 and tuple(truths.shape) == (n, k):
+            if self.label_smoothing:
+                raise InputError(f"label_smoothing is for classes, not {describe(truths)}")
+            rows = ops.asarray(truths).astype(dtype)
+            if isinstance(missing, int) and n:
+                rows *= (rows.argmax(axis=1) != missing)[:, None]
+            return rows, None
+        if truths.ndim != 1 or truths.shape[0] != n:
+            raise DimensionError(
+                f"truths for {describe(guesses)} are {n} class numbers or an array of its shape, "
+                f"not {describe(truths)}"
+            )
+        if n and truths.dtype.kind not in "iu":
+            raise InputError(f"class numbers are integers, not {describe(truths)}")
+        excluding = False
+        if isinstance(truths, np.ndarray) and n:  # on a GPU nobody looks
+            excluding = self._check(truths, k)
+        elif isinstance(missing, int):
+            truths = ops.xp.where(truths == missing, MISSING, truths.astype("int64"))
+        codes = ops.asarray(truths)[:, None]
+        classes = ops.xp.arange(k)
+        targets = (codes == classes).astype(dtype)
+        if self.label_smoothing:
+            targets = smooth(targets, self.label_smoothing) * (codes >= 0)
+        return targets, (codes == negated(classes)).astype(dtype) if excluding else None
+
+    def _check(self, codes: Any, k: int) -> bool:
+        """Whether any code negates. Raises DimensionError for a number that is no class."""
+        numbers = codes[codes > negated(k - 1)]
+        if len(numbers) and (numbers.min() < 0 or numbers.max() >= k):
+            raise DimensionError(
+                f"class numbers are from 0 to {k - 1}, not {numbers.min()} to {numbers.max()}"
+            )
+        excluding = bool(((codes > MISSING) & (codes < 0)).any())
+        if excluding and k < 2:
+            raise DimensionError("of one class none can be excluded")
+        return excluding
+
+
+def smooth(rows: Any, smoothing: float) -> Any:
+    """Rows of one 1 (..., k), with 1 - smoothing there and equal parts of the rest elsewhere.
+
+    Raises InputError if the 1 would not stand out any more.
+    """
+    k = rows.shape[-1]
+    if smoothing * k >= k - 1:
+        raise InputError(
+            f"label_smoothing for {k} classes is below {(k - 1) / k:.4g}, not {smoothing}"
+        )
+    rest = smoothing / (k - 1)
+    return rows * (1 - smoothing - rest) + rest

@@ -1,0 +1,228 @@
+"""Recurrent steps over packed rows: those of step 0, then those of step 1, longest sequences first.
+
+`sizes` says how many sequences are still running at each step (it never rises, and lies on the
+host), so that row i of a step continues row i of the step before, and there is no padding at all.
+The input's part of every step, Z, is one product and comes in; what is done here is what has to
+wait for the step before: one product with the recurrent weights and one cell step. Sigmoids are
+(1 + tanh(x / 2)) / 2, which cannot overflow, so that a step's gates are one call of tanh.
+
+Recurrent weights come as (nO, gates * nO), to be multiplied from the right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from combinet.types import Array, Floats1d, Floats2d, Ints1d
+
+
+def steps(sizes: Ints1d) -> Iterator[tuple[slice, slice, slice]]:
+    """For each step: its rows, the rows that they continue, and the sequences that are running."""
+    begin = before = 0
+    for n in sizes.tolist():
+        if n == 0:
+            return
+        yield slice(begin, begin + n), slice(before, before + n), slice(0, n)
+        before, begin = begin, begin + n
+
+
+class RecurrentOps:
+    """Mixed into `Ops`: recurrent layers, without their input's product."""
+
+    xp: Any
+
+    def previous_rows(self, Y: Floats2d, sizes: Ints1d) -> Floats2d:
+        """For each row of the steps after the first, the row that it continues."""
+        n = np.asarray(sizes)
+        rows = np.arange(n[:1].sum(), n.sum()) - np.repeat(n[:-1], n[1:])
+        if (rows == np.arange(len(rows))).all():
+            return Y[: len(rows)]
+        chosen: Floats2d = Y[self.xp.asarray(rows)]
+        return chosen
+
+    def backprop_recurrent_weights(self, dR: Floats2d, Y: Floats2d, sizes: Ints1d) -> Floats2d:
+        """The gradient of U (nO, gates * nO), given that of each row's recurrent part."""
+        dU: Floats2d = self.xp.matmul(self.previous_rows(Y, sizes).T, dR[sizes[:1].sum() :])
+        return dU
+
+    def lstm(self, Z: Floats2d, U: Floats2d, sizes: Ints1d) -> tuple[Floats2d, Floats2d, Floats2d]:
+        """The outputs, the cells and their tanh, (n, nO) each. Z (n, 4 * nO) becomes the gates.
+
+        i, f, o = sigmoid, g = tanh of the four parts i, f, g, o of Z[t] + Y[t-1] @ U;
+        C[t] = f * C[t-1] + i * g; Y[t] = o * tanh(C[t]). Before step 0 both are 0.
+        """
+        xp, nO = self.xp, U.shape[0]
+        Y, C, T = (xp.empty((Z.shape[0], nO), dtype=Z.dtype) for _ in range(3))
+        half = self._sigmoids((True, True, False, True), nO, Z.dtype)
+        Z *= half
+        U = U * half
+        product = xp.zeros((int(sizes[:1].sum()), 4 * nO), dtype=Z.dtype)
+        start = xp.zeros((product.shape[0], nO), dtype=Z.dtype)
+        for rows, before, running in steps(sizes):
+            last, R = C[before] if rows.start else start, product[running]
+            if rows.start:
+                xp.matmul(Y[before], U, out=R)
+            self.lstm_cell(Z[rows], R, half, last, C[rows], T[rows], Y[rows])
+        return Y, C, T
+
+    def lstm_cell(
+        self,
+        Z: Floats2d,
+        R: Floats2d,
+        half: Floats1d,
+        last: Floats2d,
+        C: Floats2d,
+        T: Floats2d,
+        Y: Floats2d,
+    ) -> None:
+        """One step of `lstm`: the gates of Z + R into Z, then the cells C, their tanh T, and Y.
+
+        `half` is 1/2 where the gate is a sigmoid, and Z and R are multiplied by it; else 1.
+        """
+        xp, nO = self.xp, C.shape[1]
+        Z += R
+        xp.tanh(Z, out=Z)
+        Z *= half
+        Z += 1 - half
+        i, f, g, o = (Z[:, k * nO : (k + 1) * nO] for k in range(4))
+        xp.multiply(f, last, out=C)
+        C += i * g
+        xp.tanh(C, out=T)
+        xp.multiply(o, T, out=Y)
+
+    def backprop_lstm(
+        self, dY: Floats2d, gates: Floats2d, C: Floats2d, T: Floats2d, U: Floats2d, sizes: Ints1d
+    ) -> Floats2d:
+        """The gradient of Z, (n, 4 * nO).
+
+        What the gradients of a step are multiplied by does not depend on later steps: it is
+        computed for all steps at once, and the steps only carry dY and dC to the one before.
+        """
+        xp, (n, nO) = self.xp, C.shape
+        i, f, g, o = (gates[:, k * nO : (k + 1) * nO] for k in range(4))
+        first = int(sizes[:1].sum())
+        dZ: Any = gates * gates
+        dZ *= -1
+        dZ += gates  # the slope of a sigmoid s is s - s * s
+        parts = dZ.reshape(n, 4, nO)
+        parts[:, 0] *= g
+        parts[:first, 1] = 0
+        parts[first:, 1] *= self.previous_rows(C, sizes)
+        parts[:, 2] = i * (1 - g * g)
+        parts[:, 3] *= T
+        slope: Any = T * T
+        slope *= -1
+        slope += 1
+        slope *= o
+        dH, dC = (xp.zeros((first, nO), dtype=dY.dtype) for _ in range(2))
+        for rows, _, running in reversed(list(steps(sizes))):
+            dh, dc = dH[running], dC[running]
+            dh += dY[rows]
+            dc += dh * slope[rows]
+            parts[rows, :3] *= dc[:, None]
+            parts[rows, 3] *= dh
+            if rows.start:
+                dc *= f[rows]
+                xp.matmul(dZ[rows], U.T, out=dh)
+        return dZ  # type: ignore[no-any-return]
+
+    def gru(
+        self, Z: Floats2d, U: Floats2d, c: Floats1d, sizes: Ints1d
+    ) -> tuple[Floats2d, Floats2d]:
+        """The outputs and the new gate's recurrent part M, (n, nO) each. Z becomes the gates.
+
+        r, z = sigmoid of the parts r, z of Z[t] + Y[t-1] @ U; M = c + the part n of Y[t-1] @ U;
+        n = tanh(part n of Z[t] + r * M); Y[t] = (1 - z) * n + z * Y[t-1]. Before step 0 Y is 0.
+        """
+        xp, nO = self.xp, U.shape[0]
+        Y, M = (xp.empty((Z.shape[0], nO), dtype=Z.dtype) for _ in range(2))
+        half = self._sigmoids((True, True, False), nO, Z.dtype)
+        Z *= half
+        U = U * half
+        product = xp.zeros((int(sizes[:1].sum()), U.shape[1]), dtype=Z.dtype)
+        start = xp.zeros((product.shape[0], nO), dtype=Z.dtype)
+        for rows, before, running in steps(sizes):
+            last = Y[before] if rows.start else start
+            if rows.start:
+                xp.matmul(last, U, out=product[running])
+            both, new, R = Z[rows, : 2 * nO], Z[rows, 2 * nO :], product[running]
+            both += R[:, : 2 * nO]
+            xp.tanh(both, out=both)
+            both *= 0.5
+            both += 0.5
+            xp.add(R[:, 2 * nO :], c, out=M[rows])
+            new += both[:, :nO] * M[rows]
+            xp.tanh(new, out=new)
+            y = xp.subtract(last, new, out=Y[rows])
+            y *= both[:, nO:]
+            y += new
+        return Y, M
+
+    def backprop_gru(
+        self, dY: Floats2d, gates: Floats2d, Y: Floats2d, M: Floats2d, U: Floats2d, sizes: Ints1d
+    ) -> tuple[Floats2d, Floats2d]:
+        """The gradients of Z and of each row's recurrent part, (n, 3 * nO) both.
+
+        They differ in the new gate, whose recurrent part is multiplied by r.
+        """
+        xp, (n, nO) = self.xp, Y.shape
+        r, z, new = (gates[:, k * nO : (k + 1) * nO] for k in range(3))
+        first = int(sizes[:1].sum())
+        dR: Any = gates * gates
+        dR *= -1
+        dR += gates
+        parts = dR.reshape(n, 3, nO)
+        slope = (1 - z) * (1 - new * new)  # of the new gate's argument
+        parts[:, 0] *= M
+        parts[:, 0] *= slope
+        parts[:first, 1] *= -new[:first]
+        parts[first:, 1] *= self.previous_rows(Y, sizes) - new[first:]
+        parts[:, 2] = slope * r
+        dH = xp.zeros((first, nO), dtype=dY.dtype)
+        for rows, _, running in reversed(list(steps(sizes))):
+            dh = dH[running]
+            dh += dY[rows]
+            parts[rows] *= dh[:, None]
+            slope[rows] *= dh
+            if rows.start:
+                dh *= z[rows]
+                dh += xp.matmul(dR[rows], U.T)
+        dZ = xp.concatenate([dR[:, : 2 * nO], slope], axis=1)
+        return dZ, dR
+
+    def rnn(self, Z: Floats2d, U: Floats2d, sizes: Ints1d, activation: str) -> Floats2d:
+        """Y[t] = activation(Z[t] + Y[t-1] @ U), (n, nO), in the place of Z: "tanh" or "relu"."""
+        xp = self.xp
+        product = xp.empty((int(sizes[:1].sum()), U.shape[1]), dtype=Z.dtype)
+        for rows, before, running in steps(sizes):
+            y = Z[rows]
+            if rows.start:
+                y += xp.matmul(Z[before], U, out=product[running])
+            if activation == "tanh":
+                xp.tanh(y, out=y)
+            else:
+                xp.maximum(y, 0, out=y)
+        return Z
+
+    def backprop_rnn(
+        self, dY: Floats2d, Y: Floats2d, U: Floats2d, sizes: Ints1d, activation: str
+    ) -> Floats2d:
+        """The gradient of Z, (n, nO)."""
+        xp = self.xp
+        dZ: Any = 1 - Y * Y if activation == "tanh" else (Y > 0).astype(dY.dtype)
+        dH = xp.zeros((int(sizes[:1].sum()), U.shape[0]), dtype=dY.dtype)
+        for rows, _, running in reversed(list(steps(sizes))):
+            dh = dH[running]
+            dh += dY[rows]
+            dZ[rows] *= dh
+            if rows.start:
+                xp.matmul(dZ[rows], U.T, out=dh)
+        return dZ  # type: ignore[no-any-return]
+
+    def _sigmoids(self, gates: tuple[bool, ...], nO: int, dtype: Any) -> Array:
+        """For each column of the gates 1/2 where it is a sigmoid, else 1."""
+        half = np.where(np.repeat(gates, nO), 0.5, 1.0).astype(dtype)
+        return self.xp.asarray(half)  # type: ignore[no-any-return]

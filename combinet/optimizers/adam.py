@@ -1,0 +1,125 @@
+"""Adam and its kin: steps in proportion to the gradient's mean over its spread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from combinet.errors import InputError
+from combinet.ops import Ops
+from combinet.optimizers.base import Optimizer, Options
+from combinet.types import Floats1d, Schedule
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015, arXiv:1412.6980), by default with decoupled decay: AdamW.
+
+    With m and v the running means of dW and dW**2, corrected for starting at 0:
+    W -= learn_rate * m / (sqrt(v) + eps). Keywords are those of `Optimizer`.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Linear
+        >>> model = Linear(1, 1).initialize()
+        >>> model.set_param("W", [[2.0]])
+        >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
+        >>> dX = backprop(np.ones((1, 1), "f"), Adam(0.5))
+        >>> round(float(model.get_param("W")[0, 0]), 4)
+        1.5
+    """
+
+    def __init__(
+        self,
+        learn_rate: float | Schedule = 0.001,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learn_rate, ("first", "second"), **options)
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.eps = eps
+
+    def apply(
+        self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float
+    ) -> None:
+        """See `Optimizer.apply`."""
+        ops.adam(
+            W, dW, kept[0], kept[1], step=t,
+            learn_rate=rate, beta1=self.beta1, beta2=self.beta2, eps=self.eps,
+        )  # fmt: skip
+
+
+class AdamW(Adam):
+    """`Adam` with decoupled decay of the weights, `L2`, 0.01 unless told otherwise.
+
+    W -= learn_rate * (m / (sqrt(v) + eps) + L2 * W). Loshchilov and Hutter 2019,
+    arXiv:1711.05101, algorithm 2. `Adam(L2=...)` does the same; its L2 is 0 at first, and it
+    takes `L2_is_weight_decay=False`, which is refused here.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Linear
+        >>> model = Linear(1, 1).initialize()
+        >>> model.set_param("W", [[2.0]])
+        >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
+        >>> dX = backprop(np.ones((1, 1), "f"), AdamW(0.5, L2=0.1))
+        >>> round(float(model.get_param("W")[0, 0]), 4)
+        1.4
+    """
+
+    def __init__(
+        self,
+        learn_rate: float | Schedule = 0.001,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        **options: Unpack[Options],
+    ) -> None:
+        if not options.get("L2_is_weight_decay", True):
+            raise InputError("AdamW decays the weights; for L2 in the gradient there is Adam")
+        options["L2"] = options.get("L2", 0.01)
+        super().__init__(learn_rate, beta1=beta1, beta2=beta2, eps=eps, **options)
+
+
+class RAdam(Adam):
+    """Rectified Adam: without the root of v as long as too few gradients have been seen for it.
+
+    With rho = rho_inf - 2 t beta2^t / (1 - beta2^t), rho_inf = 2 / (1 - beta2) - 1: while rho is 5
+    or less W -= learn_rate * m, afterwards W -= learn_rate * r * m / sqrt(v), with
+    r^2 = (rho - 4)(rho - 2) rho_inf / ((rho_inf - 4)(rho_inf - 2) rho). Liu et al. 2020,
+    arXiv:1908.03265, algorithm 2; the bound 5, and eps beside the uncorrected root, are PyTorch's.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Linear
+        >>> model = Linear(1, 1).initialize()
+        >>> model.set_param("W", [[2.0]])
+        >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
+        >>> dX = backprop(np.full((1, 1), 0.5, "f"), RAdam(0.5))
+        >>> float(model.get_param("W")[0, 0])
+        1.75
+    """
+
+    def apply(
+        self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float
+    ) -> None:
+        """See `Optimizer.apply`."""
+        first, second = kept
+        bias = 1 - self.beta2**t
+        most = 2 / (1 - self.beta2) - 1
+        rho = most - 2 * t * self.beta2**t / bias
+        if rho > 5:
+            square = (rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho)
+            ops.adam(
+                W, dW, first, second, step=t, learn_rate=rate * square**0.5,
+                beta1=self.beta1, beta2=self.beta2, eps=self.eps * bias**-0.5,
+            )  # fmt: skip
+        else:
+            ops.moments(dW, first, second, self.beta1, self.beta2)
+            ops.add_scaled(W, first, -rate / (1 - self.beta1**t))
