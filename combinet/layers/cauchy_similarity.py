@@ -20,7 +20,7 @@ def CauchySimilarity(
     """How alike the rows of two arrays are: Y = 1 / (1 + sum(W * (X1 - X2)**2)), 1 if they agree.
 
     X tuple of two (n, nI) -> Y (n,). Params: W (nI,). Raises DimensionError if the two differ in
-    shape. Chen 2013, "Siamese neural networks for face verification", in its form with weights.
+    shape.
 
     Example:
         >>> import numpy as np
