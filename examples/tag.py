@@ -11,15 +11,16 @@ The best model so far, by the dev part, is always on disk; Ctrl-C keeps it.
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import python_source
-from conllu import MalformedLine, read_conllu
-from training import Keys, Recipe, Sentence, Tagger, most_frequent, predict, score, train
+from conllu import Sentence, read_conllu
+from training import Recipe, exit_status, most_frequent, outputs, train
+from words import GRAMS, Column, Keys, letters, spell
 
 from combinet import (
     Dropout,
@@ -27,8 +28,7 @@ from combinet import (
     LayerNorm,
     Maxout,
     Model,
-    Param,
-    Run,
+    SequenceCategoricalCrossentropy,
     Softmax,
     concatenate,
     expand_window,
@@ -37,15 +37,8 @@ from combinet import (
     with_flatten,
 )
 from combinet.text import features, hash_text, lower, shape
-from combinet.types import Floats2d, Ints
 
-
-class Column(NamedTuple):
-    """A feature of each word and its table: the width of its vectors, and how many there are."""
-
-    feature: Any
-    width: int
-    rows: int
+Tagger: TypeAlias = Model[list[Keys], list[Any]]
 
 
 COLUMNS = (
@@ -65,7 +58,6 @@ CONTEXT = (  # the word with the one before, with the one after; how its sentenc
     Column(None, 32, 10_000),
     Column(None, 16, 500),
 )
-GRAMS = 40  # columns for the n-grams of letters in a word
 HIDDEN = (((0, 1), 0.2), ((10,), 0.5), ((11,), 0.5))  # the word itself; each of its pairs
 
 
@@ -85,31 +77,6 @@ def build(width: int, depth: int) -> Tagger:
     tagger = with_flatten(embed >> encode >> Softmax())
     tagger.attrs |= {"labels": [], "known": []}
     return tagger
-
-
-def letters(nO: int, nV: int) -> Model[Ints, Floats2d]:
-    """The mean of the vectors of a word's n-grams, the last GRAMS columns: a layer of our own."""
-    params = {"E": Param(("nV", "nO"), uniform(-0.05, 0.05), "C")}
-    return Model("letters", _letters, dims={"nO": nO, "nV": nV}, params=params, takes="ids")
-
-
-def _letters(model: Model[Ints, Floats2d], X: Any, run: Run) -> Any:
-    (E,) = run.params(model, "E")
-    rows = (X[:, -GRAMS:] % np.uint64(model.get_dim("nV"))).astype("int64")
-
-    def backprop(dY: Any) -> None:
-        run.inc_grad_rows(model, "E", rows, dY / GRAMS)
-
-    return run.ops.gather_sum(E, rows) / GRAMS, backprop
-
-
-@cache
-def spell(word: str) -> Keys:
-    """GRAMS of the hashed n-grams of a word, n from 2 to 5; of a short one some come twice."""
-    text = f"^{word.lower()}$"
-    grams = [text[i : i + n] for n in range(2, 6) for i in range(len(text) - n + 1)]
-    chosen = [grams[i * len(grams) // GRAMS] for i in range(GRAMS)]
-    return np.array(list(map(hash_text, chosen)), dtype="uint64")
 
 
 def style(doc: Sequence[str]) -> str:
@@ -167,19 +134,62 @@ def _read_modules(paths: list[Path], limit: int) -> list[Sentence]:
     return sentences
 
 
+def answer(label: str) -> str:
+    """A label without its refinement."""
+    return label.partition("|")[0]
+
+
+def predict(tagger: Tagger, X: list[Keys]) -> list[list[str]]:
+    """The label of each word, without its refinement: the one with most probability in all."""
+    labels = list(map(answer, tagger.attrs["labels"]))
+    answers = sorted(set(labels))
+    refines = np.array([[label == answer for answer in answers] for label in labels], dtype="f")
+    return [[answers[i] for i in (Y @ refines).argmax(axis=1)] for Y in outputs(tagger, X)]
+
+
+def score(tagger: Tagger, X: list[Keys], labels: list[list[str]]) -> tuple[float, float]:
+    """Accuracy, from 0 to 1, and words tagged in a second."""
+    start = time.perf_counter()
+    found = predict(tagger, X)
+    seconds = time.perf_counter() - start
+    return accuracy_of(found, labels), sum(map(len, labels)) / seconds
+
+
+def accuracy_of(found: list[list[str]], labels: list[list[str]]) -> float:
+    """The share of words that have the right label, refinements aside."""
+    right = [
+        guess == answer(label)
+        for line, truth in zip(found, labels, strict=True)
+        for guess, label in zip(line, truth, strict=True)
+    ]
+    return sum(right) / len(right)
+
+
+def per_word(Y: list[Any], truths: list[Any]) -> tuple[list[Any], Any]:
+    """The loss, as a mean over words, and its gradient."""
+    dY, value = SequenceCategoricalCrossentropy(normalize=False)(Y, truths)
+    words = sum(map(len, Y))
+    return [dy / words for dy in dY], value / words
+
+
 def learn(corpus: Corpus, sizes: dict[str, int], recipe: Recipe, path: Path) -> Tagger:
     """Train, report on the test part beside the baseline, and give the model loaded from disk."""
     counts = [sum(len(words) for words, _ in part) for part in corpus]
     print("words: {:,} to train, {:,} dev, {:,} test".format(*counts), flush=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data, dev, test = (
+    (X, labels), dev, test = (
         (encode([words for words, _ in part]), [labels for _, labels in part]) for part in corpus
     )
-    train(build(**sizes), data, dev, recipe, path)
+    tagger = build(**sizes)
+    tagger.attrs["labels"] = sorted({label for line in labels for label in line})
+    number = {label: i for i, label in enumerate(tagger.attrs["labels"])}
+    truths = [np.array([number[label] for label in line]) for line in labels]
+    tagger.initialize(X[:1], [np.eye(len(number))[truth] for truth in truths[:1]], rng=recipe.seed)
+    train(tagger, (X, truths), per_word, lambda: score(tagger, *dev)[0], recipe, path)
     tagger = build(**sizes).from_disk(path)
     print(f"saved {path}, {path.stat().st_size / 1e6:.1f} MB, and loaded it again")
     accuracy, speed = score(tagger, *test)
-    baseline = most_frequent(corpus.train, corpus.test)
+    plain = [(words, list(map(answer, labels))) for words, labels in corpus.train]
+    baseline = accuracy_of(most_frequent(plain, [words for words, _ in corpus.test]), test[1])
     print(f"test accuracy {accuracy:.2%}, {speed:,.0f} words/s", end="; ")
     print(f"the most frequent label of each word: {baseline:.2%}", flush=True)
     return tagger
@@ -208,24 +218,19 @@ def main() -> int:
     if any(treebank) and not all(treebank):
         parser.error("--train, --dev and --test go together")
     model = args.model or Path("models", "upos.combinet" if args.train else "roles.combinet")
-    try:
+
+    def work() -> None:
         if args.train:
             recipe = Recipe(HIDDEN, epochs=2 if args.quick else 8, seed=args.seed)
             learn(Corpus(*map(read_conllu, treebank)), TREEBANK_SIZES, recipe, model)
-            return 0
+            return
         source = args.file.read_text(encoding="utf8") if args.file else python_source.FRAGMENT
         corpus = python_corpus(150_000 if args.quick else 700_000)
         recipe = Recipe(HIDDEN, epochs=2, drop=0.1, seed=args.seed)
         tagger = learn(corpus, PYTHON_SIZES, recipe, model)
         print(python_source.legend(), colour(tagger, source), sep="\n\n")
-    except KeyboardInterrupt:
-        kept = f"the best model so far is {model}" if model.exists() else "nothing is saved yet"
-        print(f"\ninterrupted: {kept}", file=sys.stderr)
-        return 130
-    except (MalformedLine, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_status(work, model)
 
 
 if __name__ == "__main__":

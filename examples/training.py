@@ -1,25 +1,24 @@
-"""Training and using a tagger: batches, epochs, the best model on disk, accuracy."""
+"""Training a model that reads words: batches, epochs, hidden keys, the best model on disk."""
 
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from lines import MalformedLine
+from words import Keys
 
-from combinet import Adam, Model, SequenceCategoricalCrossentropy, warmup_linear
-
-Sentence: TypeAlias = tuple[list[str], list[str]]  # words, labels
-Keys: TypeAlias = "np.ndarray[Any, np.dtype[np.uint64]]"  # hashed features, (words, columns)
-Tagger: TypeAlias = Model[list[Keys], list[Any]]
+from combinet import Adam, CombinetError, Model, warmup_linear
 
 Hidden: TypeAlias = tuple[Sequence[int], float]  # columns of keys hidden together, how often
+Loss: TypeAlias = Callable[[Any, list[Any]], tuple[Any, Any]]  # outputs, truths -> gradient, value
 
 
 class Recipe(NamedTuple):
-    """How a tagger is trained: which keys are hidden from it, for how long, how fast."""
+    """How a model is trained: which keys are hidden from it, for how long, how fast."""
 
     hidden: Sequence[Hidden]
     epochs: int = 10
@@ -30,51 +29,82 @@ class Recipe(NamedTuple):
 
 
 def train(
-    tagger: Tagger,
-    data: tuple[list[Keys], list[list[str]]],
-    dev: tuple[list[Keys], list[list[str]]],
+    model: Model[Any, Any],
+    data: tuple[list[Keys], list[Any]],
+    loss: Loss,
+    score: Callable[[], float],
     recipe: Recipe,
     path: Path,
 ) -> None:
-    """Train on `data`, (keys, labels) of sentences; keep the best model by `dev` at `path`.
+    """Train an initialized model on `data`, (keys, truths) of sentences; keep the best at `path`.
 
-    Each epoch ends with the running averages of the weights scored on `dev`; the model saved has
-    the averages for its weights. Labels and known keys go with the model, as its attrs.
+    `loss` gives means over the batch. Each epoch ends with `score()` of the running averages of
+    the weights; the model saved has the averages for its weights. The keys that it knows go with
+    it, as an attr. All that is random comes from the model's own generator.
     """
-    X, labels = data
-    rng = np.random.default_rng(recipe.seed)
-    tagger.attrs["labels"] = sorted({label for line in labels for label in line})
-    tagger.attrs["known"] = _known(X, recipe.hidden)
-    X = _forget(X, tagger.attrs["known"])
-    number = {label: i for i, label in enumerate(tagger.attrs["labels"])}
-    truths = [np.array([number[label] for label in line]) for line in labels]
-    tagger.initialize(X[:1], [np.eye(len(number))[truth] for truth in truths[:1]], rng=rng)
+    X, truths = data
+    rng = model.rng
+    model.attrs["known"] = _known(X, recipe.hidden)
+    X = _forget(X, model.attrs["known"])
     plan = [_batches(X, epoch, recipe, rng) for epoch in range(recipe.epochs)]
     steps = sum(map(len, plan))
     sgd = Adam(warmup_linear(recipe.learn_rate, steps // 20, steps), L2=0.01)
-    loss = SequenceCategoricalCrossentropy(normalize=False)
     best = -1.0
+    path.parent.mkdir(parents=True, exist_ok=True)
     for epoch, batches in enumerate(plan, 1):
         total, words, start, line = 0.0, 0, time.perf_counter(), ""
         for done, batch in enumerate(batches, 1):
             hidden = [_hide(X[i], recipe.hidden, rng) for i in batch]
-            Y, backprop = tagger.begin_update(hidden, drop=recipe.drop)
-            size = sum(map(len, Y))
+            Y, backprop = model.begin_update(hidden, drop=recipe.drop)
             dY, value = loss(Y, [truths[i] for i in batch])
-            backprop([dy / size for dy in dY], sgd)
-            total, words = total + float(value), words + size
+            backprop(dY, sgd)
+            size = sum(map(len, hidden))
+            total, words = total + float(value) * size, words + size
             line = (
                 f"epoch {epoch}/{len(plan)}  {words / (time.perf_counter() - start):7,.0f} words/s"
             )
             line += f"  loss {total / words:.3f}"
             _progress(f"{line}  {done / len(batches):4.0%}")
-        with tagger.use_params(sgd.averages):
-            accuracy, _ = score(tagger, *dev)
-            better = accuracy > best
+        with model.use_params(sgd.averages):
+            reached = score()
+            better = reached > best
             if better:
-                best = accuracy
-                tagger.to_disk(path, averages=False)
-        _progress(f"{line}  dev {accuracy:.2%}{'  saved' if better else ''}", end="\n")
+                best = reached
+                model.to_disk(path, averages=False)
+        _progress(f"{line}  dev {reached:.2%}{'  saved' if better else ''}", end="\n")
+
+
+def outputs(model: Model[Any, Any], X: list[Keys]) -> Iterator[Any]:
+    """What a trained model says of each sentence."""
+    for start in range(0, len(X), 64):
+        yield from model.predict(_forget(X[start : start + 64], model.attrs["known"]))
+
+
+def most_frequent(
+    data: Iterable[tuple[Sequence[str], Sequence[str]]], docs: Iterable[Sequence[str]]
+) -> list[list[str]]:
+    """Each word's most frequent label in `data`, (words, labels) of sentences: a baseline."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for words, labels in data:
+        for word, label in zip(words, labels, strict=True):
+            counts[word][label] += 1
+    overall = sum(counts.values(), Counter[str]()).most_common(1)[0][0]
+    best = {word: count.most_common(1)[0][0] for word, count in counts.items()}
+    return [[best.get(word, overall) for word in doc] for doc in docs]
+
+
+def exit_status(work: Callable[[], None], model: Path) -> int:
+    """Do the work of a command line; what goes wrong with its files is said in a line."""
+    try:
+        work()
+    except KeyboardInterrupt:
+        kept = f"the best model so far is {model}" if model.exists() else "nothing is saved yet"
+        print(f"\ninterrupted: {kept}", file=sys.stderr)
+        return 130
+    except (MalformedLine, OSError, CombinetError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 def _batches(
@@ -125,44 +155,3 @@ def _hide(X: Keys, hidden: Sequence[Hidden], rng: np.random.Generator) -> Keys:
 def _progress(line: str, end: str = "") -> None:
     if end or sys.stdout.isatty():
         print(f"\r\033[K{line}" if sys.stdout.isatty() else line, end=end, flush=True)
-
-
-def predict(tagger: Tagger, X: list[Keys]) -> list[list[str]]:
-    """The label of each word, without its refinement: the one with most probability in all."""
-    labels = [label.partition("|")[0] for label in tagger.attrs["labels"]]
-    answers = sorted(set(labels))
-    refines = np.array([[label == answer for answer in answers] for label in labels], dtype="f")
-    found: list[list[str]] = []
-    for start in range(0, len(X), 64):
-        for Y in tagger.predict(_forget(X[start : start + 64], tagger.attrs["known"])):
-            found.append([answers[i] for i in (Y @ refines).argmax(axis=1)])
-    return found
-
-
-def score(tagger: Tagger, X: list[Keys], labels: list[list[str]]) -> tuple[float, float]:
-    """Accuracy, from 0 to 1, and words tagged in a second."""
-    start = time.perf_counter()
-    found = predict(tagger, X)
-    seconds = time.perf_counter() - start
-    right = [
-        answer == label.partition("|")[0]
-        for line, truth in zip(found, labels, strict=True)
-        for answer, label in zip(line, truth, strict=True)
-    ]
-    return sum(right) / len(right), len(right) / seconds
-
-
-def most_frequent(data: list[Sentence], test: list[Sentence]) -> float:
-    """The accuracy on `test` of each word's most frequent label in `data`, the baseline."""
-    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for words, labels in data:
-        for word, label in zip(words, labels, strict=True):
-            counts[word][label.partition("|")[0]] += 1
-    overall = sum(counts.values(), Counter[str]()).most_common(1)[0][0]
-    best = {word: count.most_common(1)[0][0] for word, count in counts.items()}
-    right = [
-        best.get(word, overall) == label.partition("|")[0]
-        for words, labels in test
-        for word, label in zip(words, labels, strict=True)
-    ]
-    return sum(right) / len(right)

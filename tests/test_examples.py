@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import tag
-from conllu import MalformedLine, read_conllu
-from training import Recipe, predict, score
+from conllu import read_conllu
+from lines import MalformedLine
+from tag import predict, score
+from training import Recipe
 
 ROOT = Path(__file__).parents[1]
 WORDS = [
