@@ -25,6 +25,7 @@ from combinet.initializers import (
     zeros,
 )
 from combinet.layers import (
+    CRF,
     ELU,
     GRU,
     LSTM,
@@ -90,12 +91,14 @@ from combinet.layers import (
     softmax_activation,
     strings2arrays,
     swish,
+    viterbi,
 )
 from combinet.losses import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
     ContrastiveLoss,
     CosineDistance,
+    CRFLoss,
     FocalLoss,
     L2Distance,
     Loss,
@@ -142,6 +145,7 @@ from combinet.wrappers import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "CRF",
     "ELU",
     "GRU",
     "LSTM",
@@ -151,6 +155,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "BinaryCrossentropy",
+    "CRFLoss",
     "CategoricalCrossentropy",
     "CauchySimilarity",
     "ClippedLinear",
@@ -279,6 +284,7 @@ __all__ = [
     "tuplify",
     "uniform",
     "uniqued",
+    "viterbi",
     "warmup_linear",
     "with_array",
     "with_debug",

@@ -217,4 +217,9 @@ CASES = [
          floats(5, 4), "post-norm"),
     Case("sinusoidal_positions", lambda: cb.with_flatten(cb.sinusoidal_positions()),
          listed(2, 3)),
+    Case("CRF", lambda: cb.CRF(3), listed(3, 1, 0, 4)),
+    Case("CRF", lambda: cb.with_array(cb.Linear(2)) >> cb.CRF(), ragged(2, 0, 3), "ragged"),
+    Case("viterbi", lambda: cb.viterbi() >> cb.map_list(cb.layerize(
+        lambda X: (X * 1.0, lambda dY: dY))),
+         (listed(3, 0, 4, width=4), floats(4, 4), floats(4), floats(4))),
 ]  # fmt: skip

@@ -43,6 +43,7 @@ from combinet.layers.conversions import (
     padded2list,
     ragged2list,
 )
+from combinet.layers.crf import CRF, viterbi
 from combinet.layers.dropout import Dropout
 from combinet.layers.embed import Embed, HashEmbed
 from combinet.layers.expand_window import expand_window
@@ -57,6 +58,7 @@ from combinet.layers.softmax import MultiSoftmax, Softmax
 from combinet.layers.tables import StaticVectors, premap_ids, remap_ids, strings2arrays
 
 __all__ = [
+    "CRF",
     "ELU",
     "GRU",
     "LSTM",
@@ -122,4 +124,5 @@ __all__ = [
     "softmax_activation",
     "strings2arrays",
     "swish",
+    "viterbi",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from combinet.losses.base import Loss
 from combinet.losses.binary import BinaryCrossentropy
+from combinet.losses.crf import CRFLoss
 from combinet.losses.crossentropy import CategoricalCrossentropy, FocalLoss
 from combinet.losses.distance import CosineDistance, L2Distance
 from combinet.losses.sequences import SequenceCategoricalCrossentropy
@@ -9,6 +10,7 @@ from combinet.losses.siamese import ContrastiveLoss, TripletLoss
 
 __all__ = [
     "BinaryCrossentropy",
+    "CRFLoss",
     "CategoricalCrossentropy",
     "ContrastiveLoss",
     "CosineDistance",

@@ -29,6 +29,15 @@ def positions(lengths: Ints1d) -> Ints1d:
     return np.arange(int(lengths.sum())) - np.repeat(starts(lengths), lengths)
 
 
+def by_step(lengths: Ints1d) -> tuple[Ints1d, Ints1d]:
+    """The rows of all sequences step after step, longest first, and how many have each step."""
+    order = np.argsort(-lengths, kind="stable")
+    step = np.arange(int(lengths.max(initial=0)))[:, None]
+    real = step < lengths[order]
+    rows: Ints1d = (starts(lengths)[order] + step)[real]
+    return rows, real.sum(axis=1)
+
+
 class SequenceOps:
     """Mixed into `Ops`: windows, padding, and reductions of sequences to one row each."""
 
