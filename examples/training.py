@@ -11,7 +11,7 @@ import numpy as np
 from lines import MalformedLine
 from words import Keys
 
-from combinet import Adam, CombinetError, Model, warmup_linear
+from combinet import Adam, DimensionError, FormatError, Model, warmup_linear
 
 Hidden: TypeAlias = tuple[Sequence[int], float]  # columns of keys hidden together, how often
 Loss: TypeAlias = Callable[[Any, list[Any]], tuple[Any, Any]]  # outputs, truths -> gradient, value
@@ -101,8 +101,11 @@ def exit_status(work: Callable[[], None], model: Path) -> int:
         kept = f"the best model so far is {model}" if model.exists() else "nothing is saved yet"
         print(f"\ninterrupted: {kept}", file=sys.stderr)
         return 130
-    except (MalformedLine, OSError, CombinetError) as error:
+    except (MalformedLine, OSError) as error:
         print(error, file=sys.stderr)
+        return 1
+    except (FormatError, DimensionError) as error:
+        print(f"{model}: {error}", file=sys.stderr)
         return 1
     return 0
 

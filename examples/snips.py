@@ -1,0 +1,197 @@
+"""Requests to a voice assistant (SNIPS): their files, their words as keys, a command line.
+
+A line of `train.tsv.gz`, `valid.tsv.gz` and `test.tsv.gz` is one request: its intent, its words and
+their tags, parted by tabs; words and tags are parted by single blanks. A tag is O, or the kind
+of a slot with B- at the slot's beginning and I- inside.
+
+Coucke et al. 2018, "Snips Voice Platform", arXiv:1805.10190; in the parts of Goo et al. 2018.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from lines import MalformedLine, parse_lines
+from training import Recipe, exit_status
+from words import GRAMS, Column, Keys, letters, spell
+
+from combinet import (
+    Dropout,
+    HashEmbed,
+    LayerNorm,
+    Maxout,
+    Model,
+    StaticVectors,
+    concatenate,
+    uniform,
+)
+from combinet.text import features, prefix, shape, suffix
+
+
+class Request(NamedTuple):
+    """A sentence, what is wanted, and which words say what."""
+
+    intent: str
+    words: list[str]
+    tags: list[str]
+
+
+class Corpus(NamedTuple):
+    """The three parts: to learn from, to choose the best model by, to report on."""
+
+    train: list[Request]
+    valid: list[Request]
+    test: list[Request]
+
+
+def read_corpus(folder: Path) -> Corpus:
+    """The parts in a folder. Raises MalformedLine, or OSError."""
+    return Corpus(*(read_requests(folder / f"{part}.tsv.gz") for part in Corpus._fields))
+
+
+def read_requests(path: Path) -> list[Request]:
+    """The requests in a file. Raises MalformedLine, or OSError."""
+    requests = list(parse_lines(path, parse_request))
+    if not requests:
+        raise MalformedLine(f"{path}: there is no request in it")
+    return requests
+
+
+def parse_request(line: str) -> Request:
+    """The request in a line. Raises ValueError, saying why."""
+    columns = line.split("\t")
+    if len(columns) != 3:
+        raise ValueError(f"expected 3 columns parted by tabs, found {len(columns)}: {line[:60]!r}")
+    intent, words, tags = columns[0], columns[1].split(" "), columns[2].split(" ")
+    if not intent or not all(words):
+        raise ValueError(f"expected an intent and words parted by single blanks: {line[:60]!r}")
+    if len(words) != len(tags):
+        raise ValueError(f"expected a tag for each of {len(words)} words, found {len(tags)}")
+    for tag in tags:
+        if tag != "O" and not (tag[:2] in ("B-", "I-") and tag[2:]):
+            raise ValueError(f"expected O, or B- or I- with a kind of slot, found {tag!r}")
+    return Request(intent, words, tags)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a sentence as people write it, in the form that they have in the files."""
+    words = (word.strip(".,!?") for word in text.lower().replace("'", " ").split())
+    return [word for word in words if word]
+
+
+class Vectors(NamedTuple):
+    """Word vectors: the number of each word, and the table, whose row 0 is for all others."""
+
+    numbers: dict[str, int]
+    table: Any
+
+
+NO_VECTORS = Vectors({}, None)
+
+
+def read_vectors(folder: Path | None) -> Vectors:
+    """Those in `vectors.npy`, (words, width), of the words in `words.txt.gz`, one a line."""
+    if folder is None:
+        return NO_VECTORS
+    words = list(parse_lines(folder / "words.txt.gz", str))
+    path = folder / "vectors.npy"
+    try:
+        vectors = np.load(path).astype("float32")
+    except ValueError as error:
+        raise MalformedLine(f"{path}: {error}") from None
+    if vectors.ndim != 2 or len(vectors) != len(words):
+        raise MalformedLine(f"{path}: expected {len(words)} vectors, found {vectors.shape}")
+    table = np.concatenate([np.zeros_like(vectors[:1]), vectors / vectors.std()])
+    return Vectors({word: i for i, word in enumerate(words, 1)}, table)
+
+
+COLUMNS = (
+    Column(str, 96, 6000),
+    Column(prefix(2), 16, 1000),
+    Column(prefix(3), 32, 3000),
+    Column(suffix(1), 8, 200),
+    Column(suffix(2), 24, 1000),
+    Column(suffix(3), 32, 3000),
+    Column(shape, 16, 500),
+)
+NUMBER = len(COLUMNS)  # the column for the number of a word's vector
+
+
+def encode(docs: Sequence[Sequence[str]], vectors: Vectors) -> list[Keys]:
+    """The features of each word: columns for COLUMNS, its vector's number, letter n-grams."""
+    encoded = []
+    per_word = features(docs, [column.feature for column in COLUMNS])
+    for doc, keys in zip(docs, per_word, strict=True):
+        numbers = np.array([vectors.numbers.get(word, 0) for word in doc], dtype="uint64")
+        spelled = np.array([spell(word) for word in doc], dtype="uint64").reshape(-1, GRAMS)
+        encoded.append(np.column_stack([keys, numbers, spelled]))
+    return encoded
+
+
+def embed(width: int, vectors: Vectors) -> Model[Any, Any]:
+    """A vector for each word, of its features and, if there are any, its word vector."""
+    tables: list[Model[Any, Any]] = [
+        HashEmbed(c.width, c.rows, column=i, seed=i, init=uniform(-0.02, 0.02))
+        for i, c in enumerate(COLUMNS)
+    ]
+    if vectors.table is not None:
+        tables.append(StaticVectors(vectors.table, column=NUMBER))
+    tables.append(letters(64, 15_000))
+    return concatenate(*tables) >> Dropout() >> Maxout(width) >> LayerNorm() >> Dropout()
+
+
+class Example(NamedTuple):
+    """What an example's command line is made of."""
+
+    doc: str | None
+    model: Path  # where the model is saved
+    recipe: Recipe
+    learn: Callable[[Corpus, Vectors, Recipe, Path], None]
+    answer: Callable[[list[list[str]], Vectors, Path], list[str]]  # a line for each sentence
+
+
+QUESTIONS = (
+    "play some jazz by miles davis",
+    "book a table for two in paris at 8 pm",
+    "what's the weather like in zermatt next weekend?",
+)
+
+
+def run(example: Example) -> int:
+    """Run the command line; the exit status."""
+    parser = argparse.ArgumentParser(
+        description=example.doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder of the files to learn from")
+    parser.add_argument("--vectors", type=Path, help="folder of vectors.npy and words.txt.gz")
+    parser.add_argument("--ask", action="append", help="a sentence to answer; again for more")
+    parser.add_argument("--model", type=Path, default=example.model, help="the model's file")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout")
+    parser.add_argument("--quick", action="store_true", help="learn for two epochs only")
+    args = parser.parse_args()
+    if not args.data and not args.ask:
+        parser.error("--data to learn from, or --ask for what has been learned")
+
+    def work() -> None:
+        vectors = read_vectors(args.vectors)
+        if args.data:
+            corpus = read_corpus(args.data)
+            sizes = [len(part) for part in corpus]
+            print("requests: {:,} to train, {:,} valid, {:,} test".format(*sizes), flush=True)
+            epochs = 2 if args.quick else example.recipe.epochs
+            recipe = example.recipe._replace(epochs=epochs, seed=args.seed)
+            example.learn(corpus, vectors, recipe, args.model)
+        questions = list(filter(None, map(words_of, args.ask or QUESTIONS)))
+        for line in example.answer(questions, vectors, args.model):
+            print(line)
+
+    return exit_status(work, args.model)
+
+
+def report(what: str, reached: float, others: dict[str, float]) -> None:
+    """Print a figure of the test part, from 0 to 1, and others' beside it, in percent."""
+    print(f"test {what} {reached:.2%}; for comparison:")
+    for name, value in others.items():
+        print(f"  {value:5.1f}%  {name}")
