@@ -34,7 +34,7 @@ def _write(path: Path, lines: list[str]) -> None:
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
-    for part, times in {"train": 100, "valid": 2, "test": 2}.items():
+    for part, times in {"train": 30, "valid": 2, "test": 2}.items():
         _write(folder / f"{part}.tsv.gz", ["\t".join(request) for request in REQUESTS * times])
     return folder
 
@@ -144,13 +144,13 @@ def test_vectors_are_numbered_from_1_and_scaled(vectors: Path) -> None:
 
 
 def test_an_interrupted_run_keeps_the_best_model(data: Path, tmp_path: Path) -> None:
-    _write(data / "train.tsv.gz", ["\t".join(request) for request in REQUESTS * 1000])
+    _write(data / "train.tsv.gz", ["\t".join(request) for request in REQUESTS * 500])
     model = tmp_path / "model"
     script = str(ROOT / "examples" / "slots.py")
     command = [sys.executable, script, "--data", str(data), "--model", str(model)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not model.exists() and process.poll() is None:
-        time.sleep(0.1)
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130
