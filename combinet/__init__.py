@@ -24,6 +24,7 @@ from combinet.initializers import (
     uniform,
     zeros,
 )
+from combinet.inputs import data_validation
 from combinet.layers import (
     CRF,
     ELU,
@@ -109,7 +110,7 @@ from combinet.model import Model
 from combinet.node import Param
 from combinet.ops import CupyOps, NumbaOps, NumpyOps, Ops, get_array_ops
 from combinet.optimizers import SGD, Adam, AdamW, Lion, Lookahead, Optimizer, RAdam
-from combinet.passes import checkpointed, with_debug, with_nvtx_range
+from combinet.passes import checkpointed, with_cpu, with_debug, with_nvtx_range
 from combinet.run import Run
 from combinet.schedules import (
     compounding,
@@ -135,6 +136,7 @@ from combinet.utilities import (
 )
 from combinet.wrappers import (
     with_array,
+    with_array2d,
     with_flatten,
     with_list,
     with_padded,
@@ -224,6 +226,7 @@ __all__ = [
     "constant_then",
     "cosine",
     "cyclic_triangular",
+    "data_validation",
     "decaying",
     "dish",
     "elu",
@@ -287,6 +290,8 @@ __all__ = [
     "viterbi",
     "warmup_linear",
     "with_array",
+    "with_array2d",
+    "with_cpu",
     "with_debug",
     "with_flatten",
     "with_getitem",

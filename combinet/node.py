@@ -49,6 +49,7 @@ class Node:
         attrs: Mapping[str, Any] | None = None,
         takes: str = "any",
         widths: Rule = own_widths,
+        stays: bool = False,
     ) -> None:
         for layer in layers:
             if not isinstance(layer, Node):
@@ -66,6 +67,7 @@ class Node:
         self.attrs = dict(attrs or {})
         self.takes = takes
         self.widths = widths
+        self.stays = stays
         self.slots: dict[str, Slot] = {}
         self.ops: Ops = layers[0].ops if layers else default_ops()
         self._params = dict(params or {})

@@ -60,6 +60,12 @@ class Run:
         run.lengths = lengths
         return run
 
+    def on(self, ops: Ops) -> Run:
+        """This pass, on another device."""
+        run = copy(self)
+        run.ops = ops
+        return run
+
     def lengths_of(self, X: Array) -> Ints1d:
         """The lengths of the sequences that the rows of X are. Raises DimensionError."""
         n = X.shape[0]

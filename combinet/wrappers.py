@@ -55,6 +55,31 @@ def with_array(layer: Model[Any, Any]) -> Model[Any, Any]:
     return _wrapper("with_array", layer, "array")
 
 
+def with_array2d(layer: Model[Any, Any]) -> Model[Any, Any]:
+    """`with_array` for rows of numbers: the layer gets an array (n, nI), or nobody does.
+
+    X list of (n_i, nI), Ragged, Padded or an array (n, nI). Raises InputError for rows with more
+    axes or none.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Linear
+        >>> model = with_array2d(Linear(2, 3)).initialize()
+        >>> [Y.shape for Y in model.predict([np.ones((4, 3), "float32")])]
+        [(4, 2)]
+    """
+    attrs = {"inside": "array"}
+    return Model("with_array2d", _with_array2d, layers=[layer], attrs=attrs, widths=child_widths)
+
+
+def _with_array2d(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    first: Any = X[0] if isinstance(X, list) and X else X
+    data = first.data if isinstance(first, Ragged | Padded) else first
+    if hasattr(data, "dtype") and data.ndim != (3 if isinstance(first, Padded) else 2):
+        raise InputError(f"{model.name} takes rows of numbers, (n, nI), not {describe(X)}")
+    return _with(model, X, run)
+
+
 def with_list(layer: Model[Any, Any]) -> Model[Any, Any]:
     """A layer on lists of arrays, applied to a list, Ragged, Padded or one array.
 

@@ -90,7 +90,8 @@ def viterbi() -> Model[Chain, list[Array]]:
 
     X tuple (scores, T, start, end) -> Y list of (n_i,) int64, on the device of the scores; of
     ways with the same score one. Labels come in steps, so their gradient is 0: it goes behind a
-    trained model, `(tagger >> viterbi()).predict(docs)`. Viterbi 1967, "Error bounds for convolutional codes".
+    trained model, `(tagger >> viterbi()).predict(docs)`. Viterbi 1967, "Error bounds for
+    convolutional codes".
 
     Example:
         >>> import numpy as np
