@@ -32,6 +32,10 @@ def _ragged2d(X: Any, ops: Ops) -> bool:
     return _ragged(X, ops) and X.data.dtype.kind == "f" and X.data.ndim == 2
 
 
+def _rows2d(X: Any, ops: Ops) -> bool:
+    return _ragged2d(X, ops) or _array("f", 2)(X, ops)
+
+
 def _padded(X: Any, ops: Ops) -> bool:
     return isinstance(X, Padded) and ops.is_array(X.data)
 
@@ -48,6 +52,7 @@ KINDS = {
     "list": Kind("a list of arrays", lambda X, ops: isinstance(X, list)),
     "ragged": Kind("Ragged", _ragged),
     "ragged2d": Kind("Ragged with floats (total, nI)", _ragged2d),
+    "rows2d": Kind("Ragged with floats (total, nI) or an array of floats (n, nI)", _rows2d),
     "padded": Kind("Padded", _padded),
     "padded3d": Kind("Padded with floats (longest, sequences, nI)", _padded3d),
 }

@@ -36,6 +36,7 @@ from combinet.layers.clipped import (
     HardTanh,
     ReluK,
 )
+from combinet.layers.conv1d import Conv1d
 from combinet.layers.conversions import (
     list2array,
     list2padded,
@@ -64,6 +65,7 @@ __all__ = [
     "SELU",
     "CauchySimilarity",
     "ClippedLinear",
+    "Conv1d",
     "Dish",
     "Dropout",
     "Embed",
