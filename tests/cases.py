@@ -120,6 +120,8 @@ CASES = [
          "valid"),
     Case("Conv1d", lambda: cb.with_ragged(cb.Conv1d(2, stride=2)), padded(3, 4, 1), "padded"),
     Case("ParametricAttention", lambda: cb.ParametricAttention(3), ragged(2, 0, 3, 1)),
+    Case("ParametricAttention", lambda: cb.ParametricAttention(key_transform=_inner() >>
+         cb.Gelu(4)), ragged(2, 0, 3, 1), "keys"),
     Case("reduce_sum", cb.reduce_sum, ragged(2, 0, 3, 1)),
     Case("reduce_mean", cb.reduce_mean, ragged(2, 0, 3, 1, 0)),
     Case("reduce_max", cb.reduce_max, ragged(2, 3, 1)),
