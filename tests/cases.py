@@ -33,6 +33,11 @@ def ids(n: int, below: int = 7) -> Any:
     return np.random.default_rng(n).integers(0, below, n)
 
 
+def sparse(*lengths: int) -> Any:
+    total = sum(lengths)
+    return keys(total, 1)[:, 0], floats(total), np.array(lengths, "int64")
+
+
 def keys(n: int, columns: int = 3) -> Any:
     return np.random.default_rng(n).integers(0, 2**63, (n, columns)).astype("uint64")
 
@@ -109,6 +114,10 @@ CASES = [
     Case("Embed", lambda: cb.Embed(4, 7, column=1), ids(8).reshape(4, 2), "column"),
     Case("HashEmbed", lambda: cb.HashEmbed(4, 11), keys(9)[:, 0]),
     Case("HashEmbed", lambda: cb.HashEmbed(4, 11, column=2, seed=5), keys(9), "column"),
+    Case("SparseLinear", lambda: cb.SparseLinear(4, 11), sparse(3, 0, 1, 5, 0)),
+    Case("SparseLinear", lambda: cb.SparseLinear(4, 11), sparse(0, 0), "no-entries"),
+    Case("SparseLinear", lambda: cb.with_getitem(1, cb.relu()) >> cb.SparseLinear(4, 11),
+         sparse(3, 0, 2), "values-of-a-layer"),
     Case("expand_window", lambda: cb.expand_window(2), floats(6, 2)),
     Case("expand_window", lambda: cb.expand_window(3), floats(2, 2), "wider-than-the-input"),
     Case("Conv1d", lambda: cb.Conv1d(4, 3), floats(5, 3)),

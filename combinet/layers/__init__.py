@@ -55,6 +55,7 @@ from combinet.layers.recurrent import GRU, LSTM, RNN
 from combinet.layers.reduce import reduce_first, reduce_last, reduce_max, reduce_mean, reduce_sum
 from combinet.layers.rms_norm import RMSNorm
 from combinet.layers.softmax import MultiSoftmax, Softmax
+from combinet.layers.sparse_linear import SparseLinear
 from combinet.layers.tables import StaticVectors, premap_ids, remap_ids, strings2arrays
 
 __all__ = [
@@ -88,6 +89,7 @@ __all__ = [
     "ReluK",
     "Sigmoid",
     "Softmax",
+    "SparseLinear",
     "StaticVectors",
     "Swish",
     "TransformerEncoder",
