@@ -92,6 +92,7 @@ from combinet.layers import (
     softmax_activation,
     strings2arrays,
     swish,
+    unembed,
 )
 from combinet.losses import (
     BinaryCrossentropy,
@@ -281,6 +282,7 @@ __all__ = [
     "to_categorical",
     "to_device",
     "tuplify",
+    "unembed",
     "uniform",
     "uniqued",
     "warmup_linear",

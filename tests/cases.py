@@ -59,6 +59,11 @@ def _inner() -> Any:
     return cb.expand_window(1) >> cb.Linear(3)
 
 
+def _tied() -> Any:
+    embed = cb.Embed(3, 7)
+    return embed >> cb.gelu() >> cb.unembed(embed)
+
+
 SHARED = cb.Linear(3, 3)
 
 CASES = [
@@ -112,6 +117,8 @@ CASES = [
     Case("Dropout", lambda: cb.Dropout(), floats(5, 3), drop=0.5),
     Case("Embed", lambda: cb.Embed(4, 7), ids(9)),
     Case("Embed", lambda: cb.Embed(4, 7, column=1), ids(8).reshape(4, 2), "column"),
+    Case("unembed", lambda: cb.unembed(cb.Embed(3, 7)), floats(5, 3)),
+    Case("unembed", _tied, ids(9), "tied"),
     Case("HashEmbed", lambda: cb.HashEmbed(4, 11), keys(9)[:, 0]),
     Case("HashEmbed", lambda: cb.HashEmbed(4, 11, column=2, seed=5), keys(9), "column"),
     Case("SparseLinear", lambda: cb.SparseLinear(4, 11), sparse(3, 0, 1, 5, 0)),

@@ -57,6 +57,7 @@ from combinet.layers.rms_norm import RMSNorm
 from combinet.layers.softmax import MultiSoftmax, Softmax
 from combinet.layers.sparse_linear import SparseLinear
 from combinet.layers.tables import StaticVectors, premap_ids, remap_ids, strings2arrays
+from combinet.layers.unembed import unembed
 
 __all__ = [
     "ELU",
@@ -126,4 +127,5 @@ __all__ = [
     "softmax_activation",
     "strings2arrays",
     "swish",
+    "unembed",
 ]  # fmt: skip
