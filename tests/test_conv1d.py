@@ -85,7 +85,7 @@ def test_padded_that_comes_out_shorter() -> None:
     assert Y.lengths.tolist() == [3, 2, 1]
     assert Y.indices.tolist() == [0, 2, 1]
     dY = floats(6, 4, seed=1)
-    dX = backprop((cb.list2padded()).predict([dY[:3], dY[3:4], dY[4:]]))
+    dX = backprop(cb.list2padded().predict([dY[:3], dY[3:4], dY[4:]]))
     for one, other in zip(
         cb.padded2list().predict(dX),
         cb.ragged2list().predict(backprop_ragged(cb.Ragged(dY, [3, 1, 2]))),

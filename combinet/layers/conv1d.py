@@ -36,13 +36,13 @@ def Conv1d(
     window reaches into another sequence.
 
     X Ragged of (total, nI) -> Y Ragged of (total', nO). A sequence of n rows has ceil(n / stride)
-    afterwards, of n - d * (width - 1), at least 0, if "valid"; `with_ragged` brings lists and
+    afterwards; if "valid", that of n - d * (width - 1), or 0. `with_ragged` brings lists and
     Padded. An array (n, nI) is one sequence; inside `with_flatten` or `with_array` it is several,
     and as an array cannot tell how long they became, their lengths have to stay: stride 1, not
     "valid". Raises DimensionError otherwise, and if X has not nI columns.
 
-    Params: W (nO, nI, nW), nW being `width`, b (nO,). `init_W` draws them as (nO, nW * nI), those
-    of one row after those of another: with one seed, the layer is `expand_window` >> `Linear`.
+    Params: W (nO, nI, nW), nW being `width`, b (nO,). `init_W` draws W as (nO, nW * nI), as that
+    of `Linear` behind `expand_window`.
 
     Example:
         >>> import numpy as np

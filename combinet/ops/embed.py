@@ -21,9 +21,9 @@ class EmbedOps:
     def hash_rows(self, keys: Ints1d, seed: int, nV: int, k: int = N_HASHES) -> Ints2d:
         """Rows of a table of nV for each key, (n,) uint64 -> (n, k) int64, alike everywhere.
 
-        A 64-bit mix (the finalizer of splitmix64: Steele, Lea and Flood 2014) gives two of them,
-        32-bit numbers that a multiply and a shift bring below nV (Lemire 2019, arXiv:1805.10941,
-        without his rejection step); k is even.
+        Each 64-bit mix (the finalizer of splitmix64: Steele, Lea and Flood 2014) gives two 32-bit
+        numbers, so k is even; a multiply and a shift bring each below nV (Lemire 2019,
+        arXiv:1805.10941, without his rejection step).
         """
         rows = self.xp.empty((keys.shape[0], k), dtype="int64")
         for pair in range(k // 2):
