@@ -15,7 +15,7 @@ from combinet.run import InferRun
 from combinet.store import Moved, Piece, Slot, lay_out
 from combinet.tree import walk
 from combinet.types import Shape
-from combinet.widths import Parts, Solver, is_size
+from combinet.widths import Parts, Solver, Width, is_size
 
 Shapes = Callable[[Any, str], Shape]
 PartsOf = Mapping[tuple[Any, str], Parts]
@@ -56,16 +56,23 @@ def _float_dtype(dtype: Any) -> Any:
 
 def _infer(model: Any, X: Any, Y: Any) -> None:
     for _ in range(2):
-        solve = Solver()
-        solve(model, width_of(X), width_of(Y))
-        for (node, name), size in solve.found.items():
-            node.set_dim(name, size)
+        while _learn(model, width_of(X), width_of(Y)):
+            pass  # what a layer learns in one place, its neighbours in another learn next time
         unknown = [node for node in walk(model) if None in node.dims.values()]
         if not unknown or X is None:
             return  # what is still unknown and needed is refused by param_shape
         # A layer that cannot say its width without data has to be tried on some.
         with model.ops.on_device():
             InferRun(model.ops, model.rng, train=False)(model, X)
+
+
+def _learn(model: Any, nI: Width, nO: Width) -> bool:
+    """Set what dims follow from these widths. Whether there were any that were not known."""
+    solve = Solver()
+    solve(model, nI, nO)
+    for (node, name), size in solve.found.items():
+        node.set_dim(name, size)
+    return bool(solve.found)
 
 
 def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:

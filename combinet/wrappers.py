@@ -1,7 +1,8 @@
 """A layer for one form of batch, made to take others: the batch is converted there and back.
 
-What goes in as a list comes out as a list, with the sequences as they were; so do the gradients,
-on their way back. Inside, layers that look at neighbours know where sequences begin and end.
+What goes in as a list comes out as a list of as many sequences; so do the gradients, on their way
+back. Inside, layers that look at neighbours know where sequences begin and end. A layer on rows
+keeps their number; one on lists, Ragged or Padded may change how long sequences are.
 """
 
 from __future__ import annotations
@@ -191,23 +192,24 @@ def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
         there = Ragged(X, run.lengths_of(there.data))
     lengths = there.lengths
 
-    def enter(batch: Any) -> Any:
+    def enter(batch: Any, lengths: Ints1d) -> Any:
         ragged = _FORMS[outside].to_ragged(batch)
         return _FORMS[inside].of_ragged(Ragged(ragged.data, lengths))
 
-    def leave(batch: Any) -> Any:
+    def leave(batch: Any) -> Ragged:
         _check_output(model, batch, lengths)
-        ragged = Ragged(batch, lengths) if inside == "array" else _FORMS[inside].to_ragged(batch)
-        return _FORMS[outside].of_ragged(ragged)
+        return Ragged(batch, lengths) if inside == "array" else _FORMS[inside].to_ragged(batch)
 
     inner = run.over(lengths if inside == "array" else None)
     Y, callback = inner(layer, _FORMS[inside].of_ragged(there))
+    out = leave(Y)
+    out_lengths = out.lengths  # what carries lengths may come back with others
 
     def backprop(dY: Any) -> Any:
-        dX = callback(enter(dY))
-        return None if dX is None else leave(dX)
+        dX = callback(enter(dY, out_lengths))
+        return None if dX is None else _FORMS[outside].of_ragged(leave(dX))
 
-    return leave(Y), backprop
+    return _FORMS[outside].of_ragged(out), backprop
 
 
 def _form_of(model: Model[Any, Any], X: Any) -> str:

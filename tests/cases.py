@@ -33,6 +33,11 @@ def ids(n: int, below: int = 7) -> Any:
     return np.random.default_rng(n).integers(0, below, n)
 
 
+def sparse(*lengths: int) -> Any:
+    total = sum(lengths)
+    return keys(total, 1)[:, 0], floats(total), np.array(lengths, "int64")
+
+
 def keys(n: int, columns: int = 3) -> Any:
     return np.random.default_rng(n).integers(0, 2**63, (n, columns)).astype("uint64")
 
@@ -52,6 +57,11 @@ class Case:
 
 def _inner() -> Any:
     return cb.expand_window(1) >> cb.Linear(3)
+
+
+def _tied() -> Any:
+    embed = cb.Embed(3, 7)
+    return embed >> cb.gelu() >> cb.unembed(embed)
 
 
 SHARED = cb.Linear(3, 3)
@@ -107,11 +117,27 @@ CASES = [
     Case("Dropout", lambda: cb.Dropout(), floats(5, 3), drop=0.5),
     Case("Embed", lambda: cb.Embed(4, 7), ids(9)),
     Case("Embed", lambda: cb.Embed(4, 7, column=1), ids(8).reshape(4, 2), "column"),
+    Case("unembed", lambda: cb.unembed(cb.Embed(3, 7)), floats(5, 3)),
+    Case("unembed", _tied, ids(9), "tied"),
     Case("HashEmbed", lambda: cb.HashEmbed(4, 11), keys(9)[:, 0]),
     Case("HashEmbed", lambda: cb.HashEmbed(4, 11, column=2, seed=5), keys(9), "column"),
+    Case("SparseLinear", lambda: cb.SparseLinear(4, 11), sparse(3, 0, 1, 5, 0)),
+    Case("SparseLinear", lambda: cb.SparseLinear(4, 11), sparse(0, 0), "no-entries"),
+    Case("SparseLinear", lambda: cb.with_getitem(1, cb.relu()) >> cb.SparseLinear(4, 11),
+         sparse(3, 0, 2), "values-of-a-layer"),
     Case("expand_window", lambda: cb.expand_window(2), floats(6, 2)),
     Case("expand_window", lambda: cb.expand_window(3), floats(2, 2), "wider-than-the-input"),
+    Case("Conv1d", lambda: cb.Conv1d(4, 3), floats(5, 3)),
+    Case("Conv1d", lambda: cb.Conv1d(4, width=4), floats(0, 3), "no-rows"),
+    Case("Conv1d", lambda: cb.with_flatten(cb.Conv1d(2, width=4, dilation=2)),
+         listed(3, 0, 1, 6), "even-dilated"),
+    Case("Conv1d", lambda: cb.Conv1d(2, stride=2, padding="causal"), ragged(5, 0, 1, 2), "causal"),
+    Case("Conv1d", lambda: cb.Conv1d(2, width=2, stride=2, padding="valid"), ragged(5, 0, 1, 2),
+         "valid"),
+    Case("Conv1d", lambda: cb.with_ragged(cb.Conv1d(2, stride=2)), padded(3, 4, 1), "padded"),
     Case("ParametricAttention", lambda: cb.ParametricAttention(3), ragged(2, 0, 3, 1)),
+    Case("ParametricAttention", lambda: cb.ParametricAttention(key_transform=_inner() >>
+         cb.Gelu(4)), ragged(2, 0, 3, 1), "keys"),
     Case("reduce_sum", cb.reduce_sum, ragged(2, 0, 3, 1)),
     Case("reduce_mean", cb.reduce_mean, ragged(2, 0, 3, 1, 0)),
     Case("reduce_max", cb.reduce_max, ragged(2, 3, 1)),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, Case, floats, keys
+from cases import CASES, Case, floats, keys, sparse
 
 import combinet as cb
 from combinet.testing import LAWS, check_device
@@ -97,6 +97,17 @@ def test_nothing_crosses_to_the_host_in_a_training_step(
         for _ in range(2):
             Y, backprop = model.begin_update(X, drop=0.2)
             backprop(loss(Y, T)[0], sgd)
+    assert counted.to_host == 0, counted.reasons
+
+
+@pytest.mark.parametrize("on_host", [True, False])
+def test_lengths_beside_keys_lie_anywhere_and_wait_for_nothing(strict: Any, on_host: bool) -> None:
+    model, sgd = cb.SparseLinear(4, 11).initialize(dtype="float64").to_gpu(0), cb.Adam(0.1)
+    keys, values, lengths = cb.to_device(sparse(3, 0, 2), model.ops)
+    given, dY = np.array([3, 0, 2]) if on_host else lengths, cb.to_device(floats(3, 4), model.ops)
+    with strict.counting() as counted:
+        _, backprop = model.begin_update((keys, values, given))
+        backprop(dY, sgd)
     assert counted.to_host == 0, counted.reasons
 
 

@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 import pytest
-from cases import CASES, Case, floats
+from cases import CASES, Case, floats, ids
 
 import combinet as cb
 from combinet import testing
@@ -98,6 +98,20 @@ def test_law_refuses(forward: Any, law: Any) -> None:
     model: Any = cb.Model("wrong", forward, dims={"nI": 3}, params=params)
     with pytest.raises((AssertionError, ValueError)):
         law(model, floats(5, 3))
+
+
+@pytest.mark.parametrize(
+    ("gradient", "words"),
+    [
+        (lambda dY: (dY, dY), "a gradient for integers"),
+        (lambda dY: (None, None), "no gradient for its input 1"),
+        (lambda dY: None, "no gradient for its input 1"),
+    ],
+)
+def test_gradient_law_looks_at_each_item_of_a_tuple(gradient: Any, words: str) -> None:
+    model: Any = cb.layerize(lambda X: (X[1] * 1.0, gradient))
+    with pytest.raises(AssertionError, match=words):
+        testing.check_backprop(model, (ids(3), floats(3)))
 
 
 def test_copy_law_refuses_a_shared_layer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ from combinet.layers.clipped import (
     HardTanh,
     ReluK,
 )
+from combinet.layers.conv1d import Conv1d
 from combinet.layers.conversions import (
     list2array,
     list2padded,
@@ -55,7 +56,9 @@ from combinet.layers.recurrent import GRU, LSTM, RNN
 from combinet.layers.reduce import reduce_first, reduce_last, reduce_max, reduce_mean, reduce_sum
 from combinet.layers.rms_norm import RMSNorm
 from combinet.layers.softmax import MultiSoftmax, Softmax
+from combinet.layers.sparse_linear import SparseLinear
 from combinet.layers.tables import StaticVectors, premap_ids, remap_ids, strings2arrays
+from combinet.layers.unembed import unembed
 
 __all__ = [
     "CRF",
@@ -66,6 +69,7 @@ __all__ = [
     "SELU",
     "CauchySimilarity",
     "ClippedLinear",
+    "Conv1d",
     "Dish",
     "Dropout",
     "Embed",
@@ -88,6 +92,7 @@ __all__ = [
     "ReluK",
     "Sigmoid",
     "Softmax",
+    "SparseLinear",
     "StaticVectors",
     "Swish",
     "TransformerEncoder",
@@ -124,5 +129,6 @@ __all__ = [
     "softmax_activation",
     "strings2arrays",
     "swish",
+    "unembed",
     "viterbi",
 ]  # fmt: skip

@@ -69,7 +69,8 @@ def _crf(model: Model[Any, Any], X: Any, run: Run) -> Any:
         run.inc_grad(model, T=dT, start=d_start, end=d_end)
         return dX
 
-    return (X, T, start, end), backprop
+    # Copies: who keeps Y keeps no weights, which an update would then have to copy all.
+    return (X, T.copy(), start.copy(), end.copy()), backprop
 
 
 def _check(model: Model[Any, Any], X: Any, run: Run) -> None:
