@@ -126,7 +126,7 @@ def duplicate(model: Any, twin: Any) -> None:
     pieces = []
     for old, new in zip(walk(model, "dfs"), walk(twin, "dfs"), strict=True):
         for name, slot in old.slots.items():
-            pieces.append(Piece((new.id, name), slot.shape, slot.order, old=slot))
+            pieces.append(Piece((new.id, name), slot.shape, slot.order, slot.rate, old=slot))
     if pieces and pieces[0].old is not None:
         store = pieces[0].old.store
         _assign(twin, lay_out(pieces, store.ops, store.dtype, memories=False))
@@ -135,7 +135,7 @@ def duplicate(model: Any, twin: Any) -> None:
 def allocate(model: Any, values: list[tuple[Any, dict[str, Any]]], dtype: Any) -> None:
     """Give layers without weights these: for each layer, all of its parameters by name."""
     pieces = [
-        Piece((node.id, name), node.param_shape(name), node.param(name).order, value=params[name])
+        _piece(node, name, node.param_shape(name), params[name])
         for node, params in values
         for name in node.param_names
     ]
@@ -160,9 +160,16 @@ def _pieces(model: Any, shape: Shapes, *, allocated: bool = False) -> dict[tuple
     pieces = {}
     for node, name, new in named:
         param, old = node.param(name), node.slots.get(name)
-        value = None if old is not None else param.init(new, model.rng)
-        pieces[node, name] = Piece((node.id, name), new, param.order, value, old)
+        # What is new in a statistic begins as all of it did: a variance that is 0 says a lot.
+        drawn = old is None or param.rate is not None
+        value = param.init(new, model.rng) if drawn else None
+        pieces[node, name] = _piece(node, name, new, value, old)
     return pieces
+
+
+def _piece(node: Any, name: str, shape: Shape, value: Any, old: Slot | None = None) -> Piece:
+    param = node.param(name)
+    return Piece((node.id, name), shape, param.order, param.rate, value, old)
 
 
 def _assign(model: Any, slots: list[Slot]) -> None:

@@ -26,6 +26,7 @@ from combinet.layers.attention import (
     attend,
     sinusoidal_positions,
 )
+from combinet.layers.batch_norm import BatchNorm
 from combinet.layers.bidirectional import bidirectional
 from combinet.layers.cauchy_similarity import CauchySimilarity
 from combinet.layers.clipped import (
@@ -62,6 +63,7 @@ __all__ = [
     "LSTM",
     "RNN",
     "SELU",
+    "BatchNorm",
     "CauchySimilarity",
     "ClippedLinear",
     "Dish",

@@ -6,4 +6,14 @@ from combinet.optimizers.lion import Lion
 from combinet.optimizers.lookahead import Lookahead
 from combinet.optimizers.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Lion", "Lookahead", "Optimizer", "Options", "RAdam"]
+__all__ = [
+    "SGD",
+    "Adafactor",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Lookahead",
+    "Optimizer",
+    "Options",
+    "RAdam",
+]
