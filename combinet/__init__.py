@@ -106,7 +106,7 @@ from combinet.losses import (
 from combinet.model import Model
 from combinet.node import Param
 from combinet.ops import CupyOps, NumbaOps, NumpyOps, Ops, get_array_ops
-from combinet.optimizers import SGD, Adam, AdamW, Lion, Lookahead, Optimizer, RAdam
+from combinet.optimizers import SGD, Adafactor, Adam, AdamW, Lion, Lookahead, Optimizer, RAdam
 from combinet.passes import checkpointed, with_debug, with_nvtx_range
 from combinet.run import Run
 from combinet.schedules import (
@@ -149,6 +149,7 @@ __all__ = [
     "RNN",
     "SELU",
     "SGD",
+    "Adafactor",
     "Adam",
     "AdamW",
     "BatchNorm",
