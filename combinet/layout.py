@@ -160,7 +160,7 @@ def _pieces(model: Any, shape: Shapes, *, allocated: bool = False) -> dict[tuple
     pieces = {}
     for node, name, new in named:
         param, old = node.param(name), node.slots.get(name)
-        # What is new in a statistic begins as all of it did: a variance that is 0 says a lot.
+        # What is new in a statistic begins as declared: a variance of 0 would magnify its column.
         drawn = old is None or param.rate is not None
         value = param.init(new, model.rng) if drawn else None
         pieces[node, name] = _piece(node, name, new, value, old)
