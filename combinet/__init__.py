@@ -32,6 +32,7 @@ from combinet.layers import (
     LSTM,
     RNN,
     SELU,
+    BatchNorm,
     CauchySimilarity,
     ClippedLinear,
     Conv1d,
@@ -112,7 +113,7 @@ from combinet.losses import (
 from combinet.model import Model
 from combinet.node import Param
 from combinet.ops import CupyOps, NumbaOps, NumpyOps, Ops, get_array_ops
-from combinet.optimizers import SGD, Adam, AdamW, Lion, Lookahead, Optimizer, RAdam
+from combinet.optimizers import SGD, Adafactor, Adam, AdamW, Lion, Lookahead, Optimizer, RAdam
 from combinet.passes import checkpointed, with_cpu, with_debug, with_nvtx_range
 from combinet.run import Run
 from combinet.schedules import (
@@ -157,8 +158,10 @@ __all__ = [
     "RNN",
     "SELU",
     "SGD",
+    "Adafactor",
     "Adam",
     "AdamW",
+    "BatchNorm",
     "BinaryCrossentropy",
     "CRFLoss",
     "CategoricalCrossentropy",

@@ -140,7 +140,7 @@ def duplicate(model: Any, twin: Any) -> None:
     pieces = {}
     for old, new in zip(walk(model, "dfs_pre"), walk(twin, "dfs_pre"), strict=True):
         for name, slot in old.slots.items():
-            pieces[new, name] = Piece((new.id, name), slot.shape, slot.order, old=slot)
+            pieces[new, name] = Piece((new.id, name), slot.shape, slot.order, slot.rate, old=slot)
     for piece in pieces.values():
         if piece.old is not None:
             _lay_out(twin, pieces, piece.old.store.dtype, memories=False)
@@ -149,11 +149,11 @@ def duplicate(model: Any, twin: Any) -> None:
 
 def allocate(model: Any, values: list[tuple[Any, dict[str, Any]]], dtype: Any) -> None:
     """Give layers without weights these: for each layer, all of its parameters by name."""
-    pieces = {}
-    for node, params in values:
-        for name in node.param_names:
-            shape, order = node.param_shape(name), node.param(name).order
-            pieces[node, name] = Piece((node.id, name), shape, order, value=params[name])
+    pieces = {
+        (node, name): _piece(node, name, node.param_shape(name), params[name])
+        for node, params in values
+        for name in node.param_names
+    }
     _lay_out(model, pieces, dtype)
 
 
@@ -174,9 +174,16 @@ def _pieces(model: Any, nodes: Iterable[Any], shape: Shapes, *, allocated: bool 
     pieces = {}
     for node, name, new in named:
         param, old = node.param(name), node.slots.get(name)
-        value = None if old is not None else param.init(new, model.rng)
-        pieces[node, name] = Piece((node.id, name), new, param.order, value, old)
+        # What is new in a statistic begins as declared: a variance of 0 would magnify its column.
+        drawn = old is None or param.rate is not None
+        value = param.init(new, model.rng) if drawn else None
+        pieces[node, name] = _piece(node, name, new, value, old)
     return pieces
+
+
+def _piece(node: Any, name: str, shape: Shape, value: Any, old: Slot | None = None) -> Piece:
+    param = node.param(name)
+    return Piece((node.id, name), shape, param.order, param.rate, value, old)
 
 
 def _lay_out(model: Any, pieces: Pieces, dtype: Any, *, memories: bool = True) -> None:

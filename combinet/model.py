@@ -190,11 +190,11 @@ class Model(Node, Operators, Generic[In, Out]):
     def resize_output(self, new_size: int) -> Self:
         """Change the number of output columns, in training too; returns self.
 
-        Larger: the new weights are 0; smaller: columns go from the end. The change is made in the
-        layer that the output comes from, and in all that must follow: where output and input
-        have one width, as in `residual` and layer norm, the input changes as well, up to the
-        layer that makes it. Optimizers' moments and averages follow. Raises DimensionError, the
-        model unchanged, where no valid model results.
+        Larger: the new weights are 0, statistics as at first; smaller: columns go from the end. The
+        change is made in the layer that the output comes from, and in all that must follow: where
+        output and input have one width, as in `residual` and layer norm, the input changes as
+        well, up to the layer that makes it. Optimizers' moments and averages follow. Raises
+        DimensionError, the model unchanged, where no valid model results.
         """
         layout.resize(self, nO=new_size)
         return self

@@ -92,7 +92,10 @@ class Run:
         return slots[0].store.read(slots)  # type: ignore[no-any-return]
 
     def inc_grad(self, model: Any, **gradients: Array) -> None:
-        """Add to the gradients of parameters, each of its parameter's shape."""
+        """Add to the gradients of parameters, each of its parameter's shape.
+
+        To a statistic, a `Param` with a rate, what this pass has seen is added instead.
+        """
         for name, gradient in gradients.items():
             slot = model.slots[name]
             if tuple(gradient.shape) != slot.shape:
@@ -113,7 +116,8 @@ class Run:
         slot.store.add_gradient_rows(slot, rows, gradient)
 
 
-def _no_backprop(dY: Any) -> Any:
+def no_backprop(dY: Any) -> Any:
+    """The backward pass of a prediction: raises StateError."""
     raise StateError("this is a prediction; its layers have no backward pass")
 
 
@@ -125,7 +129,7 @@ class PredictRun(Run):
     def __call__(self, layer: Any, X: Any) -> tuple[Any, Callable[[Any], Any]]:
         """The layer's output for X, and a backward pass that only says that there is none."""
         Y, _ = super().__call__(layer, X)
-        return Y, _no_backprop
+        return Y, no_backprop
 
 
 class InferRun(PredictRun):

@@ -3,13 +3,15 @@
 The laws run over all rows; a public constructor without a row fails test_laws.py.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 
 import combinet as cb
+from combinet import testing
 from combinet.data import ragged_to_padded
 
 
@@ -49,6 +51,15 @@ class Case:
     X: Any
     note: str = ""
     drop: float = 0.0
+    excused: Mapping[testing.Law, str] = field(default_factory=dict)  # laws, and why not
+
+    def check(self, law: testing.Law, ops: cb.Ops | None = None) -> None:
+        """Hold the row to a law. An excuse that is not needed is none."""
+        if law in self.excused:
+            with pytest.raises(AssertionError):
+                law(self.make(), self.X, ops)
+        else:
+            law(self.make(), self.X, ops)
 
     @property
     def id(self) -> str:
@@ -65,6 +76,7 @@ def _tied() -> Any:
 
 
 SHARED = cb.Linear(3, 3)
+BY_STATISTICS = {testing.check_predict: "it predicts by running statistics, not by the batch's own"}
 
 CASES = [
     Case("Linear", lambda: cb.Linear(4, 3), floats(5, 3)),
@@ -114,6 +126,12 @@ CASES = [
     Case("MultiSoftmax", lambda: cb.MultiSoftmax((2, 3, 1)), floats(5, 3)),
     Case("RMSNorm", lambda: cb.RMSNorm(6), floats(5, 6)),
     Case("LayerNorm", lambda: cb.LayerNorm(6), floats(5, 6)),
+    Case("BatchNorm", lambda: cb.BatchNorm(6), floats(5, 6), excused=BY_STATISTICS),
+    Case("BatchNorm", lambda: cb.BatchNorm(3), floats(2, 3), "two-rows", excused=BY_STATISTICS),
+    Case("BatchNorm", lambda: cb.with_array(cb.Linear(4) >> cb.BatchNorm() >> cb.gelu()),
+         padded(3, 1, 2), "padded", excused=BY_STATISTICS),
+    Case("BatchNorm", lambda: cb.checkpointed(cb.BatchNorm() >> cb.Linear(2)), floats(5, 3),
+         "checkpointed", excused=BY_STATISTICS),
     Case("Dropout", lambda: cb.Dropout(), floats(5, 3), drop=0.5),
     Case("Embed", lambda: cb.Embed(4, 7), ids(9)),
     Case("Embed", lambda: cb.Embed(4, 7, column=1), ids(8).reshape(4, 2), "column"),

@@ -26,6 +26,7 @@ from combinet.layers.attention import (
     attend,
     sinusoidal_positions,
 )
+from combinet.layers.batch_norm import BatchNorm
 from combinet.layers.bidirectional import bidirectional
 from combinet.layers.cauchy_similarity import CauchySimilarity
 from combinet.layers.clipped import (
@@ -67,6 +68,7 @@ __all__ = [
     "LSTM",
     "RNN",
     "SELU",
+    "BatchNorm",
     "CauchySimilarity",
     "ClippedLinear",
     "Conv1d",
