@@ -107,7 +107,8 @@ class Run:
         slot.store.add_gradient_rows(slot, rows, gradient)
 
 
-def _no_backprop(dY: Any) -> Any:
+def no_backprop(dY: Any) -> Any:
+    """The backward pass of a prediction: raises StateError."""
     raise StateError("this is a prediction; its layers have no backward pass")
 
 
@@ -119,7 +120,7 @@ class PredictRun(Run):
     def __call__(self, layer: Any, X: Any) -> tuple[Any, Callable[[Any], Any]]:
         """The layer's output for X, and a backward pass that only says that there is none."""
         Y, _ = super().__call__(layer, X)
-        return Y, _no_backprop
+        return Y, no_backprop
 
 
 class InferRun(PredictRun):

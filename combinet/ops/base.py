@@ -10,6 +10,7 @@ import numpy as np
 from combinet.ops.activations import ActivationOps
 from combinet.ops.attention import AttentionOps
 from combinet.ops.dense import DenseOps
+from combinet.ops.elementwise import ElementwiseOps
 from combinet.ops.embed import EmbedOps
 from combinet.ops.recurrent import RecurrentOps
 from combinet.ops.sequence import SequenceOps
@@ -17,7 +18,16 @@ from combinet.ops.update import UpdateOps
 from combinet.types import Array, Shape
 
 
-class Ops(AttentionOps, ActivationOps, DenseOps, SequenceOps, EmbedOps, RecurrentOps, UpdateOps):
+class Ops(
+    ActivationOps,
+    AttentionOps,
+    DenseOps,
+    ElementwiseOps,
+    EmbedOps,
+    RecurrentOps,
+    SequenceOps,
+    UpdateOps,
+):
     """All array work, over one array module: `NumpyOps` on the CPU, `CupyOps` on a GPU.
 
     A method is one fused step of a layer, written over `self.xp`; a backend overrides it only
