@@ -47,7 +47,7 @@ def elementwise(
         raise InputError(f"elementwise takes a function of one number, not {describe(function)}")
     if derivative is not None and not callable(derivative):
         raise InputError(f"elementwise takes a function as derivative, not {describe(derivative)}")
-    name = name or getattr(function, "__name__", type(function).__name__)
+    name = str(name or getattr(function, "__name__", type(function).__name__))
     Y = trace(name, function)
     if isinstance(Y, float):
         raise InputError(f"{name} takes a function that depends on its argument, not always {Y}")

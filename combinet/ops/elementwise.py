@@ -27,7 +27,7 @@ class ElementwiseOps:
         return [outputs[r] if isinstance(r, int) else r for r in program.results]
 
     def run_program(self, program: Program, X: Floats, *outputs: Floats) -> None:
-        """Write the program's outputs; flat arrays. In blocks, so that the work stays in the cache."""
+        """Write the program's outputs, flat arrays, block by block: the work stays in the cache."""
         size = min(self.block or X.size, X.size)
         work = [self.xp.empty(size, dtype=bool if truth else X.dtype) for truth in program.work]
         with np.errstate(all="ignore"):

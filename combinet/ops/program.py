@@ -102,8 +102,10 @@ class Program:
         self.steps = self._placed(steps[1:], outputs)
 
     def __repr__(self) -> str:
-        lines = [f"{name} = {code}" for name, code in self.code]
-        return "\n".join([*lines, f"returns {self.results}"])
+        lines, outputs = self.code
+        return "\n".join([*(f"{name} = {value}" for name, value in lines),
+                          ", ".join(outputs[r] if isinstance(r, int) else str(r)
+                                    for r in self.results)])  # fmt: skip
 
     def _placed(self, steps: list[Any], outputs: list[int]) -> list[Step]:
         """The steps with a place for each result, which is free again after the last use."""
@@ -129,19 +131,20 @@ class Program:
         return placed
 
     @cached_property
-    def code(self) -> list[tuple[str, str]]:
-        """A name and an expression for each step, then for each output, as a loop has them.
+    def code(self) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+        """A name and an expression for each step, as a loop has them, and the outputs' names.
 
         The variable is x, its type T; what the names of functions mean, the loop must know.
         """
-        lines, names = [], ["x"]
-        outputs = {}
-        for i, step in enumerate(self.steps, 1):
-            operands = (names[a] if isinstance(a, int) else f"T({a!r})" for a in step.operands)
+        names, lines = ["x"], []
+        outputs = [""] * self.outputs
+        for i, (op, operands, place) in enumerate(self.steps, 1):
+            args = [names[a] if isinstance(a, int) else f"T({a!r})" for a in operands]
             names.append(f"v{i}")
-            lines.append((names[i], PRIMITIVES[step.op].code.format(*operands)))
-            outputs[step.place] = names[i]
-        return lines + [(f"y{k}", outputs[k]) for k in range(self.outputs)]
+            lines.append((names[i], PRIMITIVES[op].code.format(*args)))
+            if place < self.outputs:
+                outputs[place] = names[i]
+        return tuple(lines), tuple(outputs)
 
 
 def _release(free: dict[bool, list[int]], places: list[tuple[bool, int]]) -> None:
