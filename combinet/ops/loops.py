@@ -6,20 +6,19 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from combinet.ops.program import Program
+from combinet.ops.program import Code, Program
 from combinet.ops.vectorized import compiled, functions
 from combinet.types import Floats
 
 
 def run_loop(program: Program, X: Floats, *outputs: Floats) -> None:
     """Write the program's outputs: flat arrays, all of float32 or all of float64."""
-    _loop(program.code, X.dtype.type)(X, *outputs)
+    real: Any = X.dtype.type
+    _loop(program.code, real)(X, *outputs)
 
 
 @cache
-def _loop(
-    code: tuple[tuple[tuple[str, str], ...], tuple[str, ...]], real: Any
-) -> Callable[..., None]:
+def _loop(code: Code, real: Any) -> Callable[..., None]:
     """The loop of a program's code, compiled when it is first called.
 
     It is compiled once in a process: Numba's cache on disk wants functions that stand in a file.
@@ -35,4 +34,4 @@ def _loop(
     ]
     known = dict(functions(real))
     exec("\n".join(source), known)
-    return compiled(known["loop"])  # type: ignore[no-any-return]
+    return compiled(known["loop"])

@@ -13,7 +13,6 @@ from combinet.ops.program import Program
 from combinet.ops.recurrent import steps
 from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Ints1d, Ints2d
 
-
 # Functions for which `vectorized` has no loop, and the C library's loses to NumPy's.
 _NUMPYS = {"power", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh",
            "arccosh", "arctanh"}  # fmt: skip

@@ -39,6 +39,8 @@ def _of_log1p(d: Any, a: Any) -> Any:
     return d(a) / (1 + a)
 
 
+_LOGADDEXP = "maximum({0}, {1}) + log1p(exp(-where({0} == {1}, T(0), fabs({0} - {1}))))"
+
 # At a kink the slope is that of the second argument, where a number stands if there is one: that
 # of np.maximum(x, 0) at 0 is 0, as that of `relu`.
 PRIMITIVES = {
@@ -60,8 +62,7 @@ PRIMITIVES = {
     "expm1": Primitive("expm1({})", lambda d, y, a: d(a) * (y + 1)),
     "log": Primitive("log({})", lambda d, y, a: _of_log(d, a)),
     "log1p": Primitive("log1p({})", lambda d, y, a: _of_log1p(d, a)),
-    "logaddexp": Primitive("maximum({0}, {1}) + log1p(exp(-where({0} == {1}, T(0), fabs({0} - {1}))))",
-                           lambda d, y, a, b: d(a) / (1 + np.exp(b - a))
+    "logaddexp": Primitive(_LOGADDEXP, lambda d, y, a, b: d(a) / (1 + np.exp(b - a))
                            + d(b) / (1 + np.exp(a - b))),
     "sin": Primitive("sin({})", lambda d, y, a: d(a) * np.cos(a)),
     "cos": Primitive("cos({})", lambda d, y, a: -(d(a) * np.sin(a))),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from combinet.errors import InputError, describe
 from combinet.ops.expression import NOTHING, Expression
 from combinet.ops.primitives import PRIMITIVES
+
+# A name and an expression for each step, and the names of the outputs.
+Code: TypeAlias = "tuple[tuple[tuple[str, str], ...], tuple[str, ...]]"
 
 
 def trace(name: str, function: Callable[[Any], Any]) -> Any:
@@ -131,8 +134,8 @@ class Program:
         return placed
 
     @cached_property
-    def code(self) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-        """A name and an expression for each step, as a loop has them, and the outputs' names.
+    def code(self) -> Code:
+        """The steps as a loop over elements has them, in Python and in CUDA.
 
         The variable is x, its type T; what the names of functions mean, the loop must know.
         """
