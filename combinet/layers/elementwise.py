@@ -27,11 +27,14 @@ def elementwise(
     computed (forward-mode differentiation: value and slope of each step together), or given as a
     second function of the same kind.
 
-    Y has X's dtype. Numba compiles the formula to one loop where it is installed, CuPy to one
-    kernel; this is done at the first call in each process. The values are those of the formula
-    as it is written: where a part of it overflows or is not defined, they can be infinite or NaN.
-    A side of `np.where` that is not taken has no say in the slope. At a kink, the slope is that of
-    one of its sides: at 0, np.maximum(x, 0) has 0, as `relu` has.
+    Y has X's dtype. On a GPU the formula is one kernel, on the CPU one loop compiled by Numba; the
+    first call in a process compiles it. Without Numba, and for powers and circular functions, it
+    is NumPy step by step, in blocks that fit the cache.
+
+    The values are those of the formula as it is written, infinite or NaN where a part of it is:
+    x * np.exp(-x) at -inf. Slopes stay right where exp(u) overflows in 1 + exp(u), and a side of
+    `np.where` that is not taken has no say in them. At a kink the slope is that of one side: of
+    np.maximum(x, 0) at 0 it is 0, as that of `relu`.
 
     The formula is not saved: it is a part of the code. Raises InputError if the function is no such
     formula: has an `if`, calls `math.exp`, draws random numbers, does not depend on its argument.
@@ -45,7 +48,7 @@ def elementwise(
     """
     if isinstance(function, Model) or not callable(function):
         raise InputError(f"elementwise takes a function of one number, not {describe(function)}")
-    if derivative is not None and not callable(derivative):
+    if isinstance(derivative, Model) or not (derivative is None or callable(derivative)):
         raise InputError(f"elementwise takes a function as derivative, not {describe(derivative)}")
     name = str(name or getattr(function, "__name__", type(function).__name__))
     Y = trace(name, function)

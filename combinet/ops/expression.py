@@ -77,7 +77,7 @@ class Expression:
     __pow__, __rpow__ = _binary("power")
     __and__, __rand__ = _binary("logical_and")
     __or__, __ror__ = _binary("logical_or")
-    __lt__, __gt__ = _binary("less")
+    __lt__, __gt__ = _binary("less")  # a > b is b < a
     __le__, __ge__ = _binary("less_equal")
     __eq__ = _binary("equal")[0]
     __ne__ = _binary("not_equal")[0]
@@ -114,11 +114,7 @@ class Expression:
     __int__ = __index__ = __complex__ = __float__
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__"):  # asked by Python and NumPy, to see what it is
-            raise AttributeError(name)
-        raise InputError(
-            f"the argument stands for one element, which has no .{name}: see np.{name}"
-        )
+        raise AttributeError(f"x stands for one element, which has no .{name}: see np.{name}")
 
 
 def function(name: str) -> Callable[..., Any]:
@@ -209,6 +205,8 @@ _MADE: dict[str, Callable[..., Any]] = {
     "where": _where,
     "clip": _clip,
     "power": _power,
+    "greater": lambda a, b: apply("less", b, a),
+    "greater_equal": lambda a, b: apply("less_equal", b, a),
     "square": _POWERS[2.0],
     "reciprocal": _POWERS[-1.0],
     "bitwise_and": partial(apply, "logical_and"),

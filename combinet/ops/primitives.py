@@ -59,7 +59,7 @@ PRIMITIVES = {
     "sign": Primitive("sign({})"),
     "sqrt": Primitive("sqrt({})", lambda d, y, a: d(a) * 0.5 / y),
     "exp": Primitive("exp({})", lambda d, y, a: d(a) * y),
-    "expm1": Primitive("expm1({})", lambda d, y, a: d(a) * (y + 1)),
+    "expm1": Primitive("expm1({})", lambda d, y, a: d(a) * np.exp(a)),
     "log": Primitive("log({})", lambda d, y, a: _of_log(d, a)),
     "log1p": Primitive("log1p({})", lambda d, y, a: _of_log1p(d, a)),
     "logaddexp": Primitive(_LOGADDEXP, lambda d, y, a, b: d(a) / (1 + np.exp(b - a))
@@ -78,8 +78,6 @@ PRIMITIVES = {
     "arctanh": Primitive("atanh({})", lambda d, y, a: d(a) / ((1 - a) * (1 + a))),
     "less": Primitive("{} < {}", truth=True),
     "less_equal": Primitive("{} <= {}", truth=True),
-    "greater": Primitive("{} > {}", truth=True),
-    "greater_equal": Primitive("{} >= {}", truth=True),
     "equal": Primitive("{} == {}", truth=True),
     "not_equal": Primitive("{} != {}", truth=True),
     "logical_and": Primitive("{} & {}", truth=True),

@@ -48,9 +48,11 @@ def slope(Y: Any) -> Any:
 
     with np.errstate(all="ignore"):
         for part in _parts(Y):
-            rule = None if part.op == "x" else PRIMITIVES[part.op].slope
-            slopes[part.number] = 1.0 if part.op == "x" else (rule(d, part, *part.args) if rule
-                                                              else NOTHING)  # fmt: skip
+            if part.op == "x":
+                slopes[part.number] = 1.0
+            else:
+                rule = PRIMITIVES[part.op].slope
+                slopes[part.number] = rule(d, part, *part.args) if rule else NOTHING
     return 0.0 if d(Y) is NOTHING else d(Y)
 
 
@@ -120,16 +122,17 @@ class Program:
         for i, (op, operands) in enumerate(steps):
             used = {a for a in operands if isinstance(a, int) and last[a] == i and a not in outputs}
             done = [(PRIMITIVES[steps[a - 1][0]].truth, places[a]) for a in used if a]
-            if op != "where":  # which writes before it has read all
-                _release(free, done)
+            early = op != "where"  # which writes before it has read all
+            for truth, place in done if early else ():
+                free[truth].append(place)
             truth = PRIMITIVES[op].truth
             if i + 1 not in places:
                 if not free[truth]:
                     free[truth].append(len(outputs) + len(self.work))
                     self.work.append(truth)
                 places[i + 1] = free[truth].pop()
-            if op == "where":
-                _release(free, done)
+            for truth, place in done if not early else ():
+                free[truth].append(place)
             placed.append(Step(op, operands, places[i + 1]))
         return placed
 
@@ -148,8 +151,3 @@ class Program:
             if place < self.outputs:
                 outputs[place] = names[i]
         return tuple(lines), tuple(outputs)
-
-
-def _release(free: dict[bool, list[int]], places: list[tuple[bool, int]]) -> None:
-    for truth, place in places:
-        free[truth].append(place)
