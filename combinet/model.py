@@ -183,7 +183,7 @@ class Model(Node, Operators, Generic[In, Out]):
 
     def _move(self, ops: Ops) -> Self:
         nodes = movable(self)
-        if any((node.ops.name, node.ops.device) != (ops.name, ops.device) for node in nodes):
+        if any((type(node.ops), node.ops.device) != (type(ops), ops.device) for node in nodes):
             layout.move(self, nodes, ops)
         return self
 

@@ -75,6 +75,10 @@ def _tied() -> Any:
     return embed >> cb.gelu() >> cb.unembed(embed)
 
 
+def _mish(x: Any) -> Any:
+    return x * np.tanh(np.log1p(np.exp(x)))
+
+
 SHARED = cb.Linear(3, 3)
 BY_STATISTICS = {testing.check_predict: "it predicts by running statistics, not by the batch's own"}
 
@@ -120,6 +124,13 @@ CASES = [
     Case("sigmoid_activation", cb.sigmoid_activation, floats(5, 3) * 4),
     Case("softmax_activation", cb.softmax_activation, floats(2, 5, 3)),
     Case("Logistic", cb.Logistic, floats(5, 3)),
+    Case("elementwise", lambda: cb.elementwise(_mish), floats(5, 3) * 4),
+    Case("elementwise", lambda: cb.elementwise(np.tanh, lambda x: 1 / np.cosh(x) ** 2),
+         floats(5, 3), "given-derivative"),
+    Case("elementwise", lambda: cb.elementwise(lambda x: np.where(x > 0, x, 0.1 * np.expm1(x))),
+         floats(2, 5, 3), "3d"),
+    Case("elementwise", lambda: cb.elementwise(_mish), floats(0, 3), "no-rows"),
+    Case("elementwise", lambda: cb.elementwise(lambda x: 1 - 3 * x), floats(5, 3), "line"),
     Case("Softmax", lambda: cb.Softmax(4, 3, temperature=2.5), floats(5, 3), "temperature"),
     Case("Softmax", lambda: cb.Softmax(4, 3, normalize_outputs=False, temperature=2.5),
          floats(5, 3), "logits"),

@@ -47,6 +47,7 @@ from combinet.layers.conversions import (
 )
 from combinet.layers.crf import CRF, viterbi
 from combinet.layers.dropout import Dropout
+from combinet.layers.elementwise import elementwise
 from combinet.layers.embed import Embed, HashEmbed
 from combinet.layers.expand_window import expand_window
 from combinet.layers.layer_norm import LayerNorm
@@ -103,6 +104,7 @@ __all__ = [
     "bidirectional",
     "clipped_linear",
     "dish",
+    "elementwise",
     "elu",
     "expand_window",
     "gelu",
