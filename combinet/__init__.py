@@ -24,6 +24,7 @@ from combinet.initializers import (
     uniform,
     zeros,
 )
+from combinet.inputs import data_validation
 from combinet.layers import (
     CRF,
     ELU,
@@ -31,8 +32,10 @@ from combinet.layers import (
     LSTM,
     RNN,
     SELU,
+    BatchNorm,
     CauchySimilarity,
     ClippedLinear,
+    Conv1d,
     Dish,
     Dropout,
     Embed,
@@ -55,6 +58,7 @@ from combinet.layers import (
     RMSNorm,
     Sigmoid,
     Softmax,
+    SparseLinear,
     StaticVectors,
     Swish,
     TransformerEncoder,
@@ -63,6 +67,7 @@ from combinet.layers import (
     bidirectional,
     clipped_linear,
     dish,
+    elementwise,
     elu,
     expand_window,
     gelu,
@@ -91,6 +96,7 @@ from combinet.layers import (
     softmax_activation,
     strings2arrays,
     swish,
+    unembed,
     viterbi,
 )
 from combinet.losses import (
@@ -108,8 +114,8 @@ from combinet.losses import (
 from combinet.model import Model
 from combinet.node import Param
 from combinet.ops import CupyOps, NumbaOps, NumpyOps, Ops, get_array_ops
-from combinet.optimizers import SGD, Adam, AdamW, Lion, Lookahead, Optimizer, RAdam
-from combinet.passes import checkpointed, with_debug, with_nvtx_range
+from combinet.optimizers import SGD, Adafactor, Adam, AdamW, Lion, Lookahead, Optimizer, RAdam
+from combinet.passes import checkpointed, with_cpu, with_debug, with_nvtx_range
 from combinet.run import Run
 from combinet.schedules import (
     compounding,
@@ -135,6 +141,7 @@ from combinet.utilities import (
 )
 from combinet.wrappers import (
     with_array,
+    with_array2d,
     with_flatten,
     with_list,
     with_padded,
@@ -152,8 +159,10 @@ __all__ = [
     "RNN",
     "SELU",
     "SGD",
+    "Adafactor",
     "Adam",
     "AdamW",
+    "BatchNorm",
     "BinaryCrossentropy",
     "CRFLoss",
     "CategoricalCrossentropy",
@@ -161,6 +170,7 @@ __all__ = [
     "ClippedLinear",
     "CombinetError",
     "ContrastiveLoss",
+    "Conv1d",
     "CosineDistance",
     "CupyOps",
     "DeviceError",
@@ -205,6 +215,7 @@ __all__ = [
     "SequenceCategoricalCrossentropy",
     "Sigmoid",
     "Softmax",
+    "SparseLinear",
     "StateError",
     "StaticVectors",
     "Swish",
@@ -224,8 +235,10 @@ __all__ = [
     "constant_then",
     "cosine",
     "cyclic_triangular",
+    "data_validation",
     "decaying",
     "dish",
+    "elementwise",
     "elu",
     "expand_window",
     "gelu",
@@ -282,11 +295,14 @@ __all__ = [
     "to_categorical",
     "to_device",
     "tuplify",
+    "unembed",
     "uniform",
     "uniqued",
     "viterbi",
     "warmup_linear",
     "with_array",
+    "with_array2d",
+    "with_cpu",
     "with_debug",
     "with_flatten",
     "with_getitem",

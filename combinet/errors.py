@@ -70,6 +70,6 @@ def describe(X: Any) -> str:
     if hasattr(X, "data") and hasattr(X, "lengths"):
         return f"{type(X).__name__} of {len(X)}: {describe(X.data)}"
     if isinstance(X, list | tuple):
-        kind = type(X).__name__
-        return f"{kind} of {len(X)}" + (f": {describe(X[0])}" if X else "")
+        words = ", ".join(map(describe, X if isinstance(X, tuple) else X[:1]))
+        return f"{type(X).__name__} of {len(X)}" + (f": {words}" if X else "")
     return type(X).__name__

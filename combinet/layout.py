@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from combinet.data import width_of
-from combinet.errors import DimensionError, InputError, StateError
+from combinet.errors import DeviceError, DimensionError, InputError, StateError
 from combinet.ops import Ops
 from combinet.ops.sequence import positions, starts
 from combinet.run import InferRun
 from combinet.store import Moved, Piece, Slot, lay_out
 from combinet.tree import walk
 from combinet.types import Shape
-from combinet.widths import Parts, Solver, is_size
+from combinet.widths import Parts, Solver, Width, is_size
 
 Shapes = Callable[[Any, str], Shape]
 PartsOf = Mapping[tuple[Any, str], Parts]
+Pieces = dict[tuple[Any, str], Piece]
 
 
 def initialize(model: Any, X: Any, Y: Any, dtype: Any) -> None:
@@ -27,15 +28,16 @@ def initialize(model: Any, X: Any, Y: Any, dtype: Any) -> None:
     before = [(node, dict(node.dims)) for node in walk(model)]
     try:
         _infer(model, X, Y)
-        pieces = list(_pieces(model, lambda node, name: node.param_shape(name)).values())
-        stores = {piece.old.store for piece in pieces if piece.old is not None}
+        pieces = _pieces(model, walk(model, "dfs_pre"), lambda node, name: node.param_shape(name))
+        stores = {piece.old.store for piece in pieces.values() if piece.old is not None}
         dtypes = {store.dtype for store in stores} | ({_float_dtype(dtype)} if dtype else set())
         if len(dtypes) > 1:
             found = " and ".join(sorted(map(str, dtypes)))
             raise StateError(f"{model.name} has weights of {found}")
-        if len(stores) == 1 and all(piece.old is not None for piece in pieces):
+        devices = {(node.ops.name, node.ops.device) for node, _ in pieces}
+        if len(stores) == len(devices) and all(piece.old for piece in pieces.values()):
             return
-        _assign(model, lay_out(pieces, model.ops, dtypes.pop() if dtypes else "float32"))
+        _lay_out(model, pieces, dtypes.pop() if dtypes else "float32")
     except BaseException:
         for node, dims in before:
             node.dims.update(dims)
@@ -54,16 +56,23 @@ def _float_dtype(dtype: Any) -> Any:
 
 def _infer(model: Any, X: Any, Y: Any) -> None:
     for _ in range(2):
-        solve = Solver()
-        solve(model, width_of(X), width_of(Y))
-        for (node, name), size in solve.found.items():
-            node.set_dim(name, size)
+        while _learn(model, width_of(X), width_of(Y)):
+            pass  # what a layer learns in one place, its neighbours in another learn next time
         unknown = [node for node in walk(model) if None in node.dims.values()]
         if not unknown or X is None:
             return  # what is still unknown and needed is refused by param_shape
         # A layer that cannot say its width without data has to be tried on some.
         with model.ops.on_device():
             InferRun(model.ops, model.rng, train=False)(model, X)
+
+
+def _learn(model: Any, nI: Width, nO: Width) -> bool:
+    """Set what dims follow from these widths. Whether there were any that were not known."""
+    solve = Solver()
+    solve(model, nI, nO)
+    for (node, name), size in solve.found.items():
+        node.set_dim(name, size)
+    return bool(solve.found)
 
 
 def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
@@ -87,11 +96,12 @@ def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
 
     slots = [slot for node in walk(model) for slot in node.slots.values()]
     if slots:
-        pieces = [
-            piece._replace(moved=_moved(node, name, before.parts, check.parts))
-            for (node, name), piece in _pieces(model, shape, allocated=True).items()
-        ]
-        _assign(model, lay_out(pieces, model.ops, slots[0].store.dtype))
+        nodes = walk(model, "dfs_pre")
+        pieces = {
+            (node, name): piece._replace(moved=_moved(node, name, before.parts, check.parts))
+            for (node, name), piece in _pieces(model, nodes, shape, allocated=True).items()
+        }
+        _lay_out(model, pieces, slots[0].store.dtype)
     for (node, name), new in sizes.items():
         node.dims[name] = int(new)
 
@@ -110,37 +120,41 @@ def _moved(node: Any, name: str, before: PartsOf, after: PartsOf) -> Moved:
     return moved
 
 
-def move(model: Any, ops: Ops) -> None:
-    """Take a model to another device with all that belongs to its parameters."""
+def move(model: Any, nodes: Sequence[Any], ops: Ops) -> None:
+    """Take these layers of a model to another device with all that belongs to their parameters."""
     refuse_borrowed(model)
-    shapes = _pieces(model, lambda node, name: node.slots[name].shape, allocated=True)
+    inside = {id(layer) for node in walk(model) if node.stays for layer in node.layers}
+    for node in nodes:
+        if id(node) in inside:
+            raise DeviceError(f"{node.name} is to stay and to move: it stands in two places")
+    shapes = _pieces(model, nodes, lambda node, name: node.slots[name].shape, allocated=True)
     pieces = list(shapes.values())
     if pieces and pieces[0].old is not None:
         _assign(model, lay_out(pieces, ops, pieces[0].old.store.dtype))
-    for node in walk(model):
+    for node in nodes:
         node.ops = ops
 
 
 def duplicate(model: Any, twin: Any) -> None:
     """Give `twin`, a copy of the tree without weights, what the model has."""
-    pieces = []
-    for old, new in zip(walk(model, "dfs"), walk(twin, "dfs"), strict=True):
+    pieces = {}
+    for old, new in zip(walk(model, "dfs_pre"), walk(twin, "dfs_pre"), strict=True):
         for name, slot in old.slots.items():
-            pieces.append(Piece((new.id, name), slot.shape, slot.order, old=slot))
-    if pieces and pieces[0].old is not None:
-        store = pieces[0].old.store
-        _assign(twin, lay_out(pieces, store.ops, store.dtype, memories=False))
+            pieces[new, name] = Piece((new.id, name), slot.shape, slot.order, slot.rate, old=slot)
+    for piece in pieces.values():
+        if piece.old is not None:
+            _lay_out(twin, pieces, piece.old.store.dtype, memories=False)
+            return
 
 
 def allocate(model: Any, values: list[tuple[Any, dict[str, Any]]], dtype: Any) -> None:
     """Give layers without weights these: for each layer, all of its parameters by name."""
-    pieces = [
-        Piece((node.id, name), node.param_shape(name), node.param(name).order, value=params[name])
+    pieces = {
+        (node, name): _piece(node, name, node.param_shape(name), params[name])
         for node, params in values
         for name in node.param_names
-    ]
-    if pieces:
-        _assign(model, lay_out(pieces, model.ops, dtype))
+    }
+    _lay_out(model, pieces, dtype)
 
 
 def refuse_borrowed(model: Any) -> None:
@@ -150,19 +164,38 @@ def refuse_borrowed(model: Any) -> None:
             raise StateError(f"{node.name} has borrowed weights: leave use_params first")
 
 
-def _pieces(model: Any, shape: Shapes, *, allocated: bool = False) -> dict[tuple[Any, str], Piece]:
-    """All parameters, depth-first, so that each part of the tree is a stretch of the store."""
+def _pieces(model: Any, nodes: Iterable[Any], shape: Shapes, *, allocated: bool = False) -> Pieces:
+    """The nodes' parameters; depth-first, each part of the tree is a stretch of the store."""
     named = [
         (node, name, shape(node, name))  # all shapes before the first draw: one may be refused
-        for node in walk(model, "dfs")
+        for node in nodes
         for name in (node.slots if allocated else node.param_names)
     ]
     pieces = {}
     for node, name, new in named:
         param, old = node.param(name), node.slots.get(name)
-        value = None if old is not None else param.init(new, model.rng)
-        pieces[node, name] = Piece((node.id, name), new, param.order, value, old)
+        # What is new in a statistic begins as declared: a variance of 0 would magnify its column.
+        drawn = old is None or param.rate is not None
+        value = param.init(new, model.rng) if drawn else None
+        pieces[node, name] = _piece(node, name, new, value, old)
     return pieces
+
+
+def _piece(node: Any, name: str, shape: Shape, value: Any, old: Slot | None = None) -> Piece:
+    param = node.param(name)
+    return Piece((node.id, name), shape, param.order, param.rate, value, old)
+
+
+def _lay_out(model: Any, pieces: Pieces, dtype: Any, *, memories: bool = True) -> None:
+    """Give the model's layers what the pieces say, on the device of each in one store."""
+    devices: dict[Any, tuple[Ops, list[Piece]]] = {}
+    for (node, _), piece in pieces.items():
+        key = node.ops.name, node.ops.device
+        devices.setdefault(key, (node.ops, []))[1].append(piece)
+    slots: list[Slot] = []
+    for ops, group in devices.values():
+        slots += lay_out(group, ops, dtype, memories=memories)
+    _assign(model, slots)
 
 
 def _assign(model: Any, slots: list[Slot]) -> None:

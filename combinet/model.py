@@ -18,7 +18,7 @@ from combinet.ops import CupyOps, Ops, default_ops
 from combinet.optimizers import Optimizer
 from combinet.run import PredictRun, Run
 from combinet.store import Key, Slot
-from combinet.tree import draw, paths, walk
+from combinet.tree import draw, movable, paths, walk
 from combinet.types import Generator
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class Model(Node, Operators, Generic[In, Out]):
     `run.params(model, ...)`, gradients go to `run.inc_grad(model, ...)`. `dims` are sizes by name
     (None: not known yet); `params` declares parameters by name as `Param`; `attrs` are settings
     (plain ones are saved); `takes` says what input it takes, a key of `combinet.inputs.KINDS`;
-    `widths` is its rule for widths, see `combinet.widths`.
+    `widths` is its rule for widths, see `combinet.widths`. With `stays` the layers below it don't
+    go along to another device.
 
     Layers whose known widths disagree raise DimensionError here, when they are composed.
 
@@ -133,7 +134,10 @@ class Model(Node, Operators, Generic[In, Out]):
     # -- the tree --------------------------------------------------------------------------
 
     def walk(self, order: str = "bfs") -> Iterator[Model[Any, Any]]:
-        """Every layer once, this one first: breadth-first ("bfs") or depth-first ("dfs")."""
+        """Every layer once: breadth-first ("bfs") or depth-first ("dfs_pre"), this one first.
+
+        Or "dfs_post": depth-first, each layer after its children, this one last.
+        """
         return walk(self, order)
 
     def paths(self) -> dict[str, Model[Any, Any]]:
@@ -178,18 +182,19 @@ class Model(Node, Operators, Generic[In, Out]):
         return self._move(default_ops())
 
     def _move(self, ops: Ops) -> Self:
-        if any((node.ops.name, node.ops.device) != (ops.name, ops.device) for node in self.walk()):
-            layout.move(self, ops)
+        nodes = movable(self)
+        if any((type(node.ops), node.ops.device) != (type(ops), ops.device) for node in nodes):
+            layout.move(self, nodes, ops)
         return self
 
     def resize_output(self, new_size: int) -> Self:
         """Change the number of output columns, in training too; returns self.
 
-        Larger: the new weights are 0; smaller: columns go from the end. The change is made in the
-        layer that the output comes from, and in all that must follow: where output and input
-        have one width, as in `residual` and layer norm, the input changes as well, up to the
-        layer that makes it. Optimizers' moments and averages follow. Raises DimensionError, the
-        model unchanged, where no valid model results.
+        Larger: the new weights are 0, statistics as at first; smaller: columns go from the end. The
+        change is made in the layer that the output comes from, and in all that must follow: where
+        output and input have one width, as in `residual` and layer norm, the input changes as
+        well, up to the layer that makes it. Optimizers' moments and averages follow. Raises
+        DimensionError, the model unchanged, where no valid model results.
         """
         layout.resize(self, nO=new_size)
         return self

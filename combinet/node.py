@@ -28,11 +28,16 @@ class Param(NamedTuple):
 
     `order` is how it lies in memory: "F", column-major, so that the transpose of a weight
     (nO, nI) is contiguous, as products with few rows want it, or "C", row by row, for tables.
+
+    With a `rate` it is a statistic, such as the running mean of `BatchNorm`, not trained: in place
+    of a gradient each pass adds, by `run.inc_grad`, what it has seen, of this shape, and each
+    update moves the value by that rate toward the mean of what the passes since the last one saw.
     """
 
     axes: tuple[str, ...]
     init: Initializer
     order: Order = "F"
+    rate: float | None = None
 
 
 class Node:
@@ -49,6 +54,7 @@ class Node:
         attrs: Mapping[str, Any] | None = None,
         takes: str = "any",
         widths: Rule = own_widths,
+        stays: bool = False,
     ) -> None:
         for layer in layers:
             if not isinstance(layer, Node):
@@ -66,6 +72,7 @@ class Node:
         self.attrs = dict(attrs or {})
         self.takes = takes
         self.widths = widths
+        self.stays = stays
         self.slots: dict[str, Slot] = {}
         self.ops: Ops = layers[0].ops if layers else default_ops()
         self._params = dict(params or {})
@@ -167,13 +174,14 @@ class Node:
         slot.store.write(slot, value)
 
     def has_grad(self, name: str) -> bool:
-        """Whether a gradient of the parameter waits to be applied."""
-        return self._slot(name).touched
+        """Whether a gradient of the parameter waits to be applied. A statistic has none."""
+        slot = self._slot(name)
+        return slot.rate is None and slot.touched > 0
 
     def get_grad(self, name: str) -> Floats:
         """A copy of the gradient that waits. Raises StateError if there is none."""
         slot = self._slot(name)
-        if not slot.touched:
+        if not self.has_grad(name):
             raise StateError(f"{self.name} has no gradient of {name} waiting")
         with slot.store.lock:
             return slot.of(slot.store.gradient).copy()  # type: ignore[no-any-return]

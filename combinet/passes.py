@@ -1,4 +1,4 @@
-"""What happens beside a layer's pass: somebody looks on, time is marked, memory is saved."""
+"""What happens beside a layer's pass: somebody looks on, it is done elsewhere, memory is saved."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from combinet.data import to_device
+from combinet.errors import DeviceError
 from combinet.model import Model
 from combinet.run import Run
 from combinet.types import Generator
@@ -98,6 +100,32 @@ def _with_nvtx_range(model: Model[Any, Any], X: Any, run: Run) -> Any:
             return callback(dY)
 
     return Y, backprop
+
+
+def with_cpu(layer: Model[Any, Any]) -> Model[Any, Any]:
+    """A layer that stays on the CPU when the model goes to a GPU; batches come to it and back.
+
+    For what is better done there, or what would not fit. On the CPU it is the layer itself; on a
+    GPU each pass waits for the transfers. Raises DeviceError for a layer that is on a GPU
+    already, and when a model is moved in which a layer stands both in here and outside.
+
+    Example:
+        >>> from combinet import Embed, Linear, relu
+        >>> model = with_cpu(Embed(64, 100_000)) >> Linear(32) >> relu()
+    """
+    if any(node.ops.device >= 0 for node in layer.walk()):
+        raise DeviceError(f"with_cpu takes a layer on the CPU: {layer.name}.to_cpu() brings it")
+    return Model("with_cpu", _with_cpu, layers=[layer], widths=child_widths, stays=True)
+
+
+def _with_cpu(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    layer = model.layers[0]
+    Y, callback = run.on(layer.ops)(layer, to_device(X, layer.ops))
+
+    def backprop(dY: Any) -> Any:
+        return to_device(callback(to_device(dY, layer.ops)), run.ops)
+
+    return to_device(Y, run.ops), backprop
 
 
 def checkpointed(layer: Model[Any, Any]) -> Model[Any, Any]:

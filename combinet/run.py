@@ -60,6 +60,12 @@ class Run:
         run.lengths = lengths
         return run
 
+    def on(self, ops: Ops) -> Run:
+        """This pass, on another device."""
+        run = copy(self)
+        run.ops = ops
+        return run
+
     def lengths_of(self, X: Array) -> Ints1d:
         """The lengths of the sequences that the rows of X are. Raises DimensionError."""
         n = X.shape[0]
@@ -86,7 +92,10 @@ class Run:
         return slots[0].store.read(slots)  # type: ignore[no-any-return]
 
     def inc_grad(self, model: Any, **gradients: Array) -> None:
-        """Add to the gradients of parameters, each of its parameter's shape."""
+        """Add to the gradients of parameters, each of its parameter's shape.
+
+        To a statistic, a `Param` with a rate, what this pass has seen is added instead.
+        """
         for name, gradient in gradients.items():
             slot = model.slots[name]
             if tuple(gradient.shape) != slot.shape:
@@ -107,7 +116,8 @@ class Run:
         slot.store.add_gradient_rows(slot, rows, gradient)
 
 
-def _no_backprop(dY: Any) -> Any:
+def no_backprop(dY: Any) -> Any:
+    """The backward pass of a prediction: raises StateError."""
     raise StateError("this is a prediction; its layers have no backward pass")
 
 
@@ -119,7 +129,7 @@ class PredictRun(Run):
     def __call__(self, layer: Any, X: Any) -> tuple[Any, Callable[[Any], Any]]:
         """The layer's output for X, and a backward pass that only says that there is none."""
         Y, _ = super().__call__(layer, X)
-        return Y, _no_backprop
+        return Y, no_backprop
 
 
 class InferRun(PredictRun):

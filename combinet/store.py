@@ -28,19 +28,22 @@ class Slot:
     """The place of one parameter: `key` (id of its layer, name) and a stretch of a store."""
 
     __slots__ = (
-        "__weakref__", "borrowed", "key", "number", "order", "own", "shape", "start", "stop",
-        "store", "touched",
+        "__weakref__", "borrowed", "key", "number", "order", "own", "rate", "shape", "start",
+        "stop", "store", "touched",
     )  # fmt: skip
 
-    def __init__(self, store: Store, key: Key, shape: Shape, order: Order, start: int) -> None:
+    def __init__(
+        self, store: Store, key: Key, shape: Shape, order: Order, rate: float | None, start: int
+    ) -> None:
         self.store = store
         self.key = key
         self.shape = shape
         self.order = order
+        self.rate = rate  # of a statistic; None for what is trained
         self.start = start
         self.stop = start + prod(shape)
         self.number = 0
-        self.touched = False  # whether a gradient waits
+        self.touched = 0  # how many gradients have been summed and wait
         self.own: Any = None  # the view of the store's weights
         self.borrowed: Any = None  # what stands in its place inside use_params
 
@@ -62,11 +65,15 @@ _ALONE = sys.getrefcount(_probe.own)
 
 
 class Memory:
-    """What one optimizer keeps beside a store: the steps of each slot, and arrays by name."""
+    """What one optimizer keeps beside a store: the steps of each slot, and arrays by name.
+
+    `arrays` are laid out as the store; `parts`, by a slot's number first, have shapes of their own.
+    """
 
     def __init__(self, steps: Ints1d) -> None:
         self.steps = steps
         self.arrays: dict[str, Any] = {}
+        self.parts: dict[int, dict[str, Any]] = {}
 
 
 class Store:
@@ -88,9 +95,9 @@ class Store:
         """The slots that a layer still has."""
         return (slot for slot in (weak() for weak in self._slots) if slot is not None)
 
-    def add(self, key: Key, shape: Shape, order: Order) -> Slot:
+    def add(self, key: Key, shape: Shape, order: Order, rate: float | None) -> Slot:
         """A slot at the end; for `lay_out`, before there are arrays."""
-        slot = Slot(self, key, shape, order, self.size)
+        slot = Slot(self, key, shape, order, rate, self.size)
         slot.number = len(self._slots)
         self._slots.append(ref(slot))
         self.size = slot.stop
@@ -139,7 +146,7 @@ class Store:
                 waiting += gradient
             else:
                 waiting[...] = gradient
-            slot.touched = True
+            slot.touched += 1
 
     def add_gradient_rows(self, slot: Slot, rows: Any, gradient: Any) -> None:
         """Add to the gradients of rows of a table: row i of `gradient` to each of rows[i]."""
@@ -147,7 +154,7 @@ class Store:
             waiting = self._gradient_of(slot)
             if not slot.touched:
                 waiting[...] = 0
-            slot.touched = True
+            slot.touched += 1
             ops = self.ops
             ops.scatter_add(waiting, ops.asarray(rows), ops.asarray(gradient, self.dtype))
 
@@ -165,25 +172,28 @@ class Store:
 
 
 class Piece(NamedTuple):
-    """A parameter to be laid out: with a value, or with a slot whose contents move over."""
+    """A parameter to be laid out: a value, over which the contents of an old slot move."""
 
     key: Key
     shape: Shape
     order: Order
+    rate: float | None
     value: Any = None
     old: Slot | None = None
     moved: Moved = {}  # noqa: RUF012
 
 
 def lay_out(pieces: Sequence[Piece], ops: Ops, dtype: Any, *, memories: bool = True) -> list[Slot]:
-    """Slots for all pieces, in that order, in a new store; what they come from is unchanged.
+    """Slots for all pieces in a new store; what they come from is unchanged.
 
-    What a piece's old slot has (weights, a waiting gradient, average, and with `memories` what
-    optimizers keep) goes along, to another device too. In a new shape the overlap stays, from
-    index 0 on each axis, or as `moved` says, and the rest is 0.
+    Statistics come last, so that what is trained stays together. What a piece's old slot has
+    (weights, a waiting gradient, average, and with `memories` what optimizers keep) goes along,
+    to another device too. In a new shape the overlap stays, from index 0 on each axis, or as
+    `moved` says, and the rest is 0, or as in the piece's value.
     """
+    pieces = sorted(pieces, key=lambda piece: piece.rate is not None)
     store = Store(ops, dtype)
-    slots = [store.add(piece.key, piece.shape, piece.order) for piece in pieces]
+    slots = [store.add(piece.key, piece.shape, piece.order, piece.rate) for piece in pieces]
     moves = [
         (piece.old, slot, piece.moved)
         for piece, slot in zip(pieces, slots, strict=True)
@@ -202,14 +212,16 @@ def lay_out(pieces: Sequence[Piece], ops: Ops, dtype: Any, *, memories: bool = T
         for old, slot, moved in moves:
             if old.touched:
                 _carry(old.of(old.store.gradient), slot.of(store.gradient), moved, ops)
-                slot.touched = True
+                slot.touched = old.touched
         if any(old.store.averages is not None for old, _, _ in moves):
             store.averages = weights.copy()
         for old, slot, moved in moves:
             if old.store.averages is not None:
                 _carry(old.of(old.store.averages), slot.of(store.averages), moved, ops)
             for optimizer, memory in old.store.memories.items() if memories else ():
-                _carry_memory(memory, old, store.memory(optimizer), slot, moved)
+                if memory.steps[old.number]:
+                    store.memory(optimizer).steps[slot.number] = memory.steps[old.number]
+                    _carry_kept(optimizer.kept(old), old, optimizer.kept(slot), moved, ops)
     return slots
 
 
@@ -226,34 +238,10 @@ def _carry(source: Array, target: Array, moved: Moved, ops: Ops) -> None:
     target[tuple(map(ops.asarray, after))] = taken
 
 
-def _carry_memory(source: Memory, old: Slot, target: Memory, slot: Slot, moved: Moved) -> None:
-    target.steps[slot.number] = source.steps[old.number]
-    store = slot.store
-    for name, flat in source.arrays.items():
-        if name not in target.arrays:
-            target.arrays[name] = store.ops.zeros((store.size,), store.dtype)
-        _carry(old.of(flat), slot.of(target.arrays[name]), moved, store.ops)
-
-
-class Segment(NamedTuple):
-    """Neighbouring slots of one store, from number `first` to before `last`."""
-
-    store: Store
-    first: int
-    last: int
-    start: int
-    stop: int
-
-
-def segments(slots: Sequence[Slot]) -> list[Segment]:
-    """Slots as runs of neighbours: one for a model that was initialized as a whole."""
-    runs: list[Segment] = []
-    # In the order of the slots, not of addresses: sums over segments come out alike in every run.
-    order = {store: i for i, store in enumerate(dict.fromkeys(slot.store for slot in slots))}
-    for slot in sorted(slots, key=lambda slot: (order[slot.store], slot.number)):
-        last = runs[-1] if runs else None
-        if last and last.store is slot.store and last.last == slot.number:
-            runs[-1] = last._replace(last=slot.number + 1, stop=slot.stop)
-        else:
-            runs.append(Segment(slot.store, slot.number, slot.number + 1, slot.start, slot.stop))
-    return runs
+def _carry_kept(
+    source: Mapping[str, Any], old: Slot, target: Mapping[str, Any], moved: Moved, ops: Ops
+) -> None:
+    """Copy what an optimizer keeps; on some axes that may be a single mean."""
+    for name, array in source.items():
+        along = {a: pair for a, pair in moved.items() if array.shape[a] == old.shape[a]}
+        _carry(array, target[name], along, ops)

@@ -10,9 +10,13 @@ from combinet.errors import path_name
 
 
 def walk(model: Any, order: str = "bfs") -> Iterator[Any]:
-    """Every layer once, the model first: breadth-first ("bfs") or depth-first ("dfs")."""
-    if order not in ("bfs", "dfs"):
-        raise ValueError(f"a walk's order is 'bfs' or 'dfs', not {order!r}")
+    """Every layer once: see `Model.walk`."""
+    if order not in ("bfs", "dfs_pre", "dfs_post"):
+        raise ValueError(f"a walk's order is 'bfs', 'dfs_pre' or 'dfs_post', not {order!r}")
+    return _children_first(model) if order == "dfs_post" else _walk(model, order)
+
+
+def _walk(model: Any, order: str) -> Iterator[Any]:
     seen: set[int] = set()
     waiting = deque([model])
     while waiting:
@@ -25,6 +29,31 @@ def walk(model: Any, order: str = "bfs") -> Iterator[Any]:
             waiting.extend(node.layers)
         else:
             waiting.extendleft(reversed(node.layers))
+
+
+def _children_first(model: Any) -> Iterator[Any]:
+    seen: set[int] = set()
+    waiting = [(model, False)]
+    while waiting:
+        node, entered = waiting.pop()
+        if entered:
+            yield node
+        elif node.id not in seen:
+            seen.add(node.id)
+            waiting.append((node, True))
+            waiting.extend((layer, False) for layer in reversed(node.layers))
+
+
+def movable(model: Any) -> list[Any]:
+    """The layers that go along to another device: all but those below one that stays."""
+    found: dict[int, Any] = {}
+    waiting = [model]
+    while waiting:
+        node = waiting.pop()
+        if node.id not in found:
+            found[node.id] = node
+            waiting.extend([] if node.stays else node.layers)
+    return [node for node in walk(model, "dfs_pre") if node.id in found]
 
 
 def paths(model: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A layer for one form of batch, made to take others: the batch is converted there and back.
 
-What goes in as a list comes out as a list, with the sequences as they were; so do the gradients,
-on their way back. Inside, layers that look at neighbours know where sequences begin and end.
+What goes in as a list comes out as a list of as many sequences; so do the gradients, on their way
+back. Inside, layers that look at neighbours know where sequences begin and end. A layer on rows
+keeps their number; one on lists, Ragged or Padded may change how long sequences are.
 """
 
 from __future__ import annotations
@@ -53,6 +54,31 @@ def with_array(layer: Model[Any, Any]) -> Model[Any, Any]:
         array([0., 1., 2.])
     """
     return _wrapper("with_array", layer, "array")
+
+
+def with_array2d(layer: Model[Any, Any]) -> Model[Any, Any]:
+    """`with_array` for rows of numbers: the layer gets an array (n, nI), or nobody does.
+
+    X list of (n_i, nI), Ragged, Padded or an array (n, nI). Raises InputError for rows with more
+    axes or none.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Linear
+        >>> model = with_array2d(Linear(2, 3)).initialize()
+        >>> [Y.shape for Y in model.predict([np.ones((4, 3), "float32")])]
+        [(4, 2)]
+    """
+    attrs = {"inside": "array"}
+    return Model("with_array2d", _with_array2d, layers=[layer], attrs=attrs, widths=child_widths)
+
+
+def _with_array2d(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    first: Any = X[0] if isinstance(X, list) and X else X
+    data = first.data if isinstance(first, Ragged | Padded) else first
+    if hasattr(data, "dtype") and data.ndim != (3 if isinstance(first, Padded) else 2):
+        raise InputError(f"{model.name} takes rows of numbers, (n, nI), not {describe(X)}")
+    return _with(model, X, run)
 
 
 def with_list(layer: Model[Any, Any]) -> Model[Any, Any]:
@@ -166,23 +192,24 @@ def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
         there = Ragged(X, run.lengths_of(there.data))
     lengths = there.lengths
 
-    def enter(batch: Any) -> Any:
+    def enter(batch: Any, lengths: Ints1d) -> Any:
         ragged = _FORMS[outside].to_ragged(batch)
         return _FORMS[inside].of_ragged(Ragged(ragged.data, lengths))
 
-    def leave(batch: Any) -> Any:
+    def leave(batch: Any) -> Ragged:
         _check_output(model, batch, lengths)
-        ragged = Ragged(batch, lengths) if inside == "array" else _FORMS[inside].to_ragged(batch)
-        return _FORMS[outside].of_ragged(ragged)
+        return Ragged(batch, lengths) if inside == "array" else _FORMS[inside].to_ragged(batch)
 
     inner = run.over(lengths if inside == "array" else None)
     Y, callback = inner(layer, _FORMS[inside].of_ragged(there))
+    out = leave(Y)
+    out_lengths = out.lengths  # what carries lengths may come back with others
 
     def backprop(dY: Any) -> Any:
-        dX = callback(enter(dY))
-        return None if dX is None else leave(dX)
+        dX = callback(enter(dY, out_lengths))
+        return None if dX is None else _FORMS[outside].of_ragged(leave(dX))
 
-    return leave(Y), backprop
+    return _FORMS[outside].of_ragged(out), backprop
 
 
 def _form_of(model: Model[Any, Any], X: Any) -> str:

@@ -26,7 +26,7 @@ import strict_cupy_rules as _rules
 from strict_cupy_rules import counting, cuda, transfers
 from strict_cupy_rules import cupy as _cupy
 
-__all__ = ["counting", "cuda", "install", "ndarray", "transfers", "ufunc"]
+__all__ = ["ElementwiseKernel", "counting", "cuda", "install", "ndarray", "transfers", "ufunc"]
 
 # ---- Arguments: CuPy's arrays kept apart from the host's
 
@@ -258,6 +258,38 @@ class ufunc:
 
     def reduceat(self, array: ndarray, *args: Any, **kwargs: Any) -> ndarray:
         return self._fold("reduceat", ("add",), array, args, kwargs)
+
+
+# ---- Kernels
+
+
+class ElementwiseKernel:
+    """A kernel of ``const auto name = value;`` and ``output = value;``, done by NumPy."""
+
+    def __init__(self, in_params: str, out_params: str, operation: str, name: str = "kernel",
+                 *, preamble: str = "", loop_prep: str = "") -> None:  # fmt: skip
+        _cupy.ElementwiseKernel(
+            in_params, out_params, operation, name, preamble=preamble, loop_prep=loop_prep
+        )
+        self._params = [part.split() for part in f"{in_params}, {out_params}".split(",")]
+        self._nin = in_params.count(",") + 1
+        self._source = operation.replace("const auto ", "").replace(";", "")
+
+    def __call__(self, *args: ndarray) -> Any:
+        if any(not isinstance(x, ndarray) for x in args) or len(args) != len(self._params):
+            raise TypeError(f"this kernel takes {len(self._params)} arrays of CuPy's")
+        _same_device(list(args))
+        types_ = {kind: x.dtype.type for (kind, _), x in zip(self._params, args, strict=True)}
+        if any(x.dtype.type is not types_[kind] or x.shape != args[0].shape
+               for (kind, _), x in zip(self._params, args, strict=True)):  # fmt: skip
+            raise TypeError("Type is mismatched, or the shapes differ")
+        names = {name: x._a for (_, name), x in zip(self._params, args, strict=True)}
+        known = {**_rules.C_FUNCTIONS, **types_, **names}
+        with np.errstate(all="ignore"):
+            exec(self._source, known)
+        for x, (_, name) in list(zip(args, self._params, strict=True))[self._nin :]:
+            assert known[name].dtype == x.dtype, "a value of another dtype than its output's"
+            x._a[...] = known[name]
 
 
 # ---- The array

@@ -292,3 +292,13 @@ HOST: dict[str, Callable] = {
     "ndarray.sort": functools.partial(np.ndarray.sort, kind="stable"),
     "reduceat": reduceat,
 }
+
+# What the body of an elementwise kernel may call: C's functions by NumPy's.
+C_FUNCTIONS: dict[str, Any] = {
+    **{name: getattr(np, name) for name in (
+        "cos", "cosh", "exp", "expm1", "inf", "log", "log1p", "logical_not", "maximum", "minimum",
+        "nan", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "where")},
+    **{f"a{name}": getattr(np, f"arc{name}") for name in (
+        "cos", "cosh", "sin", "sinh", "tan", "tanh")},
+    "fabs": np.abs, "pow": np.power,
+}  # fmt: skip

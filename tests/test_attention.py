@@ -58,7 +58,7 @@ def test_a_block_is_pytorchs(pre_norm: bool) -> None:
     )  # fmt: skip
     model = cb.TransformerEncoder(8, heads=2, hidden=16, pre_norm=pre_norm)
     model.initialize(dtype="float64")
-    linears = [node for node in model.walk("dfs") if node.name == "linear"]
+    linears = [node for node in model.walk("dfs_pre") if node.name == "linear"]
     attention = twin.self_attn
     _load(linears[0], attention.in_proj_weight, attention.in_proj_bias)
     _load(linears[1], attention.out_proj.weight, attention.out_proj.bias)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, Case, floats, keys
+from cases import CASES, Case, floats, keys, sparse
 
 import combinet as cb
 from combinet.testing import LAWS, check_device
@@ -47,7 +47,7 @@ def test_gpu_gives_the_same_numbers(case: Case, gpu: cb.CupyOps) -> None:
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_laws_on_a_gpu(case: Case, law: Any, gpu: cb.CupyOps) -> None:
-    law(case.make(), case.X, gpu)
+    case.check(law, gpu)
 
 
 def _tagger() -> Any:
@@ -97,6 +97,17 @@ def test_nothing_crosses_to_the_host_in_a_training_step(
         for _ in range(2):
             Y, backprop = model.begin_update(X, drop=0.2)
             backprop(loss(Y, T)[0], sgd)
+    assert counted.to_host == 0, counted.reasons
+
+
+@pytest.mark.parametrize("on_host", [True, False])
+def test_lengths_beside_keys_lie_anywhere_and_wait_for_nothing(strict: Any, on_host: bool) -> None:
+    model, sgd = cb.SparseLinear(4, 11).initialize(dtype="float64").to_gpu(0), cb.Adam(0.1)
+    keys, values, lengths = cb.to_device(sparse(3, 0, 2), model.ops)
+    given, dY = np.array([3, 0, 2]) if on_host else lengths, cb.to_device(floats(3, 4), model.ops)
+    with strict.counting() as counted:
+        _, backprop = model.begin_update((keys, values, given))
+        backprop(dY, sgd)
     assert counted.to_host == 0, counted.reasons
 
 
@@ -197,3 +208,57 @@ def test_without_a_gpu_to_gpu_says_so() -> None:
 def test_a_gpu_that_is_not_there_is_refused(strict: Any) -> None:
     with pytest.raises(cb.DeviceError, match="no GPU 7: this machine has 2"):
         cb.Linear(2, 3).to_gpu(7)
+
+
+# -- with_cpu --------------------------------------------------------------------------------------
+
+
+def _divided() -> Any:
+    embed = cb.with_cpu(cb.HashEmbed(8, 50, column=0) >> cb.Linear(8))
+    return cb.with_flatten(embed >> cb.Maxout(8) >> cb.Softmax(3))
+
+
+def _devices(model: Any) -> set[tuple[str, str]]:
+    return {(node.name, slot.store.ops.name) for node in model.walk()
+            for slot in node.slots.values()}  # fmt: skip
+
+
+def test_what_is_to_stay_on_the_cpu_stays_and_is_trained(gpu: cb.CupyOps) -> None:
+    whole, divided = (_divided().initialize(dtype="float64") for _ in range(2))
+    divided.to_gpu(0)
+    here = {("hash_embed", "numpy"), ("linear", "numpy")}
+    assert _devices(divided) == here | {("maxout", "cupy"), ("softmax", "cupy")}
+    sgds = [cb.Adam(0.01, grad_clip=0.5) for _ in range(2)]
+    on_cpu = _train(whole, TAGS, sgds[0], cb.NumpyOps(), 3)
+    on_both = _train(divided, TAGS, sgds[1], divided.ops, 3)
+    np.testing.assert_allclose([float(v) for v in on_both], [float(v) for v in on_cpu], rtol=1e-9)
+    divided.to_cpu()
+    for path, slot in whole.slots_by_path().items():
+        np.testing.assert_allclose(divided.slots_by_path()[path].value, slot.value, rtol=1e-9)
+
+
+def test_a_divided_model_is_initialized_resized_saved_and_copied(strict: Any) -> None:
+    model = _divided().to_gpu(0).initialize()
+    assert ("hash_embed", "numpy") in _devices(model)
+    assert ("maxout", "cupy") in _devices(model)
+    stores = {slot.store for slot in model.slots_by_path().values()}
+    model.initialize()
+    assert {slot.store for slot in model.slots_by_path().values()} == stores
+    assert _devices(model.copy()) == _devices(model)
+    data = model.to_bytes()
+    again = _divided().to_gpu(0).from_bytes(data)
+    assert again.to_bytes() == data
+    assert _devices(again) == _devices(model)
+    model.resize_output(5)
+    assert _devices(model) == _devices(again)
+    assert model.predict(cb.to_device(DOCS, model.ops))[0].shape == (4, 5)
+
+
+def test_a_layer_cannot_both_stay_and_move(strict: Any) -> None:
+    shared = cb.Linear(3, 3)
+    model = cb.with_cpu(shared) >> shared
+    with pytest.raises(cb.DeviceError, match="linear is to stay and to move"):
+        model.to_gpu(0)
+    assert model.ops.name == "numpy"
+    with pytest.raises(cb.DeviceError, match=r"on the CPU: linear.to_cpu\(\) brings it"):
+        cb.with_cpu(cb.Linear(2, 2).to_gpu(0))

@@ -286,3 +286,18 @@ def test_a_layers_own_wrong_gradient_is_named() -> None:
 def test_every_error_is_a_combinet_error_and_pythons_own(error: Any, builtin: Any) -> None:
     assert issubclass(error, CombinetError)
     assert issubclass(error, builtin)
+
+
+def test_checks_can_be_left_out_in_a_block() -> None:
+    model, X = cb.relu(), np.array([-1, 2])
+    with cb.data_validation(False):
+        assert model.predict(X).tolist() == [0, 2]
+        with cb.data_validation(True), pytest.raises(cb.InputError, match="relu takes"):
+            model.predict(X)
+        assert model.predict(X).tolist() == [0, 2]
+    with pytest.raises(cb.InputError, match="relu takes"):
+        model.predict(X)
+    with pytest.raises(ZeroDivisionError), cb.data_validation(False):
+        raise ZeroDivisionError
+    with pytest.raises(cb.InputError, match="relu takes"):
+        model.predict(X)

@@ -4,7 +4,7 @@ import inspect
 from typing import Any
 
 import pytest
-from cases import CASES, Case, floats
+from cases import CASES, Case, floats, ids
 
 import combinet as cb
 from combinet import testing
@@ -13,7 +13,7 @@ from combinet import testing
 @pytest.mark.parametrize("law", testing.LAWS, ids=lambda law: law.__name__)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_law(case: Case, law: Any) -> None:
-    law(case.make(), case.X)
+    case.check(law)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.drop], ids=lambda case: case.id)
@@ -98,6 +98,35 @@ def test_law_refuses(forward: Any, law: Any) -> None:
     model: Any = cb.Model("wrong", forward, dims={"nI": 3}, params=params)
     with pytest.raises((AssertionError, ValueError)):
         law(model, floats(5, 3))
+
+
+@pytest.mark.parametrize(
+    ("gradient", "words"),
+    [
+        (lambda dY: (dY, dY), "a gradient for integers"),
+        (lambda dY: (None, None), "no gradient for its input 1"),
+        (lambda dY: None, "no gradient for its input 1"),
+    ],
+)
+def test_gradient_law_looks_at_each_item_of_a_tuple(gradient: Any, words: str) -> None:
+    model: Any = cb.layerize(lambda X: (X[1] * 1.0, gradient))
+    with pytest.raises(AssertionError, match=words):
+        testing.check_backprop(model, (ids(3), floats(3)))
+
+
+def test_gradient_law_refuses_a_statistic_to_which_nothing_is_added() -> None:
+    params = {"mean": cb.Param(("nI",), cb.zeros, rate=0.1)}
+    model: Any = cb.Model("wrong", lambda model, X, run: (X, lambda dY: dY), dims={"nI": 3},
+                          params=params)  # fmt: skip
+    with pytest.raises(AssertionError, match="mean got no gradient"):
+        testing.check_backprop(model, floats(5, 3))
+
+
+def test_an_excuse_that_is_not_needed_is_refused() -> None:
+    case = Case("noop", cb.noop, floats(5, 3), excused={testing.check_pure: "none"})
+    case.check(testing.check_copy)
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        case.check(testing.check_pure)
 
 
 def test_copy_law_refuses_a_shared_layer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -329,7 +329,9 @@ def test_walk_orders() -> None:
     bfs = "chain concatenate residual softmax linear relu linear"
     dfs = "chain concatenate linear relu residual linear softmax"
     assert " ".join(node.name for node in tree().walk()) == bfs
-    assert " ".join(node.name for node in tree().walk("dfs")) == dfs
+    post = "linear relu concatenate linear residual softmax chain"
+    assert " ".join(node.name for node in tree().walk("dfs_pre")) == dfs
+    assert " ".join(node.name for node in tree().walk("dfs_post")) == post
     with pytest.raises(ValueError, match="bfs"):
         tree().walk("sideways").__next__()
 
@@ -337,7 +339,7 @@ def test_walk_orders() -> None:
 def test_walk_gives_a_shared_layer_once() -> None:
     shared = cb.Linear(3, 3)
     model = cb.chain(shared, cb.residual(shared), shared)
-    for order in ("bfs", "dfs"):
+    for order in ("bfs", "dfs_pre", "dfs_post"):
         assert [node.name for node in model.walk(order)].count("linear") == 1
 
 

@@ -24,7 +24,7 @@ NI, NO = 3, 4
 
 def leaves(layer: Any) -> list[Any]:
     """The layers of one direction: layer by layer, forwards before backwards, as PyTorch's."""
-    return [node for node in layer.walk("dfs") if node.param_names]
+    return [node for node in layer.walk("dfs_pre") if node.param_names]
 
 
 def split(both: Any, gates: int) -> Any:

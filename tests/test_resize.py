@@ -17,7 +17,7 @@ def floats(*shape: int, seed: int = 0) -> Any:
 
 def widths(model: Any) -> str:
     """The own dims of all layers, depth-first."""
-    dims = [node.dims for node in model.walk("dfs") if node.dims]
+    dims = [node.dims for node in model.walk("dfs_pre") if node.dims]
     return " ".join(f"{d.get('nI', '-')}>{d['nO']}" if "nO" in d else f"{d['nI']}" for d in dims)
 
 

@@ -262,3 +262,12 @@ def test_pooling_several_ways_at_once_is_a_concatenation() -> None:
     Y = (cb.reduce_mean() | cb.reduce_max()).predict(X)
     parts = np.split(X.data, [3, 4])
     close(Y, [np.concatenate([part.mean(axis=0), part.max(axis=0)]) for part in parts])
+
+
+# -- with_array2d ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("X", [[np.ones(3)], cb.Ragged(np.ones(3), [3]), np.ones((2, 2, 2))])
+def test_with_array2d_refuses_what_are_no_rows(X: Any) -> None:
+    with pytest.raises(cb.InputError, match=r"with_array2d takes rows of numbers, \(n, nI\), not"):
+        cb.with_array2d(cb.noop()).predict(X)

@@ -26,6 +26,7 @@ from combinet.layers.attention import (
     attend,
     sinusoidal_positions,
 )
+from combinet.layers.batch_norm import BatchNorm
 from combinet.layers.bidirectional import bidirectional
 from combinet.layers.cauchy_similarity import CauchySimilarity
 from combinet.layers.clipped import (
@@ -36,6 +37,7 @@ from combinet.layers.clipped import (
     HardTanh,
     ReluK,
 )
+from combinet.layers.conv1d import Conv1d
 from combinet.layers.conversions import (
     list2array,
     list2padded,
@@ -45,6 +47,7 @@ from combinet.layers.conversions import (
 )
 from combinet.layers.crf import CRF, viterbi
 from combinet.layers.dropout import Dropout
+from combinet.layers.elementwise import elementwise
 from combinet.layers.embed import Embed, HashEmbed
 from combinet.layers.expand_window import expand_window
 from combinet.layers.layer_norm import LayerNorm
@@ -55,7 +58,9 @@ from combinet.layers.recurrent import GRU, LSTM, RNN
 from combinet.layers.reduce import reduce_first, reduce_last, reduce_max, reduce_mean, reduce_sum
 from combinet.layers.rms_norm import RMSNorm
 from combinet.layers.softmax import MultiSoftmax, Softmax
+from combinet.layers.sparse_linear import SparseLinear
 from combinet.layers.tables import StaticVectors, premap_ids, remap_ids, strings2arrays
+from combinet.layers.unembed import unembed
 
 __all__ = [
     "CRF",
@@ -64,8 +69,10 @@ __all__ = [
     "LSTM",
     "RNN",
     "SELU",
+    "BatchNorm",
     "CauchySimilarity",
     "ClippedLinear",
+    "Conv1d",
     "Dish",
     "Dropout",
     "Embed",
@@ -88,6 +95,7 @@ __all__ = [
     "ReluK",
     "Sigmoid",
     "Softmax",
+    "SparseLinear",
     "StaticVectors",
     "Swish",
     "TransformerEncoder",
@@ -96,6 +104,7 @@ __all__ = [
     "bidirectional",
     "clipped_linear",
     "dish",
+    "elementwise",
     "elu",
     "expand_window",
     "gelu",
@@ -124,5 +133,6 @@ __all__ = [
     "softmax_activation",
     "strings2arrays",
     "swish",
+    "unembed",
     "viterbi",
 ]  # fmt: skip

@@ -69,7 +69,8 @@ def _crf(model: Model[Any, Any], X: Any, run: Run) -> Any:
         run.inc_grad(model, T=dT, start=d_start, end=d_end)
         return dX
 
-    return (X, T, start, end), backprop
+    # Copies: who keeps Y keeps no weights, which an update would then have to copy all.
+    return (X, T.copy(), start.copy(), end.copy()), backprop
 
 
 def _check(model: Model[Any, Any], X: Any, run: Run) -> None:
@@ -90,7 +91,8 @@ def viterbi() -> Model[Chain, list[Array]]:
 
     X tuple (scores, T, start, end) -> Y list of (n_i,) int64, on the device of the scores; of
     ways with the same score one. Labels come in steps, so their gradient is 0: it goes behind a
-    trained model, `(tagger >> viterbi()).predict(docs)`. Viterbi 1967, "Error bounds for convolutional codes".
+    trained model, `(tagger >> viterbi()).predict(docs)`. Viterbi 1967, "Error bounds for
+    convolutional codes".
 
     Example:
         >>> import numpy as np

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+from combinet.combinators import add_batches, noop
 from combinet.data import Ragged
+from combinet.errors import DimensionError, describe
 from combinet.initializers import glorot_uniform
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
-from combinet.types import Initializer
-from combinet.widths import square_widths
+from combinet.types import Floats2d, Initializer
+from combinet.widths import Solver, Width, Widths, square_widths
 
 
 def ParametricAttention(
-    nI: int | None = None, *, init_Q: Initializer = glorot_uniform
+    nI: int | None = None,
+    *,
+    key_transform: Model[Floats2d, Floats2d] | None = None,
+    init_Q: Initializer = glorot_uniform,
 ) -> Model[Ragged, Ragged]:
-    """Each row times its share of attention: Y[i] = a[i] * X[i], a = softmax(X @ Q) by sequence.
+    """Each row times its share of attention: Y[i] = a[i] * X[i], a = softmax(K @ Q) by sequence.
 
-    X Ragged of (total, nI) -> Y the same. Params: Q (nI,). Followed by `reduce_sum` it is the
-    weighted mean of each sequence. Yang et al. 2016, "Hierarchical Attention Networks",
-    equations 6 and 7, with the rows themselves for keys.
+    X Ragged of (total, nI) -> Y the same. K = key_transform(X), (total, nK), by a layer on rows
+    whose windows end where sequences do; nK is nI if the layer does not say. Without one, the
+    rows are the keys. Params: Q (nK,). Followed by `reduce_sum` it is the weighted mean of each
+    sequence. Yang et al. 2016, "Hierarchical Attention Networks", equations 5 to 7, whose keys
+    are tanh(W X + b). Raises DimensionError if there is no key for each row.
 
     Example:
         >>> import numpy as np
@@ -32,22 +39,39 @@ def ParametricAttention(
     return Model(
         "parametric_attention",
         _parametric_attention,
-        dims={"nI": nI},
-        params={"Q": Param(("nI",), init_Q)},
+        layers=[noop() if key_transform is None else key_transform],
+        dims={"nI": nI, "nK": None},
+        params={"Q": Param(("nK",), init_Q)},
         takes="ragged2d",
-        widths=square_widths,
+        widths=_widths,
     )
 
 
 def _parametric_attention(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
-    (Q,) = run.params(model, "Q")
     rows, lengths = X.data, X.lengths
-    attention = run.ops.softmax_sequences(run.ops.xp.matmul(rows, Q), lengths)
+    K, callback = run.over(lengths)(model.layers[0], rows)
+    (Q,) = run.params(model, "Q")
+    if getattr(K, "shape", None) != (rows.shape[0], *Q.shape):
+        raise DimensionError(
+            f"the keys of {model.name} are an array {(rows.shape[0], *Q.shape)}, not {describe(K)}"
+        )
+    attention = run.ops.softmax_sequences(run.ops.xp.matmul(K, Q), lengths)
 
     def backprop(dY: Ragged) -> Ragged:
         d_attention = (dY.data * rows).sum(axis=1)
         d_scores = run.ops.backprop_softmax_sequences(d_attention, attention, lengths)
-        run.inc_grad(model, Q=run.ops.xp.matmul(d_scores, rows))
-        return Ragged(dY.data * attention[:, None] + d_scores[:, None] * Q, lengths)
+        run.inc_grad(model, Q=run.ops.xp.matmul(d_scores, K))
+        dX = callback(d_scores[:, None] * Q)
+        return Ragged(add_batches(dY.data * attention[:, None], dX), lengths)
 
     return Ragged(rows * attention[:, None], lengths), backprop
+
+
+def _widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    width, _ = square_widths(model, nI, nO, solve)
+    nI, keys = solve(model.layers[0], width, None)
+    width = solve.dim(model, "nI", nI)
+    if keys is None:
+        keys = solve(model.layers[0], width, width)[1] or width
+    solve.dim(model, "nK", keys)
+    return width, width

@@ -9,15 +9,25 @@ import numpy as np
 
 from combinet.ops.activations import ActivationOps
 from combinet.ops.attention import AttentionOps
+from combinet.ops.convolution import ConvolutionOps
 from combinet.ops.crf import CrfOps
 from combinet.ops.dense import DenseOps
+from combinet.ops.elementwise import ElementwiseOps
 from combinet.ops.embed import EmbedOps
-from combinet.ops.sequence import SequenceOps
 from combinet.ops.update import UpdateOps
 from combinet.types import Array, Shape
 
 
-class Ops(AttentionOps, ActivationOps, DenseOps, SequenceOps, EmbedOps, CrfOps, UpdateOps):
+class Ops(
+    ActivationOps,
+    AttentionOps,
+    ConvolutionOps,
+    CrfOps,
+    DenseOps,
+    ElementwiseOps,
+    EmbedOps,
+    UpdateOps,
+):
     """All array work, over one array module: `NumpyOps` on the CPU, `CupyOps` on a GPU.
 
     A method is one fused step of a layer, written over `self.xp`; a backend overrides it only

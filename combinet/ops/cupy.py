@@ -11,7 +11,9 @@ import numpy as np
 
 from combinet.errors import DeviceError
 from combinet.ops.base import Ops
-from combinet.types import Array
+from combinet.ops.cuda import kernel
+from combinet.ops.program import Program
+from combinet.types import Array, Floats
 
 _INSTALL = "pip install 'combinet[cuda12]' (or combinet[cuda13], by the CUDA of your driver)"
 
@@ -59,6 +61,13 @@ class CupyOps(Ops):
             if self.is_array(X):
                 return self.xp.array(X, dtype=dtype)  # type: ignore[no-any-return]
             return self.xp.asarray(np.asarray(X), dtype=dtype)  # type: ignore[no-any-return]
+
+    def run_program(self, program: Program, X: Floats, *outputs: Floats) -> None:
+        """See `Ops.run_program`. One kernel, for float32 and float64."""
+        if X.dtype.char in "fd":
+            kernel(self.xp, program.code)(X, *outputs)
+        else:
+            super().run_program(program, X, *outputs)
 
     def __repr__(self) -> str:
         return f"CupyOps({self.device})"

@@ -127,6 +127,43 @@ class DenseOps:
         dX *= scale
         return dX, dG, db
 
+    def batch_norm(
+        self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float
+    ) -> tuple[Floats2d, Floats2d, Floats1d, Floats1d, Floats1d]:
+        """Y = G * N + b, with N the columns of X at mean 0 and variance 1; Y, N, 1/sd, mean, var.
+
+        Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1; eps is added to the variance, which
+        is the biased one.
+        """
+        mean: Floats1d = X.mean(axis=0)
+        N = X - mean
+        var: Floats1d = (N * N).mean(axis=0)
+        scale: Floats1d = (var + eps) ** -0.5
+        N *= scale
+        Y: Floats2d = N * G
+        Y += b
+        return Y, N, scale, mean, var
+
+    def backprop_batch_norm(
+        self, dY: Floats2d, N: Floats2d, scale: Floats1d, G: Floats1d
+    ) -> tuple[Floats2d, Floats1d, Floats1d]:
+        """The gradients of X, G and b: X makes the mean and the variance as well."""
+        dG, db = (dY * N).sum(axis=0), dY.sum(axis=0)
+        dX: Floats2d = N * (dG / -dY.shape[0])
+        dX += dY
+        dX -= db / dY.shape[0]
+        dX *= G * scale
+        return dX, dG, db
+
+    def normalize(
+        self, X: Floats2d, mean: Floats1d, var: Floats1d, G: Floats1d, b: Floats1d, eps: float
+    ) -> Floats2d:
+        """Y = G * (X - mean) / sqrt(var + eps) + b, column by column."""
+        Y: Floats2d = X - mean
+        Y *= G * (var + eps) ** -0.5
+        Y += b
+        return Y
+
     def rms_norm(self, X: Floats2d, G: Floats1d, eps: float) -> tuple[Floats2d, Floats2d, Floats2d]:
         """Y = G * N, with N the rows of X at mean square 1; Y, N (n, nI), 1/rms (n, 1).
 

@@ -18,15 +18,15 @@ class EmbedOps:
 
     xp: Any
 
-    def hash_rows(self, keys: Ints1d, seed: int, nV: int) -> Ints2d:
-        """Four rows of a table of nV for each key, (n,) uint64 -> (n, 4) int64, alike everywhere.
+    def hash_rows(self, keys: Ints1d, seed: int, nV: int, k: int = N_HASHES) -> Ints2d:
+        """Rows of a table of nV for each key, (n,) uint64 -> (n, k) int64, alike everywhere.
 
-        Two 64-bit mixes (the finalizer of splitmix64: Steele, Lea and Flood 2014) give four
-        32-bit numbers, and a multiply and a shift bring each below nV (Lemire 2019,
+        Each 64-bit mix (the finalizer of splitmix64: Steele, Lea and Flood 2014) gives two 32-bit
+        numbers, so k is even; a multiply and a shift bring each below nV (Lemire 2019,
         arXiv:1805.10941, without his rejection step).
         """
-        rows = self.xp.empty((keys.shape[0], N_HASHES), dtype="int64")
-        for pair in range(N_HASHES // 2):
+        rows = self.xp.empty((keys.shape[0], k), dtype="int64")
+        for pair in range(k // 2):
             mixed = _mix(keys + np.uint64((seed * 2 + pair + 1) * 0x9E3779B97F4A7C15 % 2**64))
             for half, bits in enumerate((mixed & _LOW, mixed >> _HIGH)):
                 rows[:, 2 * pair + half] = (bits * np.uint64(nV)) >> _HIGH
@@ -43,6 +43,11 @@ class EmbedOps:
         """Add row i of Y to each of the rows rows[i] of E, in place; a row may come often."""
         for column in range(rows.shape[1]):
             self.xp.add.at(E, rows[:, column], Y)
+
+    def owners_on_device(self, lengths: Ints1d, total: int) -> Ints1d:
+        """For each of `total` entries, the row that it is in, by lengths that lie on the device."""
+        ends = self.xp.cumsum(lengths)
+        return self.xp.searchsorted(ends, self.xp.arange(total), side="right")  # type: ignore[no-any-return]
 
     def unique_rows(self, X: Ints2d) -> tuple[Ints1d, Ints1d]:
         """Where each distinct row of X first stands, and for each row the number of its equal.

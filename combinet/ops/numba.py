@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 
 from combinet.ops.numpy import NumpyOps
+from combinet.ops.program import Program
 from combinet.ops.recurrent import steps
-from combinet.types import Array, Floats1d, Floats2d, Floats3d, Ints1d, Ints2d
+from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Ints1d, Ints2d
+
+# Functions for which `vectorized` has no loop, and the C library's loses to NumPy's.
+_NUMPYS = {"power", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh",
+           "arccosh", "arctanh"}  # fmt: skip
 
 
 class NumbaOps(NumpyOps):
@@ -79,6 +84,13 @@ class NumbaOps(NumpyOps):
         parts = dY.reshape(n, 2 * window + 1, nI)
         self.kernels.backprop_expand_window(parts, window, lengths, dX)
         return dX
+
+    def run_program(self, program: Program, X: Floats, *outputs: Floats) -> None:
+        """See `Ops.run_program`. One loop, but for a formula with powers, angles and the like."""
+        if X.dtype.char not in "fd" or not _NUMPYS.isdisjoint(step.op for step in program.steps):
+            super().run_program(program, X, *outputs)
+        else:
+            import_module("combinet.ops.loops").run_loop(program, X, *outputs)
 
     def adam(
         self,

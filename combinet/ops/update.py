@@ -77,6 +77,44 @@ class UpdateOps:
             m *= beta2
             m += (1 - beta2) * g
 
+    def adafactor(
+        self,
+        W: Floats,
+        dW: Floats,
+        kept: list[Any],
+        *,
+        fresh: float,
+        scale: float,
+        decay: float,
+        eps: tuple[float, float],
+        d: float,
+    ) -> None:
+        """One step of Adafactor on one parameter, with its running means `kept`, in place.
+
+        `kept` are the means of dW**2 in rows (nO, ..., 1) and columns (1, ..., nI), or dW**2 itself
+        alone; `fresh` is the part of them that is new. W goes by `decay` of itself, and by a step
+        whose root mean square is `scale` times that of W, or less. Shazeer and Stern 2018,
+        arXiv:1804.04235, algorithms 4 and 5.
+        """
+        xp = self.xp
+        size = scale * xp.maximum(xp.sqrt((W * W).mean()), eps[1])
+        squares = dW * dW
+        if len(kept) == 2:
+            rows, columns = kept
+            rows += fresh * (squares.mean(axis=-1, keepdims=True) - rows)
+            columns += fresh * (squares.mean(axis=0, keepdims=True) - columns)
+            total = xp.maximum(rows.mean(axis=0, keepdims=True), eps[0])
+            variance = xp.multiply(rows / total, columns, out=squares)  # in the order of dW
+        else:
+            (variance,) = kept
+            variance += fresh * (squares - variance)
+        step = xp.maximum(variance, eps[0] ** 2)
+        step **= -0.5
+        step *= dW
+        step *= size / xp.maximum(xp.sqrt((step * step).mean()) / d, 1.0)
+        W *= 1 - decay
+        W -= step
+
     def moments(
         self, dW: Floats1d, first: Floats1d, second: Floats1d, beta1: float, beta2: float
     ) -> None:

@@ -11,11 +11,13 @@ from weakref import WeakSet
 import numpy as np
 
 from combinet import format
-from combinet.errors import DimensionError, FormatError, InputError
+from combinet.errors import InputError
 from combinet.ops import Ops
+from combinet.optimizers import saving
+from combinet.optimizers.segments import Segment, same_paces, same_steps, segments
 from combinet.schedules import constant
-from combinet.store import Key, Memory, Segment, Slot, Store, segments
-from combinet.types import Floats1d, Generator, Schedule
+from combinet.store import Key, Slot, Store
+from combinet.types import Floats1d, Generator, Schedule, Shape
 
 
 def _schedule(rate: float | Schedule) -> Schedule:
@@ -50,8 +52,14 @@ class Optimizer:
     added to the clipped gradient: `lambda step: (0.3 / (1 + step) ** 0.55) ** 0.5` is that of
     Neelakantan et al. 2015, arXiv:1511.06807. The generator's state is not saved.
 
+    Statistics, such as those of `BatchNorm`, have no gradient: nothing of this touches them. Each
+    moves at its own rate toward what the passes have seen, and is its own average.
+
     A subclass says in `arrays`, the names of what it keeps for each weight, and defines `apply`.
     """
+
+    # Whether `apply` gets each parameter by itself, in its shape, instead of flat runs of them.
+    by_parameter = False
 
     def __init__(
         self,
@@ -89,6 +97,28 @@ class Optimizer:
         """
         raise NotImplementedError
 
+    def shapes(self, shape: Shape) -> dict[str, Shape]:
+        """The shapes of what is kept for a parameter, by name: its own, unless `by_parameter`."""
+        return dict.fromkeys(self.arrays, shape)
+
+    def kept(self, part: Slot | Segment) -> dict[str, Any]:
+        """What is kept for a parameter or a run of them, in place; 0 at first."""
+        if isinstance(part, Slot) and part.rate is not None:
+            return {}
+        store = part.store
+        memory = store.memory(self)
+        if isinstance(part, Slot) and self.by_parameter:
+            if part.number not in memory.parts:
+                memory.parts[part.number] = {
+                    name: store.ops.zeros(shape, store.dtype)
+                    for name, shape in self.shapes(part.shape).items()
+                }
+            return memory.parts[part.number]
+        for name in self.arrays:
+            if name not in memory.arrays:
+                memory.arrays[name] = store.ops.zeros((store.size,), store.dtype)
+        return {name: part.of(memory.arrays[name]) for name in self.arrays}
+
     def decay_and_apply(
         self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float, L2: float
     ) -> None:
@@ -108,52 +138,62 @@ class Optimizer:
             waiting = [slot for slot in slots if slot.touched]
             if not waiting:
                 return
-            runs = segments(waiting)
+            runs = segments([slot for slot in waiting if slot.rate is None])
             self._clip(runs)
             self._add_noise(runs)
             rate, L2 = self.learn_rate(self.step), self.L2(self.step)
             for run in runs:
                 self._update_segment(run, rate, L2)
+            for statistics in same_paces(waiting):
+                self._move_statistics(*statistics)
             for slot in waiting:
-                slot.touched = False
+                slot.touched = 0
             self.step += 1
 
     def _clip(self, runs: list[Segment]) -> None:
-        if not self.grad_clip:
+        if not self.grad_clip or not runs:
             return
         total: Any = None  # on one device; nothing crosses to the host
         ops = runs[0].store.ops
-        for store, _, _, start, stop in runs:
-            squares = ops.asarray(store.ops.sum_squares(store.gradient[start:stop]))
+        for run in runs:
+            squares = ops.asarray(run.store.ops.sum_squares(run.of(run.store.gradient)))
             total = squares if total is None else total + squares
         scale = ops.xp.minimum(1.0, self.grad_clip / ops.xp.sqrt(total + 1e-30))
-        for store, _, _, start, stop in runs:
-            store.gradient[start:stop] *= store.ops.asarray(scale, store.dtype)
+        for run in runs:
+            dW = run.of(run.store.gradient)
+            dW *= run.store.ops.asarray(scale, run.store.dtype)
 
     def _add_noise(self, runs: list[Segment]) -> None:
         if self.rng is None:
             return
         deviation = self.grad_noise(self.step)
-        for store, _, _, start, stop in runs:
-            noise = self.rng.normal(0.0, deviation, stop - start)  # on the host: a seed is a seed
-            store.gradient[start:stop] += store.ops.asarray(noise, store.dtype)
+        for run in runs:
+            dW = run.of(run.store.gradient)
+            noise = self.rng.normal(0.0, deviation, dW.size)  # on the host: a seed is a seed
+            dW += run.store.ops.asarray(noise, run.store.dtype)
 
     def _update_segment(self, run: Segment, rate: float, L2: float) -> None:
         store = run.store
         memory = store.memory(self)
-        for name in self.arrays:
-            if name not in memory.arrays:
-                memory.arrays[name] = store.ops.zeros((store.size,), store.dtype)
         memory.steps[run.first : run.last] += 1
         averages = store.writable_averages() if self.use_averages else None
         weights = store.writable()
-        for t, start, stop in _same_steps(memory, run):
-            W, dW = weights[start:stop], store.gradient[start:stop]
-            kept = [memory.arrays[name][start:stop] for name in self.arrays]
-            self.decay_and_apply(store.ops, W, dW, kept, t, rate, L2)
+        for t, alike in same_steps(run, memory):
+            for part in alike.slots() if self.by_parameter else [alike]:
+                W, dW, kept = part.of(weights), part.of(store.gradient), self.kept(part)
+                self.decay_and_apply(store.ops, W, dW, [*kept.values()], t, rate, L2)
             if averages is not None:
                 decay = min(self.average_decay, (1 + t) / (10 + t))
-                store.ops.average(averages[start:stop], W, decay)
+                store.ops.average(alike.of(averages), alike.of(weights), decay)
+
+    def _move_statistics(self, run: Segment, rate: float, passes: int) -> None:
+        store = run.store
+        store.memory(self).steps[run.first : run.last] += 1
+        averages = store.writable_averages() if self.use_averages else None
+        values = run.of(store.writable())
+        store.ops.average(values, run.of(store.gradient) / passes, 1 - rate)
+        if averages is not None:
+            run.of(averages)[...] = values
 
     @property
     def kind(self) -> str:
@@ -183,17 +223,7 @@ class Optimizer:
 
     def to_bytes(self, model: Any) -> bytes:
         """The steps and moments for `model`, by each parameter's path, with the step count."""
-        kept = {}
-        for path, slot in model.slots_by_path().items():
-            memory = slot.store.memories.get(self)
-            if memory is not None and memory.steps[slot.number]:
-                kept[path] = {
-                    "steps": int(memory.steps[slot.number]),
-                    "arrays": {
-                        name: format.to_host(slot.of(flat)) for name, flat in memory.arrays.items()
-                    },
-                }
-        return format.encode("optimizer", {"type": self.kind, "step": self.step, "kept": kept})
+        return saving.to_bytes(self, model)
 
     def from_bytes(self, data: bytes, model: Any) -> Optimizer:
         """Take up what `to_bytes` saved, for the same model; returns self.
@@ -201,39 +231,8 @@ class Optimizer:
         Raises FormatError or DimensionError, before anything is changed, if the bytes are of
         another kind of optimizer or of a model with other parameters.
         """
-        content = format.decode("optimizer", data)
-        if content["type"] != self.kind:
-            raise FormatError(f"this is the state of {content['type']}, not {self.kind}")
-        slots = model.slots_by_path()
-        for path, kept in content["kept"].items():
-            if path not in slots:
-                raise FormatError(f"the model has no initialized parameter '{path}'")
-            if set(kept["arrays"]) != set(self.arrays):
-                raise FormatError(
-                    f"for '{path}' there is {[*kept['arrays']]}; this {content['type']} keeps "
-                    f"{[*self.arrays]}"
-                )
-            for name, array in kept["arrays"].items():
-                if array.shape != slots[path].shape:
-                    raise DimensionError(
-                        f"'{path}' is {slots[path].shape}; its '{name}' here is {array.shape}"
-                    )
-        for path, slot in slots.items():
-            if path in content["kept"]:
-                self._remember(slot, **content["kept"][path])
-            elif self in slot.store.memories:  # not updated yet when this was saved
-                self._remember(slot, 0, dict.fromkeys(slot.store.memories[self].arrays, 0))
-        self.step = content["step"]
+        saving.from_bytes(self, data, model)
         return self
-
-    def _remember(self, slot: Slot, steps: int, arrays: dict[str, Any]) -> None:
-        store = slot.store
-        memory = store.memory(self)
-        memory.steps[slot.number] = steps
-        for name, array in arrays.items():
-            if name not in memory.arrays:
-                memory.arrays[name] = store.ops.zeros((store.size,), store.dtype)
-            slot.of(memory.arrays[name])[...] = store.ops.asarray(array, store.dtype)
 
     def to_disk(self, path: str | os.PathLike[str], model: Any) -> None:
         """Write `to_bytes` to a file, whole or not at all."""
@@ -242,18 +241,3 @@ class Optimizer:
     def from_disk(self, path: str | os.PathLike[str], model: Any) -> Optimizer:
         """`from_bytes` of a file."""
         return self.from_bytes(format.read(path), model)
-
-
-def _same_steps(memory: Memory, run: Segment) -> list[tuple[int, int, int]]:
-    """A segment as stretches (t, start, stop) of slots that have been updated equally often."""
-    steps = memory.steps[run.first : run.last]
-    if (steps == steps[0]).all():
-        return [(int(steps[0]), run.start, run.stop)]
-    slots = [slot for slot in run.store.slots() if run.first <= slot.number < run.last]
-    stretches: list[tuple[int, int, int]] = []
-    for slot, t in zip(slots, steps.tolist(), strict=True):
-        if stretches and stretches[-1][0] == t:
-            stretches[-1] = (t, stretches[-1][1], slot.stop)
-        else:
-            stretches.append((t, slot.start, slot.stop))
-    return stretches

@@ -7,7 +7,7 @@ from typing import Any
 from combinet.errors import InputError
 from combinet.ops import Ops
 from combinet.optimizers.base import Optimizer
-from combinet.types import Floats1d
+from combinet.types import Floats1d, Shape
 
 
 class Lookahead(Optimizer):
@@ -45,6 +45,7 @@ class Lookahead(Optimizer):
             rng=optimizer.rng,
         )
         self.optimizer = optimizer
+        self.by_parameter = optimizer.by_parameter
         self.k = k
         self.alpha = alpha
 
@@ -52,6 +53,10 @@ class Lookahead(Optimizer):
     def kind(self) -> str:
         """The name under which the state is saved, with that of the other optimizer."""
         return f"Lookahead({self.optimizer.kind})"
+
+    def shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Those of the other optimizer, and the slow weights."""
+        return {**self.optimizer.shapes(shape), "slow": shape}
 
     def decay_and_apply(
         self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float, L2: float

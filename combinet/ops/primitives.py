@@ -1,0 +1,87 @@
+"""What formulas of one variable are made of: for each function its code and, beside it, its slope.
+
+Functions have NumPy's names. Code is what a loop over the elements says, in Python and CUDA alike.
+A slope is a rule `rule(d, y, *args)` of forward-mode differentiation: y is the function's value, d
+gives the slope of an argument. Rules are written so that of two slopes one is taken, rather than
+each multiplied by 0 or 1: what is infinite or NaN on the side not taken stays there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Primitive(NamedTuple):
+    """One function: its code, its slope (None: it has none), and whether it is a condition."""
+
+    code: str
+    slope: Callable[..., Any] | None = None
+    truth: bool = False
+
+
+def _of_log(d: Any, a: Any) -> Any:
+    """The slope of log(a), d(a) / a; if a overflows as exp(u) or 1 + exp(u) it stays right."""
+    op = getattr(a, "op", None)
+    if op == "exp":
+        return d(a.args[0])
+    if op == "add" and isinstance(a.args[1], float) and a.args[1] == 1:
+        return _of_log1p(d, a.args[0])
+    return d(a) / a
+
+
+def _of_log1p(d: Any, a: Any) -> Any:
+    """The slope of log(1 + a)."""
+    if getattr(a, "op", None) == "exp":
+        return d(a.args[0]) / (1 + 1 / a)
+    return d(a) / (1 + a)
+
+
+_LOGADDEXP = "maximum({0}, {1}) + log1p(exp(-where({0} == {1}, T(0), fabs({0} - {1}))))"
+
+# At a kink the slope is that of the second argument, where a number stands if there is one: that
+# of np.maximum(x, 0) at 0 is 0, as that of `relu`.
+PRIMITIVES = {
+    "add": Primitive("{} + {}", lambda d, y, a, b: d(a) + d(b)),
+    "subtract": Primitive("{} - {}", lambda d, y, a, b: d(a) - d(b)),
+    "multiply": Primitive("{} * {}", lambda d, y, a, b: d(a) * b + d(b) * a),
+    "divide": Primitive("{} / {}", lambda d, y, a, b: d(a) / b - _of_log(d, b) * y),
+    "positive": Primitive("+{}", lambda d, y, a: d(a)),
+    "negative": Primitive("-{}", lambda d, y, a: -d(a)),
+    "power": Primitive("pow({}, {})", lambda d, y, a, b: d(a) * (b * a ** (b - 1))
+                       + d(b) * (y * np.log(np.where(a == 0, 1, a)))),
+    "maximum": Primitive("maximum({}, {})", lambda d, y, a, b: np.where(a > b, d(a), d(b))),
+    "minimum": Primitive("minimum({}, {})", lambda d, y, a, b: np.where(a < b, d(a), d(b))),
+    "where": Primitive("where({}, {}, {})", lambda d, y, c, a, b: np.where(c, d(a), d(b))),
+    "absolute": Primitive("fabs({})", lambda d, y, a: d(a) * np.sign(a)),
+    "sign": Primitive("sign({})"),
+    "sqrt": Primitive("sqrt({})", lambda d, y, a: d(a) * 0.5 / y),
+    "exp": Primitive("exp({})", lambda d, y, a: d(a) * y),
+    "expm1": Primitive("expm1({})", lambda d, y, a: d(a) * np.exp(a)),
+    "log": Primitive("log({})", lambda d, y, a: _of_log(d, a)),
+    "log1p": Primitive("log1p({})", lambda d, y, a: _of_log1p(d, a)),
+    "logaddexp": Primitive(_LOGADDEXP, lambda d, y, a, b: d(a) / (1 + np.exp(b - a))
+                           + d(b) / (1 + np.exp(a - b))),
+    "sin": Primitive("sin({})", lambda d, y, a: d(a) * np.cos(a)),
+    "cos": Primitive("cos({})", lambda d, y, a: -(d(a) * np.sin(a))),
+    "tan": Primitive("tan({})", lambda d, y, a: d(a) * (1 + y * y)),
+    "arcsin": Primitive("asin({})", lambda d, y, a: d(a) / np.sqrt((1 - a) * (1 + a))),
+    "arccos": Primitive("acos({})", lambda d, y, a: -(d(a) / np.sqrt((1 - a) * (1 + a)))),
+    "arctan": Primitive("atan({})", lambda d, y, a: d(a) / (1 + a * a)),
+    "sinh": Primitive("sinh({})", lambda d, y, a: d(a) * np.cosh(a)),
+    "cosh": Primitive("cosh({})", lambda d, y, a: d(a) * np.sinh(a)),
+    "tanh": Primitive("tanh({})", lambda d, y, a: d(a) * (1 - y * y)),
+    "arcsinh": Primitive("asinh({})", lambda d, y, a: d(a) / np.sqrt(1 + a * a)),
+    "arccosh": Primitive("acosh({})", lambda d, y, a: d(a) / np.sqrt((a - 1) * (a + 1))),
+    "arctanh": Primitive("atanh({})", lambda d, y, a: d(a) / ((1 - a) * (1 + a))),
+    "less": Primitive("{} < {}", truth=True),
+    "less_equal": Primitive("{} <= {}", truth=True),
+    "equal": Primitive("{} == {}", truth=True),
+    "not_equal": Primitive("{} != {}", truth=True),
+    "logical_and": Primitive("{} & {}", truth=True),
+    "logical_or": Primitive("{} | {}", truth=True),
+    "logical_not": Primitive("logical_not({})", truth=True),
+}  # fmt: skip
+LOGIC = {"logical_and", "logical_or", "logical_not"}  # conditions of conditions

@@ -1,0 +1,59 @@
+"""What is updated by one operation: runs of neighbouring slots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from combinet.store import Memory, Slot, Store
+
+
+class Segment(NamedTuple):
+    """Neighbouring slots of one store, from number `first` to before `last`."""
+
+    store: Store
+    first: int
+    last: int
+    start: int
+    stop: int
+
+    def of(self, flat: Any) -> Any:
+        """This part of an array that is laid out as the store."""
+        return flat[self.start : self.stop]
+
+    def slots(self) -> list[Slot]:
+        """The slots, in order."""
+        return [slot for slot in self.store.slots() if self.first <= slot.number < self.last]
+
+
+def segments(slots: Sequence[Slot]) -> list[Segment]:
+    """Slots as runs of neighbours: one for a model that was initialized as a whole."""
+    runs: list[Segment] = []
+    # In the order of the slots, not of addresses: sums over segments come out alike in every run.
+    order = {store: i for i, store in enumerate(dict.fromkeys(slot.store for slot in slots))}
+    for slot in sorted(slots, key=lambda slot: (order[slot.store], slot.number)):
+        last = runs[-1] if runs else None
+        if last and last.store is slot.store and last.last == slot.number:
+            runs[-1] = last._replace(last=slot.number + 1, stop=slot.stop)
+        else:
+            runs.append(Segment(slot.store, slot.number, slot.number + 1, slot.start, slot.stop))
+    return runs
+
+
+def same_steps(run: Segment, memory: Memory) -> list[tuple[int, Segment]]:
+    """A run as runs (t, segment) of slots that have been updated equally often."""
+    steps = memory.steps[run.first : run.last]
+    if (steps == steps[0]).all():
+        return [(int(steps[0]), run)]
+    counted = groupby(run.slots(), key=lambda slot: int(memory.steps[slot.number]))
+    return [(t, part) for t, slots in counted for part in segments([*slots])]
+
+
+def same_paces(slots: Sequence[Slot]) -> list[tuple[Segment, float, int]]:
+    """The statistics among slots, as runs (segment, rate, passes) of those that move alike."""
+    paces: dict[tuple[float, int], list[Slot]] = {}
+    for slot in slots:
+        if slot.rate is not None:
+            paces.setdefault((slot.rate, slot.touched), []).append(slot)
+    return [(run, *pace) for pace, alike in paces.items() for run in segments(alike)]
