@@ -120,7 +120,7 @@ from combinet.schedules import (
     slanted_triangular,
     warmup_linear,
 )
-from combinet.tuples import siamese, tuplify, with_getitem
+from combinet.tuples import siamese, tuple_getitem, tuplify, with_getitem
 from combinet.utilities import (
     get_gradients,
     get_width,
@@ -276,6 +276,7 @@ __all__ = [
     "swish",
     "to_categorical",
     "to_device",
+    "tuple_getitem",
     "tuplify",
     "uniform",
     "uniqued",

@@ -142,6 +142,9 @@ CASES = [
     Case("with_list", lambda: cb.with_list(cb.with_flatten(_inner())), floats(5, 3), "array"),
     Case("with_ragged", lambda: cb.with_ragged(cb.ParametricAttention()), listed(3, 1), "list"),
     Case("with_ragged", lambda: cb.with_ragged(cb.ParametricAttention()), padded(1, 3), "padded"),
+    Case("with_ragged", lambda: cb.with_ragged(cb.with_getitem(0, cb.with_array(cb.Linear(3)))
+         >> cb.add(cb.tuple_getitem(0), cb.tuple_getitem(1))),
+         (listed(1, 0, 3), padded(1, 0, 3)), "tuple"),
     Case("with_padded", lambda: cb.with_padded(cb.with_array(_inner())), listed(1, 3, 2), "list"),
     Case("with_padded", lambda: cb.with_padded(cb.with_array(_inner())), ragged(2, 3), "ragged"),
     Case("list2ragged", cb.list2ragged, listed(3, 0, 2)),
@@ -168,6 +171,11 @@ CASES = [
     Case("with_getitem", lambda: cb.with_getitem(1, cb.Linear(2)), (floats(5, 3), floats(4, 3))),
     Case("with_getitem", lambda: cb.tuplify(cb.noop(), cb.noop()) >> cb.with_getitem(-1, cb.gelu())
          >> cb.with_getitem(0, cb.Linear(4)), floats(5, 3), "two-in-turn"),
+    Case("tuple_getitem", lambda: cb.tuplify(cb.noop(), cb.gelu()) >> cb.tuple_getitem(1),
+         floats(5, 3)),
+    Case("tuple_getitem", lambda: cb.tuplify(cb.Linear(2), cb.noop()) >> cb.with_getitem(
+        1, cb.Linear(2)) >> cb.add(cb.tuple_getitem(0), cb.tuple_getitem(-1)), floats(5, 3),
+        "of-both"),
     Case("siamese", lambda: cb.siamese(cb.Gelu(4), cb.CauchySimilarity()),
          (floats(5, 3), floats(5, 3, seed=1))),
     Case("siamese", lambda: cb.siamese(cb.Embed(3, 7), cb.CauchySimilarity()),
