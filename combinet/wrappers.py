@@ -185,6 +185,8 @@ def _with_tuple(model: Model[Any, Any], X: tuple[Any, ...], run: Run) -> Any:
     layer, inside = model.layers[0], model.attrs["inside"]
     if all(_form_of(model, x) == inside for x in X):
         return run(layer, X)
+    if all(isinstance(x, list) and not x for x in X):
+        return X[0], lambda dY: X
     there, _, enters, leaves = zip(*(_cross(model, x, run) for x in X), strict=True)
     Y, callback = run.over(None)(layer, there)
 

@@ -228,6 +228,12 @@ def test_a_tuple_goes_in_item_by_item_and_comes_out_as_the_first(wrap: Any, form
             np.testing.assert_array_equal(found, expected)
 
 
+def test_a_tuple_of_empty_lists_stays_empty() -> None:
+    Y, backprop = cb.with_ragged(cb.tuple_getitem(0)).begin_update(([], []))
+    assert Y == []
+    assert backprop([]) == ([], [])
+
+
 # -- each item alone, sequences of one length, arrays of more axes --------------------------------
 
 

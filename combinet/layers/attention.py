@@ -93,7 +93,7 @@ def _attend_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Widths:
     if width % _multiple(model) or nI not in (None, 3 * width):
         raise DimensionError(
             f"attend takes 3 times as many columns as it gives, which {_heads(model)} "
-            f"share evenly, not {nI} for {width}"
+            f"share evenly, not {nI or 3 * width} for {width}"
         )
     return Parts([width] * 3), solve.same(model, width, nO)
 
@@ -172,7 +172,8 @@ def _cross_attend_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Wid
     width: Any = solve.same(model, item(nI, 0), nO, None if both is None else both // 2)
     if width is None:
         return None, None
-    if width % model.attrs["heads"] or both not in (None, 2 * width):
+    both = both or 2 * width
+    if width % model.attrs["heads"] or both != 2 * width:
         raise DimensionError(
             f"{model.name} takes queries, and keys and values of twice their width, which "
             f"{model.attrs['heads']} heads share evenly, not {width} and {both} columns"
