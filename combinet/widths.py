@@ -2,10 +2,11 @@
 
 The width of a batch is its number of columns; that of a tuple of batches is the tuple of theirs,
 as far as known: at its end items may be missing. One int for a tuple is the width of each item.
-Each model has a rule, a function
-`rule(model, nI, nO, solve) -> (nI, nO)`: told what the outside knows of the width of its input and
-of its output (None: nothing), it says what is known of both afterwards. A rule asks its children
-by `solve(layer, nI, nO)` and the model's own dims by `solve.dim(model, name, size)`.
+
+Each model has a rule, a function `rule(model, nI, nO, solve) -> (nI, nO)`: told what the outside
+knows of the width of its input and of its output (None: nothing), it says what is known of both
+afterwards. A rule asks its children by `solve(layer, nI, nO)` and the model's own dims by
+`solve.dim(model, name, size)`.
 """
 
 from __future__ import annotations

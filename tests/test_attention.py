@@ -372,6 +372,14 @@ def test_a_decoder_is_resized_with_what_makes_its_input() -> None:
     assert [Y.shape for Y in body.predict(X)] == [(3, 10), (1, 10)]
 
 
+def test_resizing_keeps_them_apart_from_the_other_end() -> None:
+    model = (cb.Linear(6, 3) >> cb.attend(1)).initialize(dtype="float64")
+    W = model.layers[0].get_param("W")
+    model.resize_output(3)
+    wider = [np.pad(part, ((0, 1), (0, 0))) for part in np.split(W, 3)]
+    np.testing.assert_array_equal(model.layers[0].get_param("W"), np.concatenate(wider))
+
+
 def test_resizing_keeps_a_memorys_keys_and_values_apart() -> None:
     queries, memory = cb.Linear(4, 3), cb.Linear(8, 2)
     model = cb.with_getitem(0, cb.with_array(queries)) >> cb.with_getitem(1, cb.with_array(memory))

@@ -41,9 +41,9 @@ def FeedForward(
           dropout
           linear    nI=8 nO=2
     """
-    hidden = hidden or 4 * nO
+    inner = 4 * nO if hidden is None else hidden
     make = _named("activation", activation, _FIRST_PARTS)
-    return make(hidden, nI) >> Dropout() >> Linear(nO, hidden)
+    return make(inner, nI) >> Dropout() >> Linear(nO, inner)
 
 
 def _swiglu(nO: int, nI: int | None) -> Model[Floats2d, Floats2d]:
