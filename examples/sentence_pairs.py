@@ -1,7 +1,6 @@
 """Pairs of sentences with how related they are, as SICK has them, and vectors of words.
 
-http://alt.qcri.org/semeval2014/task1/: five columns parted by tabs, pair_ID, sentence_A,
-sentence_B, relatedness_score, entailment_judgment, below a line that names them.
+http://alt.qcri.org/semeval2014/task1/: columns parted by tabs, below a line that names them.
 """
 
 import re
@@ -15,7 +14,7 @@ from training import Keys
 from combinet.text import features, lower, prefix, suffix
 from combinet.types import Floats2d
 
-COLUMNS = 5
+COLUMNS = ["pair_ID", "sentence_A", "sentence_B", "relatedness_score", "entailment_judgment"]
 JUDGMENTS = ("NEUTRAL", "ENTAILMENT", "CONTRADICTION")
 FEATURES = (lower, prefix(4), suffix(3))
 
@@ -56,10 +55,12 @@ def read_pairs(path: Path) -> list[Pair]:
     """The pairs of a file, gzipped or not. Raises MalformedLine, or OSError."""
     pairs = []
     for number, line in numbered_lines(path):
-        if number == 1:
-            continue
         try:
-            pairs.append(parse_pair(line))
+            columns = line.split("\t")
+            if number > 1:
+                pairs.append(parse_pair(columns))
+            elif columns != COLUMNS:
+                raise ValueError(f"expected the names {' '.join(COLUMNS)}, found {line[:60]!r}")
         except ValueError as error:
             raise MalformedLine(f"{path}:{number}: {error}") from None
     if not pairs:
@@ -67,11 +68,10 @@ def read_pairs(path: Path) -> list[Pair]:
     return pairs
 
 
-def parse_pair(line: str) -> Pair:
+def parse_pair(columns: list[str]) -> Pair:
     """The pair of one line. Raises ValueError, saying why."""
-    columns = line.split("\t")
-    if len(columns) != COLUMNS:
-        raise ValueError(f"expected {COLUMNS} columns parted by tabs, found {len(columns)}")
+    if len(columns) != len(COLUMNS):
+        raise ValueError(f"expected {len(COLUMNS)} columns parted by tabs, found {len(columns)}")
     _, first, second, score, judgment = columns
     if not re.fullmatch(r"[1-4](\.\d+)?|5(\.0+)?", score):
         raise ValueError(f"expected a score from 1 to 5, found {score!r}")
@@ -96,4 +96,6 @@ def read_vectors(folder: Path) -> Vectors:
             f"{numbers}: expected floats, a row for each of the {len(words):,} words of {names}, "
             f"found {table.dtype} {table.shape}"
         )
+    if not np.isfinite(table).all():
+        raise MalformedLine(f"{numbers}: not all of its numbers are finite")
     return Vectors(words, table.astype("float32"))

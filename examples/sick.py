@@ -42,7 +42,8 @@ from combinet import (
 )
 from combinet.types import Floats1d, Floats2d
 
-BATCH, LEARN_RATE, DROP = 25, 0.004, 0.2
+EPOCHS, QUICK_EPOCHS = 15, 4
+BATCH, LEARN_RATE, DROP = 25, 0.003, 0.2
 JUDGMENT_WEIGHT = 0.5  # in the loss, beside the scores' 1
 PUBLISHED = """\
     0.76  a convolutional network (KeraSTS), published
@@ -138,8 +139,8 @@ def averaged_cosine(vectors: Vectors, pairs: list[Pair]) -> float:
 # -- the command line --------------------------------------------------------------------------
 
 
-def learn(folder: Path, vectors: Vectors, epochs: int, seed: int, path: Path) -> None:
-    """Train, and report on the test part with the model loaded from disk."""
+def learn(folder: Path, vectors: Vectors, epochs: int, seed: int, path: Path) -> Rater:
+    """Train, report on the test part, and give the model loaded from disk."""
     data, dev, test = (read_pairs(part(folder, name)) for name in ("train", "dev", "test"))
     print(f"pairs: {len(data):,} to train, {len(dev):,} dev, {len(test):,} test", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,6 +153,7 @@ def learn(folder: Path, vectors: Vectors, epochs: int, seed: int, path: Path) ->
     print(f"test: Pearson's r {r:.4f}, judgments {accuracy:.1%}, {speed:,.0f} pairs/s; beside it")
     print(f"    {averaged_cosine(vectors, test):.2f}  cosine of averaged vectors, here")
     print(PUBLISHED, flush=True)
+    return rater
 
 
 def compare(rater: Rater, pairs: list[tuple[str, str]]) -> None:
@@ -181,15 +183,15 @@ def main() -> int:
     try:
         vectors = read_vectors(args.vectors)
         if args.data:
-            learn(args.data, vectors, 4 if args.quick else 15, args.seed, args.model)
-        rater = build(vectors).from_disk(args.model)
+            epochs = QUICK_EPOCHS if args.quick else EPOCHS
+            rater = learn(args.data, vectors, epochs, args.seed, args.model)
+        else:
+            rater = build(vectors).from_disk(args.model)
         compare(rater, [tuple(args.compare)] if args.compare else EXAMPLES)
     except KeyboardInterrupt:
-        kept = f"the best model so far is {args.model}"
-        print(
-            f"\ninterrupted: {kept if args.model.exists() else 'nothing is saved yet'}",
-            file=sys.stderr,
-        )
+        saved = args.model.exists()
+        kept = f"the best model so far is {args.model}" if saved else "nothing is saved yet"
+        print(f"\ninterrupted: {kept}", file=sys.stderr)
         return 130
     except (MalformedLine, OSError, CombinetError) as error:
         print(error, file=sys.stderr)

@@ -108,8 +108,15 @@ def test_a_file_that_ends_early_is_reported(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(MalformedLine, match=re.escape(str(path)) + r":\d+: .* end-of-stream"):
         read_pairs(path)
-    path.write_bytes(gzip.compress(HEADER.encode()))
+
+
+def test_a_file_is_refused_that_has_no_pairs_or_no_names_of_columns(tmp_path: Path) -> None:
+    path = tmp_path / "train.tsv"
+    path.write_text(HEADER)
     with pytest.raises(MalformedLine, match="there is no pair in it"):
+        read_pairs(path)
+    path.write_text("1\tA dog.\tA cat.\t3\tNEUTRAL\n")
+    with pytest.raises(MalformedLine, match=r"train.tsv:1: expected the names pair_ID sentence_A"):
         read_pairs(path)
 
 
@@ -130,6 +137,9 @@ def test_vectors_that_do_not_fit_their_words_are_refused(folders: list[str]) -> 
     folder = Path(folders[3])
     np.save(folder / "vectors.npy", np.zeros((3, 8), "float16"))
     with pytest.raises(MalformedLine, match="a row for each of the 10 words"):
+        read_vectors(folder)
+    np.save(folder / "vectors.npy", np.full((10, 8), np.inf, "float16"))
+    with pytest.raises(MalformedLine, match="not all of its numbers are finite"):
         read_vectors(folder)
     (folder / "vectors.npy").write_bytes(b"no array")
     with pytest.raises(MalformedLine, match=re.escape(str(folder / "vectors.npy"))):
