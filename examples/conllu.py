@@ -6,14 +6,11 @@ https://universaldependencies.org/format.html: ten columns parted by tabs; an em
 sentence; lines with # are comments. Ranges (1-2) and empty nodes (1.1) are no words.
 """
 
-import gzip
 from pathlib import Path
 
+from lines import MalformedLine, numbered_lines
+
 Sentence = tuple[list[str], list[str]]
-
-
-class MalformedLine(ValueError):
-    """A line that is not CoNLL-U; the message begins with file and line number."""
 
 
 def read_conllu(path: Path) -> list[Sentence]:
@@ -21,19 +18,17 @@ def read_conllu(path: Path) -> list[Sentence]:
     sentences: list[Sentence] = []
     words: list[str] = []
     labels: list[str] = []
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            try:
-                line = raw.decode("utf8").rstrip("\r\n")
-                word, label = parse_line(line, len(words) + 1)
-            except ValueError as error:
-                raise MalformedLine(f"{path}:{number}: {error}") from None
-            if word is not None and label is not None:
-                words.append(word)
-                labels.append(label)
-            elif not line and words:
-                sentences.append((words, labels))
-                words, labels = [], []
+    for number, line in numbered_lines(path):
+        try:
+            word, label = parse_line(line, len(words) + 1)
+        except ValueError as error:
+            raise MalformedLine(f"{path}:{number}: {error}") from None
+        if word is not None and label is not None:
+            words.append(word)
+            labels.append(label)
+        elif not line and words:
+            sentences.append((words, labels))
+            words, labels = [], []
     if words:
         sentences.append((words, labels))
     if not sentences:

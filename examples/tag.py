@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import python_source
-from conllu import MalformedLine, read_conllu
+from conllu import read_conllu
+from lines import MalformedLine
 from training import Keys, Recipe, Sentence, Tagger, most_frequent, predict, score, train
 
 from combinet import (

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import tag
-from conllu import MalformedLine, read_conllu
+from conllu import read_conllu
+from lines import MalformedLine
 from training import Recipe, predict, score
 
 ROOT = Path(__file__).parents[1]
