@@ -207,6 +207,35 @@ def _highway(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return G * H + (1 - G) * X, backprop
 
 
+def gated(layer: Model[Any, Any], gate: Model[Any, Any]) -> Model[Any, Any]:
+    """Two layers on one input, outputs multiplied: Y = gate(X) * layer(X).
+
+    X floats -> Y, the shape that both give. With `Sigmoid` for the gate it is the gated linear
+    unit of Dauphin et al. 2017, arXiv:1612.08083, equation 1; with others its variants of Shazeer
+    2020, arXiv:2002.05202, such as the SwiGLU below. Raises DimensionError if they differ in shape.
+
+    Example:
+        >>> from combinet import Linear, Swish
+        >>> gated(Linear(4, 3), Swish(4)).initialize()
+        gated: 32 parameters
+          linear  nI=3 nO=4  16
+          swish   nI=3 nO=4  16
+    """
+    return Model("gated", _gated, layers=[layer, gate], takes="floats", widths=parallel_widths)
+
+
+def _gated(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    layer, gate = model.layers
+    H, callback = run(layer, X)
+    G, gate_callback = run(gate, X)
+    _check_alike(model, H, G, "multiply")
+
+    def backprop(dY: Any) -> Any:
+        return add_batches(callback(dY * G), gate_callback(dY * H))
+
+    return G * H, backprop
+
+
 def clone(layer: Model[A, A], n: int) -> Model[A, A]:
     """A chain of n copies of a layer, which share nothing. The operator is `**`.
 
@@ -276,9 +305,9 @@ def add_batches(X: Any, Y: Any) -> Any:
     return X + Y
 
 
-def _check_alike(model: Model[Any, Any], X: Any, Y: Any) -> None:
+def _check_alike(model: Model[Any, Any], X: Any, Y: Any, verb: str = "add") -> None:
     if type(X) is not type(Y) or _shape(X) != _shape(Y):
-        raise DimensionError(f"{model.name} cannot add {describe(X)} and {describe(Y)}")
+        raise DimensionError(f"{model.name} cannot {verb} {describe(X)} and {describe(Y)}")
 
 
 def _shape(X: Any) -> Any:

@@ -216,11 +216,13 @@ def shape_of(value: Any) -> Shape:
     return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
 
 
-def width_of(X: Any) -> int | None:
-    """The number of columns of a batch of floats, or of all in a tuple; else None, as for ids."""
+def width_of(X: Any) -> Any:
+    """The number of columns of a batch of floats; None of anything else, as of ids.
+
+    Of a tuple of batches it is the tuple of theirs. See `combinet.widths`.
+    """
     if isinstance(X, tuple):
-        widths = {width_of(x) for x in X}
-        return widths.pop() if len(widths) == 1 else None
+        return tuple(width_of(x) for x in X)
     if isinstance(X, list):
         return width_of(X[0]) if X else None
     if isinstance(X, Ragged | Padded):

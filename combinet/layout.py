@@ -83,7 +83,7 @@ def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
         raise DimensionError(f"a width is a positive int, not {size!r}")
     end = 0 if nO is None else 1
     before = Solver()
-    width = before(model, None, None)[end]
+    width = before(model, *before(model, None, None))[end]  # told, so that all learn their parts
     solve = Solver(resize=True)
     solve(model, nI, nO)
     check = Solver(dict(solve.found))  # the rules decide whether the proposal is valid

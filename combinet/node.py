@@ -16,10 +16,10 @@ from combinet.ops import Ops, default_ops
 from combinet.run import Run
 from combinet.store import Order, Slot
 from combinet.types import Floats, Generator, Initializer, Shape
-from combinet.widths import Solver, Widths, is_size, own_widths
+from combinet.widths import Solver, Width, Widths, is_size, own_widths
 
 Forward: TypeAlias = Callable[[Any, Any, Run], "tuple[Any, Callable[[Any], Any]]"]
-Rule: TypeAlias = Callable[[Any, "int | None", "int | None", Solver], Widths]
+Rule: TypeAlias = Callable[[Any, Width, Width, Solver], Widths]
 _ids = count()
 
 
@@ -93,8 +93,9 @@ class Node:
         return self._rng
 
     def _width(self, name: str) -> int | None:
-        widths: Widths = Solver()(self, None, None)
-        return {"nI": widths[0], "nO": widths[1]}.get(name)
+        nI, nO = Solver()(self, None, None)
+        width = {"nI": nI, "nO": nO}.get(name)
+        return None if isinstance(width, tuple) else width  # a tuple has no one width
 
     def has_dim(self, name: str) -> bool | None:
         """True if the dim is known, None if it is not yet, False if there is no such dim."""

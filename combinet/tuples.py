@@ -8,7 +8,7 @@ from combinet.combinators import add_batches
 from combinet.errors import InputError, describe
 from combinet.model import Model
 from combinet.run import Run
-from combinet.widths import chain_widths
+from combinet.widths import Solver, Width, Widths, chain_widths, item
 
 
 def tuplify(*layers: Model[Any, Any]) -> Model[Any, tuple[Any, ...]]:
@@ -42,12 +42,54 @@ def _tuplify(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return tuple(Y for Y, _ in results), backprop
 
 
-def _tuplify_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Any:
+def _tuplify_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    outs = [item(nO, i) for i in range(len(model.layers))]
     for _ in range(2):  # what the last one knows reaches the first one in the second round
-        for layer in model.layers:
+        for i, layer in enumerate(model.layers):
             solve.beside = model
-            nI = solve.same(model, nI, solve(layer, nI, None)[0])
-    return nI, None  # a tuple has no one width
+            child_in, outs[i] = solve(layer, nI, outs[i])
+            nI = solve.same(model, nI, child_in)
+    return nI, tuple(outs)
+
+
+def tuple_getitem(idx: int) -> Model[tuple[Any, ...], Any]:
+    """Item `idx` of a tuple: Y = X[idx].
+
+    X tuple of anything -> Y one of its items. The others have no gradient: it is None. Raises
+    InputError for anything but a tuple that has such an item.
+
+    Example:
+        >>> tuple_getitem(1).predict(("the first", "the second"))
+        'the second'
+    """
+    attrs = {"idx": idx}
+    return Model("tuple_getitem", _tuple_getitem, attrs=attrs, widths=_tuple_getitem_widths)
+
+
+def _tuple_getitem(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    idx, nothing = _index(model, X), (None,) * len(X)
+    return X[idx], lambda dY: _replaced(nothing, idx, dY)
+
+
+def _tuple_getitem_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    idx = model.attrs["idx"]
+    if idx < 0:  # how many items stand before it is not known
+        return None, None
+    width = solve.same(model, nO, item(nI, idx))
+    return _with_item(nI, idx, width), width
+
+
+def _index(model: Model[Any, Any], X: Any) -> int:
+    idx: int = model.attrs["idx"]
+    if not isinstance(X, tuple) or not -len(X) <= idx < len(X):
+        raise InputError(f"{model.name} takes a tuple with an item {idx}, not {describe(X)}")
+    return idx
+
+
+def _with_item(width: Width, idx: int, new: Width) -> Width:
+    known = len(width) if isinstance(width, tuple) else 0
+    items = [item(width, i) for i in range(max(known, idx + 1))]
+    return _replaced(items, idx, new)
 
 
 def with_getitem(idx: int, layer: Model[Any, Any]) -> Model[tuple[Any, ...], tuple[Any, ...]]:
@@ -66,9 +108,7 @@ def with_getitem(idx: int, layer: Model[Any, Any]) -> Model[tuple[Any, ...], tup
 
 
 def _with_getitem(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    idx = model.attrs["idx"]
-    if not isinstance(X, tuple) or not -len(X) <= idx < len(X):
-        raise InputError(f"with_getitem takes a tuple with an item {idx}, not {describe(X)}")
+    idx = _index(model, X)
     Y, callback = run(model.layers[0], X[idx])
 
     def backprop(dY: Any) -> Any:
@@ -77,15 +117,20 @@ def _with_getitem(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return _replaced(X, idx, Y), backprop
 
 
-def _replaced(items: Any, idx: int, item: Any) -> Any:
-    new = list(items)
-    new[idx] = item
-    return tuple(new)
+def _replaced(items: Any, idx: int, new: Any) -> tuple[Any, ...]:
+    changed = list(items)
+    changed[idx] = new
+    return tuple(changed)
 
 
-def _item_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Any:
-    solve(model.layers[0], None, None)  # a tuple has no one width to tell it
-    return None, None
+def _item_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    idx, layer = model.attrs["idx"], model.layers[0]
+    if idx < 0:  # how many items stand before it is not known
+        solve(layer, None, None)
+        return None, None
+    child_in, child_out = solve(layer, item(nI, idx), item(nO, idx))
+    others = solve.same(model, *(_with_item(width, idx, None) for width in (nI, nO)))
+    return _with_item(others, idx, child_in), _with_item(others, idx, child_out)
 
 
 def siamese(layer: Model[Any, Any], similarity: Model[Any, Any]) -> Model[tuple[Any, Any], Any]:
@@ -102,7 +147,7 @@ def siamese(layer: Model[Any, Any], similarity: Model[Any, Any]) -> Model[tuple[
         >>> model.predict((np.ones((2, 3)), np.ones((2, 3))))
         array([1., 1.])
     """
-    return Model("siamese", _siamese, layers=[layer, similarity], widths=chain_widths)
+    return Model("siamese", _siamese, layers=[layer, similarity], widths=_siamese_widths)
 
 
 def _siamese(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -118,6 +163,11 @@ def _siamese(model: Model[Any, Any], X: Any, run: Run) -> Any:
         return None if dX1 is None and dX2 is None else (dX1, dX2)
 
     return Y, backprop
+
+
+def _siamese_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    both = solve.same(model, item(nI, 0), item(nI, 1))
+    return chain_widths(model, both, nO, solve)  # one int: the width of each of the two
 
 
 def pair(model: Model[Any, Any], X: Any) -> tuple[Any, Any]:

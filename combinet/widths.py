@@ -1,9 +1,12 @@
 """What is known of layers' widths, without data: checked, inferred, or changed, by one walk.
 
-The width of a batch is its number of columns. Each model has a rule, a function
-`rule(model, nI, nO, solve) -> (nI, nO)`: told what the outside knows of the width of its input and
-of its output (None: nothing), it says what is known of both afterwards. A rule asks its children
-by `solve(layer, nI, nO)` and the model's own dims by `solve.dim(model, name, size)`.
+The width of a batch is its number of columns; that of a tuple of batches is the tuple of theirs,
+as far as known: at its end items may be missing. One int for a tuple is the width of each item.
+
+Each model has a rule, a function `rule(model, nI, nO, solve) -> (nI, nO)`: told what the outside
+knows of the width of its input and of its output (None: nothing), it says what is known of both
+afterwards. A rule asks its children by `solve(layer, nI, nO)` and the model's own dims by
+`solve.dim(model, name, size)`.
 """
 
 from __future__ import annotations
@@ -15,8 +18,11 @@ import numpy as np
 
 from combinet.errors import DimensionError
 
-Width: TypeAlias = "int | None"
-Widths: TypeAlias = "tuple[int | None, int | None]"
+Width: TypeAlias = "int | tuple[Width, ...] | None"
+Widths: TypeAlias = "tuple[Width, Width]"
+
+
+_TUPLES = ("any", "sparse")  # what layers take that may be given a tuple
 
 
 def is_size(value: Any) -> bool:
@@ -57,17 +63,23 @@ class Solver:
     def __call__(self, layer: Any, nI: Width, nO: Width) -> Widths:
         """What is known of the widths of a layer, given what is known around it."""
         try:
+            if layer.takes not in _TUPLES:  # one batch, and gives one as well
+                if isinstance(nI, tuple):
+                    raise DimensionError(f"{layer.name} takes one batch, not a tuple of them")
+                nO = None if isinstance(nO, tuple) else nO
             widths: Widths = layer.widths(layer, nI, nO, self)
         except DimensionError as error:
             error.within(layer)
             raise
         return widths
 
-    def dim(self, model: Any, name: str, size: Width) -> Width:
+    def dim(self, model: Any, name: str, size: Width) -> int | None:
         """What is known of a model's own dim, once somebody says that it is `size`."""
+        while isinstance(size, tuple):
+            size = self.same(model, *size)
         if isinstance(size, Parts):
             self.parts[model, name] = size
-        known: Width = self.found.get((model, name), model.dims[name])
+        known: int | None = self.found.get((model, name), model.dims[name])
         if size is None or size == known:
             told = self.parts.get((model, name))
             return told if told == known else known
@@ -78,11 +90,22 @@ class Solver:
 
     def same(self, model: Any, *sizes: Width) -> Width:
         """The one size that several widths of a model share, as far as known."""
-        known = [size for size in sizes if size is not None]
+        tuples = [size for size in sizes if isinstance(size, tuple)]
+        if tuples:
+            items = range(max(map(len, tuples)))
+            return tuple(self.same(model, *(item(size, i) for size in sizes)) for i in items)
+        known = [size for size in sizes if size is not None and not isinstance(size, tuple)]
         if len(set(known)) > 1 and not self.resize:
             raise DimensionError(f"{model.name} needs one width, not {_words(known)}")
         alike = (size for size in known if isinstance(size, Parts) and size == known[0])
         return next(alike, known[0]) if known else None
+
+
+def item(width: Width, idx: int) -> Width:
+    """What is known of item `idx`, from 0 on, of a tuple of that width."""
+    if isinstance(width, tuple):
+        return width[idx] if idx < len(width) else None
+    return width
 
 
 def beside(solve: Solver) -> str:
@@ -152,13 +175,15 @@ def concatenate_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Width
 
     An output that must become wider or narrower does so at its end, in the last layer.
     """
-    outs: list[Width] = [None] * len(model.layers)
+    outs: list[int | None] = [None] * len(model.layers)
     neighbour = beside(solve)
     for _ in range(2):
         for i, layer in enumerate(model.layers):
             solve.beside = model
-            child_in, outs[i] = solve(layer, nI, outs[i])
+            child_in, out = solve(layer, nI, outs[i])
+            outs[i] = _columns(model, out)
             nI = solve.same(model, nI, child_in)
+    nO = _columns(model, nO)
     unknown = [i for i, out in enumerate(outs) if out is None]
     total = Parts(out for out in outs if out is not None)
     if nO is None or (not unknown and total == nO):
@@ -172,5 +197,12 @@ def concatenate_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Width
     rest = total - (outs[last] or 0)
     if nO <= rest:
         raise DimensionError(f"{model.name} cannot have nO={nO}: the layers before take {rest}")
-    child_in, outs[last] = solve(model.layers[last], nI, nO - rest)
+    child_in, out = solve(model.layers[last], nI, nO - rest)
+    outs[last] = _columns(model, out)
     return solve.same(model, child_in, nI), Parts(out or 0 for out in outs)
+
+
+def _columns(model: Any, width: Width) -> int | None:
+    if isinstance(width, tuple):
+        raise DimensionError(f"{model.name} puts columns of arrays side by side, not tuples")
+    return width

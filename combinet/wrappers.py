@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -84,6 +84,8 @@ def _with_array2d(model: Model[Any, Any], X: Any, run: Run) -> Any:
 def with_list(layer: Model[Any, Any]) -> Model[Any, Any]:
     """A layer on lists of arrays, applied to a list, Ragged, Padded or one array.
 
+    To a tuple of such, too: what comes out then has the form of the first.
+
     Example:
         >>> import numpy as np
         >>> from combinet import Ragged, relu
@@ -96,6 +98,8 @@ def with_list(layer: Model[Any, Any]) -> Model[Any, Any]:
 
 def with_ragged(layer: Model[Any, Any]) -> Model[Any, Any]:
     """A layer on Ragged, applied to a list of arrays, Ragged, Padded or one array.
+
+    To a tuple of such, too: what comes out then has the form of the first.
 
     Example:
         >>> import numpy as np
@@ -110,6 +114,8 @@ def with_ragged(layer: Model[Any, Any]) -> Model[Any, Any]:
 
 def with_padded(layer: Model[Any, Any]) -> Model[Any, Any]:
     """A layer on Padded, applied to a list of arrays, Ragged, Padded or one array.
+
+    To a tuple of such, too: what comes out then has the form of the first.
 
     Example:
         >>> import numpy as np
@@ -158,6 +164,10 @@ def _with_reshape(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return Y.reshape(*outer, *Y.shape[1:]), backprop
 
 
+_Enter: TypeAlias = "Callable[[Any, Ints1d], Any]"
+_Leave: TypeAlias = "Callable[[Any], tuple[Any, Ints1d]]"
+
+
 class Form(NamedTuple):
     """A form of batch: how it becomes Ragged, and how Ragged becomes it."""
 
@@ -182,34 +192,59 @@ def _wrapper(name: str, layer: Model[Any, Any], inside: str, takes: str = "any")
 
 def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
     layer, inside = model.layers[0], model.attrs["inside"]
-    outside = _form_of(model, X)
-    if outside == inside:
+    if isinstance(X, tuple) and inside != "array":  # rows of several have no lengths in common
+        return _with_tuple(model, X, run)
+    if _form_of(model, X) == inside:
         return run(layer, X)
     if isinstance(X, list) and not X:
         return X, lambda dY: dY
-    there = _FORMS[outside].to_ragged(X)
-    if outside == "array":
-        there = Ragged(X, run.lengths_of(there.data))
-    lengths = there.lengths
-
-    def enter(batch: Any, lengths: Ints1d) -> Any:
-        ragged = _FORMS[outside].to_ragged(batch)
-        return _FORMS[inside].of_ragged(Ragged(ragged.data, lengths))
-
-    def leave(batch: Any) -> Ragged:
-        _check_output(model, batch, lengths)
-        return Ragged(batch, lengths) if inside == "array" else _FORMS[inside].to_ragged(batch)
-
-    inner = run.over(lengths if inside == "array" else None)
-    Y, callback = inner(layer, _FORMS[inside].of_ragged(there))
-    out = leave(Y)
-    out_lengths = out.lengths  # what carries lengths may come back with others
+    there, lengths, enter, leave = _cross(model, X, run)
+    Y, callback = run.over(lengths if inside == "array" else None)(layer, there)
+    out, out_lengths = leave(Y)  # what carries lengths may come back with others
 
     def backprop(dY: Any) -> Any:
         dX = callback(enter(dY, out_lengths))
-        return None if dX is None else _FORMS[outside].of_ragged(leave(dX))
+        return None if dX is None else leave(dX)[0]
 
-    return _FORMS[outside].of_ragged(out), backprop
+    return out, backprop
+
+
+def _with_tuple(model: Model[Any, Any], X: tuple[Any, ...], run: Run) -> Any:
+    layer, inside = model.layers[0], model.attrs["inside"]
+    if all(_form_of(model, x) == inside for x in X):
+        return run(layer, X)
+    if all(isinstance(x, list) and not x for x in X):
+        return X[0], lambda dY: X
+    there, _, enters, leaves = zip(*(_cross(model, x, run) for x in X), strict=True)
+    Y, callback = run.over(None)(layer, there)
+    out, out_lengths = leaves[0](Y)
+
+    def backprop(dY: Any) -> Any:
+        dX = callback(enters[0](dY, out_lengths))
+        if dX is None:
+            return None
+        pairs = zip(leaves, dX, strict=True)
+        return tuple(None if dx is None else leave(dx)[0] for leave, dx in pairs)
+
+    return out, backprop
+
+
+def _cross(model: Model[Any, Any], X: Any, run: Run) -> tuple[Any, Ints1d, _Enter, _Leave]:
+    """X as it is inside, its lengths, and the ways in and out for other batches of its form."""
+    outer, inner = _FORMS[_form_of(model, X)], _FORMS[model.attrs["inside"]]
+    there = outer.to_ragged(X)
+    lengths = run.lengths_of(X) if there.data is X else there.lengths
+
+    def enter(batch: Any, lengths: Ints1d) -> Any:
+        return inner.of_ragged(Ragged(outer.to_ragged(batch).data, lengths))
+
+    def leave(batch: Any) -> tuple[Any, Ints1d]:
+        _check_output(model, batch, lengths)
+        rows = model.attrs["inside"] == "array"
+        ragged = Ragged(batch, lengths) if rows else inner.to_ragged(batch)
+        return outer.of_ragged(ragged), ragged.lengths
+
+    return enter(X, lengths), lengths, enter, leave
 
 
 def _form_of(model: Model[Any, Any], X: Any) -> str:

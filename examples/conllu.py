@@ -8,7 +8,7 @@ sentence; lines with # are comments. Ranges (1-2) and empty nodes (1.1) are no w
 
 from pathlib import Path
 
-from lines import MalformedLine, parse_lines
+from lines import MalformedLine, numbered_lines
 
 Sentence = tuple[list[str], list[str]]
 
@@ -18,11 +18,11 @@ def read_conllu(path: Path) -> list[Sentence]:
     sentences: list[Sentence] = []
     words: list[str] = []
     labels: list[str] = []
-
-    def parse(line: str) -> tuple[str, str | None, str | None]:
-        return line, *parse_line(line, len(words) + 1)
-
-    for line, word, label in parse_lines(path, parse):
+    for number, line in numbered_lines(path):
+        try:
+            word, label = parse_line(line, len(words) + 1)
+        except ValueError as error:
+            raise MalformedLine(f"{path}:{number}: {error}") from None
         if word is not None and label is not None:
             words.append(word)
             labels.append(label)

@@ -1,27 +1,23 @@
-"""Files of lines, gzipped or not, and what is wrong with a line, with its file and number."""
+"""Lines of a text file, gzipped or not; what is wrong with one is reported with its place."""
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 class MalformedLine(ValueError):
-    """A line that is not as it should be; the message begins with file and line number."""
+    """A line that is not what it should be; the message begins with file and line number."""
 
 
-def parse_lines(path: Path, parse: Callable[[str], T]) -> Iterator[T]:
-    """What `parse` makes of each line. MalformedLine for its ValueError, or OSError."""
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Each line with its number, from 1, without its end. Raises MalformedLine, or OSError."""
     number = 0
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        try:
-            for raw in file:
-                number += 1
-                yield parse(raw.decode("utf8").rstrip("\r\n"))
-        except ValueError as error:
-            raise MalformedLine(f"{path}:{number}: {error}") from None
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise MalformedLine(f"{path}:{number + 1}: {error}") from None
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for number, raw in enumerate(file, 1):
+                yield number, raw.decode("utf8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise MalformedLine(f"{path}:{number}: {error}") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise MalformedLine(f"{path}:{number + 1}: {error}") from None

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import snips
-from snips import Corpus, Request, Vectors
+from snips import Corpus, Request
 from training import Recipe, most_frequent, outputs, train
+from vectors import Vectors
 from words import Keys
 
 from combinet import (
@@ -37,7 +38,7 @@ from combinet import (
     with_padded,
 )
 
-RECIPE = Recipe(hidden=(((0,), 0.2),), epochs=6, learn_rate=0.004, drop=0.4)
+RECIPE = Recipe(hidden=(((0,), 0.2),), epochs=8, learn_rate=0.006, drop=0.4, batch=(600, 600))
 OTHERS = {
     "linear SVM over a window of words": 82.0,
     "slot-gated BiLSTM (Goo et al. 2018)": 88.8,
@@ -47,7 +48,7 @@ OTHERS = {
 }
 
 
-def build(vectors: Vectors, width: int = 128, units: int = 300) -> Model[list[Keys], Any]:
+def build(vectors: Vectors | None, width: int = 128, units: int = 300) -> Model[list[Keys], Any]:
     """The model. How many tags there are is inferred."""
     read = with_flatten(snips.embed(width, vectors))
     encode = with_padded(LSTM(units, bi=True)) >> with_array(Dropout() >> Linear())
@@ -56,7 +57,7 @@ def build(vectors: Vectors, width: int = 128, units: int = 300) -> Model[list[Ke
     return model
 
 
-def learn(corpus: Corpus, vectors: Vectors, recipe: Recipe, path: Path) -> None:
+def learn(corpus: Corpus, vectors: Vectors | None, recipe: Recipe, path: Path) -> None:
     """Train, and report on the test part with the model loaded from disk."""
     X, valid, test = (snips.encode([request.words for request in part], vectors) for part in corpus)
     model = build(vectors)
@@ -119,7 +120,7 @@ def span_f1(guesses: Sequence[Sequence[str]], truths: Sequence[Sequence[str]]) -
     return 2 * right / total if total else 0.0
 
 
-def answer(docs: list[list[str]], vectors: Vectors, path: Path) -> list[str]:
+def answer(docs: list[list[str]], vectors: Vectors | None, path: Path) -> list[str]:
     """Each sentence, with its slots in brackets and their kinds."""
     model = build(vectors).from_disk(path)
     return list(map(bracket, docs, predict(model, snips.encode(docs, vectors))))

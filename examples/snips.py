@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from lines import MalformedLine, parse_lines
+from lines import MalformedLine, numbered_lines
 from training import Recipe, exit_status
+from vectors import Vectors, read_vectors
 from words import GRAMS, Column, Keys, letters, spell
 
 from combinet import (
@@ -53,7 +54,12 @@ def read_corpus(folder: Path) -> Corpus:
 
 def read_requests(path: Path) -> list[Request]:
     """The requests in a file. Raises MalformedLine, or OSError."""
-    requests = list(parse_lines(path, parse_request))
+    requests = []
+    for number, line in numbered_lines(path):
+        try:
+            requests.append(parse_request(line))
+        except ValueError as error:
+            raise MalformedLine(f"{path}:{number}: {error}") from None
     if not requests:
         raise MalformedLine(f"{path}: there is no request in it")
     return requests
@@ -81,32 +87,6 @@ def words_of(text: str) -> list[str]:
     return [word for word in words if word]
 
 
-class Vectors(NamedTuple):
-    """Word vectors: the number of each word, and the table, whose row 0 is for all others."""
-
-    numbers: dict[str, int]
-    table: Any
-
-
-NO_VECTORS = Vectors({}, None)
-
-
-def read_vectors(folder: Path | None) -> Vectors:
-    """Those in `vectors.npy`, (words, width), of the words in `words.txt.gz`, one a line."""
-    if folder is None:
-        return NO_VECTORS
-    words = list(parse_lines(folder / "words.txt.gz", str))
-    path = folder / "vectors.npy"
-    try:
-        vectors = np.load(path).astype("float32")
-    except ValueError as error:
-        raise MalformedLine(f"{path}: {error}") from None
-    if vectors.ndim != 2 or len(vectors) != len(words):
-        raise MalformedLine(f"{path}: expected {len(words)} vectors, found {vectors.shape}")
-    table = np.concatenate([np.zeros_like(vectors[:1]), vectors / vectors.std()])
-    return Vectors({word: i for i, word in enumerate(words, 1)}, table)
-
-
 COLUMNS = (
     Column(str, 96, 6000),
     Column(prefix(2), 16, 1000),
@@ -116,28 +96,30 @@ COLUMNS = (
     Column(suffix(3), 32, 3000),
     Column(shape, 16, 500),
 )
-NUMBER = len(COLUMNS)  # the column for the number of a word's vector
+NUMBER = len(COLUMNS)  # the column for the number of a word's vector, 0 if it has none
 
 
-def encode(docs: Sequence[Sequence[str]], vectors: Vectors) -> list[Keys]:
+def encode(docs: Sequence[Sequence[str]], vectors: Vectors | None) -> list[Keys]:
     """The features of each word: columns for COLUMNS, its vector's number, letter n-grams."""
+    rows = {word: row for row, word in enumerate(vectors.words if vectors else (), 1)}
     encoded = []
     per_word = features(docs, [column.feature for column in COLUMNS])
     for doc, keys in zip(docs, per_word, strict=True):
-        numbers = np.array([vectors.numbers.get(word, 0) for word in doc], dtype="uint64")
+        numbers = np.array([rows.get(word, 0) for word in doc], dtype="uint64")
         spelled = np.array([spell(word) for word in doc], dtype="uint64").reshape(-1, GRAMS)
         encoded.append(np.column_stack([keys, numbers, spelled]))
     return encoded
 
 
-def embed(width: int, vectors: Vectors) -> Model[Any, Any]:
+def embed(width: int, vectors: Vectors | None) -> Model[Any, Any]:
     """A vector for each word, of its features and, if there are any, its word vector."""
     tables: list[Model[Any, Any]] = [
         HashEmbed(c.width, c.rows, column=i, seed=i, init=uniform(-0.02, 0.02))
         for i, c in enumerate(COLUMNS)
     ]
-    if vectors.table is not None:
-        tables.append(StaticVectors(vectors.table, column=NUMBER))
+    if vectors:
+        table = np.pad(vectors.table / vectors.table.std(), ((1, 0), (0, 0)))
+        tables.append(StaticVectors(table, column=NUMBER))
     tables.append(letters(64, 15_000))
     return concatenate(*tables) >> Dropout() >> Maxout(width) >> LayerNorm() >> Dropout()
 
@@ -148,8 +130,8 @@ class Example(NamedTuple):
     doc: str | None
     model: Path  # where the model is saved
     recipe: Recipe
-    learn: Callable[[Corpus, Vectors, Recipe, Path], None]
-    answer: Callable[[list[list[str]], Vectors, Path], list[str]]  # a line for each sentence
+    learn: Callable[[Corpus, Vectors | None, Recipe, Path], None]
+    answer: Callable[[list[list[str]], Vectors | None, Path], list[str]]  # a line for each sentence
 
 
 QUESTIONS = (
@@ -175,7 +157,7 @@ def run(example: Example) -> int:
         parser.error("--data to learn from, or --ask for what has been learned")
 
     def work() -> None:
-        vectors = read_vectors(args.vectors)
+        vectors = read_vectors(args.vectors) if args.vectors else None
         if args.data:
             corpus = read_corpus(args.data)
             sizes = [len(part) for part in corpus]

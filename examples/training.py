@@ -64,14 +64,14 @@ def train(
                 f"epoch {epoch}/{len(plan)}  {words / (time.perf_counter() - start):7,.0f} words/s"
             )
             line += f"  loss {total / words:.3f}"
-            _progress(f"{line}  {done / len(batches):4.0%}")
+            progress(f"{line}  {done / len(batches):4.0%}")
         with model.use_params(sgd.averages):
             reached = score()
             better = reached > best
             if better:
                 best = reached
                 model.to_disk(path, averages=False)
-        _progress(f"{line}  dev {reached:.2%}{'  saved' if better else ''}", end="\n")
+        progress(f"{line}  dev {reached:.2%}{'  saved' if better else ''}", end="\n")
 
 
 def outputs(model: Model[Any, Any], X: list[Keys]) -> Iterator[Any]:
@@ -155,6 +155,7 @@ def _hide(X: Keys, hidden: Sequence[Hidden], rng: np.random.Generator) -> Keys:
     return shown
 
 
-def _progress(line: str, end: str = "") -> None:
+def progress(line: str, end: str = "") -> None:
+    """Show a line: on a terminal over the one before it, elsewhere only if it has an end."""
     if end or sys.stdout.isatty():
         print(f"\r\033[K{line}" if sys.stdout.isatty() else line, end=end, flush=True)

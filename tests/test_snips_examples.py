@@ -17,6 +17,7 @@ import slots
 import snips
 from lines import MalformedLine
 from slots import Span, span_f1, spans
+from vectors import read_vectors
 
 ROOT = Path(__file__).parents[1]
 REQUESTS = [
@@ -133,14 +134,14 @@ def test_the_command_line_reports_what_is_wrong(example: str, data: Path, vector
     assert _run(example).returncode == 2
 
 
-def test_vectors_are_numbered_from_1_and_scaled(vectors: Path) -> None:
-    numbers, table = snips.read_vectors(vectors)
-    assert numbers == {"play": 1, "jazz": 2}
-    np.testing.assert_allclose(table[1:].std(), 1.0, rtol=1e-6)
-    assert table[0].tolist() == [0, 0, 0]
-    np.save(vectors / "vectors.npy", np.ones((3, 2)))
-    with pytest.raises(MalformedLine, match=r"vectors\.npy: expected 2 vectors, found \(3, 2\)"):
-        snips.read_vectors(vectors)
+def test_vectors_are_found_by_word_and_scaled(vectors: Path) -> None:
+    given = read_vectors(vectors)
+    (keys,) = snips.encode([["jazz", "blues", "play"]], given)
+    assert keys[:, snips.NUMBER].tolist() == [2, 0, 1]
+    layer = next(node for node in snips.embed(8, given).walk() if node.name == "static_vectors")
+    scale = np.std([1, 2, 3, 4, 5, 6])
+    expected = np.array([[4, 5, 6], [0, 0, 0], [1, 2, 3]]) / scale
+    np.testing.assert_allclose(layer.predict(keys), expected, rtol=1e-6)
 
 
 def test_an_interrupted_run_keeps_the_best_model(data: Path, tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_an_interrupted_run_keeps_the_best_model(data: Path, tmp_path: Path) -> 
     _, errors = process.communicate()
     assert process.returncode == 130
     assert errors == f"\ninterrupted: the best model so far is {model}\n"
-    answer = slots.answer([["play", "jazz"]], snips.NO_VECTORS, model)
+    answer = slots.answer([["play", "jazz"]], None, model)
     assert answer == ["play [jazz: genre]"]
 
 

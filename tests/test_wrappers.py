@@ -27,6 +27,11 @@ def gradients(model: Any) -> list[Array]:
     return [slot.of(slot.store.gradient).copy() for slot in model.slots_by_path().values()]
 
 
+def arrays(X: Any) -> list[Array]:
+    """The arrays that a batch is made of."""
+    return X if isinstance(X, list) else [X.data]
+
+
 def recorder(calls: list[Any]) -> Any:
     """A layer that notes what it is called with."""
     return cb.with_debug(cb.noop(), on_forward=lambda layer, X, is_train: calls.append(X))
@@ -159,6 +164,74 @@ def test_with_getitem_says_what_it_takes() -> None:
     for X in (floats(2, 3), (floats(2, 3),)):
         with pytest.raises(cb.InputError, match=r"with_getitem takes a tuple with an item 1, not"):
             cb.with_getitem(1, cb.noop()).predict(X)
+
+
+def test_tuple_getitem_gives_one_item_alone() -> None:
+    X = (floats(2, 3), floats(4, 3))
+    Y, backprop = cb.tuple_getitem(1).begin_update(X)
+    assert Y is X[1]
+    dX = backprop(X[1])
+    assert dX[0] is None
+    np.testing.assert_array_equal(dX[1], X[1])
+    for wrong in (floats(2, 3), X[:1]):
+        with pytest.raises(cb.InputError, match=r"tuple_getitem takes a tuple with an item 1, not"):
+            cb.tuple_getitem(1).predict(wrong)
+
+
+def test_each_item_of_a_tuple_has_its_width() -> None:
+    pair = cb.tuplify(cb.Linear(4, 3), cb.Linear(2))
+    model = pair >> cb.with_getitem(1, cb.Linear(5)) >> cb.tuple_getitem(1) >> cb.Linear(6)
+    model.initialize()  # all is known without data
+    assert [layer.get_dim("nI") for layer in model.walk("dfs_pre") if layer.name == "linear"] == [
+        3, 3, 2, 5,
+    ]  # fmt: skip
+    with pytest.raises(cb.DimensionError, match="has nO=2, but tuplify beside it has 3"):
+        pair >> cb.with_getitem(1, cb.Linear(5, 3))
+    with pytest.raises(cb.DimensionError, match="linear takes one batch, not a tuple"):
+        pair >> cb.Linear(5)
+    with pytest.raises(cb.DimensionError, match="columns of arrays side by side, not tuples"):
+        pair | pair
+    assert pair.maybe_get_dim("nO") is None
+    assert pair.get_dim("nI") == 3
+
+
+def test_a_width_is_inferred_through_a_tuple_from_behind() -> None:
+    model = cb.tuplify(cb.noop(), cb.Linear()) >> cb.with_getitem(0, cb.relu())
+    ready(model >> cb.tuple_getitem(1) >> cb.Linear(2, 7), floats(5, 3))
+    assert model.layers[0].layers[1].get_param("W").shape == (7, 3)
+
+
+def test_a_resize_goes_through_a_tuple() -> None:
+    X = floats(5, 3)
+    first, last = cb.Linear(4, 3), cb.residual(cb.Linear(4))
+    model = cb.tuplify(first, cb.noop()) >> cb.tuple_getitem(0) >> last
+    before = ready(model).predict(X)
+    model.resize_output(6)
+    assert first.get_dim("nO") == 6
+    after = model.predict(X)
+    np.testing.assert_array_equal(after, np.pad(before, ((0, 0), (0, 2))))
+    with pytest.raises(cb.DimensionError, match="has this width for its own"):
+        cb.with_getitem(0, cb.Linear(4, 3)).resize_output(5)
+
+
+@pytest.mark.parametrize("wrap", [cb.with_list, cb.with_ragged, cb.with_padded])
+@pytest.mark.parametrize("form", [cb.noop, cb.list2ragged, cb.list2padded])
+def test_a_tuple_goes_in_item_by_item_and_comes_out_as_the_first(wrap: Any, form: Any) -> None:
+    X, M = form().predict(listed(1, 0, 3)), listed(2, 4, 0, width=2)
+    inner = wrap(cb.with_getitem(1, cb.with_array(cb.Linear(3, 2))) >> cb.tuple_getitem(0))
+    Y, backprop = ready(wrap(inner)).begin_update((X, M))
+    dX, dM = backprop(Y)
+    assert dM is None
+    for each in (Y, dX):
+        assert type(each) is type(X)
+        for found, expected in zip(arrays(each), arrays(X), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_tuple_of_empty_lists_stays_empty() -> None:
+    Y, backprop = cb.with_ragged(cb.tuple_getitem(0)).begin_update(([], []))
+    assert Y == []
+    assert backprop([]) == ([], [])
 
 
 # -- each item alone, sequences of one length, arrays of more axes --------------------------------

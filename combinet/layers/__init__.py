@@ -20,12 +20,7 @@ from combinet.layers.activations import (
     swish,
 )
 from combinet.layers.array_getitem import array_getitem
-from combinet.layers.attention import (
-    MultiHeadAttention,
-    TransformerEncoder,
-    attend,
-    sinusoidal_positions,
-)
+from combinet.layers.attention import CrossAttention, MultiHeadAttention, attend, cross_attend
 from combinet.layers.batch_norm import BatchNorm
 from combinet.layers.bidirectional import bidirectional
 from combinet.layers.cauchy_similarity import CauchySimilarity
@@ -54,12 +49,14 @@ from combinet.layers.layer_norm import LayerNorm
 from combinet.layers.linear import Linear
 from combinet.layers.maxout import Maxout
 from combinet.layers.parametric_attention import ParametricAttention
+from combinet.layers.positions import LearnedPositions, sinusoidal_positions
 from combinet.layers.recurrent import GRU, LSTM, RNN
 from combinet.layers.reduce import reduce_first, reduce_last, reduce_max, reduce_mean, reduce_sum
 from combinet.layers.rms_norm import RMSNorm
 from combinet.layers.softmax import MultiSoftmax, Softmax
 from combinet.layers.sparse_linear import SparseLinear
 from combinet.layers.tables import StaticVectors, premap_ids, remap_ids, strings2arrays
+from combinet.layers.transformer import FeedForward, TransformerDecoder, TransformerEncoder
 from combinet.layers.unembed import unembed
 
 __all__ = [
@@ -73,9 +70,11 @@ __all__ = [
     "CauchySimilarity",
     "ClippedLinear",
     "Conv1d",
+    "CrossAttention",
     "Dish",
     "Dropout",
     "Embed",
+    "FeedForward",
     "Gelu",
     "HardSigmoid",
     "HardSwish",
@@ -83,6 +82,7 @@ __all__ = [
     "HardTanh",
     "HashEmbed",
     "LayerNorm",
+    "LearnedPositions",
     "Linear",
     "Logistic",
     "Maxout",
@@ -98,11 +98,13 @@ __all__ = [
     "SparseLinear",
     "StaticVectors",
     "Swish",
+    "TransformerDecoder",
     "TransformerEncoder",
     "array_getitem",
     "attend",
     "bidirectional",
     "clipped_linear",
+    "cross_attend",
     "dish",
     "elementwise",
     "elu",

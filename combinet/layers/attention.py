@@ -1,32 +1,36 @@
-"""Self-attention with several heads, and the transformer's blocks made of it."""
+"""Attention in several heads: of the rows of a sequence to one another, or to a memory's."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from combinet.combinators import chain, clone, residual
-from combinet.errors import DimensionError, InputError
-from combinet.layers.activations import gelu
-from combinet.layers.dropout import Dropout
-from combinet.layers.layer_norm import LayerNorm
+from combinet.combinators import chain
+from combinet.data import Ragged
+from combinet.errors import DimensionError, InputError, describe
+from combinet.inputs import KINDS
 from combinet.layers.linear import Linear
 from combinet.model import Model
-from combinet.ops.sequence import positions
 from combinet.run import Run
+from combinet.tuples import pair, with_getitem
 from combinet.types import Floats2d
-from combinet.widths import Parts, Widths, same_widths
+from combinet.widths import Parts, Solver, Width, Widths, item
+from combinet.wrappers import with_array, with_ragged
 
 
-def attend(heads: int, *, causal: bool = False) -> Model[Floats2d, Floats2d]:
+def attend(heads: int, *, causal: bool = False, rotary: bool = False) -> Model[Floats2d, Floats2d]:
     """Scaled dot-product attention within each sequence, in several heads: softmax(QK'/sqrt d) V.
 
     X (n, 3 * nO), the columns of queries, keys and values, each head by head -> Y (n, nO).
     Inside `with_flatten` or `with_array` rows attend to rows of their own sequence alone, and an
     array by itself is one sequence; padding costs nothing, since there is none. With `causal` a
     row attends to itself and those before it. Vaswani et al. 2017, arXiv:1706.03762, equation 1.
-    Raises DimensionError if the columns don't divide by 3 * heads.
+
+    With `rotary` queries and keys are turned by angles that grow with their place in the sequence,
+    from 0 on, so that a score depends on the distance of two rows. Columns i and i + d / 2 of a
+    head of d columns are turned together, as in GPT-NeoX and LLaMA, by p * 10000^(-2i/d). Su et
+    al. 2021, arXiv:2104.09864, equation 34, which pairs neighbours.
+
+    Raises DimensionError if the columns don't divide by 3 * heads, with `rotary` by 6 * heads.
 
     Example:
         >>> import numpy as np
@@ -37,41 +41,65 @@ def attend(heads: int, *, causal: bool = False) -> Model[Floats2d, Floats2d]:
         array([[1.],
                [2.]])
     """
-    if heads < 1:
-        raise InputError(f"attend takes 1 head or more, not {heads!r}")
-    attrs = {"heads": heads, "causal": causal}
+    attrs = {"heads": _at_least_one("attend", heads), "causal": causal, "rotary": rotary}
     return Model("attend", _attend, attrs=attrs, takes="floats2d", widths=_attend_widths)
 
 
-def _attend(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    heads, causal = model.attrs["heads"], model.attrs["causal"]
-    if X.shape[1] % (3 * heads):
-        raise DimensionError(
-            f"attend takes queries, keys and values in {heads} heads, "
-            f"so a multiple of {3 * heads} columns, not {X.shape[1]}"
-        )
-    Y, kept = run.ops.attention(X, run.lengths_of(X), heads, causal)
+def _at_least_one(name: str, heads: int) -> int:
+    if heads < 1:
+        raise InputError(f"{name} takes 1 head or more, not {heads!r}")
+    return heads
 
-    def backprop(dY: Floats2d) -> Floats2d:
-        return run.ops.backprop_attention(dY, kept)
+
+def _attend(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    heads, causal, rotary = (model.attrs[name] for name in ("heads", "causal", "rotary"))
+    if X.shape[1] % (3 * _multiple(model)):
+        raise DimensionError(
+            f"attend takes queries, keys and values in {_heads(model)}, "
+            f"so a multiple of {3 * _multiple(model)} columns, not {X.shape[1]}"
+        )
+    ops, lengths, nO = run.ops, run.lengths_of(X), X.shape[1] // 3
+    QK, V = X[:, : 2 * nO], X[:, 2 * nO :]
+    if rotary:
+        QK = ops.rotate(QK, lengths, 2 * heads)
+    Y, kept = ops.attention(QK[:, :nO], QK[:, nO:], V, (lengths, lengths), heads, causal)
+
+    def backprop(dY: Floats2d) -> Any:
+        dX: Any = ops.zeros((len(dY), 3 * nO), dY.dtype)
+        dQK, dV = dX[:, : 2 * nO], dX[:, 2 * nO :]
+        ops.backprop_attention(dY, kept, dQK[:, :nO], dQK[:, nO:], dV)
+        if rotary:
+            dQK[...] = ops.rotate(dQK, lengths, 2 * heads, back=True)
+        return dX
 
     return Y, backprop
+
+
+def _multiple(model: Model[Any, Any]) -> int:
+    """What divides the number of columns of queries."""
+    heads: int = model.attrs["heads"]
+    return 2 * heads if model.attrs["rotary"] else heads
+
+
+def _heads(model: Model[Any, Any]) -> str:
+    even = " of an even width" if model.attrs["rotary"] else ""
+    return f"{model.attrs['heads']} heads{even}"
 
 
 def _attend_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Widths:
     width = nO if nI is None else nI // 3
     if width is None:
         return None, None
-    if width % model.attrs["heads"] or nI not in (None, 3 * width):
+    if width % _multiple(model) or nI not in (None, 3 * width):
         raise DimensionError(
-            f"attend takes 3 times as many columns as it gives, which {model.attrs['heads']} "
-            f"heads share evenly, not {nI} for {width}"
+            f"attend takes 3 times as many columns as it gives, which {_heads(model)} "
+            f"share evenly, not {nI or 3 * width} for {width}"
         )
     return Parts([width] * 3), solve.same(model, width, nO)
 
 
 def MultiHeadAttention(
-    nO: int, nI: int | None = None, *, heads: int = 4, causal: bool = False
+    nO: int, nI: int | None = None, *, heads: int = 4, causal: bool = False, rotary: bool = False
 ) -> Model[Floats2d, Floats2d]:
     """Self-attention: queries, keys and values from one affine map, `attend`, another affine map.
 
@@ -86,59 +114,97 @@ def MultiHeadAttention(
           attend
           linear  nI=8 nO=8
     """
-    return chain(Linear(3 * nO, nI), attend(heads, causal=causal), Linear(nO, nO))
+    return chain(Linear(3 * nO, nI), attend(heads, causal=causal, rotary=rotary), Linear(nO, nO))
 
 
-def TransformerEncoder(
-    nO: int,
-    *,
-    heads: int = 4,
-    hidden: int | None = None,
-    depth: int = 1,
-    causal: bool = False,
-    pre_norm: bool = True,
-) -> Model[Floats2d, Floats2d]:
-    """Blocks of self-attention and of two affine maps with a gelu, each beside a residual path.
+def cross_attend(heads: int) -> Model[tuple[Ragged, Ragged], Ragged]:
+    """Scaled dot-product attention of each sequence to its memory: softmax(QK'/sqrt d) V.
 
-    X (n, nO) -> Y (n, nO), rows attending as `attend` says. `hidden` is the width between the two
-    maps, 4 * nO if not given. With `pre_norm` layer norm stands before attention and maps (Xiong
-    et al. 2020, arXiv:2002.04745), else after each sum (Vaswani et al. 2017). Each branch ends
-    with `Dropout()`, for `drop` in training.
+    X tuple of Ragged with (n, nO), queries, and with (m, 2 * nO), the columns of keys, then of
+    values, each head by head -> Y Ragged with (n, nO). Sequence i attends to sequence i of the
+    second, whatever its length; one that is empty gives zeros. Vaswani et al. 2017,
+    arXiv:1706.03762, equation 1. Raises DimensionError unless both have as many sequences, and
+    columns that the heads share evenly.
 
     Example:
         >>> import numpy as np
-        >>> from combinet import with_flatten
-        >>> encoder = with_flatten(TransformerEncoder(8, heads=2, depth=2)).initialize()
-        >>> docs = [np.ones((3, 8), dtype="float32"), np.ones((5, 8), dtype="float32")]
-        >>> [Y.shape for Y in encoder.predict(docs)]
-        [(3, 8), (5, 8)]
+        >>> queries = Ragged(np.zeros((3, 1)), [1, 2])
+        >>> keys_and_values = Ragged(np.array([[0.0, 2.0], [0.0, 4.0]]), [2, 0])
+        >>> cross_attend(1).predict((queries, keys_and_values)).data.tolist()
+        [[3.0], [0.0], [0.0]]
     """
-    attention = MultiHeadAttention(nO, nO, heads=heads, causal=causal) >> Dropout()
-    maps = Linear(hidden or 4 * nO, nO) >> gelu() >> Linear(nO) >> Dropout()
-    if pre_norm:
-        block = residual(LayerNorm(nO) >> attention) >> residual(LayerNorm(nO) >> maps)
-    else:
-        block = residual(attention) >> LayerNorm(nO) >> residual(maps) >> LayerNorm(nO)
-    return clone(block, depth)
+    attrs = {"heads": _at_least_one("cross_attend", heads)}
+    return Model("cross_attend", _cross_attend, attrs=attrs, widths=_cross_attend_widths)
 
 
-def sinusoidal_positions() -> Model[Floats2d, Floats2d]:
-    """Adds to each row what tells its place in its sequence: sines and cosines of it.
+def _cross_attend(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run) -> Any:
+    heads, ops = model.attrs["heads"], run.ops
+    if not all(KINDS["ragged2d"].fits(each, ops) for each in pair(model, X)):
+        raise InputError(
+            f"{model.name} takes a tuple of two Ragged with floats (total, nI), not {describe(X)}"
+        )
+    Q, KV = X
+    nO, lengths = Q.data.shape[1], (Q.lengths, KV.lengths)
+    if len(Q) != len(KV):
+        raise DimensionError(
+            f"{model.name} takes a memory for each of {len(Q)} sequences, not {len(KV)} of them"
+        )
+    if nO % heads or KV.data.shape[1] != 2 * nO:
+        raise DimensionError(
+            f"{model.name} takes queries, and keys and values of twice their width, in {heads} "
+            f"heads, not {nO} and {KV.data.shape[1]} columns"
+        )
+    Y, kept = ops.attention(Q.data, KV.data[:, :nO], KV.data[:, nO:], lengths, heads)
 
-    X (n, nI) -> Y (n, nI). Y[p, 2i] = X[p, 2i] + sin(p / 10000^(2i/nI)), and the cosine in the
-    odd columns; p counts from 0 in each sequence. Vaswani et al. 2017, arXiv:1706.03762, 3.5.
+    def backprop(dY: Ragged) -> tuple[Ragged, Ragged]:
+        dQ, dKV = (
+            ops.zeros((int(each.sum()), width), dY.data.dtype)
+            for each, width in zip(lengths, (nO, 2 * nO), strict=True)
+        )
+        ops.backprop_attention(dY.data, kept, dQ, dKV[:, :nO], dKV[:, nO:])
+        return Ragged(dQ, lengths[0]), Ragged(dKV, lengths[1])
+
+    return Ragged(Y, lengths[0]), backprop
+
+
+def _cross_attend_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    both: Any = item(nI, 1)  # keys and values
+    width: Any = solve.same(model, item(nI, 0), nO, None if both is None else both // 2)
+    if width is None:
+        return None, None
+    both = both or 2 * width
+    if width % model.attrs["heads"] or both != 2 * width:
+        raise DimensionError(
+            f"{model.name} takes queries, and keys and values of twice their width, which "
+            f"{model.attrs['heads']} heads share evenly, not {width} and {both} columns"
+        )
+    return (width, Parts([width] * 2)), width
+
+
+def CrossAttention(
+    nO: int, nI: int | None = None, nM: int | None = None, *, heads: int = 4
+) -> Model[tuple[Any, Any], Any]:
+    """Attention to a memory: queries from one batch of sequences, keys and values from another.
+
+    X tuple of two batches, lists of arrays, Ragged or Padded: sequences of (n_i, nI), and as many
+    of (m_i, nM), the memory of each -> Y of (n_i, nO), in the form of the first. Padding takes no
+    part. A memory may be empty: then the last map's bias is all that its rows get. It is made of
+    `Linear` for queries, `Linear` for keys and values, `cross_attend`, `Linear`. Vaswani et al.
+    2017, arXiv:1706.03762, section 3.2.3. Raises DimensionError if the heads don't share nO
+    evenly, or the numbers of sequences differ.
 
     Example:
         >>> import numpy as np
-        >>> sinusoidal_positions().predict(np.zeros((2, 2))).round(3)
-        array([[0.   , 1.   ],
-               [0.841, 0.54 ]])
+        >>> layer = CrossAttention(8, 4, 6, heads=2).initialize(dtype="float64")
+        >>> X, memory = [np.ones((3, 4)), np.ones((1, 4))], [np.ones((2, 6)), np.ones((5, 6))]
+        >>> [Y.shape for Y in layer.predict((X, memory))]
+        [(3, 8), (1, 8)]
     """
-    return Model("sinusoidal_positions", _positions, takes="floats2d", widths=same_widths)
-
-
-def _positions(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    columns = np.arange(X.shape[1])
-    angles = positions(run.lengths_of(X))[:, None] / 10000.0 ** (columns // 2 * 2 / len(columns))
-    waves = np.where(columns % 2, np.cos(angles), np.sin(angles))
-    return X + run.ops.asarray(waves, X.dtype), lambda dY: dY
+    return with_ragged(
+        chain(
+            with_getitem(0, with_array(Linear(nO, nI))),
+            with_getitem(1, with_array(Linear(2 * nO, nM))),
+            cross_attend(heads),
+            with_array(Linear(nO, nO)),
+        )
+    )

@@ -12,7 +12,7 @@ from combinet.data import Padded, map_arrays
 from combinet.errors import DimensionError, InputError, describe
 from combinet.model import Model
 from combinet.run import Run
-from combinet.widths import Width, Widths, concatenate_widths
+from combinet.widths import Widths, concatenate_widths
 
 
 def bidirectional(
@@ -78,7 +78,7 @@ def _mirror(X: Padded) -> Any:
     return (np.where(t < X.lengths, X.lengths - 1 - t, t) * n + np.arange(n)).reshape(-1)
 
 
-def _bidirectional_widths(model: Any, nI: Width, nO: Width, solve: Any) -> Widths:
+def _bidirectional_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Widths:
     if nO is not None:
         l2r, r2l = (solve(layer, nI, None)[1] for layer in model.layers)
         if (l2r is None or solve.resize) and l2r == r2l:

@@ -1,77 +1,130 @@
-"""Attention among the rows of each sequence."""
+"""Attention of the rows of each sequence to those of another, or to one another."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from combinet.ops.sequence import starts
+from combinet.ops.sequence import positions, starts
 from combinet.types import Floats2d, Ints1d
 
 
 class AttentionOps:
-    """Mixed into `Ops`: scaled dot-product attention.
+    """Mixed into `Ops`: scaled dot-product attention, and rotations that tell it positions.
 
-    Sequences of one length are done together, so that there is neither padding nor a mask for it.
+    Sequences of equal lengths are done together, so that there is neither padding nor a mask for
+    it. Columns stand head by head.
     """
 
     xp: Any
 
     def attention(
-        self, X: Floats2d, lengths: Ints1d, heads: int, causal: bool
+        self,
+        Q: Floats2d,
+        K: Floats2d,
+        V: Floats2d,
+        lengths: tuple[Ints1d, Ints1d],
+        heads: int,
+        causal: bool = False,
     ) -> tuple[Floats2d, Any]:
-        """Softmax(Q K' / sqrt(d)) V in each head and sequence: (n, 3 * nO) -> (n, nO).
+        """Softmax(Q K' / sqrt(d)) V in each head and sequence: (n, nO), twice (m, nO) -> (n, nO).
 
-        The columns of X are those of Q, of K and of V, each head by head. The second result is
-        for the backward pass. Vaswani et al. 2017, arXiv:1706.03762, equation 1.
+        `lengths` are those of the sequences of Q, and of K and V. A row that has nothing to attend
+        to gets zeros. The second result is for the backward pass. Vaswani et al. 2017,
+        arXiv:1706.03762, equation 1.
         """
-        xp, n, nO = self.xp, X.shape[0], X.shape[1] // 3
-        Y: Floats2d = xp.empty((n, nO), dtype=X.dtype)
-        groups = []
-        for rows, length in _by_length(lengths):
-            rows = xp.asarray(rows)
-            block = X[rows].reshape(-1, length, 3, heads, nO // heads)
-            Q, K, V = (block[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
-            P = xp.matmul(Q, K.swapaxes(2, 3))
-            P *= (nO // heads) ** -0.5
+        xp, shape = self.xp, Q.shape
+        order, order_kv, groups = _by_lengths(*lengths)
+        rows, rows_kv = xp.asarray(order), xp.asarray(order_kv)
+        Q, K, V = Q[rows], K[rows_kv], V[rows_kv]
+        out: Any = xp.empty(Q.shape, dtype=Q.dtype)
+        kept = []
+        for part, part_kv, sequences in groups:
+            q = _split(Q[part], sequences, heads)
+            k, v = (_split(each[part_kv], sequences, heads) for each in (K, V))
+            P = xp.matmul(q, k.swapaxes(2, 3))
+            P *= q.shape[3] ** -0.5
             if causal:
-                P += xp.asarray(np.triu(np.full((length, length), -np.inf), 1), dtype=X.dtype)
+                P += xp.asarray(np.triu(np.full(P.shape[2:], -np.inf), 1), dtype=P.dtype)
             P -= P.max(axis=3, keepdims=True)
             xp.exp(P, out=P)
             P /= P.sum(axis=3, keepdims=True)
-            Y[rows] = xp.matmul(P, V).transpose(0, 2, 1, 3).reshape(-1, nO)
-            groups.append((rows, Q, K, V, P))
-        return Y, groups
+            _split(out[part], sequences, heads)[...] = xp.matmul(P, v)
+            kept.append((part, part_kv, q, k, v, P))
+        Y: Floats2d = xp.zeros(shape, dtype=out.dtype)
+        Y[rows] = out
+        return Y, (rows, rows_kv, kept)
 
-    def backprop_attention(self, dY: Floats2d, groups: Any) -> Floats2d:
-        """The gradient of X."""
-        xp, (n, nO) = self.xp, dY.shape
-        dX: Floats2d = xp.empty((n, 3 * nO), dtype=dY.dtype)
-        for rows, Q, K, V, P in groups:
-            sequences, heads, length, width = Q.shape
-            d_out = dY[rows].reshape(sequences, length, heads, width).transpose(0, 2, 1, 3)
-            dS = xp.matmul(d_out, V.swapaxes(2, 3))
+    def backprop_attention(
+        self, dY: Floats2d, kept: Any, dQ: Floats2d, dK: Floats2d, dV: Floats2d
+    ) -> None:
+        """Put the gradients of Q, K and V into arrays like them, which hold zeros."""
+        xp = self.xp
+        rows, rows_kv, groups = kept
+        d_out = dY[rows]
+        d_q = xp.empty(d_out.shape, dtype=dY.dtype)
+        d_k, d_v = (xp.empty((len(rows_kv), dY.shape[1]), dtype=dY.dtype) for _ in range(2))
+        for part, part_kv, q, k, v, P in groups:
+            sequences, heads = q.shape[:2]
+            d_o = _split(d_out[part], sequences, heads)
+            dS = xp.matmul(d_o, v.swapaxes(2, 3))
             dS -= (dS * P).sum(axis=3, keepdims=True)
             dS *= P
-            dS *= width**-0.5
-            parts = (
-                xp.matmul(dS, K),
-                xp.matmul(dS.swapaxes(2, 3), Q),
-                xp.matmul(P.swapaxes(2, 3), d_out),
-            )
-            block = xp.empty((sequences, length, 3, heads, width), dtype=dY.dtype)
-            for part, gradient in enumerate(parts):
-                block[:, :, part] = gradient.transpose(0, 2, 1, 3)
-            dX[rows] = block.reshape(-1, 3 * nO)
-        return dX
+            dS *= q.shape[3] ** -0.5
+            _split(d_q[part], sequences, heads)[...] = xp.matmul(dS, k)
+            _split(d_k[part_kv], sequences, heads)[...] = xp.matmul(dS.swapaxes(2, 3), q)
+            _split(d_v[part_kv], sequences, heads)[...] = xp.matmul(P.swapaxes(2, 3), d_o)
+        dQ[rows], dK[rows_kv], dV[rows_kv] = d_q, d_k, d_v
+
+    def rotate(self, X: Floats2d, lengths: Ints1d, heads: int, *, back: bool = False) -> Floats2d:
+        """Turn each head of each row by angles that grow with its place p in its sequence.
+
+        Columns i and i + d / 2 of a head of d are the coordinates of a point in the plane, which
+        is turned by p * 10000^(-2i/d); `back` turns the other way. Su et al. 2021,
+        arXiv:2104.09864, equation 34, where columns 2i and 2i + 1 make a pair.
+        """
+        n, half = len(X), X.shape[1] // heads // 2
+        speed = 10000.0 ** -(np.arange(half) / half)
+        angles = np.arange(lengths.max(initial=0))[:, None] * speed
+        place = self.xp.asarray(positions(lengths))
+        cos = self.xp.asarray(np.cos(angles), dtype=X.dtype)[place, None]
+        sin = self.xp.asarray(np.sin(-angles if back else angles), dtype=X.dtype)[place, None]
+        points: Any = X.reshape(n, heads, 2, half)
+        a, b = points[:, :, 0], points[:, :, 1]
+        Y: Any = self.xp.empty(points.shape, dtype=X.dtype)
+        Y[:, :, 0] = a * cos - b * sin
+        Y[:, :, 1] = a * sin + b * cos
+        return Y.reshape(X.shape)  # type: ignore[no-any-return]
 
 
-def _by_length(lengths: Ints1d) -> list[tuple[Ints1d, int]]:
-    """The rows of all sequences of each length, sequence by sequence, with the length."""
-    begin = starts(lengths)
-    distinct = np.unique(lengths[lengths > 0]).tolist()
-    return [
-        ((begin[lengths == length][:, None] + np.arange(length)).reshape(-1), length)
-        for length in distinct
-    ]
+def _split(X: Any, sequences: int, heads: int) -> Any:
+    """Rows of so many sequences of one length as a view (sequences, heads, length, width)."""
+    n, nO = X.shape
+    return X.reshape(sequences, n // sequences, heads, nO // heads).transpose(0, 2, 1, 3)
+
+
+def _by_lengths(
+    lengths: Ints1d, lengths_kv: Ints1d
+) -> tuple[Ints1d, Ints1d, list[tuple[slice, slice, int]]]:
+    """The rows of all sequences, with those of equal lengths together, and of what they attend to.
+
+    Each group is a stretch of the ones, a stretch of the others, and the number of sequences.
+    Sequences that are empty, or have nothing to attend to, are left out.
+    """
+    full = np.flatnonzero((lengths > 0) & (lengths_kv > 0))
+    pairs = Counter(zip(lengths[full].tolist(), lengths_kv[full].tolist(), strict=True))
+    chosen = full[np.lexsort((lengths_kv[full], lengths[full]))]
+    groups, start, start_kv = [], 0, 0
+    for (length, length_kv), n in sorted(pairs.items()):
+        stop, stop_kv = start + n * length, start_kv + n * length_kv
+        groups.append((slice(start, stop), slice(start_kv, stop_kv), n))
+        start, start_kv = stop, stop_kv
+    return _rows(lengths, chosen), _rows(lengths_kv, chosen), groups
+
+
+def _rows(lengths: Ints1d, chosen: Ints1d) -> Ints1d:
+    """The rows of the chosen sequences, one after the other."""
+    rows: Ints1d = np.repeat(starts(lengths)[chosen], lengths[chosen]) + positions(lengths[chosen])
+    return rows

@@ -1,0 +1,158 @@
+"""The transformer's blocks, composed of attention, feed-forward layers and residual paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from combinet.combinators import add, clone, gated, residual
+from combinet.errors import InputError
+from combinet.layers.activated import Gelu, Relu, Swish
+from combinet.layers.attention import CrossAttention, MultiHeadAttention
+from combinet.layers.dropout import Dropout
+from combinet.layers.layer_norm import LayerNorm
+from combinet.layers.linear import Linear
+from combinet.layers.rms_norm import RMSNorm
+from combinet.model import Model
+from combinet.tuples import tuple_getitem, tuplify, with_getitem
+from combinet.types import Floats2d
+from combinet.wrappers import with_array, with_ragged
+
+T = TypeVar("T")
+
+
+def FeedForward(
+    nO: int, nI: int | None = None, *, hidden: int | None = None, activation: str = "gelu"
+) -> Model[Floats2d, Floats2d]:
+    """An affine map, an activation, another affine map, of each row by itself.
+
+    X (n, nI) -> Y (n, nO). `hidden` is the width between the maps, 4 * nO if not given. With
+    "relu" and "gelu" it is Y = f(X @ W.T + b) @ U.T + c, Vaswani et al. 2017, arXiv:1706.03762,
+    equation 2; with "swiglu" the first part is `gated(Linear(hidden), Swish(hidden))`, Shazeer
+    2020, arXiv:2002.05202, equation 6, with biases: two thirds of the width make as many weights.
+    `Dropout()` stands before the last map. Raises InputError for another activation.
+
+    Example:
+        >>> FeedForward(2, 2, activation="swiglu")
+        chain: no parameters, not initialized
+          gated
+            linear  nI=2 nO=8
+            swish   nI=2 nO=8
+          dropout
+          linear    nI=8 nO=2
+    """
+    inner = 4 * nO if hidden is None else hidden
+    make = _named("activation", activation, _FIRST_PARTS)
+    return make(inner, nI) >> Dropout() >> Linear(nO, inner)
+
+
+def _swiglu(nO: int, nI: int | None) -> Model[Floats2d, Floats2d]:
+    return gated(Linear(nO, nI), Swish(nO, nI))
+
+
+_FIRST_PARTS: dict[str, Callable[[int, int | None], Model[Floats2d, Floats2d]]] = {
+    "relu": Relu,
+    "gelu": Gelu,
+    "swiglu": _swiglu,
+}
+_NORMS: dict[str, Callable[[int], Model[Floats2d, Floats2d]]] = {"layer": LayerNorm, "rms": RMSNorm}
+
+
+def _named(what: str, name: str, makers: dict[str, T]) -> T:
+    if name not in makers:
+        raise InputError(f"the {what} is one of {', '.join(makers)}, not {name!r}")
+    return makers[name]
+
+
+def TransformerEncoder(
+    nO: int,
+    *,
+    heads: int = 4,
+    hidden: int | None = None,
+    depth: int = 1,
+    causal: bool = False,
+    pre_norm: bool = True,
+    activation: str = "gelu",
+    norm: str = "layer",
+    rotary: bool = False,
+) -> Model[Floats2d, Floats2d]:
+    """Blocks of self-attention and a feed-forward layer, each beside a residual path.
+
+    X (n, nO) -> Y (n, nO), rows attending as `attend` says, which `causal` and `rotary` are for.
+    `hidden` and `activation` are those of `FeedForward`; `norm` is "layer" for `LayerNorm` or
+    "rms" for `RMSNorm`. With `pre_norm` it stands before attention and feed-forward layer (Xiong
+    et al. 2020, arXiv:2002.04745), else after each sum (Vaswani et al. 2017). Each branch ends
+    with `Dropout()`, for `drop` in training.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import with_flatten
+        >>> encoder = with_flatten(TransformerEncoder(8, heads=2, depth=2)).initialize()
+        >>> docs = [np.ones((3, 8), dtype="float32"), np.ones((5, 8), dtype="float32")]
+        >>> [Y.shape for Y in encoder.predict(docs)]
+        [(3, 8), (5, 8)]
+    """
+    attention = MultiHeadAttention(nO, nO, heads=heads, causal=causal, rotary=rotary)
+    maps = FeedForward(nO, nO, hidden=hidden, activation=activation)
+    block = _beside(attention, nO, norm, pre_norm) >> _beside(maps, nO, norm, pre_norm)
+    return clone(block, depth)
+
+
+def _beside(
+    layer: Model[Floats2d, Floats2d], nO: int, norm: str, pre_norm: bool
+) -> Model[Floats2d, Floats2d]:
+    """A layer beside a residual path."""
+    branch, normalized = layer >> Dropout(), _named("norm", norm, _NORMS)(nO)
+    return residual(normalized >> branch) if pre_norm else residual(branch) >> normalized
+
+
+def TransformerDecoder(
+    nO: int,
+    nM: int | None = None,
+    *,
+    heads: int = 4,
+    hidden: int | None = None,
+    depth: int = 1,
+    pre_norm: bool = True,
+    activation: str = "gelu",
+    norm: str = "layer",
+    rotary: bool = False,
+) -> Model[tuple[Any, Any], Any]:
+    """Blocks of causal self-attention, attention to a memory and a feed-forward layer.
+
+    X tuple of two batches, lists of arrays, Ragged or Padded: sequences of (n_i, nO), and as many
+    of (m_i, nM), the memory of each -> Y of (n_i, nO), in the form of the first. The memory goes
+    into every block as it is. Rows attend as in `attend`, which `rotary` is for, and in
+    `CrossAttention`; the rest is as in `TransformerEncoder`. Vaswani et al. 2017,
+    arXiv:1706.03762, section 3.1.
+
+    An encoder gives a decoder its memory by `with_getitem`, on tuples (target, source).
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import with_array, with_getitem
+        >>> encoder, decoder = TransformerEncoder(8, heads=2), TransformerDecoder(8, heads=2)
+        >>> model = (with_getitem(1, with_array(encoder)) >> decoder).initialize(dtype="float64")
+        >>> target, source = [np.ones((3, 8)), np.ones((1, 8))], [np.ones((2, 8)), np.ones((5, 8))]
+        >>> [Y.shape for Y in model.predict((target, source))]
+        [(3, 8), (1, 8)]
+    """
+    itself = MultiHeadAttention(nO, nO, heads=heads, causal=True, rotary=rotary)
+    maps = FeedForward(nO, nO, hidden=hidden, activation=activation)
+    block = (
+        with_getitem(0, with_array(_beside(itself, nO, norm, pre_norm)))
+        >> tuplify(_beside_memory(nO, nM, heads, norm, pre_norm), tuple_getitem(1))
+        >> with_getitem(0, with_array(_beside(maps, nO, norm, pre_norm)))
+    )
+    return with_ragged(clone(block, depth) >> tuple_getitem(0))
+
+
+def _beside_memory(
+    nO: int, nM: int | None, heads: int, norm: str, pre_norm: bool
+) -> Model[tuple[Any, Any], Any]:
+    """Attention to a memory beside a residual path."""
+    normalized = with_array(_named("norm", norm, _NORMS)(nO))
+    branch = CrossAttention(nO, nO, nM, heads=heads) >> with_array(Dropout())
+    if pre_norm:
+        return add(tuple_getitem(0), with_getitem(0, normalized) >> branch)
+    return add(tuple_getitem(0), branch) >> normalized

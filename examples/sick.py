@@ -1,0 +1,194 @@
+"""Learn how related two sentences are, from 1 to 5: the SICK data of SemEval 2014.
+
+    python examples/sick.py --data DIR --vectors DIR           learn, report on the test part
+    python examples/sick.py --data DIR --vectors DIR --quick   the same sooner, less well
+    python examples/sick.py --vectors DIR --compare "A dog runs." "A cat sleeps."
+                                                               rate two sentences of yours
+
+The DIR of --data has train.tsv, dev.tsv and test.tsv, or each as .tsv.gz; that of --vectors has
+words.txt.gz, a word a line, and vectors.npy, a row a word, such as GloVe's. The best model so
+far, by the dev part, is always on disk; Ctrl-C keeps it.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from relatedness import SCORES, Rater, Sides, build, look_up
+from sentence_pairs import (
+    JUDGMENTS,
+    Pair,
+    encode,
+    part,
+    read_pairs,
+    words_of,
+)
+from training import exit_status, progress
+from vectors import Vectors, read_vectors
+
+from combinet import (
+    Adam,
+    CategoricalCrossentropy,
+    list2ragged,
+    minibatch,
+    reduce_mean,
+    warmup_linear,
+    with_array,
+)
+from combinet.types import Floats1d, Floats2d
+
+EPOCHS, QUICK_EPOCHS = 15, 4
+BATCH, LEARN_RATE, DROP = 25, 0.003, 0.2
+JUDGMENT_WEIGHT = 0.5  # in the loss, beside the scores' 1
+PUBLISHED = """\
+    0.76  a convolutional network (KeraSTS), published
+    0.88  MaLSTM (Mueller and Thyagarajan 2016), published: other vectors, more data"""
+EXAMPLES = [
+    ("A man is playing a guitar.", "A guitar is being played by a man."),
+    ("A man is playing a guitar.", "A person is making music."),
+    ("A man is playing a guitar.", "There is no man playing a guitar."),
+    ("A man is playing a guitar.", "Two dogs are running on the beach."),
+]
+
+
+# -- training and use --------------------------------------------------------------------------
+
+
+def sides(pairs: list[Pair]) -> Sides:
+    """The sentences as the model takes them."""
+    return encode([pair.first for pair in pairs]), encode([pair.second for pair in pairs])
+
+
+def targets(pairs: list[Pair]) -> Floats2d:
+    """What the model should give: for a score of 3.6, 0.4 at 3 and 0.6 at 4; 1 at the judgment.
+
+    The mean of the former is the score: Tai et al. 2015, section 4.2.
+    """
+    scores = np.array([[pair.score] for pair in pairs])
+    judgments = np.array([[pair.judgment] for pair in pairs])
+    near = np.maximum(0, 1 - abs(scores - SCORES))
+    return np.hstack([near, JUDGMENT_WEIGHT * (judgments == JUDGMENTS)]).astype("float32")
+
+
+def train(
+    rater: Rater, data: list[Pair], dev: list[Pair], epochs: int, seed: int, path: Path
+) -> None:
+    """Train on `data`; keep the best model by `dev` at `path`, the averages for its weights."""
+    rng = np.random.default_rng(seed)
+    first, second = sides(data)
+    truths = targets(data)
+    rater.initialize((first[:1], second[:1]), rng=rng)
+    steps = epochs * -(-len(data) // BATCH)
+    sgd = Adam(warmup_linear(LEARN_RATE, steps // 20, steps), average_decay=0.999)
+    loss = CategoricalCrossentropy()
+    best = -np.inf
+    for epoch in range(1, epochs + 1):
+        total, done, start, line = 0.0, 0, time.perf_counter(), ""
+        for A, B, T in minibatch(BATCH, first, second, truths, rng=rng):
+            Y, backprop = rater.begin_update((A, B), drop=DROP)
+            dY, value = loss(Y, T)
+            backprop(dY, sgd)
+            total, done = total + float(value) * len(T), done + len(T)
+            speed = done / (time.perf_counter() - start)
+            line = f"epoch {epoch}/{epochs}  {speed:5,.0f} pairs/s  loss {total / done:.3f}"
+            progress(f"{line}  {done / len(data):4.0%}")
+        with rater.use_params(sgd.averages):
+            r, _ = evaluate(rater, dev)
+            better = r > best
+            if better:
+                best = r
+                rater.to_disk(path, averages=False)
+        progress(f"{line}  dev r {r:.4f}{'  saved' if better else ''}", end="\n")
+
+
+def rate(rater: Rater, pairs: Sides) -> tuple[Floats1d, list[str]]:
+    """The score of each pair, which is the mean of its distribution, and the likeliest judgment."""
+    Y = np.concatenate([rater.predict(batch) for batch in minibatch(64, *pairs)])
+    best = Y[:, len(SCORES) :].argmax(axis=1)
+    return Y[:, : len(SCORES)] @ SCORES, [JUDGMENTS[i] for i in best.tolist()]
+
+
+def evaluate(rater: Rater, pairs: list[Pair]) -> tuple[float, float]:
+    """Pearson's r of the scores, and the part of judgments that are right."""
+    scores, judgments = rate(rater, sides(pairs))
+    right = [found == pair.judgment for found, pair in zip(judgments, pairs, strict=True)]
+    return pearson(scores, np.array([pair.score for pair in pairs])), sum(right) / len(right)
+
+
+def pearson(X: Floats1d, Y: Floats1d) -> float:
+    """Pearson's correlation, from -1 to 1; 0 where one of the two is always the same."""
+    x, y = (np.asarray(each, "float64") - each.mean() for each in (X, Y))
+    spread = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / spread if spread else 0.0
+
+
+def averaged_cosine(vectors: Vectors, pairs: list[Pair]) -> float:
+    """Pearson's r of the cosine between the sentences' averaged vectors, the baseline."""
+    average = list2ragged() >> with_array(look_up(vectors)) >> reduce_mean()
+    A, B = (average.predict(side) for side in sides(pairs))
+    lengths = np.sqrt((A * A).sum(axis=1) * (B * B).sum(axis=1))
+    cosines = (A * B).sum(axis=1) / np.maximum(lengths, 1e-12)
+    return pearson(cosines, np.array([pair.score for pair in pairs]))
+
+
+# -- the command line --------------------------------------------------------------------------
+
+
+def learn(folder: Path, vectors: Vectors, epochs: int, seed: int, path: Path) -> Rater:
+    """Train, report on the test part, and give the model loaded from disk."""
+    data, dev, test = (read_pairs(part(folder, name)) for name in ("train", "dev", "test"))
+    print(f"pairs: {len(data):,} to train, {len(dev):,} dev, {len(test):,} test", flush=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    train(build(vectors), data, dev, epochs, seed, path)
+    rater = build(vectors).from_disk(path)
+    print(f"saved {path}, {path.stat().st_size / 1e6:.1f} MB, and loaded it again")
+    start = time.perf_counter()
+    r, accuracy = evaluate(rater, test)
+    speed = len(test) / (time.perf_counter() - start)
+    print(f"test: Pearson's r {r:.4f}, judgments {accuracy:.1%}, {speed:,.0f} pairs/s; beside it")
+    print(f"    {averaged_cosine(vectors, test):.2f}  cosine of averaged vectors, here")
+    print(PUBLISHED, flush=True)
+    return rater
+
+
+def compare(rater: Rater, pairs: list[tuple[str, str]]) -> None:
+    """Rate pairs of sentences, and print them."""
+    first, second = ([words_of(sentence) for sentence in side] for side in zip(*pairs, strict=True))
+    scores, judgments = rate(rater, (encode(first), encode(second)))
+    for score, judgment, (A, B) in zip(scores, judgments, pairs, strict=True):
+        print(f"{score:.1f}  {judgment.lower():13}  {A}  |  {B}")
+
+
+def main() -> int:
+    """Run the command line; the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder of train.tsv, dev.tsv, test.tsv")
+    parser.add_argument("--vectors", type=Path, help="folder of words.txt.gz, vectors.npy")
+    parser.add_argument("--quick", action="store_true", help="learn for fewer epochs")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout")
+    parser.add_argument("--model", type=Path, default=Path("models", "sick.combinet"))
+    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two sentences to rate")
+    args = parser.parse_args()
+    if not args.vectors or not (args.data or args.compare):
+        parser.error("give --data and --vectors to learn, --vectors and --compare to rate a pair")
+    if args.compare and not all(map(words_of, args.compare)):
+        parser.error("--compare takes two sentences with words in them")
+
+    def work() -> None:
+        vectors = read_vectors(args.vectors)
+        if args.data:
+            epochs = QUICK_EPOCHS if args.quick else EPOCHS
+            rater = learn(args.data, vectors, epochs, args.seed, args.model)
+        else:
+            rater = build(vectors).from_disk(args.model)
+        compare(rater, [tuple(args.compare)] if args.compare else EXAMPLES)
+
+    return exit_status(work, args.model)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Layers that are to be the very same functions as modules of PyTorch's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Named = dict[str, Any]
+
+
+def leaves(layer: Any) -> list[Any]:
+    """The layers that have weights, in the order in which they are composed."""
+    return [node for node in layer.walk("dfs_pre") if node.param_names]
+
+
+def load_torch(layer: Any, module: Any) -> None:
+    """Give an initialized layer the weights of a module of PyTorch's."""
+    for node, named in _pairs(layer, module, lambda parameter: parameter):
+        for name, value in named.items():
+            node.set_param(name, value)
+
+
+def gradients(layer: Any, module: Any) -> list[tuple[str, Any, Any]]:
+    """Of every weight its name, the gradient that waits, and PyTorch's."""
+    return [
+        (f"{node.name}.{name}", node.get_grad(name), value)
+        for node, named in _pairs(layer, module, lambda parameter: parameter.grad)
+        for name, value in named.items()
+    ]
+
+
+def _pairs(layer: Any, module: Any, of: Callable[[Any], Any]) -> list[tuple[Any, Named]]:
+    nodes = leaves(layer)
+    found = _named(module, lambda parameter: of(parameter).detach().numpy())
+    if type(module).__name__ == "MultiheadAttention" and len(nodes) == 2:
+        found = _of_one(found)
+    for node, named in zip(nodes, found, strict=True):
+        assert named.keys() == set(node.param_names)
+    return list(zip(nodes, found, strict=True))
+
+
+def _named(module: Any, of: Callable[[Any], Any]) -> list[Named]:
+    """What `of` says of the parameters, by our names, one dict for each of our layers."""
+    kind = type(module).__name__
+    if hasattr(module, "layers"):
+        return [named for layer in module.layers for named in _named(layer, of)]
+    if kind in ("Linear", "NonDynamicallyQuantizableLinear"):
+        return [{"W": of(module.weight), "b": of(module.bias)}]
+    if kind == "LayerNorm":
+        return [{"G": of(module.weight), "b": of(module.bias)}]
+    if kind == "MultiheadAttention":
+        return [*_projections(module, of), *_named(module.out_proj, of)]
+    own = [_of_one(_named(module.self_attn, of))]
+    if kind == "TransformerDecoderLayer":
+        own.append(_named(module.multihead_attn, of))
+    own.append(_named(module.linear1, of) + _named(module.linear2, of))
+    norms = [_named(getattr(module, f"norm{i + 1}"), of) for i in range(len(own))]
+    order = (norms, own) if module.norm_first else (own, norms)
+    return [named for branch in zip(*order, strict=True) for part in branch for named in part]
+
+
+def _projections(module: Any, of: Callable[[Any], Any]) -> list[Named]:
+    """The affine maps of queries, and of keys and values."""
+    nO, b = module.embed_dim, of(module.in_proj_bias)
+    if module.in_proj_weight is not None:
+        W = of(module.in_proj_weight)
+        return [{"W": W[:nO], "b": b[:nO]}, {"W": W[nO:], "b": b[nO:]}]
+    Q, K, V = (of(getattr(module, f"{name}_proj_weight")) for name in "qkv")
+    return [{"W": Q, "b": b[:nO]}, {"W": np.concatenate([K, V]), "b": b[nO:]}]
+
+
+def _of_one(attention: list[Named]) -> list[Named]:
+    """Self-attention, whose queries, keys and values are the columns of one affine map."""
+    first, second, last = attention
+    return [{name: np.concatenate([first[name], second[name]]) for name in first}, last]
