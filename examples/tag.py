@@ -143,7 +143,7 @@ def predict(tagger: Tagger, X: list[Keys]) -> list[list[str]]:
     """The label of each word, without its refinement: the one with most probability in all."""
     labels = list(map(answer, tagger.attrs["labels"]))
     answers = sorted(set(labels))
-    refines = np.array([[label == answer for answer in answers] for label in labels], dtype="f")
+    refines = np.array([[label == each for each in answers] for label in labels], dtype="f")
     return [[answers[i] for i in (Y @ refines).argmax(axis=1)] for Y in outputs(tagger, X)]
 
 
