@@ -64,13 +64,38 @@ def test_relu_keeps_nan_and_infinity(ops: Any) -> None:
     np.testing.assert_array_equal(ops.backprop_relu(np.ones(6), Y), [0, 1, 0, 0, 0, 1])
 
 
+@pytest.mark.parametrize(
+    ("n", "nI", "nO"),
+    [(1, 3, 2), (0, 3, 2), (20, 288, 288), (20, 200, 251), (40, 300, 300), (5000, 300, 3)],
+)
+def test_affine_of_any_size(ops: Any, n: int, nI: int, nO: int) -> None:
+    X, W, b = floats(n, nI), np.asfortranarray(floats(nO, nI, seed=1)), floats(nO, seed=2)
+    close(ops.affine(X, W, b), np.einsum("ni,oi->no", X, W) + b)
+
+
+def test_gelu_in_float32_is_right_to_the_last_digits_of_its_tail() -> None:
+    pytest.importorskip("numba")
+    X = np.linspace(-12, 12, 4001).astype("float32")
+    P = np.array([math.erfc(-x / math.sqrt(2)) / 2 for x in X.tolist()])
+    density = np.exp(-(X.astype("float64") ** 2) / 2) / math.sqrt(2 * math.pi)
+    Y, slope = NumbaOps().gelu(X)
+    assert Y.dtype == slope.dtype == np.float32
+    assert (np.abs(Y - X * P) <= 2e-6 * np.abs(X * P)).all()
+    terms = P + np.abs(X) * density  # of the slope's two, one may take away from the other
+    assert (np.abs(slope - (P + X * density)) <= 2e-6 * terms).all()
+    far = np.array([np.inf, -np.inf, np.nan, 1e30, -1e30], "float32")
+    Y, slope = NumbaOps().gelu(far)
+    np.testing.assert_array_equal(Y, np.array([np.inf, -0.0, np.nan, 1e30, -0.0], "float32"))
+    np.testing.assert_array_equal(slope, [1, 0, np.nan, 1, 0])
+
+
 def test_gelu_and_its_derivative(ops: Any) -> None:
     X = np.linspace(-6, 6, 101)
     P = np.array([(1 + math.erf(x / math.sqrt(2))) / 2 for x in X])
     density = np.array([math.exp(-x * x / 2) / math.sqrt(2 * math.pi) for x in X])
-    Y, kept = ops.gelu(X)
+    Y, slope = ops.gelu(X)
     close(Y, X * P)
-    close(ops.backprop_gelu(np.full(101, 3.0), X, kept), 3 * (P + X * density))
+    close(slope, P + X * density)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -354,6 +379,11 @@ ROWS, WIDE = np.array([[0, 3], [4, 0], [3, 3]]), ints(3, 0, 1, 4)
 _Y = trace("mish", lambda x: x * np.tanh(np.log1p(np.exp(x))))
 SAMPLES: dict[str, tuple[Any, ...]] = {
     "run_program": (Program(_Y, slope(_Y)), floats(9), floats(9, seed=1), floats(9, seed=2)),
+    "affine": (floats(200, 50) / 50, np.asfortranarray(floats(120, 50, seed=1)), floats(120)),
+    "concatenate": ([floats(2, 3), floats(0, 3), floats(1, 3)],),
+    "unpad": (floats(5, 2), ints(3, 0, 3)),
+    "repeat_rows": (floats(8, 2), ints(1, 0, 2, 3, 0, 0, 1, 1)),
+    "hash_rows": (np.arange(9).astype("uint64") * np.uint64(2**60 + 1), 3, 11),
     "gather_sum": (floats(5, 2), ROWS),
     "scatter_add": (floats(5, 2), ROWS, floats(3, 2)),
     "maxout": (floats(4, 3, 5),),
@@ -363,6 +393,11 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "expand_window": (floats(8, 2), 2, WIDE),
     "backprop_expand_window": (floats(8, 10), 2, WIDE),
     "reduce_sum": (floats(8, 2), WIDE),
+    "gelu": (floats(4, 5) * 3,),
+    "softmax": (floats(2, 4, 5) * 3,),
+    "backprop_softmax": (floats(2, 4, 5), floats(2, 4, 5, seed=1)),
+    "attention_weights": (floats(2, 3, 4, 5), 0.5, True),
+    "backprop_attention_weights": (floats(2, 3, 4, 5), floats(2, 3, 4, 5, seed=1), 0.5),
     "lstm": (floats(3, 8), floats(2, 8, seed=1), ints(1, 1, 1)),
     "lstm_cell": (floats(3, 8), floats(3, 8, seed=1), floats(8),
                   *(floats(3, 2, seed=i) for i in range(4))),
@@ -375,7 +410,9 @@ OWN = [
     (backend, name)
     for backend in (NumpyOps, NumbaOps)
     for name in sorted({name for kind in (backend, NumpyOps) for name in vars(kind)} & {*dir(Ops)})
-    if callable(getattr(Ops, name)) and not name.startswith("_") and name != "asarray"
+    if callable(getattr(Ops, name))
+    and not name.startswith("_")
+    and name not in ("asarray", "empty")
 ]
 
 
@@ -386,14 +423,19 @@ def test_an_override_does_what_the_base_does(backend: Any, name: str, dtype: str
         pytest.importorskip("numba")
 
     def convert(x: Any) -> Any:
+        if isinstance(x, list):
+            return [convert(each) for each in x]
         kind = getattr(x, "dtype", np.dtype("O")).kind
-        return x if kind == "O" else np.array(x, dtype=dtype if kind == "f" else x.dtype)
+        if kind == "O":
+            return x
+        return np.array(x, dtype=dtype if kind == "f" else x.dtype, order="K")
 
     def call(ops: Any) -> list[Any]:
         """All that it gives, and what has become of its arguments."""
         args = [convert(x) for x in SAMPLES[name]]
         given = getattr(ops, name)(*args, **OPTIONS.get(name, {}))
-        return [*given, *args] if isinstance(given, tuple) else [given, *args]
+        results = [*given, *args] if isinstance(given, tuple) else [given, *args]
+        return [part for each in results for part in (each if isinstance(each, list) else [each])]
 
     near = 8 * np.finfo(dtype).eps
     for found, expected in zip(call(backend()), call(BaseOps()), strict=True):

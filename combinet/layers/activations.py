@@ -34,11 +34,6 @@ def _relu(ops: Ops, X: Floats) -> tuple[Floats, Floats]:
     return Y, Y
 
 
-def _gelu(ops: Ops, X: Floats) -> tuple[Floats, tuple[Floats, Floats]]:
-    Y, P = ops.gelu(X)
-    return Y, (X, P)
-
-
 def _softmax(ops: Ops, X: Floats) -> tuple[Floats, Floats]:
     Y = ops.softmax(X)
     return Y, Y
@@ -46,7 +41,7 @@ def _softmax(ops: Ops, X: Floats) -> tuple[Floats, Floats]:
 
 ACTIVATIONS = {
     "relu": Activation(_relu, lambda ops, dY, Y: ops.backprop_relu(dY, Y)),
-    "gelu": Activation(_gelu, lambda ops, dY, kept: ops.backprop_gelu(dY, *kept)),
+    "gelu": Activation(lambda ops, X: ops.gelu(X), lambda ops, dY, slope: ops.multiply(dY, slope)),
     "softmax": Activation(_softmax, lambda ops, dY, Y: ops.backprop_softmax(dY, Y)),
     "sigmoid": Activation(lambda ops, X: (ops.sigmoid(X), X),
                           lambda ops, dY, X: ops.backprop_sigmoid(dY, X)),
@@ -353,12 +348,13 @@ def activated(
 
 def _affine_apply(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     W, b = run.params(model, "W", "b")
+    wants_dX = run.wants_dX
     activation, settings = _chosen(model)
     Y, kept = activation.forward(run.ops, run.ops.affine(X, W, b), *settings)
 
-    def backprop(dY: Floats2d) -> Floats2d:
+    def backprop(dY: Floats2d) -> Floats2d | None:
         dZ = activation.backward(run.ops, dY, kept, *settings)
-        dX, dW, db = run.ops.backprop_affine(dZ, X, W)
+        dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX)
         run.inc_grad(model, W=dW, b=db)
         return dX
 

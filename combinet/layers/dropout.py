@@ -35,4 +35,4 @@ def _dropout(model: Model[Any, Any], X: Floats, run: Run) -> Any:
         return X, lambda dY: dY
     seed = int(run.rng.integers(2**32))
     mask = run.ops.dropout_mask(X.shape, rate, seed, X.dtype)
-    return X * mask, lambda dY: dY * mask
+    return run.ops.multiply(X, mask), lambda dY: run.ops.multiply(dY, mask)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from combinet.ops.sequence import positions, starts
-from combinet.types import Floats2d, Ints1d
+from combinet.ops.sequence import SequenceOps, positions, starts
+from combinet.types import Array, Floats2d, Ints1d, Shape
 
 
-class AttentionOps:
+class AttentionOps(SequenceOps):
     """Mixed into `Ops`: scaled dot-product attention, and rotations that tell it positions.
 
     Sequences of equal lengths are done together, so that there is neither padding nor a mask for
     it. Columns stand head by head.
     """
 
-    xp: Any
+    empty: Callable[[Shape, Any], Array]
 
     def attention(
         self,
@@ -38,20 +39,16 @@ class AttentionOps:
         xp, shape = self.xp, Q.shape
         order, order_kv, groups = _by_lengths(*lengths)
         rows, rows_kv = xp.asarray(order), xp.asarray(order_kv)
-        Q, K, V = Q[rows], K[rows_kv], V[rows_kv]
-        out: Any = xp.empty(Q.shape, dtype=Q.dtype)
+        Q, K, V = self.unpad(Q, rows), self.unpad(K, rows_kv), self.unpad(V, rows_kv)
+        out = self.empty(Q.shape, Q.dtype)
         kept = []
         for part, part_kv, sequences in groups:
             q = _split(Q[part], sequences, heads)
             k, v = (_split(each[part_kv], sequences, heads) for each in (K, V))
-            P = xp.matmul(q, k.swapaxes(2, 3))
-            P *= q.shape[3] ** -0.5
-            if causal:
-                P += xp.asarray(np.triu(np.full(P.shape[2:], -np.inf), 1), dtype=P.dtype)
-            P -= P.max(axis=3, keepdims=True)
-            xp.exp(P, out=P)
-            P /= P.sum(axis=3, keepdims=True)
-            _split(out[part], sequences, heads)[...] = xp.matmul(P, v)
+            P = self.empty((*q.shape[:3], k.shape[2]), q.dtype)
+            xp.matmul(q, k.swapaxes(2, 3), out=P)
+            self.attention_weights(P, q.shape[3] ** -0.5, causal)
+            xp.matmul(P, v, out=_split(out[part], sequences, heads))
             kept.append((part, part_kv, q, k, v, P))
         Y: Floats2d = xp.zeros(shape, dtype=out.dtype)
         Y[rows] = out
@@ -63,20 +60,37 @@ class AttentionOps:
         """Put the gradients of Q, K and V into arrays like them, which hold zeros."""
         xp = self.xp
         rows, rows_kv, groups = kept
-        d_out = dY[rows]
-        d_q = xp.empty(d_out.shape, dtype=dY.dtype)
-        d_k, d_v = (xp.empty((len(rows_kv), dY.shape[1]), dtype=dY.dtype) for _ in range(2))
+        d_out = self.unpad(dY, rows)
+        d_q = self.empty(d_out.shape, dY.dtype)
+        d_k, d_v = (self.empty((len(rows_kv), dY.shape[1]), dY.dtype) for _ in range(2))
         for part, part_kv, q, k, v, P in groups:
             sequences, heads = q.shape[:2]
             d_o = _split(d_out[part], sequences, heads)
-            dS = xp.matmul(d_o, v.swapaxes(2, 3))
-            dS -= (dS * P).sum(axis=3, keepdims=True)
-            dS *= P
-            dS *= q.shape[3] ** -0.5
-            _split(d_q[part], sequences, heads)[...] = xp.matmul(dS, k)
-            _split(d_k[part_kv], sequences, heads)[...] = xp.matmul(dS.swapaxes(2, 3), q)
-            _split(d_v[part_kv], sequences, heads)[...] = xp.matmul(P.swapaxes(2, 3), d_o)
+            dS = self.empty(P.shape, P.dtype)
+            xp.matmul(d_o, v.swapaxes(2, 3), out=dS)
+            self.backprop_attention_weights(dS, P, q.shape[3] ** -0.5)
+            xp.matmul(dS, k, out=_split(d_q[part], sequences, heads))
+            xp.matmul(dS.swapaxes(2, 3), q, out=_split(d_k[part_kv], sequences, heads))
+            xp.matmul(P.swapaxes(2, 3), d_o, out=_split(d_v[part_kv], sequences, heads))
         dQ[rows], dK[rows_kv], dV[rows_kv] = d_q, d_k, d_v
+
+    def attention_weights(self, S: Any, scale: float, causal: bool) -> None:
+        """Softmax of scale * S over the last axis of S (sequences, heads, n, m), in its place.
+
+        With `causal`, row i has shares of the first i + 1 alone.
+        """
+        S *= scale
+        if causal:
+            S += self.xp.asarray(np.triu(np.full(S.shape[2:], -np.inf), 1), dtype=S.dtype)
+        S -= S.max(axis=3, keepdims=True)
+        self.xp.exp(S, out=S)
+        S /= S.sum(axis=3, keepdims=True)
+
+    def backprop_attention_weights(self, dP: Any, P: Any, scale: float) -> None:
+        """The gradient of S in the place of that of P, the weights."""
+        dP -= (dP * P).sum(axis=3, keepdims=True)
+        dP *= P
+        dP *= scale
 
     def rotate(self, X: Floats2d, lengths: Ints1d, heads: int, *, back: bool = False) -> Floats2d:
         """Turn each head of each row by angles that grow with its place p in its sequence.

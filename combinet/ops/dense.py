@@ -6,6 +6,7 @@ Each is one step of a layer, forward or backward, written once for NumPy and CuP
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,32 +19,50 @@ class DenseOps:
     """Mixed into `Ops`: what layers do to each row alone."""
 
     xp: Any
+    empty: Callable[[Shape, Any], Array]
+
+    def add(self, X: Array, Y: Array) -> Array:
+        """X + Y, of one shape."""
+        total: Array = self.xp.add(X, Y, out=self.empty(X.shape, X.dtype))
+        return total
+
+    def multiply(self, X: Array, Y: Array) -> Array:
+        """X * Y, of one shape."""
+        product: Array = self.xp.multiply(X, Y, out=self.empty(X.shape, X.dtype))
+        return product
 
     def affine(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
         """Y = X @ W.T + b, for X (n, nI), W (nO, nI), b (nO,)."""
-        Y: Floats2d = self.xp.matmul(X, W.T)
+        Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
+        self.xp.matmul(X, W.T, out=Y)
         Y += b
         return Y
 
     def backprop_affine(
-        self, dY: Floats2d, X: Floats2d, W: Floats2d
-    ) -> tuple[Floats2d, Floats2d, Floats1d]:
-        """The gradients of X, W and b, given that of Y. dW is column-major, as W is stored."""
-        dW: Floats2d = self.xp.matmul(X.T, dY).T
-        return self.xp.matmul(dY, W), dW, dY.sum(axis=0)
+        self, dY: Floats2d, X: Floats2d, W: Floats2d, wants_dX: bool = True
+    ) -> tuple[Floats2d | None, Floats2d, Floats1d]:
+        """The gradients of X, W and b, given that of Y. dW is column-major, as W is stored.
+
+        That of X is None if nobody wants it.
+        """
+        dX = self.empty(X.shape, X.dtype) if wants_dX else None
+        dW = self.empty(W.shape[::-1], W.dtype)
+        if wants_dX:
+            self.xp.matmul(dY, W, out=dX)
+        self.xp.matmul(X.T, dY, out=dW)
+        return dX, dW.T, dY.sum(axis=0)
 
     def relu(self, X: Floats) -> Floats:
         """max(X, 0), element by element; NaN stays NaN."""
-        Y: Floats = self.xp.maximum(X, 0)
+        Y: Floats = self.xp.maximum(X, 0, out=self.empty(X.shape, X.dtype))
         return Y
 
     def backprop_relu(self, dY: Floats, Y: Floats) -> Floats:
         """DY where Y > 0, else 0."""
-        dX: Floats = self.xp.multiply(dY, Y > 0)
-        return dX
+        return self.multiply(dY, Y > 0)
 
     def gelu(self, X: Floats) -> tuple[Floats, Floats]:
-        """X * P and P, where P = (1 + erf(X / sqrt 2)) / 2 is the normal distribution function.
+        """X * P and its slope, P + X * p: P is the normal distribution function, p its density.
 
         Hendrycks and Gimpel 2016, arXiv:1606.08415, equation 1, without approximation.
         """
@@ -51,17 +70,12 @@ class DenseOps:
         P = erf(self.xp, X * 0.5**0.5)
         P += 1
         P *= 0.5
-        return X * P, P
-
-    def backprop_gelu(self, dY: Floats, X: Floats, P: Floats) -> Floats:
-        """DY * (P + X * p), where p is the normal density, the derivative of P."""
-        X = self.xp.clip(X, -40, 40)  # there p is 0 already, and nothing overflows
-        dX: Floats = self.xp.exp(X * X * -0.5)
-        dX *= X
-        dX *= (2 * np.pi) ** -0.5
-        dX += P
-        dX *= dY
-        return dX
+        bounded = self.xp.minimum(X, 40)
+        slope: Floats = self.xp.exp(bounded * bounded * -0.5)
+        slope *= bounded
+        slope *= (2 * np.pi) ** -0.5
+        slope += P
+        return self.multiply(X, P), slope
 
     def maxout(self, Z: Floats3d) -> tuple[Floats2d, Array]:
         """The largest of the pieces, and which it was: (n, nP, nO) -> (n, nO) float, (n, nO) uint8.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from combinet.types import Array, Floats2d, Ints1d, Ints2d
+from combinet.types import Array, Floats2d, Ints, Ints1d, Ints2d
 
 N_HASHES = 4
 _LOW = np.uint64(0xFFFFFFFF)
@@ -26,8 +28,8 @@ class EmbedOps:
         arXiv:1805.10941, without his rejection step).
         """
         rows = self.xp.empty((keys.shape[0], k), dtype="int64")
-        for pair in range(k // 2):
-            mixed = _mix(keys + np.uint64((seed * 2 + pair + 1) * 0x9E3779B97F4A7C15 % 2**64))
+        for pair, offset in enumerate(seed_offsets(seed, k)):
+            mixed = _mix(keys + offset)
             for half, bits in enumerate((mixed & _LOW, mixed >> _HIGH)):
                 rows[:, 2 * pair + half] = (bits * np.uint64(nV)) >> _HIGH
         return rows  # type: ignore[no-any-return]
@@ -49,6 +51,13 @@ class EmbedOps:
         ends = self.xp.cumsum(lengths)
         return self.xp.searchsorted(ends, self.xp.arange(total), side="right")  # type: ignore[no-any-return]
 
+    def distinct(self, ids: Sequence[Ints]) -> Ints1d:
+        """All ids of some arrays, each once, rising; on a GPU, how many has to be waited for."""
+        ordered: Any = self.xp.sort(self.xp.concatenate([each.reshape(-1) for each in ids]))
+        new: Any = self.xp.ones(ordered.shape, dtype=bool)
+        new[1:] = ordered[1:] != ordered[:-1]
+        return ordered[new]  # type: ignore[no-any-return]
+
     def unique_rows(self, X: Ints2d) -> tuple[Ints1d, Ints1d]:
         """Where each distinct row of X first stands, and for each row the number of its equal.
 
@@ -69,6 +78,13 @@ class EmbedOps:
             return self.xp.full(X.shape, default, dtype=numbers.dtype)  # type: ignore[no-any-return]
         place = self.xp.minimum(self.xp.searchsorted(keys, X), keys.shape[0] - 1)
         return self.xp.where(keys[place] == X, numbers[place], default)  # type: ignore[no-any-return]
+
+
+@lru_cache(256)
+def seed_offsets(seed: int, k: int) -> Array:
+    """What a key is moved by before each of the mixes that give k rows."""
+    offsets = [(seed * 2 + pair + 1) * 0x9E3779B97F4A7C15 % 2**64 for pair in range(k // 2)]
+    return np.array(offsets, "uint64")
 
 
 def _mix(X: Array) -> Array:

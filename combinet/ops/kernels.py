@@ -10,6 +10,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from combinet.ops.vectorized import functions
+
 # Sums may be reordered and products fused, but NaN and infinities keep their meaning; division
 # by zero follows NumPy, since a check in a loop would keep it from being vectorised.
 _kernel = numba.njit(
@@ -18,6 +20,7 @@ _kernel = numba.njit(
     error_model="numpy",
     fastmath={"contract", "reassoc", "nsz", "arcp", "afn"},
 )
+_exp = functions(np.float32)["exp"]
 
 
 @_kernel
@@ -32,6 +35,21 @@ def gather_sum(E: Any, rows: Any, Y: Any) -> None:
             e = E[rows[i, k]]
             for o in range(y.shape[0]):
                 y[o] += e[o]
+
+
+@_kernel
+def hash_rows(keys: Any, offsets: Any, nV: int, rows: Any) -> None:
+    """Key by key: of each mix the lower half, then the upper."""
+    low, high, n = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(nV)
+    for i in range(keys.shape[0]):
+        row = rows[i]
+        for pair in range(offsets.shape[0]):
+            x = keys[i] + offsets[pair]
+            x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            x = x ^ (x >> np.uint64(31))
+            row[2 * pair] = ((x & low) * n) >> high
+            row[2 * pair + 1] = ((x >> high) * n) >> high
 
 
 @_kernel
@@ -120,6 +138,34 @@ def backprop_layer_norm(dY: Any, N: Any, scale: Any, G: Any, dX: Any, dG: Any, d
 
 
 @_kernel
+def reduce_sum(X: Any, lengths: Any, Y: Any) -> None:
+    """Sequence by sequence, row by row."""
+    start = 0
+    for i in range(lengths.shape[0]):
+        y = Y[i]
+        for o in range(y.shape[0]):
+            y[o] = 0
+        for row in range(start, start + lengths[i]):
+            x = X[row]
+            for o in range(y.shape[0]):
+                y[o] += x[o]
+        start += lengths[i]
+
+
+@_kernel
+def repeat_rows(X: Any, lengths: Any, Y: Any) -> None:
+    """Sequence by sequence, row by row."""
+    start = 0
+    for i in range(lengths.shape[0]):
+        x = X[i]
+        for row in range(start, start + lengths[i]):
+            y = Y[row]
+            for o in range(y.shape[0]):
+                y[o] = x[o]
+        start += lengths[i]
+
+
+@_kernel
 def expand_window(X: Any, window: int, lengths: Any, Y: Any) -> None:
     """Neighbour by neighbour; zeros beyond the ends of the sequence."""
     nI = X.shape[1]
@@ -197,7 +243,7 @@ def lstm_cell(Z: Any, R: Any, half: Any, last: Any, C: Any, T: Any, Y: Any) -> N
     for r in range(Z.shape[0]):
         z, product = Z[r], R[r]
         for k in range(z.shape[0]):
-            z[k] = half[k] * _tanh(z[k] + product[k]) + (one - half[k])
+            z[k] = half[k] * _tanh(half[k] * (z[k] + product[k])) + (one - half[k])
         i, f, g, o = z[:nO], z[nO : 2 * nO], z[2 * nO : 3 * nO], z[3 * nO :]
         before, c, t, y = last[r], C[r], T[r], Y[r]
         for k in range(nO):
@@ -207,9 +253,9 @@ def lstm_cell(Z: Any, R: Any, half: Any, last: Any, C: Any, T: Any, Y: Any) -> N
 
 
 @_kernel
-def lstm_alone(Z: Any, U: Any, half: Any, start: Any, C: Any, T: Any, Y: Any) -> None:
+def lstm_alone(Z: Any, U: Any, half: Any, C: Any, T: Any, Y: Any) -> None:
     """All steps of one sequence: calling for a product at each takes longer than computing it."""
-    nothing = np.zeros((1, Z.shape[1]), Z.dtype)
+    nothing, start = np.zeros((1, Z.shape[1]), Z.dtype), np.zeros((1, C.shape[1]), Z.dtype)
     for t in range(Z.shape[0]):
         z = Z[t]
         if t > 0:
@@ -244,3 +290,111 @@ def backprop_lstm_cell(dY: Any, gates: Any, last: Any, T: Any, dH: Any, dC: Any,
             do[k] = h[k] * t[k] * o[k] * (one - o[k])
         for k in range(nO):
             c[k] *= f[k]
+
+
+_MASK = np.int32(-4096)  # keeps the first 12 digits of a float32: their square is exact
+
+
+@_kernel
+def _normal(x: Any) -> Any:
+    """The normal distribution function at x, in float32, and its density; both within 5e-7.
+
+    With t = |x|, the tail beyond t is exp(-t^2 / 2) * R(t), with R a polynomial in
+    1 / (1 + 0.2125 t), the form of Abramowitz and Stegun 1964, 7.1.26, fitted to within 3e-8 of its
+    value. t^2 is taken in two parts: exp would magnify what its last digits lack.
+    """
+    t = min(abs(x), np.float32(20))
+    head = np.int32(np.float32(t).view(np.int32) & _MASK).view(np.float32)
+    c = np.float32(-0.5) * (t - head) * (t + head)
+    e = _exp(np.float32(-0.5) * head * head)
+    e *= np.float32(1) + c * (
+        np.float32(1) + c * (np.float32(1 / 2) + c * (np.float32(1 / 6) + c * np.float32(1 / 24)))
+    )
+    z = np.float32(1) / (np.float32(1) + np.float32(0.2125) * t)
+    q = np.float32(-0.063552194)
+    q = q * z + np.float32(0.23588558)
+    q = q * z + np.float32(-0.243916036)
+    q = q * z + np.float32(0.261665794)
+    q = q * z + np.float32(-0.0399819409)
+    q = q * z + np.float32(0.104803509)
+    q = q * z + np.float32(0.0749260109)
+    q = q * z + np.float32(0.0854241095)
+    q = q * z + np.float32(0.0847451564)
+    tail = e * q * z
+    density = e * np.float32(0.3989422804014327)
+    return (tail if x < np.float32(0) else np.float32(1) - tail), density
+
+
+@_kernel
+def gelu(X: Any, Y: Any, S: Any) -> None:
+    """Function and slope at once: they have the exponential in common."""
+    for i in range(X.shape[0]):
+        # Beyond, the function is 0 or X, and no infinity meets a 0.
+        x = max(X[i], np.float32(-20))
+        P, p = _normal(x)
+        Y[i] = x * P
+        S[i] = P + min(x, np.float32(20)) * p
+
+
+@_kernel
+def softmax(X: Any, Y: Any) -> None:
+    """Row by row: the largest, the exponentials and their sum, the shares."""
+    tiny = np.float32(1.1754944e-38)
+    for i in range(X.shape[0]):
+        x, y = X[i], Y[i]
+        most = x[0]
+        for k in range(x.shape[0]):
+            most = max(most, x[k])
+        for k in range(x.shape[0]):
+            y[k] = _exp(x[k] - most)
+        total = np.float32(0)
+        for k in range(x.shape[0]):
+            total += y[k]
+        share = np.float32(1) / total
+        for k in range(x.shape[0]):
+            y[k] = max(y[k] * share, tiny)
+
+
+@_kernel
+def backprop_softmax(dY: Any, Y: Any, dX: Any) -> None:
+    """Row by row: the sum of the products first."""
+    for i in range(Y.shape[0]):
+        d, y, x = dY[i], Y[i], dX[i]
+        total = y.dtype.type(0)
+        for k in range(y.shape[0]):
+            total += y[k] * d[k]
+        for k in range(y.shape[0]):
+            x[k] = y[k] * (d[k] - total)
+
+
+@_kernel
+def attention_weights(S: Any, scale: Any, causal: bool) -> None:
+    """Row by row of (all rows, n, m); what comes after a row, if it is causal, is 0."""
+    for i in range(S.shape[0]):
+        for row in range(S.shape[1]):
+            s = S[i, row]
+            m = min(row + 1, s.shape[0]) if causal else s.shape[0]
+            most = s[0]
+            for k in range(m):
+                most = max(most, s[k])
+            total = np.float32(0)
+            for k in range(m):
+                s[k] = _exp((s[k] - most) * scale)
+                total += s[k]
+            share = np.float32(1) / total
+            for k in range(m):
+                s[k] *= share
+            for k in range(m, s.shape[0]):
+                s[k] = np.float32(0)
+
+
+@_kernel
+def backprop_attention_weights(dP: Any, P: Any, scale: Any) -> None:
+    """Row by row: the sum of the products first."""
+    for i in range(P.shape[0]):
+        d, p = dP[i], P[i]
+        total = p.dtype.type(0)
+        for k in range(p.shape[0]):
+            total += d[k] * p[k]
+        for k in range(p.shape[0]):
+            d[k] = (d[k] - total) * p[k] * scale

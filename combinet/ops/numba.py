@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from combinet.ops.embed import N_HASHES, seed_offsets
 from combinet.ops.numpy import NumpyOps
 from combinet.ops.program import Program
 from combinet.ops.recurrent import steps
@@ -30,9 +31,15 @@ class NumbaOps(NumpyOps):
         """The compiled loops."""
         return import_module("combinet.ops.kernels")
 
+    def hash_rows(self, keys: Ints1d, seed: int, nV: int, k: int = N_HASHES) -> Ints2d:
+        """See `Ops.hash_rows`."""
+        rows = np.empty((keys.shape[0], k), "int64")
+        self.kernels.hash_rows(keys, seed_offsets(seed, k), nV, rows)
+        return rows
+
     def gather_sum(self, E: Floats2d, rows: Ints2d) -> Floats2d:
         """See `Ops.gather_sum`."""
-        Y = np.empty((rows.shape[0], E.shape[1]), dtype=E.dtype)
+        Y = self.empty((rows.shape[0], E.shape[1]), E.dtype)
         self.kernels.gather_sum(E, rows, Y)
         return Y
 
@@ -42,14 +49,14 @@ class NumbaOps(NumpyOps):
 
     def maxout(self, Z: Floats3d) -> tuple[Floats2d, Array]:
         """See `Ops.maxout`."""
-        Y = np.empty((Z.shape[0], Z.shape[2]), dtype=Z.dtype)
-        which = np.empty(Y.shape, dtype="uint8")
+        Y = self.empty((Z.shape[0], Z.shape[2]), Z.dtype)
+        which = self.empty(Y.shape, "uint8")
         self.kernels.maxout(Z, Y, which)
         return Y, which
 
     def backprop_maxout(self, dY: Floats2d, which: Array, nP: int) -> Floats3d:
         """See `Ops.backprop_maxout`."""
-        dZ = np.empty((dY.shape[0], nP, dY.shape[1]), dtype=dY.dtype)
+        dZ = self.empty((dY.shape[0], nP, dY.shape[1]), dY.dtype)
         self.kernels.backprop_maxout(dY, which, dZ)
         return dZ
 
@@ -57,8 +64,8 @@ class NumbaOps(NumpyOps):
         self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float
     ) -> tuple[Floats2d, Floats2d, Floats2d]:
         """See `Ops.layer_norm`."""
-        Y, N = np.empty_like(X), np.empty_like(X)
-        scale = np.empty((X.shape[0], 1), dtype=X.dtype)
+        Y, N = self.empty(X.shape, X.dtype), self.empty(X.shape, X.dtype)
+        scale: Any = np.empty((X.shape[0], 1), dtype=X.dtype)
         self.kernels.layer_norm(X, G, b, eps, Y, N, scale)
         return Y, N, scale
 
@@ -66,21 +73,73 @@ class NumbaOps(NumpyOps):
         self, dY: Floats2d, N: Floats2d, scale: Floats2d, G: Floats1d
     ) -> tuple[Floats2d, Floats1d, Floats1d]:
         """See `Ops.backprop_layer_norm`."""
-        dX, dG, db = np.empty_like(dY), np.zeros_like(G), np.zeros_like(G)
+        dX = self.empty(dY.shape, dY.dtype)
+        dG, db = np.zeros_like(G), np.zeros_like(G)
         self.kernels.backprop_layer_norm(dY, N, scale, G, dX, dG, db)
         return dX, dG, db
+
+    def gelu(self, X: Floats) -> tuple[Floats, Floats]:
+        """See `Ops.gelu`. In float32, to the last digits of small results too."""
+        if X.dtype != np.float32:
+            return super().gelu(X)
+        Y, slope = self.empty(X.shape, X.dtype), self.empty(X.shape, X.dtype)
+        self.kernels.gelu(X.reshape(-1), Y.reshape(-1), slope.reshape(-1))
+        return Y, slope
+
+    def softmax(self, X: Floats) -> Floats:
+        """See `Ops.softmax`. In float32; other dtypes take NumPy's."""
+        if X.dtype != np.float32 or not X.size:
+            return super().softmax(X)
+        Y = self.empty(X.shape, X.dtype)
+        self.kernels.softmax(X.reshape(-1, X.shape[-1]), Y.reshape(-1, X.shape[-1]))
+        return Y
+
+    def backprop_softmax(self, dY: Floats, Y: Floats) -> Floats:
+        """See `Ops.backprop_softmax`."""
+        dX = self.empty(Y.shape, Y.dtype)
+        if Y.size:
+            self.kernels.backprop_softmax(*(X.reshape(-1, Y.shape[-1]) for X in (dY, Y, dX)))
+        return dX
+
+    def attention_weights(self, S: Any, scale: float, causal: bool) -> None:
+        """See `Ops.attention_weights`. In float32; other dtypes take NumPy's."""
+        if S.dtype != np.float32:
+            super().attention_weights(S, scale, causal)
+        else:
+            self.kernels.attention_weights(S.reshape(-1, *S.shape[2:]), np.float32(scale), causal)
+
+    def backprop_attention_weights(self, dP: Any, P: Any, scale: float) -> None:
+        """See `Ops.backprop_attention_weights`."""
+        rows = (X.reshape(-1, X.shape[-1]) for X in (dP, P))
+        self.kernels.backprop_attention_weights(*rows, P.dtype.type(scale))
+
+    def reduce_sum(self, X: Floats2d, lengths: Ints1d) -> Floats2d:
+        """See `Ops.reduce_sum`."""
+        if X.ndim != 2:
+            return super().reduce_sum(X, lengths)
+        Y = self.empty((len(lengths), X.shape[1]), X.dtype)
+        self.kernels.reduce_sum(X, lengths, Y)
+        return Y
+
+    def repeat_rows(self, X: Array, lengths: Ints1d) -> Array:
+        """See `Ops.repeat_rows`."""
+        if X.ndim != 2:
+            return super().repeat_rows(X, lengths)
+        Y = self.empty((int(lengths.sum()), X.shape[1]), X.dtype)
+        self.kernels.repeat_rows(X, lengths, Y)
+        return Y
 
     def expand_window(self, X: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
         """See `Ops.expand_window`."""
         n, nI = X.shape
-        Y = np.empty((n, 2 * window + 1, nI), dtype=X.dtype)
+        Y = self.empty((n, 2 * window + 1, nI), X.dtype)
         self.kernels.expand_window(X, window, lengths, Y)
         return Y.reshape(n, (2 * window + 1) * nI)
 
     def backprop_expand_window(self, dY: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
         """See `Ops.backprop_expand_window`."""
         n, nI = dY.shape[0], dY.shape[1] // (2 * window + 1)
-        dX = np.empty((n, nI), dtype=dY.dtype)
+        dX = self.empty((n, nI), dY.dtype)
         parts = dY.reshape(n, 2 * window + 1, nI)
         self.kernels.backprop_expand_window(parts, window, lengths, dX)
         return dX
@@ -113,10 +172,9 @@ class NumbaOps(NumpyOps):
         """See `Ops.lstm`. One sequence alone is one call."""
         if Z.dtype != np.float32 or sizes[:1].sum() != 1:
             return super().lstm(Z, U, sizes)
-        Y, C, T = (np.empty((Z.shape[0], U.shape[0]), dtype=Z.dtype) for _ in range(3))
+        Y, C, T = (self.empty((Z.shape[0], U.shape[0]), Z.dtype) for _ in range(3))
         half = self._sigmoids((True, True, False, True), U.shape[0], Z.dtype)
-        Z *= half
-        self.kernels.lstm_alone(Z, U * half, half, np.zeros_like(Y[:1]), C, T, Y)
+        self.kernels.lstm_alone(Z, U, half, C, T, Y)
         return Y, C, T
 
     def lstm_cell(
@@ -137,7 +195,7 @@ class NumbaOps(NumpyOps):
         self, dY: Floats2d, gates: Floats2d, C: Floats2d, T: Floats2d, U: Floats2d, sizes: Ints1d
     ) -> Floats2d:
         """See `Ops.backprop_lstm`. Step by step: there is less memory to go through."""
-        dZ = np.empty_like(gates)
+        dZ = self.empty(gates.shape, gates.dtype)
         dH, dC, start = (np.zeros((int(sizes[:1].sum()), C.shape[1]), C.dtype) for _ in range(3))
         for rows, before, running in reversed(list(steps(sizes))):
             last, dh, dz = C[before] if rows.start else start, dH[running], dZ[rows]

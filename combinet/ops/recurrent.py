@@ -12,10 +12,12 @@ Recurrent weights come as (nO, gates * nO), to be multiplied from the right.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from combinet.ops.sequence import SequenceOps
 from combinet.types import Array, Floats1d, Floats2d, Ints1d
 
 
@@ -29,10 +31,8 @@ def steps(sizes: Ints1d) -> Iterator[tuple[slice, slice, slice]]:
         before, begin = begin, begin + n
 
 
-class RecurrentOps:
+class RecurrentOps(SequenceOps):
     """Mixed into `Ops`: recurrent layers, without their input's product."""
-
-    xp: Any
 
     def previous_rows(self, Y: Floats2d, sizes: Ints1d) -> Floats2d:
         """For each row of the steps after the first, the row that it continues."""
@@ -40,12 +40,12 @@ class RecurrentOps:
         rows = np.arange(n[:1].sum(), n.sum()) - np.repeat(n[:-1], n[1:])
         if (rows == np.arange(len(rows))).all():
             return Y[: len(rows)]
-        chosen: Floats2d = Y[self.xp.asarray(rows)]
-        return chosen
+        return self.unpad(Y, rows)
 
     def backprop_recurrent_weights(self, dR: Floats2d, Y: Floats2d, sizes: Ints1d) -> Floats2d:
         """The gradient of U (nO, gates * nO), given that of each row's recurrent part."""
-        dU: Floats2d = self.xp.matmul(self.previous_rows(Y, sizes).T, dR[sizes[:1].sum() :])
+        dU = self.empty((Y.shape[1], dR.shape[1]), Y.dtype)
+        self.xp.matmul(self.previous_rows(Y, sizes).T, dR[int(sizes[:1].sum()) :], out=dU)
         return dU
 
     def lstm(self, Z: Floats2d, U: Floats2d, sizes: Ints1d) -> tuple[Floats2d, Floats2d, Floats2d]:
@@ -57,8 +57,6 @@ class RecurrentOps:
         xp, nO = self.xp, U.shape[0]
         Y, C, T = (xp.empty((Z.shape[0], nO), dtype=Z.dtype) for _ in range(3))
         half = self._sigmoids((True, True, False, True), nO, Z.dtype)
-        Z *= half
-        U = U * half
         product = xp.zeros((int(sizes[:1].sum()), 4 * nO), dtype=Z.dtype)
         start = xp.zeros((product.shape[0], nO), dtype=Z.dtype)
         for rows, before, running in steps(sizes):
@@ -80,10 +78,11 @@ class RecurrentOps:
     ) -> None:
         """One step of `lstm`: the gates of Z + R into Z, then the cells C, their tanh T, and Y.
 
-        `half` is 1/2 where the gate is a sigmoid, and Z and R are multiplied by it; else 1.
+        `half` is 1/2 where the gate is a sigmoid, else 1.
         """
         xp, nO = self.xp, C.shape[1]
         Z += R
+        Z *= half
         xp.tanh(Z, out=Z)
         Z *= half
         Z += 1 - half
@@ -224,5 +223,9 @@ class RecurrentOps:
 
     def _sigmoids(self, gates: tuple[bool, ...], nO: int, dtype: Any) -> Array:
         """For each column of the gates 1/2 where it is a sigmoid, else 1."""
-        half = np.where(np.repeat(gates, nO), 0.5, 1.0).astype(dtype)
-        return self.xp.asarray(half)  # type: ignore[no-any-return]
+        return self.xp.asarray(_halves(gates, nO, np.dtype(dtype)))  # type: ignore[no-any-return]
+
+
+@lru_cache(64)
+def _halves(gates: tuple[bool, ...], nO: int, dtype: Any) -> Array:
+    return np.where(np.repeat(gates, nO), 0.5, 1.0).astype(dtype)

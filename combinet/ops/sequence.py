@@ -6,11 +6,12 @@ word from the GPU. Index arrays made here go to the device; nothing comes back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from combinet.types import Array, Floats1d, Floats2d, Ints1d
+from combinet.types import Array, Floats1d, Floats2d, Ints1d, Shape
 
 
 def starts(lengths: Ints1d) -> Ints1d:
@@ -42,6 +43,7 @@ class SequenceOps:
     """Mixed into `Ops`: windows, padding, and reductions of sequences to one row each."""
 
     xp: Any
+    empty: Callable[[Shape, Any], Array]
 
     def expand_window(self, X: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
         """Each row between its `window` neighbours on either side: (n, nI) -> (n, (2w+1) * nI).
@@ -83,7 +85,8 @@ class SequenceOps:
 
     def pad(self, X: Array, slots: Ints1d, n_slots: int, fill: float = 0) -> Array:
         """An array of `n_slots` rows, with row i of X at slots[i] and `fill` in all others."""
-        Y: Array = self.xp.full((n_slots, *X.shape[1:]), fill, dtype=X.dtype)
+        Y = self.empty((n_slots, *X.shape[1:]), X.dtype)
+        Y[...] = fill
         Y[self.xp.asarray(slots)] = X
         return Y
 
