@@ -75,18 +75,18 @@ MODELS = {
 
 def build(name: str, data: list[tuple[Any, Any]], sparse: bool = False) -> tuple[Step, Step, Step]:
     """The three functions for one of MODELS on `data`, a list of batches (X, classes)."""
-    if name not in MODELS or sparse:
-        raise SystemExit(f"combinet has no layers for {name} (sparse={sparse}) yet")
+    if name not in MODELS:
+        raise SystemExit(f"combinet has no model {name}, only {', '.join(MODELS)}")
     if name == "transformer":  # (batch, length, width): a list of sequences, as views
         data = [(list(X), list(classes)) for X, classes in data]
     model = MODELS[name]().initialize(data[0][0])
     listed = isinstance(data[0][1], list)
     loss: Any = SequenceCategoricalCrossentropy() if listed else CategoricalCrossentropy()
-    sgd = Adam(0.001, grad_clip=0, use_averages=False)
+    sgd = Adam(0.001, grad_clip=0, use_averages=False, sparse=sparse)
 
     def train(step: int) -> None:
         X, classes = data[step % len(data)]
-        Y, backprop = model.begin_update(X)
+        Y, backprop = model.begin_update(X, wants_dX=False)
         backprop(loss(Y, classes)[0], sgd)
 
     def predict(step: int) -> Any:

@@ -28,8 +28,8 @@ class Slot:
     """The place of one parameter: `key` (id of its layer, name) and a stretch of a store."""
 
     __slots__ = (
-        "__weakref__", "borrowed", "key", "number", "order", "own", "rate", "shape", "start",
-        "stop", "store", "touched",
+        "__weakref__", "borrowed", "clean", "key", "number", "order", "own", "rate", "rows",
+        "shape", "start", "stop", "store", "touched",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +44,8 @@ class Slot:
         self.stop = start + prod(shape)
         self.number = 0
         self.touched = 0  # how many gradients have been summed and wait
+        self.rows: list[Any] | None = None  # where, if all of them were of rows of a table
+        self.clean = True  # whether nothing but 0 is left in the store's gradient, if none waits
         self.own: Any = None  # the view of the store's weights
         self.borrowed: Any = None  # what stands in its place inside use_params
 
@@ -106,7 +108,7 @@ class Store:
     def read(self, slots: Sequence[Slot]) -> tuple[Any, ...]:
         """The arrays of slots, all of one moment: the lock keeps an update from coming between."""
         with self.lock:
-            return tuple(slot.value for slot in slots)
+            return tuple([slot.value for slot in slots])  # a list is quicker than a generator
 
     def writable(self) -> Any:
         """The weights, safe to write in place; the caller has the lock.
@@ -147,20 +149,36 @@ class Store:
             else:
                 waiting[...] = gradient
             slot.touched += 1
+            slot.rows, slot.clean = None, False
 
     def add_gradient_rows(self, slot: Slot, rows: Any, gradient: Any) -> None:
         """Add to the gradients of rows of a table: row i of `gradient` to each of rows[i]."""
         with self.lock:
-            waiting = self._gradient_of(slot)
+            waiting, rows = self._gradient_of(slot), self.ops.asarray(rows)
             if not slot.touched:
-                waiting[...] = 0
+                if not slot.clean:
+                    waiting[...] = 0
+                slot.rows, slot.clean = [], False
             slot.touched += 1
-            ops = self.ops
-            ops.scatter_add(waiting, ops.asarray(rows), ops.asarray(gradient, self.dtype))
+            if slot.rows is not None:
+                slot.rows.append(rows)
+            self.ops.scatter_add(waiting, rows, self.ops.asarray(gradient, self.dtype))
+
+    def clear_gradient(self, slot: Slot, *, changed: bool) -> None:
+        """Forget what has been applied; `changed`: it was written to beyond what was added.
+
+        Of a table the rows that were named are set to 0, so that the next pass finds it clean.
+        """
+        slot.touched = 0
+        if slot.rows is not None and not changed:
+            for rows in slot.rows:
+                slot.of(self.gradient)[rows] = 0
+            slot.clean = True
+        slot.rows = None
 
     def _gradient_of(self, slot: Slot) -> Any:
         if self.gradient is None:
-            self.gradient = self.ops.empty((self.size,), self.dtype)
+            self.gradient = self.ops.zeros((self.size,), self.dtype)
         return slot.of(self.gradient)
 
     def memory(self, optimizer: Any) -> Memory:
@@ -212,7 +230,7 @@ def lay_out(pieces: Sequence[Piece], ops: Ops, dtype: Any, *, memories: bool = T
         for old, slot, moved in moves:
             if old.touched:
                 _carry(old.of(old.store.gradient), slot.of(store.gradient), moved, ops)
-                slot.touched = old.touched
+                slot.touched, slot.clean = old.touched, False
         if any(old.store.averages is not None for old, _, _ in moves):
             store.averages = weights.copy()
         for old, slot, moved in moves:

@@ -14,7 +14,7 @@ from combinet import format
 from combinet.errors import InputError
 from combinet.ops import Ops
 from combinet.optimizers import saving
-from combinet.optimizers.segments import Segment, same_paces, same_steps, segments
+from combinet.optimizers.segments import Rows, Segment, same_paces, same_steps, segments
 from combinet.schedules import constant
 from combinet.store import Key, Slot, Store
 from combinet.types import Floats1d, Generator, Schedule, Shape
@@ -34,6 +34,7 @@ class Options(TypedDict, total=False):
     average_decay: float
     grad_noise: float | Schedule
     rng: Generator | int | None
+    sparse: bool
 
 
 class Optimizer:
@@ -51,6 +52,11 @@ class Optimizer:
     With `grad_noise`, a number or a schedule, normal noise of that deviation, drawn from `rng`, is
     added to the clipped gradient: `lambda step: (0.3 / (1 + step) ** 0.55) ** 0.5` is that of
     Neelakantan et al. 2015, arXiv:1511.06807. The generator's state is not saved.
+
+    With `sparse`, of a table whose gradients came by rows, as those of `Embed` do, only these rows
+    are updated: decay, moments and averages of all others stay as they are, and so a step costs
+    the same however large the table. It is another rule than without, as moments of rows that are
+    not named don't fade: PyTorch's SparseAdam is Adam so. On a GPU each update then waits.
 
     Statistics, such as those of `BatchNorm`, have no gradient: nothing of this touches them. Each
     moves at its own rate toward what the passes have seen, and is its own average.
@@ -73,7 +79,10 @@ class Optimizer:
         average_decay: float = 0.9999,
         grad_noise: float | Schedule = 0.0,
         rng: Generator | int | None = None,
+        sparse: bool = False,
     ) -> None:
+        if sparse and self.by_parameter:
+            raise InputError(f"{self.kind} takes whole parameters: it has no sparse updates")
         if grad_noise and rng is None:
             raise InputError("grad_noise is drawn from a generator: give rng=, one or a seed")
         self.learn_rate = _schedule(learn_rate)
@@ -85,6 +94,7 @@ class Optimizer:
         self.average_decay = average_decay
         self.grad_noise = _schedule(grad_noise)
         self.rng = None if rng is None else np.random.default_rng(rng)
+        self.sparse = sparse
         self.step = 0
         self.stores: WeakSet[Store] = WeakSet()  # those that keep something of this optimizer
 
@@ -138,38 +148,44 @@ class Optimizer:
             waiting = [slot for slot in slots if slot.touched]
             if not waiting:
                 return
-            runs = segments([slot for slot in waiting if slot.rate is None])
-            self._clip(runs)
-            self._add_noise(runs)
+            trained = [slot for slot in waiting if slot.rate is None]
+            tables = [slot for slot in trained if self.sparse and slot.rows is not None]
+            runs = segments([slot for slot in trained if slot not in tables])
+            rows = [Rows(slot) for slot in tables]
+            self._clip([*runs, *rows])
+            self._add_noise([*runs, *rows])
             rate, L2 = self.learn_rate(self.step), self.L2(self.step)
             for run in runs:
                 self._update_segment(run, rate, L2)
+            for table in rows:
+                self._update_rows(table, rate, L2)
             for statistics in same_paces(waiting):
                 self._move_statistics(*statistics)
+            written = self.rng is not None or (L2 != 0 and not self.L2_is_weight_decay)
             for slot in waiting:
-                slot.touched = 0
+                slot.store.clear_gradient(slot, changed=written)
             self.step += 1
 
-    def _clip(self, runs: list[Segment]) -> None:
+    def _clip(self, runs: Sequence[Segment | Rows]) -> None:
         if not self.grad_clip or not runs:
             return
         total: Any = None  # on one device; nothing crosses to the host
         ops = runs[0].store.ops
         for run in runs:
-            squares = ops.asarray(run.store.ops.sum_squares(run.of(run.store.gradient)))
+            squares = ops.asarray(run.store.ops.sum_squares(run.gradient.reshape(-1)))
             total = squares if total is None else total + squares
         scale = ops.xp.minimum(1.0, self.grad_clip / ops.xp.sqrt(total + 1e-30))
         for run in runs:
-            dW = run.of(run.store.gradient)
+            dW = run.gradient
             dW *= run.store.ops.asarray(scale, run.store.dtype)
 
-    def _add_noise(self, runs: list[Segment]) -> None:
+    def _add_noise(self, runs: Sequence[Segment | Rows]) -> None:
         if self.rng is None:
             return
         deviation = self.grad_noise(self.step)
         for run in runs:
-            dW = run.of(run.store.gradient)
-            noise = self.rng.normal(0.0, deviation, dW.size)  # on the host: a seed is a seed
+            dW = run.gradient
+            noise = self.rng.normal(0.0, deviation, dW.shape)  # on the host: a seed is a seed
             dW += run.store.ops.asarray(noise, run.store.dtype)
 
     def _update_segment(self, run: Segment, rate: float, L2: float) -> None:
@@ -185,6 +201,28 @@ class Optimizer:
             if averages is not None:
                 decay = min(self.average_decay, (1 + t) / (10 + t))
                 store.ops.average(alike.of(averages), alike.of(weights), decay)
+
+    def _update_rows(self, table: Rows, rate: float, L2: float) -> None:
+        store, slot = table.store, table.slot
+        memory = store.memory(self)
+        memory.steps[slot.number] += 1
+        t = int(memory.steps[slot.number])
+        averages = store.writable_averages() if self.use_averages else None
+        weights = store.writable()
+        kept = [(memory.arrays[name], table.of(memory.arrays[name])) for name in self.kept(slot)]
+        W = table.of(weights)
+        flat = [part.reshape(-1) for _, part in kept]
+        self.decay_and_apply(
+            store.ops, W.reshape(-1), table.gradient.reshape(-1), flat, t, rate, L2
+        )
+        table.put(weights, W)
+        for whole, part in kept:
+            table.put(whole, part)
+        if averages is not None:
+            mean = table.of(averages)
+            decay = min(self.average_decay, (1 + t) / (10 + t))
+            store.ops.average(mean.reshape(-1), W.reshape(-1), decay)
+            table.put(averages, mean)
 
     def _move_statistics(self, run: Segment, rate: float, passes: int) -> None:
         store = run.store

@@ -22,9 +22,33 @@ class Segment(NamedTuple):
         """This part of an array that is laid out as the store."""
         return flat[self.start : self.stop]
 
+    @property
+    def gradient(self) -> Any:
+        """The gradients that wait, in place."""
+        return self.of(self.store.gradient)
+
     def slots(self) -> list[Slot]:
         """The slots, in order."""
         return [slot for slot in self.store.slots() if self.first <= slot.number < self.last]
+
+
+class Rows:
+    """The rows of a table that have been named since the last update, each once."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.store = slot.store
+        self.rows = self.store.ops.distinct(slot.rows or [])
+        slot.rows = [self.rows]
+        self.gradient = self.of(self.store.gradient)
+
+    def of(self, flat: Any) -> Any:
+        """A copy of these rows of an array that is laid out as the store."""
+        return self.store.ops.unpad(self.slot.of(flat), self.rows)
+
+    def put(self, flat: Any, values: Any) -> None:
+        """Put them back, changed."""
+        self.slot.of(flat)[self.rows] = values
 
 
 def segments(slots: Sequence[Slot]) -> list[Segment]:
