@@ -10,6 +10,7 @@ from combinet.data import Padded, Ragged, map_arrays
 from combinet.errors import DimensionError, InputError, describe
 from combinet.model import A, B, C, Model
 from combinet.operators import DEFAULT
+from combinet.ops import get_array_ops
 from combinet.run import Run
 from combinet.widths import chain_widths, concatenate_widths, parallel_widths, same_widths
 
@@ -55,10 +56,11 @@ def chain(*layers: Model[Any, Any]) -> Model[Any, Any]:
 
 
 def _chain(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    callbacks = []
+    callbacks, wants_dX = [], run.wants_dX
     for layer in model.layers:
-        X, callback = run(layer, X)
+        X, callback = run(layer, X, wants_dX)
         callbacks.append(callback)
+        wants_dX = True
 
     def backprop(dY: Any) -> Any:
         for callback in reversed(callbacks):
@@ -92,7 +94,7 @@ def concatenate(*layers: Model[A, B]) -> Model[A, B]:
 
 
 def _concatenate(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    results = [run(layer, X) for layer in model.layers]
+    results = [run(layer, X, run.wants_dX) for layer in model.layers]
     outputs = [Y for Y, _ in results]
     callbacks = [callback for _, callback in results]
     widths = [_last_axis(Y) for Y in outputs]
@@ -128,7 +130,7 @@ def add(*layers: Model[A, B]) -> Model[A, B]:
 def _add(model: Model[Any, Any], X: Any, run: Run) -> Any:
     total, callbacks = None, []
     for layer in model.layers:
-        Y, callback = run(layer, X)
+        Y, callback = run(layer, X, run.wants_dX)
         if total is not None:
             _check_alike(model, total, Y)
         total = add_batches(total, Y)
@@ -301,8 +303,8 @@ def add_batches(X: Any, Y: Any) -> Any:
     if isinstance(X, list | tuple):
         return type(X)([add_batches(x, y) for x, y in zip(X, Y, strict=True)])
     if isinstance(X, Ragged | Padded):
-        return map_arrays(X, lambda data: data + Y.data)
-    return X + Y
+        return map_arrays(X, lambda data: add_batches(data, Y.data))
+    return get_array_ops(X).add(X, Y)
 
 
 def _check_alike(model: Model[Any, Any], X: Any, Y: Any, verb: str = "add") -> None:

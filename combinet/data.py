@@ -68,6 +68,13 @@ class Ragged:
                 f"its data, not {describe(lengths)} that adds up to {lengths.sum()}"
             )
 
+    @classmethod
+    def known(cls, data: Any, lengths: Ints1d) -> Ragged:
+        """A Ragged of what is known to fit: nothing is checked."""
+        ragged = cls.__new__(cls)
+        ragged.data, ragged.lengths = data, lengths
+        return ragged
+
     def __repr__(self) -> str:
         return f"Ragged({self.data!r}, {self.lengths!r})"
 
@@ -121,6 +128,14 @@ class Padded:
                 f"permutation of {n}, not {self.size_at_t.tolist()} and {self.indices.tolist()}"
             )
 
+    @classmethod
+    def known(cls, data: Any, size_at_t: Ints1d, lengths: Ints1d, indices: Ints1d) -> Padded:
+        """A Padded of what is known to fit: nothing is checked."""
+        padded = cls.__new__(cls)
+        padded.data, padded.size_at_t = data, size_at_t
+        padded.lengths, padded.indices = lengths, indices
+        return padded
+
     def __repr__(self) -> str:
         rest = f"{self.size_at_t!r}, {self.lengths!r}, {self.indices!r}"
         return f"Padded({self.data!r}, {rest})"
@@ -142,21 +157,28 @@ def _slots(lengths: Ints1d, indices: Ints1d) -> Ints1d:
 
 def ragged_to_padded(X: Ragged) -> Padded:
     """The same sequences, padded."""
+    if len(X) == 1:
+        ones, first = np.ones(len(X.data), "int64"), np.zeros(1, "int64")
+        return Padded.known(X.data[:, None], ones, X.lengths, first)
     indices = np.argsort(-X.lengths, kind="stable")
     ordered = X.lengths[indices]
     longest, n = int(ordered.max(initial=0)), len(ordered)
     size_at_t = (ordered[None, :] > np.arange(longest)[:, None]).sum(axis=1)
     ops = get_array_ops(X.data)
     data = ops.pad(X.data, _slots(X.lengths, indices), longest * n)
-    return Padded(data.reshape(longest, n, *X.data.shape[1:]), size_at_t, ordered, indices)
+    data = data.reshape(longest, n, *X.data.shape[1:])
+    return Padded.known(data, size_at_t, ordered, indices)
 
 
 def padded_to_ragged(X: Padded) -> Ragged:
     """The same sequences one after the other, in the order in which they were given."""
+    if len(X) == 1 and X.data.shape[0] == X.lengths[0]:
+        return Ragged.known(X.data[:, 0], X.lengths)
     lengths = np.empty_like(X.lengths)
     lengths[X.indices] = X.lengths
     flat = X.data.reshape(-1, *X.data.shape[2:])
-    return Ragged(get_array_ops(X.data).unpad(flat, _slots(lengths, X.indices)), lengths)
+    data = get_array_ops(X.data).unpad(flat, _slots(lengths, X.indices))
+    return Ragged.known(data, lengths)
 
 
 def list_to_ragged(X: Sequence[Array]) -> Ragged:
@@ -164,7 +186,8 @@ def list_to_ragged(X: Sequence[Array]) -> Ragged:
     check_list(X)
     if not X:
         raise InputError("an empty list has no width: at least one array is needed")
-    return Ragged(get_array_ops(X[0]).concatenate(list(X)), [len(x) for x in X])
+    data = X[0] if len(X) == 1 else get_array_ops(X[0]).concatenate(list(X))
+    return Ragged.known(data, np.array([len(x) for x in X], "int64"))
 
 
 def ragged_to_list(X: Ragged) -> list[Any]:
@@ -191,9 +214,9 @@ def map_arrays(X: Any, function: Callable[[Any], Any]) -> Any:
     if isinstance(X, list | tuple):
         return type(X)([map_arrays(x, function) for x in X])
     if isinstance(X, Ragged):
-        return Ragged(function(X.data), X.lengths)
+        return Ragged.known(function(X.data), X.lengths)
     if isinstance(X, Padded):
-        return Padded(function(X.data), X.size_at_t, X.lengths, X.indices)
+        return Padded.known(function(X.data), X.size_at_t, X.lengths, X.indices)
     return X if X is None else function(X)
 
 

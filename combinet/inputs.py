@@ -69,6 +69,7 @@ KINDS = {
 }
 
 
+_WITH_LENGTHS = (Ragged, Padded)
 _checked: ContextVar[bool] = ContextVar("data_validation", default=True)
 
 
@@ -101,10 +102,12 @@ def check_input(layer: Any, X: Any, ops: Ops) -> None:
     kind = KINDS[layer.takes]
     if not kind.fits(X, ops):
         raise InputError(f"{layer.name} takes {kind.words}, not {describe(X)}{_hint(X, kind, ops)}")
-    data = X.data if isinstance(X, Ragged | Padded) else X
-    if getattr(data, "dtype", None) is None or data.dtype.kind != "f":
+    data = X.data if isinstance(X, _WITH_LENGTHS) else X
+    dtype = getattr(data, "dtype", None)
+    if dtype is None or dtype.kind != "f":
         return
-    check_dtype(layer.name, X, data.dtype, layer.dtype)
+    if layer.slots:
+        check_dtype(layer.name, X, dtype, layer.dtype)
     nI = layer.dims.get("nI")
     if nI is not None and data.shape[-1] != nI:
         raise DimensionError(f"{layer.name} takes nI={nI} columns, not {describe(X)}")
@@ -121,7 +124,7 @@ def check_dtype(name: str, X: Any, dtype: Any, expected: Any) -> None:
 
 def _hint(X: Any, kind: Kind, ops: Ops) -> str:
     """Where X would fit on another device, say how to bring it."""
-    data = X.data if isinstance(X, Ragged | Padded) else X
+    data = X.data if isinstance(X, _WITH_LENGTHS) else X
     if hasattr(data, "dtype") and not ops.is_array(data):
         return f"; the model is on {ops!r}: to_device(X, model.ops) brings a batch there"
     return ""

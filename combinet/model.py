@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from combinet import format, layout, saving
 from combinet.data import match_gradient, outline, shape_of
-from combinet.errors import DimensionError, InputError
+from combinet.errors import DimensionError, InputError, StateError
 from combinet.node import Node
 from combinet.operators import Operators
 from combinet.ops import CupyOps, Ops, default_ops
@@ -68,28 +68,42 @@ class Model(Node, Operators, Generic[In, Out]):
     # -- passes ----------------------------------------------------------------------------
 
     def begin_update(
-        self, X: In, drop: float = 0.0, *, rng: Generator | None = None
+        self,
+        X: In,
+        drop: float = 0.0,
+        *,
+        rng: Generator | None = None,
+        wants_dX: bool = True,
     ) -> tuple[Out, Backprop]:
         """The output for X, and the backward pass: `Y, backprop = model.begin_update(X)`.
 
         `drop` (0 to below 1) reaches every layer that drops out and has no rate of its own; masks
         are drawn from `rng`, by default the model's. `backprop(dY, sgd=None)` returns dX, None
         for input that has no gradient (ids), and sums gradients on the model; with an optimizer
-        it then updates each parameter once. dY is the gradient of a sum over the batch; it has
-        the form and shape of Y. Any number of passes may be under way, in threads too.
+        it then updates each parameter once, and the pass is over: another call raises StateError.
+        dY is the gradient of a sum over the batch; it has the form and shape of Y. Any number of
+        passes may be under way, in threads too.
+
+        Without `wants_dX` nobody needs the gradient of X: the first layers may spare themselves
+        the work, and backprop then returns None. That of the weights is the same.
         """
         if not 0 <= drop < 1:
             raise InputError(f"drop is a rate from 0 to below 1, not {drop!r}")
         ops = self.ops
         run = Run(ops, rng or self.rng, drop=drop)
         with ops.on_device():
-            Y, callback = run(self, X)
+            Y, callback = run(self, X, wants_dX)
         form = outline(Y)
+        pending: list[Callable[[Any], Any]] = [callback]
+        del callback
 
         def backprop(dY: Any, sgd: Optimizer | None = None) -> Any:
+            if not pending:
+                raise StateError(f"this pass over {self.name} has been applied: begin another one")
             with ops.on_device():
-                dX = callback(match_gradient(form, dY))
+                dX = pending[0](match_gradient(form, dY))
             if sgd is not None:
+                pending.clear()  # it holds weights, which an update would then have to copy
                 self.finish_update(sgd)
             return dX
 

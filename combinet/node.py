@@ -148,7 +148,9 @@ class Node:
     @property
     def dtype(self) -> Any:
         """The dtype of the layer's own parameters; None if it has none yet."""
-        return next((slot.store.dtype for slot in self.slots.values()), None)
+        for slot in self.slots.values():
+            return slot.store.dtype
+        return None
 
     def _slot(self, name: str) -> Slot:
         if name not in self._params:

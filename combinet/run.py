@@ -25,9 +25,13 @@ class Run:
 
     A layer calls its children by `run(layer, X)`, never by `layer.forward`: that is the one place
     where a pass can be checked, timed or changed. Subclasses override `__call__`.
+
+    While a layer's forward pass runs, `wants_dX` says whether anybody needs the gradient of its
+    input; where nobody does, its backward pass may return None. A layer that passes this on to the
+    children that get its own input saves their work: `run(layer, X, run.wants_dX)`.
     """
 
-    __slots__ = ("drop", "lengths", "ops", "rng", "train")
+    __slots__ = ("drop", "lengths", "ops", "rng", "train", "wants_dX")
 
     def __init__(
         self,
@@ -37,21 +41,28 @@ class Run:
         train: bool = True,
         drop: float = 0.0,
         lengths: Ints1d | None = None,
+        wants_dX: bool = True,
     ) -> None:
         self.ops = ops
         self.rng = rng
         self.train = train
         self.drop = drop
         self.lengths = lengths
+        self.wants_dX = wants_dX
 
-    def __call__(self, layer: Any, X: Any) -> tuple[Any, Callable[[Any], Any]]:
+    def __call__(
+        self, layer: Any, X: Any, wants_dX: bool = True
+    ) -> tuple[Any, Callable[[Any], Any]]:
         """The layer's output for X, and its backward pass."""
+        outer, self.wants_dX = self.wants_dX, wants_dX
         try:
             check_input(layer, X, self.ops)
             result: tuple[Any, Callable[[Any], Any]] = layer.forward(layer, X, self)
         except CombinetError as error:
             error.within(layer)
             raise
+        finally:
+            self.wants_dX = outer
         return result
 
     def over(self, lengths: Ints1d | None) -> Run:
@@ -126,10 +137,16 @@ class PredictRun(Run):
 
     __slots__ = ()
 
-    def __call__(self, layer: Any, X: Any) -> tuple[Any, Callable[[Any], Any]]:
+    def __call__(
+        self, layer: Any, X: Any, wants_dX: bool = True
+    ) -> tuple[Any, Callable[[Any], Any]]:
         """The layer's output for X, and a backward pass that only says that there is none."""
-        Y, _ = super().__call__(layer, X)
-        return Y, no_backprop
+        try:
+            check_input(layer, X, self.ops)
+            return layer.forward(layer, X, self)[0], no_backprop
+        except CombinetError as error:
+            error.within(layer)
+            raise
 
 
 class InferRun(PredictRun):
@@ -137,7 +154,9 @@ class InferRun(PredictRun):
 
     __slots__ = ()
 
-    def __call__(self, layer: Any, X: Any) -> tuple[Any, Callable[[Any], Any]]:
+    def __call__(
+        self, layer: Any, X: Any, wants_dX: bool = True
+    ) -> tuple[Any, Callable[[Any], Any]]:
         """As a prediction; the width of X is noted first."""
         solve = Solver()
         solve(layer, width_of(X), None)

@@ -195,11 +195,12 @@ def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
     if isinstance(X, tuple) and inside != "array":  # rows of several have no lengths in common
         return _with_tuple(model, X, run)
     if _form_of(model, X) == inside:
-        return run(layer, X)
+        return run(layer, X, run.wants_dX)
     if isinstance(X, list) and not X:
         return X, lambda dY: dY
     there, lengths, enter, leave = _cross(model, X, run)
-    Y, callback = run.over(lengths if inside == "array" else None)(layer, there)
+    inner = run.over(lengths if inside == "array" else None)
+    Y, callback = inner(layer, there, run.wants_dX)
     out, out_lengths = leave(Y)  # what carries lengths may come back with others
 
     def backprop(dY: Any) -> Any:

@@ -52,8 +52,8 @@ def _bidirectional(model: Model[Any, Any], X: Padded, run: Run) -> Any:
         flat = data.reshape(-1, *data.shape[2:])
         return run.ops.unpad(flat, mirror).reshape(data.shape)
 
-    forth, callback_forth = run(l2r, X)
-    back, callback_back = run(r2l, turned(X))
+    forth, callback_forth = run(l2r, X, run.wants_dX)
+    back, callback_back = run(r2l, turned(X), run.wants_dX)
     for Y in (forth, back):
         if not isinstance(Y, Padded) or Y.lengths.tolist() != X.lengths.tolist():
             raise InputError(

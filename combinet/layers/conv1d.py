@@ -81,7 +81,7 @@ def _conv1d(model: Model[Any, Any], X: Any, run: Run) -> Any:
     W, b = run.params(model, "W", "b")
     nO, nI, nW = W.shape
     flat_W = W.T.reshape(nW * nI, nO).T  # column-major, so a view
-    window, ragged = _window(model), isinstance(X, Ragged)
+    window, ragged, wants_dX = _window(model), isinstance(X, Ragged), run.wants_dX
     rows, lengths = (X.data, X.lengths) if ragged else (X, run.lengths_of(X))
     counts = window.counts(lengths)
     if not ragged and run.lengths is not None and (counts != lengths).any():
@@ -93,8 +93,11 @@ def _conv1d(model: Model[Any, Any], X: Any, run: Run) -> Any:
     Y = run.ops.affine(unfolded, flat_W, b)
 
     def backprop(dY: Any) -> Any:
-        dZ, dW, db = run.ops.backprop_affine(dY.data if ragged else dY, unfolded, flat_W)
+        gradient = dY.data if ragged else dY
+        dZ, dW, db = run.ops.backprop_affine(gradient, unfolded, flat_W, wants_dX)
         run.inc_grad(model, W=dW.T.reshape(nW, nI, nO).T, b=db)
+        if dZ is None:
+            return None
         dX = run.ops.backprop_unfold(dZ, window, lengths)
         return Ragged(dX, lengths) if ragged else dX
 

@@ -44,9 +44,10 @@ def affine_params(init_W: Initializer, init_b: Initializer) -> dict[str, Param]:
 
 def _linear(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     W, b = run.params(model, "W", "b")
+    wants_dX = run.wants_dX
 
-    def backprop(dY: Floats2d) -> Floats2d:
-        dX, dW, db = run.ops.backprop_affine(dY, X, W)
+    def backprop(dY: Floats2d) -> Floats2d | None:
+        dX, dW, db = run.ops.backprop_affine(dY, X, W, wants_dX)
         run.inc_grad(model, W=dW, b=db)
         return dX
 

@@ -48,14 +48,15 @@ def Maxout(
 
 def _maxout(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     W, b = run.params(model, "W", "b")
+    wants_dX = run.wants_dX
     nO, nP, nI = W.shape
     # Column-major, so these are views: all pieces as one affine map, the pieces first.
     flat_W, flat_b = W.T.reshape(nI, nP * nO).T, b.T.reshape(nP * nO)
     Y, which = run.ops.maxout(run.ops.affine(X, flat_W, flat_b).reshape(-1, nP, nO))
 
-    def backprop(dY: Floats2d) -> Floats2d:
+    def backprop(dY: Floats2d) -> Floats2d | None:
         dZ: Any = run.ops.backprop_maxout(dY, which, nP).reshape(-1, nP * nO)
-        dX, dW, db = run.ops.backprop_affine(dZ, X, flat_W)
+        dX, dW, db = run.ops.backprop_affine(dZ, X, flat_W, wants_dX)
         run.inc_grad(model, W=dW.T.reshape(nI, nP, nO).T, b=db.reshape(nP, nO).T)
         return dX
 

@@ -163,7 +163,7 @@ class _Rows:
     """The real rows of a Padded batch, step after step, and the way there and back."""
 
     def __init__(self, X: Padded, run: Run) -> None:
-        self.like, self.ops = X, run.ops
+        self.like, self.ops, self.wants_dX = X, run.ops, run.wants_dX
         self.sizes = X.size_at_t
         real = np.arange(len(X)) < self.sizes[:, None]
         self.slots = None if real.all() else np.flatnonzero(real)
@@ -191,13 +191,13 @@ def _unflat(gradient: Any, nO: int) -> Any:
 
 def _backprop(
     model: Any, run: Run, rows: _Rows, dZ: Any, dR: Any, X: Any, Y: Any, W: Any
-) -> Padded:
+) -> Padded | None:
     """Add the gradients of W, U and b, and give that of X, from those of the gates' arguments."""
-    dX, dW, db = run.ops.backprop_affine(dZ, X, W.T)
+    dX, dW, db = run.ops.backprop_affine(dZ, X, W.T, rows.wants_dX)
     dU = run.ops.backprop_recurrent_weights(dR, Y, rows.sizes)
     nO = Y.shape[1]
     run.inc_grad(model, W=_unflat(dW.T, nO), U=_unflat(dU, nO), b=_unflat(db, nO))
-    return rows.pad(dX)
+    return None if dX is None else rows.pad(dX)
 
 
 def _lstm(model: Model[Any, Any], X: Padded, run: Run) -> Any:
@@ -207,7 +207,7 @@ def _lstm(model: Model[Any, Any], X: Padded, run: Run) -> Any:
     gates = run.ops.affine(packed, W.T, b)
     Y, C, T = run.ops.lstm(gates, U, rows.sizes)
 
-    def backprop(dY: Padded) -> Padded:
+    def backprop(dY: Padded) -> Padded | None:
         dZ = run.ops.backprop_lstm(rows.pack(dY), gates, C, T, U, rows.sizes)
         return _backprop(model, run, rows, dZ, dZ, packed, Y, W)
 
@@ -222,7 +222,7 @@ def _gru(model: Model[Any, Any], X: Padded, run: Run) -> Any:
     gates = run.ops.affine(packed, W.T, b)
     Y, M = run.ops.gru(gates, U, c, rows.sizes)
 
-    def backprop(dY: Padded) -> Padded:
+    def backprop(dY: Padded) -> Padded | None:
         dZ, dR = run.ops.backprop_gru(rows.pack(dY), gates, Y, M, U, rows.sizes)
         run.inc_grad(model, c=dR[:, 2 * Y.shape[1] :].sum(axis=0))
         return _backprop(model, run, rows, dZ, dR, packed, Y, W)
@@ -236,7 +236,7 @@ def _rnn(model: Model[Any, Any], X: Padded, run: Run) -> Any:
     packed = rows.pack(X)
     Y = run.ops.rnn(run.ops.affine(packed, W.T, b), U, rows.sizes, activation)
 
-    def backprop(dY: Padded) -> Padded:
+    def backprop(dY: Padded) -> Padded | None:
         dZ = run.ops.backprop_rnn(rows.pack(dY), Y, U, rows.sizes, activation)
         return _backprop(model, run, rows, dZ, dZ, packed, Y, W)
 

@@ -51,17 +51,18 @@ def Softmax(
 
 def _softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     W, b = run.params(model, "W", "b")
+    wants_dX = run.wants_dX
     normalize, temperature = (model.attrs[f"softmax_{a}"] for a in ("normalize", "temperature"))
     Z = run.ops.affine(X, W, b)
     if temperature != 1:
         Z = Z / temperature
     Y = run.ops.softmax(Z) if normalize else Z
 
-    def backprop(dY: Floats2d) -> Floats2d:
+    def backprop(dY: Floats2d) -> Floats2d | None:
         dZ = run.ops.backprop_softmax(dY, Y) if normalize else dY
         if temperature != 1:
             dZ = dZ / temperature
-        dX, dW, db = run.ops.backprop_affine(dZ, X, W)
+        dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX)
         run.inc_grad(model, W=dW, b=db)
         return dX
 
@@ -117,7 +118,7 @@ def _multi_softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     Z = ops.affine(X, W, b)
     outputs = [ops.softmax(group) for group in _groups(Z, sizes)]
 
-    def backprop(dY: Floats2d) -> Floats2d:
+    def backprop(dY: Floats2d) -> Floats2d | None:
         pairs = zip(_groups(dY, sizes), outputs, strict=True)
         dZ = ops.concatenate([ops.backprop_softmax(d, Y) for d, Y in pairs], axis=1)
         dX, dW, db = ops.backprop_affine(dZ, X, W)
