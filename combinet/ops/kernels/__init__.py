@@ -1,0 +1,48 @@
+"""Loops that Numba compiles for the CPU: what they compute is said in the Ops methods they serve.
+
+Imported when the first is needed. Compiled code is cached on disk, for each dtype.
+"""
+
+from combinet.ops.kernels.dense import (
+    backprop_layer_norm,
+    backprop_maxout,
+    backprop_softmax,
+    gelu,
+    layer_norm,
+    maxout,
+    softmax,
+)
+from combinet.ops.kernels.embed import gather_sum, hash_rows, scatter_add
+from combinet.ops.kernels.recurrent import backprop_lstm_cell, lstm_alone, lstm_cell
+from combinet.ops.kernels.sequence import (
+    attention_weights,
+    backprop_attention_weights,
+    backprop_expand_window,
+    expand_window,
+    reduce_sum,
+    repeat_rows,
+)
+from combinet.ops.kernels.update import adam
+
+__all__ = [
+    "adam",
+    "attention_weights",
+    "backprop_attention_weights",
+    "backprop_expand_window",
+    "backprop_layer_norm",
+    "backprop_lstm_cell",
+    "backprop_maxout",
+    "backprop_softmax",
+    "expand_window",
+    "gather_sum",
+    "gelu",
+    "hash_rows",
+    "layer_norm",
+    "lstm_alone",
+    "lstm_cell",
+    "maxout",
+    "reduce_sum",
+    "repeat_rows",
+    "scatter_add",
+    "softmax",
+]

@@ -1,0 +1,157 @@
+"""Row-wise steps: gelu, softmax, maxout, layer norm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from combinet.ops.kernels.compiled import exp, kernel
+
+_MASK = np.int32(-4096)  # keeps the first 12 digits of a float32: their square is exact
+
+
+@kernel
+def _normal(x: Any) -> Any:
+    """The normal distribution function at x, in float32, and its density; both within 5e-7.
+
+    With t = |x|, the tail beyond t is exp(-t^2 / 2) * R(t), with R a polynomial in
+    1 / (1 + 0.2125 t), the form of Abramowitz and Stegun 1964, 7.1.26, fitted to within 3e-8 of its
+    value. t^2 is taken in two parts: exp would magnify what its last digits lack.
+    """
+    t = min(abs(x), np.float32(20))
+    head = np.int32(np.float32(t).view(np.int32) & _MASK).view(np.float32)
+    c = np.float32(-0.5) * (t - head) * (t + head)
+    e = exp(np.float32(-0.5) * head * head)
+    e *= np.float32(1) + c * (
+        np.float32(1) + c * (np.float32(1 / 2) + c * (np.float32(1 / 6) + c * np.float32(1 / 24)))
+    )
+    z = np.float32(1) / (np.float32(1) + np.float32(0.2125) * t)
+    q = np.float32(-0.063552194)
+    q = q * z + np.float32(0.23588558)
+    q = q * z + np.float32(-0.243916036)
+    q = q * z + np.float32(0.261665794)
+    q = q * z + np.float32(-0.0399819409)
+    q = q * z + np.float32(0.104803509)
+    q = q * z + np.float32(0.0749260109)
+    q = q * z + np.float32(0.0854241095)
+    q = q * z + np.float32(0.0847451564)
+    tail = e * q * z
+    density = e * np.float32(0.3989422804014327)
+    return (tail if x < np.float32(0) else np.float32(1) - tail), density
+
+
+@kernel
+def gelu(X: Any, Y: Any, S: Any) -> None:
+    """Function and slope at once: they have the exponential in common."""
+    for i in range(X.shape[0]):
+        # Beyond, the function is 0 or X, and no infinity meets a 0.
+        x = max(X[i], np.float32(-20))
+        P, p = _normal(x)
+        Y[i] = x * P
+        S[i] = P + min(x, np.float32(20)) * p
+
+
+@kernel
+def softmax(X: Any, Y: Any) -> None:
+    """Row by row: the largest, the exponentials and their sum, the shares."""
+    tiny = np.float32(1.1754944e-38)
+    for i in range(X.shape[0]):
+        x, y = X[i], Y[i]
+        most = x[0]
+        for k in range(x.shape[0]):
+            most = max(most, x[k])
+        for k in range(x.shape[0]):
+            y[k] = exp(x[k] - most)
+        total = np.float32(0)
+        for k in range(x.shape[0]):
+            total += y[k]
+        share = np.float32(1) / total
+        for k in range(x.shape[0]):
+            y[k] = max(y[k] * share, tiny)
+
+
+@kernel
+def backprop_softmax(dY: Any, Y: Any, dX: Any) -> None:
+    """Row by row: the sum of the products first."""
+    for i in range(Y.shape[0]):
+        d, y, x = dY[i], Y[i], dX[i]
+        total = y.dtype.type(0)
+        for k in range(y.shape[0]):
+            total += y[k] * d[k]
+        for k in range(y.shape[0]):
+            x[k] = y[k] * (d[k] - total)
+
+
+@kernel
+def maxout(Z: Any, Y: Any, which: Any) -> None:
+    """One pass a piece, over rows that are contiguous since the pieces come first."""
+    for i in range(Z.shape[0]):
+        y, w, first = Y[i], which[i], Z[i, 0]
+        for o in range(y.shape[0]):
+            y[o] = first[o]
+            w[o] = 0
+        for p in range(1, Z.shape[1]):
+            z = Z[i, p]
+            piece = np.uint8(p)
+            for o in range(y.shape[0]):
+                # NaN wins, as in numpy.maximum, and is the first of its kind
+                better = z[o] > y[o] or (z[o] != z[o] and y[o] == y[o])
+                y[o] = z[o] if better else y[o]
+                w[o] = piece if better else w[o]
+
+
+@kernel
+def backprop_maxout(dY: Any, which: Any, dZ: Any) -> None:
+    """The gradient where the piece won, else 0."""
+    zero = dY.dtype.type(0)
+    for i in range(dY.shape[0]):
+        d, w = dY[i], which[i]
+        for p in range(dZ.shape[1]):
+            z = dZ[i, p]
+            piece = np.uint8(p)
+            for o in range(d.shape[0]):
+                z[o] = d[o] if w[o] == piece else zero
+
+
+@kernel
+def layer_norm(X: Any, G: Any, b: Any, eps: Any, Y: Any, N: Any, scale: Any) -> None:
+    """Mean, then variance around it, then the result, a row at a time."""
+    nI = X.shape[1]
+    one = X.dtype.type(1)
+    for i in range(X.shape[0]):
+        x, y, n = X[i], Y[i], N[i]
+        total = X.dtype.type(0)
+        for o in range(nI):
+            total += x[o]
+        mean = total / X.dtype.type(nI)
+        squares = X.dtype.type(0)
+        for o in range(nI):
+            squares += (x[o] - mean) * (x[o] - mean)
+        inverse = one / np.sqrt(squares / X.dtype.type(nI) + X.dtype.type(eps))
+        scale[i, 0] = inverse
+        for o in range(nI):
+            n[o] = (x[o] - mean) * inverse
+        for o in range(nI):
+            y[o] = n[o] * G[o] + b[o]
+
+
+@kernel
+def backprop_layer_norm(dY: Any, N: Any, scale: Any, G: Any, dX: Any, dG: Any, db: Any) -> None:
+    """The row's two means first; dG and db are summed on the way."""
+    nI = dY.shape[1]
+    for i in range(dY.shape[0]):
+        d, n, x = dY[i], N[i], dX[i]
+        total = dY.dtype.type(0)
+        product = dY.dtype.type(0)
+        for o in range(nI):
+            g = d[o] * G[o]
+            total += g
+            product += g * n[o]
+        mean = total / dY.dtype.type(nI)
+        slope = product / dY.dtype.type(nI)
+        for o in range(nI):
+            x[o] = (d[o] * G[o] - mean - n[o] * slope) * scale[i, 0]
+        for o in range(nI):
+            dG[o] += d[o] * n[o]
+            db[o] += d[o]

@@ -1,0 +1,109 @@
+"""Windows, reductions, attention weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from combinet.ops.kernels.compiled import exp, kernel
+
+
+@kernel
+def expand_window(X: Any, window: int, lengths: Any, Y: Any) -> None:
+    """Neighbour by neighbour; zeros beyond the ends of the sequence."""
+    nI = X.shape[1]
+    zero = X.dtype.type(0)
+    start = 0
+    for length in lengths:
+        for i in range(start, start + length):
+            for step in range(-window, window + 1):
+                y = Y[i, step + window]
+                if start <= i + step < start + length:
+                    x = X[i + step]
+                    for o in range(nI):
+                        y[o] = x[o]
+                else:
+                    for o in range(nI):
+                        y[o] = zero
+        start += length
+
+
+@kernel
+def backprop_expand_window(dY: Any, window: int, lengths: Any, dX: Any) -> None:
+    """Each row collects its gradient from the windows that it is in."""
+    nI = dX.shape[1]
+    start = 0
+    for length in lengths:
+        for i in range(start, start + length):
+            x = dX[i]
+            own = dY[i, window]
+            for o in range(nI):
+                x[o] = own[o]
+            for step in range(-window, window + 1):
+                if step != 0 and start <= i - step < start + length:
+                    d = dY[i - step, step + window]
+                    for o in range(nI):
+                        x[o] += d[o]
+        start += length
+
+
+@kernel
+def reduce_sum(X: Any, lengths: Any, Y: Any) -> None:
+    """Sequence by sequence, row by row."""
+    start = 0
+    for i in range(lengths.shape[0]):
+        y = Y[i]
+        for o in range(y.shape[0]):
+            y[o] = 0
+        for row in range(start, start + lengths[i]):
+            x = X[row]
+            for o in range(y.shape[0]):
+                y[o] += x[o]
+        start += lengths[i]
+
+
+@kernel
+def repeat_rows(X: Any, lengths: Any, Y: Any) -> None:
+    """Sequence by sequence, row by row."""
+    start = 0
+    for i in range(lengths.shape[0]):
+        x = X[i]
+        for row in range(start, start + lengths[i]):
+            y = Y[row]
+            for o in range(y.shape[0]):
+                y[o] = x[o]
+        start += lengths[i]
+
+
+@kernel
+def attention_weights(S: Any, scale: Any, causal: bool) -> None:
+    """Row by row of (all rows, n, m); what comes after a row, if it is causal, is 0."""
+    for i in range(S.shape[0]):
+        for row in range(S.shape[1]):
+            s = S[i, row]
+            m = min(row + 1, s.shape[0]) if causal else s.shape[0]
+            most = s[0]
+            for k in range(m):
+                most = max(most, s[k])
+            total = np.float32(0)
+            for k in range(m):
+                s[k] = exp((s[k] - most) * scale)
+                total += s[k]
+            share = np.float32(1) / total
+            for k in range(m):
+                s[k] *= share
+            for k in range(m, s.shape[0]):
+                s[k] = np.float32(0)
+
+
+@kernel
+def backprop_attention_weights(dP: Any, P: Any, scale: Any) -> None:
+    """Row by row: the sum of the products first."""
+    for i in range(P.shape[0]):
+        d, p = dP[i], P[i]
+        total = p.dtype.type(0)
+        for k in range(p.shape[0]):
+            total += d[k] * p[k]
+        for k in range(p.shape[0]):
+            d[k] = (d[k] - total) * p[k] * scale
