@@ -179,7 +179,7 @@ _FORMS = {
     "list": Form(list_to_ragged, ragged_to_list),
     "ragged": Form(lambda X: X, lambda X: X),
     "padded": Form(padded_to_ragged, ragged_to_padded),
-    "array": Form(lambda X: Ragged(X, [len(X)]), lambda X: X.data),
+    "array": Form(lambda X: Ragged.known(X, np.array([len(X)])), lambda X: X.data),
 }
 
 _CLASSES: dict[str, type] = {"list": list, "ragged": Ragged, "padded": Padded}
@@ -232,20 +232,21 @@ def _with_tuple(model: Model[Any, Any], X: tuple[Any, ...], run: Run) -> Any:
 
 def _cross(model: Model[Any, Any], X: Any, run: Run) -> tuple[Any, Ints1d, _Enter, _Leave]:
     """X as it is inside, its lengths, and the ways in and out for other batches of its form."""
-    outer, inner = _FORMS[_form_of(model, X)], _FORMS[model.attrs["inside"]]
+    outside, inside = _form_of(model, X), model.attrs["inside"]
+    outer, inner = _FORMS[outside], _FORMS[inside]
     there = outer.to_ragged(X)
     lengths = run.lengths_of(X) if there.data is X else there.lengths
 
     def enter(batch: Any, lengths: Ints1d) -> Any:
-        return inner.of_ragged(Ragged(outer.to_ragged(batch).data, lengths))
+        return inner.of_ragged(Ragged.known(outer.to_ragged(batch).data, lengths))
 
     def leave(batch: Any) -> tuple[Any, Ints1d]:
         _check_output(model, batch, lengths)
-        rows = model.attrs["inside"] == "array"
-        ragged = Ragged(batch, lengths) if rows else inner.to_ragged(batch)
+        rows = inside == "array"
+        ragged = Ragged.known(batch, lengths) if rows else inner.to_ragged(batch)
         return outer.of_ragged(ragged), ragged.lengths
 
-    return enter(X, lengths), lengths, enter, leave
+    return inner.of_ragged(Ragged.known(there.data, lengths)), lengths, enter, leave
 
 
 def _form_of(model: Model[Any, Any], X: Any) -> str:

@@ -47,9 +47,19 @@ def Embed(
 def _embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
     ids = column_of(model, X)
     nV = model.get_dim("nV")
-    if run.ops.name == "numpy" and ids.size and not (ids.min() >= 0 and ids.max() < nV):
-        raise DimensionError(f"embed takes ids from 0 to {nV - 1}, not {ids.min()} to {ids.max()}")
+    check_ids(model, ids, nV, run)
     return _gather(model, ids.reshape(-1, 1), run)
+
+
+def check_ids(model: Model[Any, Any], ids: Ints, nV: int, run: Run) -> None:
+    """Raise DimensionError for ids beyond 0 to nV - 1; on a GPU nobody looks."""
+    if run.ops.name != "numpy" or not ids.size:
+        return
+    # Read without a sign, those below 0 are the largest: one look at all of them is enough.
+    if ids.view(f"u{ids.dtype.itemsize}").max() >= nV:
+        raise DimensionError(
+            f"{model.name} takes ids from 0 to {nV - 1}, not {ids.min()} to {ids.max()}"
+        )
 
 
 def HashEmbed(

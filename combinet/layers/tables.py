@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from combinet.errors import DimensionError, InputError, describe
-from combinet.layers.embed import column_of
+from combinet.layers.embed import check_ids, column_of
 from combinet.model import Model
 from combinet.ops import Ops
 from combinet.run import Run
@@ -66,10 +66,7 @@ class Table:
 
 def _static_vectors(model: Model[Any, Any], X: Ints, run: Run) -> Any:
     ids, nV = column_of(model, X), model.get_dim("nV")
-    if run.ops.name == "numpy" and ids.size and not (ids.min() >= 0 and ids.max() < nV):
-        raise DimensionError(
-            f"{model.name} takes ids from 0 to {nV - 1}, not {ids.min()} to {ids.max()}"
-        )
+    check_ids(model, ids, nV, run)
     return model.attrs["vectors"].on(run.ops)[ids], lambda dY: None
 
 
