@@ -39,13 +39,16 @@ class NumpyOps(Ops):
     def affine(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
         """As `Ops.affine`; of few rows in parts, for which OpenBLAS has a faster kernel."""
         (n, nI), nO = X.shape, W.shape[0]
-        needed = -(-n * nI * nO // _SMALL_PRODUCT)
-        parts = next((k for k in range(max(needed, 1), 5) if nO % k == 0), 1)
-        if parts == 1 or not W.flags.f_contiguous:
-            return super().affine(X, W, b)
-        Y = self.empty((n, nO), X.dtype)
-        W_parts = W.T.reshape(nI, parts, nO // parts).transpose(1, 0, 2)
-        np.matmul(X, W_parts, out=Y.reshape(n, parts, nO // parts).transpose(1, 0, 2))
+        Y, size = self.empty((n, nO), X.dtype), n * nI * nO
+        parts = 1
+        if _SMALL_PRODUCT < size <= 4 * _SMALL_PRODUCT and W.flags.f_contiguous:
+            needed = -(-size // _SMALL_PRODUCT)
+            parts = next((k for k in range(needed, 5) if nO % k == 0), 1)
+        if parts == 1:
+            np.dot(X, W.T, out=Y)
+        else:
+            W_parts = W.T.reshape(nI, parts, nO // parts).transpose(1, 0, 2)
+            np.matmul(X, W_parts, out=Y.reshape(n, parts, nO // parts).transpose(1, 0, 2))
         Y += b
         return Y
 
