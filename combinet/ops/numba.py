@@ -115,16 +115,12 @@ class NumbaOps(NumpyOps):
 
     def reduce_sum(self, X: Floats2d, lengths: Ints1d) -> Floats2d:
         """See `Ops.reduce_sum`."""
-        if X.ndim != 2:
-            return super().reduce_sum(X, lengths)
         Y = self.empty((len(lengths), X.shape[1]), X.dtype)
         self.kernels.reduce_sum(X, lengths, Y)
         return Y
 
     def repeat_rows(self, X: Array, lengths: Ints1d) -> Array:
         """See `Ops.repeat_rows`."""
-        if X.ndim != 2:
-            return super().repeat_rows(X, lengths)
         Y = self.empty((int(lengths.sum()), X.shape[1]), X.dtype)
         self.kernels.repeat_rows(X, lengths, Y)
         return Y
