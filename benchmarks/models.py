@@ -12,7 +12,7 @@ from combinet import (
     LSTM,
     Adam,
     CategoricalCrossentropy,
-    Embed,
+    EmbedBag,
     HashEmbed,
     LayerNorm,
     Maxout,
@@ -24,7 +24,6 @@ from combinet import (
     concatenate,
     expand_window,
     list2ragged,
-    reduce_mean,
     residual,
     with_array,
     with_flatten,
@@ -49,9 +48,7 @@ def tagger() -> Model[Any, Any]:
 
 def textcat() -> Model[Any, Any]:
     """The mean of word vectors, and a hidden layer."""
-    return (
-        list2ragged() >> with_array(Embed(64, 50_000)) >> reduce_mean() >> Relu(128) >> Softmax(4)
-    )
+    return list2ragged() >> EmbedBag(64, 50_000) >> Relu(128) >> Softmax(4)
 
 
 def bilstm() -> Model[Any, Any]:

@@ -202,7 +202,9 @@ def check_list(X: Any) -> None:
     for x in X:
         if not hasattr(x, "dtype") or x.ndim < 1:
             raise InputError(f"a list of arrays is needed, not a list with {describe(x)} in it")
-        if x.shape[1:] != X[0].shape[1:] or x.dtype != X[0].dtype:
+    dtype, shape = (X[0].dtype, X[0].shape[1:]) if X else (None, ())
+    for x in X:
+        if x.dtype != dtype or x.shape[1:] != shape:
             raise InputError(
                 f"the arrays of a list must differ in length alone, not be {describe(X[0])} "
                 f"and {describe(x)}"

@@ -126,15 +126,21 @@ class Run:
                 )
             slot.store.add_gradient(slot, gradient)
 
-    def inc_grad_rows(self, model: Any, name: str, rows: Array, gradient: Array) -> None:
-        """Add row i of `gradient` to the gradient of each of the rows rows[i] of a table."""
+    def inc_grad_rows(
+        self, model: Any, name: str, rows: Array, gradient: Array, lengths: Ints1d | None = None
+    ) -> None:
+        """Add row i of `gradient` to the gradient of each of the rows rows[i] of a table.
+
+        With `lengths`, rows (total,) are those of sequences, and row i is added to each of the
+        lengths[i] rows of sequence i.
+        """
         slot = model.slots[name]
         if gradient.shape[1:] != slot.shape[1:]:
             raise DimensionError(
                 f"the gradient of rows of {name} of {model.name} is {tuple(gradient.shape)}, the "
                 f"table {slot.shape}: resized since this pass began?"
             )
-        slot.store.add_gradient_rows(slot, rows, gradient)
+        slot.store.add_gradient_rows(slot, rows, gradient, lengths)
 
 
 @cache

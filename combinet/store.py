@@ -151,8 +151,13 @@ class Store:
             slot.touched += 1
             slot.rows, slot.clean = None, False
 
-    def add_gradient_rows(self, slot: Slot, rows: Any, gradient: Any) -> None:
-        """Add to the gradients of rows of a table: row i of `gradient` to each of rows[i]."""
+    def add_gradient_rows(
+        self, slot: Slot, rows: Any, gradient: Any, lengths: Ints1d | None = None
+    ) -> None:
+        """Add to the gradients of rows of a table: row i of `gradient` to each of rows[i].
+
+        With `lengths`, to each of the rows that sequence i of them names.
+        """
         with self.lock:
             waiting, rows = self._gradient_of(slot), self.ops.asarray(rows)
             if not slot.touched:
@@ -162,7 +167,11 @@ class Store:
             slot.touched += 1
             if slot.rows is not None:
                 slot.rows.append(rows)
-            self.ops.scatter_add(waiting, rows, self.ops.asarray(gradient, self.dtype))
+            gradient = self.ops.asarray(gradient, self.dtype)
+            if lengths is None:
+                self.ops.scatter_add(waiting, rows, gradient)
+            else:
+                self.ops.scatter_bags(waiting, rows, lengths, gradient)
 
     def clear_gradient(self, slot: Slot, *, changed: bool) -> None:
         """Forget what has been applied; `changed`: it was written to beyond what was added.
@@ -172,7 +181,7 @@ class Store:
         slot.touched = 0
         if slot.rows is not None and not changed:
             for rows in slot.rows:
-                slot.of(self.gradient)[rows] = 0
+                self.ops.put_rows(slot.of(self.gradient), rows, 0)
             slot.clean = True
         slot.rows = None
 

@@ -129,6 +129,21 @@ def test_embed() -> None:
     assert_agrees(cb.Embed(4, 7), ids, F.embedding)
 
 
+@pytest.mark.parametrize("reduce", ["mean", "sum"])
+def test_embed_bag(reduce: str) -> None:
+    X = cb.Ragged(np.array([3, 0, 3, 6, 3, 1]), [3, 0, 2, 1])
+    model, weights = ready(cb.EmbedBag(4, 7, reduce=reduce), X)
+    (E,) = weights.values()
+    ids, offsets = torch.tensor(X.data), torch.tensor([0, 3, 3, 5])
+    expected = F.embedding_bag(ids, E, offsets, mode=reduce)
+    Y, backprop = model.begin_update(X)
+    dY = floats(4, 4)
+    assert backprop(dY) is None
+    expected.backward(torch.tensor(dY))
+    assert_close(Y, expected)
+    assert_close(model.get_grad("E"), E.grad)
+
+
 def test_hash_embed_is_an_embedding_bag_of_the_hashed_rows() -> None:
     X = keys(20)[:, 0]
     rows = torch.tensor(cb.NumpyOps().hash_rows(X, 5, 11))

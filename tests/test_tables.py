@@ -166,3 +166,23 @@ def test_strings2arrays_hashes_each_word() -> None:
 
 def test_words_pass_to_device_as_they_are() -> None:
     assert cb.to_device([["a"], ["b"]], cb.NumpyOps()) == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        (
+            cb.Ragged(np.ones(2, "f"), [2]),
+            cb.InputError,
+            "takes Ragged with integers, not",
+        ),
+        (cb.Ragged(np.array([0, 7]), [2]), cb.DimensionError, "embed_bag takes ids from 0 to 6"),
+        (cb.Ragged(np.array([-1, 1]), [2]), cb.DimensionError, "from 0 to 6, not -1 to 1"),
+        (np.array([1]), cb.InputError, "embed_bag takes Ragged, not int64 array"),
+    ],
+)
+def test_embed_bag_says_what_it_takes(X: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        cb.EmbedBag(2, 7).initialize().predict(X)
+    with pytest.raises(cb.InputError, match="the 'mean' or the 'sum' of vectors, not 'max'"):
+        cb.EmbedBag(2, 7, reduce="max")

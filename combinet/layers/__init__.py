@@ -44,6 +44,7 @@ from combinet.layers.crf import CRF, viterbi
 from combinet.layers.dropout import Dropout
 from combinet.layers.elementwise import elementwise
 from combinet.layers.embed import Embed, HashEmbed
+from combinet.layers.embed_bag import EmbedBag
 from combinet.layers.expand_window import expand_window
 from combinet.layers.layer_norm import LayerNorm
 from combinet.layers.linear import Linear
@@ -74,6 +75,7 @@ __all__ = [
     "Dish",
     "Dropout",
     "Embed",
+    "EmbedBag",
     "FeedForward",
     "Gelu",
     "HardSigmoid",

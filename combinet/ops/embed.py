@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from combinet.ops.sequence import SequenceOps
 from combinet.types import Array, Floats2d, Ints, Ints1d, Ints2d
 
 N_HASHES = 4
@@ -15,10 +16,8 @@ _LOW = np.uint64(0xFFFFFFFF)
 _HIGH = np.uint64(32)
 
 
-class EmbedOps:
+class EmbedOps(SequenceOps):
     """Mixed into `Ops`: hashing, gathering and scattering."""
-
-    xp: Any
 
     def hash_rows(self, keys: Ints1d, seed: int, nV: int, k: int = N_HASHES) -> Ints2d:
         """Rows of a table of nV for each key, (n,) uint64 -> (n, k) int64, alike everywhere.
@@ -45,6 +44,18 @@ class EmbedOps:
         """Add row i of Y to each of the rows rows[i] of E, in place; a row may come often."""
         for column in range(rows.shape[1]):
             self.xp.add.at(E, rows[:, column], Y)
+
+    def embed_bag(self, E: Floats2d, ids: Ints1d, lengths: Ints1d) -> Floats2d:
+        """The sum of the rows of E that each sequence names: (total,) -> (sequences, nO)."""
+        return self.reduce_sum(E[ids], lengths)
+
+    def scatter_bags(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, Y: Floats2d) -> None:
+        """Add row i of Y to each row of E that sequence i names, in place."""
+        self.scatter_add(E, ids[:, None], self.repeat_rows(Y, lengths))
+
+    def put_rows(self, E: Floats2d, rows: Ints, Y: Any) -> None:
+        """Row i of Y in the place of E[rows[i]], in place; or one number in all of them."""
+        E[rows] = Y
 
     def owners_on_device(self, lengths: Ints1d, total: int) -> Ints1d:
         """For each of `total` entries, the row that it is in, by lengths that lie on the device."""

@@ -12,7 +12,7 @@ from combinet.ops.embed import N_HASHES, seed_offsets
 from combinet.ops.numpy import NumpyOps
 from combinet.ops.program import Program
 from combinet.ops.recurrent import steps
-from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Ints1d, Ints2d
+from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Ints, Ints1d, Ints2d
 
 # Functions for which `vectorized` has no loop, and the C library's loses to NumPy's.
 _NUMPYS = {"power", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh",
@@ -46,6 +46,31 @@ class NumbaOps(NumpyOps):
     def scatter_add(self, E: Floats2d, rows: Ints2d, Y: Floats2d) -> None:
         """See `Ops.scatter_add`."""
         self.kernels.scatter_add(E, rows, Y)
+
+    def unpad(self, X: Array, slots: Ints1d) -> Array:
+        """See `Ops.unpad`. Other than whole rows of numbers NumPy takes."""
+        if X.ndim != 2 or not X.flags.c_contiguous or X.dtype.kind != "f":
+            return super().unpad(X, slots)
+        Y = self.empty((len(slots), X.shape[1]), X.dtype)
+        self.kernels.gather_sum(X, np.asarray(slots)[:, None], Y)
+        return Y
+
+    def embed_bag(self, E: Floats2d, ids: Ints1d, lengths: Ints1d) -> Floats2d:
+        """See `Ops.embed_bag`."""
+        Y = self.empty((len(lengths), E.shape[1]), E.dtype)
+        self.kernels.embed_bag(E, ids, lengths, Y)
+        return Y
+
+    def scatter_bags(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, Y: Floats2d) -> None:
+        """See `Ops.scatter_bags`."""
+        self.kernels.scatter_bags(E, ids, lengths, Y)
+
+    def put_rows(self, E: Floats2d, rows: Ints, Y: Any) -> None:
+        """See `Ops.put_rows`."""
+        if isinstance(Y, np.ndarray):
+            self.kernels.put_rows(E, rows.reshape(-1), Y)
+        else:
+            self.kernels.fill_rows(E, rows.reshape(-1), E.dtype.type(Y))
 
     def maxout(self, Z: Floats3d) -> tuple[Floats2d, Array]:
         """See `Ops.maxout`."""

@@ -12,7 +12,15 @@ from combinet.ops.kernels.dense import (
     maxout,
     softmax,
 )
-from combinet.ops.kernels.embed import gather_sum, hash_rows, scatter_add
+from combinet.ops.kernels.embed import (
+    embed_bag,
+    fill_rows,
+    gather_sum,
+    hash_rows,
+    put_rows,
+    scatter_add,
+    scatter_bags,
+)
 from combinet.ops.kernels.recurrent import backprop_lstm_cell, lstm_alone, lstm_cell
 from combinet.ops.kernels.sequence import (
     attention_weights,
@@ -33,7 +41,9 @@ __all__ = [
     "backprop_lstm_cell",
     "backprop_maxout",
     "backprop_softmax",
+    "embed_bag",
     "expand_window",
+    "fill_rows",
     "gather_sum",
     "gelu",
     "hash_rows",
@@ -41,8 +51,10 @@ __all__ = [
     "lstm_alone",
     "lstm_cell",
     "maxout",
+    "put_rows",
     "reduce_sum",
     "repeat_rows",
     "scatter_add",
+    "scatter_bags",
     "softmax",
 ]

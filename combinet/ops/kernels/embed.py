@@ -39,6 +39,52 @@ def gather_sum(E: Any, rows: Any, Y: Any) -> None:
 
 
 @kernel
+def embed_bag(E: Any, ids: Any, lengths: Any, Y: Any) -> None:
+    """Sequence by sequence, row by row."""
+    start = 0
+    for i in range(lengths.shape[0]):
+        y = Y[i]
+        for o in range(y.shape[0]):
+            y[o] = 0
+        for place in range(start, start + lengths[i]):
+            e = E[ids[place]]
+            for o in range(y.shape[0]):
+                y[o] += e[o]
+        start += lengths[i]
+
+
+@kernel
+def scatter_bags(E: Any, ids: Any, lengths: Any, Y: Any) -> None:
+    """Sequence by sequence, row by row."""
+    start = 0
+    for i in range(lengths.shape[0]):
+        y = Y[i]
+        for place in range(start, start + lengths[i]):
+            e = E[ids[place]]
+            for o in range(y.shape[0]):
+                e[o] += y[o]
+        start += lengths[i]
+
+
+@kernel
+def put_rows(E: Any, rows: Any, Y: Any) -> None:
+    """Row by row."""
+    for i in range(rows.shape[0]):
+        e, y = E[rows[i]], Y[i]
+        for o in range(e.shape[0]):
+            e[o] = y[o]
+
+
+@kernel
+def fill_rows(E: Any, rows: Any, value: Any) -> None:
+    """Row by row."""
+    for i in range(rows.shape[0]):
+        e = E[rows[i]]
+        for o in range(e.shape[0]):
+            e[o] = value
+
+
+@kernel
 def scatter_add(E: Any, rows: Any, Y: Any) -> None:
     """Row by row, in order."""
     for i in range(rows.shape[0]):

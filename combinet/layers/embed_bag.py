@@ -1,0 +1,69 @@
+"""A table of vectors, of which each sequence gets the mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from combinet.data import Ragged
+from combinet.errors import InputError, describe
+from combinet.initializers import uniform
+from combinet.layers.embed import check_ids, column_of
+from combinet.model import Model
+from combinet.node import Param
+from combinet.run import Run
+from combinet.types import Floats2d, Initializer
+
+
+def EmbedBag(
+    nO: int | None = None,
+    nV: int | None = None,
+    *,
+    column: int | None = None,
+    reduce: str = "mean",
+    init: Initializer = uniform(-0.1, 0.1),  # noqa: B008
+) -> Model[Ragged, Floats2d]:
+    """The mean of the vectors of each sequence's ids: `Embed` and `reduce_mean` in one step.
+
+    X Ragged of (total,) integers below nV, or (total, columns) of which `column` is taken
+    -> Y (sequences, nO); 0 for an empty sequence. With `reduce` "sum" it is the sum. The vectors
+    of the single ids are never laid out in memory, nor are their gradients. Params: E (nV, nO).
+    The input has no gradient. Known as EmbeddingBag in PyTorch. Raises DimensionError for ids
+    outside 0 to nV - 1 (not on a GPU), InputError for another `reduce` or for no integers.
+
+    Example:
+        >>> import numpy as np
+        >>> model = EmbedBag(1, 3).initialize()
+        >>> model.set_param("E", [[0.0], [1.0], [2.0]])
+        >>> model.predict(Ragged(np.array([2, 1, 0]), [2, 1])).tolist()
+        [[1.5], [0.0]]
+    """
+    if reduce not in ("mean", "sum"):
+        raise InputError(f"embed_bag takes the 'mean' or the 'sum' of vectors, not {reduce!r}")
+    return Model(
+        "embed_bag",
+        _embed_bag,
+        dims={"nO": nO, "nV": nV},
+        params={"E": Param(("nV", "nO"), init, "C")},
+        attrs={"column": column, "reduce": reduce},
+        takes="ragged",
+    )
+
+
+def _embed_bag(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
+    if X.data.dtype.kind not in "iu":
+        raise InputError(f"embed_bag takes Ragged with integers, not {describe(X)}")
+    ids, lengths = column_of(model, X.data), X.lengths
+    check_ids(model, ids, model.get_dim("nV"), run)
+    (E,) = run.params(model, "E")
+    shares: Any = None
+    if model.attrs["reduce"] == "mean":
+        shares = run.ops.asarray(1 / np.maximum(lengths, 1)[:, None], E.dtype)
+
+    def backprop(dY: Floats2d) -> None:
+        gradient = dY if shares is None else dY * shares
+        run.inc_grad_rows(model, "E", ids, gradient, lengths)
+
+    Y: Any = run.ops.embed_bag(E, ids, lengths)
+    return Y if shares is None else Y * shares, backprop
