@@ -96,6 +96,7 @@ def plot(axis: str, sizes: list[int], rows: list[list[float]], folder: str) -> N
         linear = [times[-1] * size / sizes[-1] for size in sizes]
         axes.loglog(sizes, linear, ":", color=line.get_color(), label=f"{name}, if linear")
     axes.set(xlabel=axis, ylabel="ms")
+    axes.minorticks_off()
     axes.legend()
     figure.savefig(Path(folder) / f"growth-{axis}.svg", metadata={"Date": None})
 

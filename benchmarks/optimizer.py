@@ -51,9 +51,8 @@ def main() -> None:
         rows.append((numbers // (2 * LAYERS), numbers, many, one, many / one))
     columns = ("numbers in each", "in all", "200 parameters, ms", "one array, ms", "ratio")
     measure.report(columns, rows)
-    print(
-        f"\nRatio at most {MOST}: from {min((row[0] for row in rows if row[4] <= MOST), default=None)} numbers in each."
-    )
+    least = min((row[0] for row in rows if row[-1] <= MOST), default=None)
+    print(f"\nAt most {MOST} from {least} numbers in each.")
     measure.write(given.json, [dict(zip(columns, row, strict=True)) for row in rows])
 
 
