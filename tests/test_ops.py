@@ -386,6 +386,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "hash_rows": (np.arange(9).astype("uint64") * np.uint64(2**60 + 1), 3, 11),
     "gather_sum": (floats(5, 2), ROWS),
     "scatter_add": (floats(5, 2), ROWS, floats(3, 2)),
+    "write_rows": (floats(5, 2), ints(4, 0, 1), floats(3, 2)),
     "maxout": (floats(4, 3, 5),),
     "backprop_maxout": (floats(4, 5), ints(*range(20)).reshape(4, 5).astype("uint8") % 3, 3),
     "layer_norm": (floats(4, 5), floats(5), floats(5, seed=1), 1e-5),

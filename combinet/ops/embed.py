@@ -46,6 +46,10 @@ class EmbedOps:
         for column in range(rows.shape[1]):
             self.xp.add.at(E, rows[:, column], Y)
 
+    def write_rows(self, E: Array, rows: Ints1d, Y: Array) -> None:
+        """Put row i of Y in the place of row rows[i] of E; no row comes twice."""
+        E[rows] = Y
+
     def owners_on_device(self, lengths: Ints1d, total: int) -> Ints1d:
         """For each of `total` entries, the row that it is in, by lengths that lie on the device."""
         ends = self.xp.cumsum(lengths)

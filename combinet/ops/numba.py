@@ -47,6 +47,13 @@ class NumbaOps(NumpyOps):
         """See `Ops.scatter_add`."""
         self.kernels.scatter_add(E, rows, Y)
 
+    def write_rows(self, E: Array, rows: Ints1d, Y: Array) -> None:
+        """See `Ops.write_rows`. The memory of many rows is waited for at once."""
+        if E.ndim != 2:
+            super().write_rows(E, rows, Y)
+        else:
+            self.kernels.write_rows(E, rows, Y)
+
     def maxout(self, Z: Floats3d) -> tuple[Floats2d, Array]:
         """See `Ops.maxout`."""
         Y = self.empty((Z.shape[0], Z.shape[2]), Z.dtype)

@@ -49,7 +49,7 @@ class Rows:
 
     def put(self, flat: Any, values: Any) -> None:
         """Put them back, changed."""
-        self.slot.of(flat)[self.rows] = values
+        self.store.ops.write_rows(self.slot.of(flat), self.rows, values)
 
 
 def segments(slots: Sequence[Slot]) -> list[Segment]:

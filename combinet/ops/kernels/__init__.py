@@ -12,7 +12,7 @@ from combinet.ops.kernels.dense import (
     maxout,
     softmax,
 )
-from combinet.ops.kernels.embed import gather_sum, hash_rows, scatter_add
+from combinet.ops.kernels.embed import gather_sum, hash_rows, scatter_add, write_rows
 from combinet.ops.kernels.recurrent import backprop_lstm_cell, lstm_alone, lstm_cell
 from combinet.ops.kernels.sequence import (
     attention_weights,
@@ -45,4 +45,5 @@ __all__ = [
     "repeat_rows",
     "scatter_add",
     "softmax",
+    "write_rows",
 ]

@@ -47,3 +47,12 @@ def scatter_add(E: Any, rows: Any, Y: Any) -> None:
             e = E[rows[i, k]]
             for o in range(y.shape[0]):
                 e[o] += y[o]
+
+
+@kernel
+def write_rows(E: Any, rows: Any, Y: Any) -> None:
+    """Row by row: a loop over the columns, since so short a one is better than a call."""
+    for i in range(rows.shape[0]):
+        e, y = E[rows[i]], Y[i]
+        for o in range(y.shape[0]):
+            e[o] = y[o]
