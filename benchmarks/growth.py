@@ -11,7 +11,8 @@ tables, of which it reads a few rows, are not counted. The exponent is the slope
 on logarithmic axes: 1 is linear.
 
 Then a training step of a text classifier with Adam(sparse=True), whose table has 50 thousand or
-5 million rows (6 GB), in turn: on the same ids, and with each word's row drawn anew from the whole table.
+5 million rows (6 GB), in turn: on the same ids, and with each word's row drawn anew from the
+whole table.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import measure
+import models
 import numpy as np
 
 LINEAR = 1.1  # exponents up to here: what is timed scatters, and larger arrays leave the caches
@@ -40,8 +42,6 @@ def resident(name: str) -> float:
 
 def tagger(tokens: int, width: int, depth: int, seconds: float) -> tuple[int, list[float]]:
     """The number of parameters outside the tables, and what stands in COLUMNS."""
-    import models
-
     X, classes = measure.tagged(tokens)
     model = models.tagger(width, depth).initialize(X[:2])
     # After a step on two documents all kernels are there, and so is all that Adam keeps.
@@ -58,8 +58,6 @@ def tagger(tokens: int, width: int, depth: int, seconds: float) -> tuple[int, li
 
 def tables(apart: bool, seconds: float) -> list[float]:
     """Milliseconds of a sparse training step, for each of ROWS; `apart`: rows from everywhere."""
-    import models
-
     rng = np.random.default_rng(0)
     batches = [np.split(measure.words(ROWS[0], 256 * 40, rng), 256) for _ in range(8)]
     steps = []

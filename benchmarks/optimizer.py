@@ -13,14 +13,14 @@ from typing import Any
 import measure
 import numpy as np
 
+from combinet import Adam, Embed, Linear, concatenate
+
 MOST = 1.3  # what 200 parameters may cost, in updates of one array
 LAYERS = 100  # of two parameters each
 
 
 def updates(width: int, rounds: int) -> list[float]:
     """Milliseconds of an update of W and b of LAYERS layers, and of one table as large."""
-    from combinet import Adam, Embed, Linear, concatenate
-
     many = concatenate(*(Linear(width, width) for _ in range(LAYERS)))
     numbers = LAYERS * width * (width + 1)
     pairs: list[tuple[Any, Any, Any]] = [

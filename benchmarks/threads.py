@@ -4,18 +4,23 @@
 
 A tagger predicts 16 batches, and collects the gradients of 16 training passes on one model, before
 one update. The batches are shared out among Python threads, with BLAS at one thread each, or go
-through one Python thread with BLAS at two. Wall time of all batches, tenth percentile. Beside a
-process that keeps one core busy, two threads get less, but must not be slower than one.
+through one Python thread with BLAS at two. Wall time of all batches, tenth percentile. Then
+the same beside a process that keeps one core busy.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import measure
+import models
+import numpy as np
+
+from combinet import Adam
 
 WAYS = {"one thread": (1, 1), "two Python threads": (2, 1), "two BLAS threads": (1, 2)}
 BATCHES = 16
@@ -24,16 +29,9 @@ BUSY = [sys.executable, "-c", "while True: pass"]
 
 def batches(threads: int, seconds: float) -> list[float]:
     """Milliseconds that `threads` Python threads take to predict and to train."""
-    import time
-
-    import numpy as np
-    from models import tagger
-
-    from combinet import Adam
-
     X, _ = measure.tagged(BATCHES * 1000)
     parts = [X[i::BATCHES] for i in range(BATCHES)]
-    model: Any = tagger().initialize(X[:10])
+    model: Any = models.tagger().initialize(X[:10])
     sgd = Adam(use_averages=False)
 
     def collect(part: Any) -> None:
