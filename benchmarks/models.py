@@ -38,17 +38,17 @@ def mlp() -> Model[Any, Any]:
     return Relu(512) >> Relu(512) >> Softmax(10)
 
 
-def tagger() -> Model[Any, Any]:
-    """Four hashed features, mixed; four residual layers over windows."""
-    tables = [HashEmbed(96, n, column=i) for i, n in enumerate((5000, 1000, 2500, 2500))]
-    embed = concatenate(*tables) >> Maxout(96, pieces=3) >> LayerNorm()
-    encode = residual(expand_window(1) >> Maxout(96, pieces=3) >> LayerNorm()) ** 4
+def tagger(width: int = 96, depth: int = 4) -> Model[Any, Any]:
+    """Four hashed features, mixed; residual layers over windows."""
+    tables = [HashEmbed(width, n, column=i) for i, n in enumerate((5000, 1000, 2500, 2500))]
+    embed = concatenate(*tables) >> Maxout(width, pieces=3) >> LayerNorm()
+    encode = residual(expand_window(1) >> Maxout(width, pieces=3) >> LayerNorm()) ** depth
     return with_flatten(embed >> encode >> Softmax(17))
 
 
-def textcat() -> Model[Any, Any]:
+def textcat(rows: int = 50_000) -> Model[Any, Any]:
     """The mean of word vectors, and a hidden layer."""
-    return list2ragged() >> EmbedBag(64, 50_000) >> Relu(128) >> Softmax(4)
+    return list2ragged() >> EmbedBag(64, rows) >> Relu(128) >> Softmax(4)
 
 
 def bilstm() -> Model[Any, Any]:
@@ -77,6 +77,13 @@ def build(name: str, data: list[tuple[Any, Any]], sparse: bool = False) -> tuple
     if name == "transformer":  # (batch, length, width): a list of sequences, as views
         data = [(list(X), list(classes)) for X, classes in data]
     model = MODELS[name]().initialize(data[0][0])
+    return steps(model, data, sparse)
+
+
+def steps(
+    model: Model[Any, Any], data: list[tuple[Any, Any]], sparse: bool = False
+) -> tuple[Step, Step, Step]:
+    """The three functions for an initialized model on batches (X, classes)."""
     listed = isinstance(data[0][1], list)
     loss: Any = SequenceCategoricalCrossentropy() if listed else CategoricalCrossentropy()
     sgd = Adam(0.001, grad_clip=0, use_averages=False, sparse=sparse)

@@ -160,8 +160,9 @@ def allocate(model: Any, values: list[tuple[Any, dict[str, Any]]], dtype: Any) -
 def refuse_borrowed(model: Any) -> None:
     """Raise StateError inside `use_params`: the weights in place are not the model's own."""
     for node in walk(model):
-        if any(slot.borrowed is not None for slot in node.slots.values()):
-            raise StateError(f"{node.name} has borrowed weights: leave use_params first")
+        for slot in node.slots.values():
+            if slot.borrowed is not None:
+                raise StateError(f"{node.name} has borrowed weights: leave use_params first")
 
 
 def _pieces(model: Any, nodes: Iterable[Any], shape: Shapes, *, allocated: bool = False) -> Pieces:

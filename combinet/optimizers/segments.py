@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from combinet.store import Memory, Slot, Store
@@ -53,16 +54,23 @@ class Rows:
 
 def segments(slots: Sequence[Slot]) -> list[Segment]:
     """Slots as runs of neighbours: one for a model that was initialized as a whole."""
-    runs: list[Segment] = []
     # In the order of the slots, not of addresses: sums over segments come out alike in every run.
-    order = {store: i for i, store in enumerate(dict.fromkeys(slot.store for slot in slots))}
-    for slot in sorted(slots, key=lambda slot: (order[slot.store], slot.number)):
-        last = runs[-1] if runs else None
-        if last and last.store is slot.store and last.last == slot.number:
-            runs[-1] = last._replace(last=slot.number + 1, stop=slot.stop)
-        else:
-            runs.append(Segment(slot.store, slot.number, slot.number + 1, slot.start, slot.stop))
-    return runs
+    stores: dict[Store, list[Slot]] = {}
+    for slot in slots:
+        stores.setdefault(slot.store, []).append(slot)
+    runs: list[list[Slot]] = []
+    for own in stores.values():
+        after = None
+        for slot in sorted(own, key=attrgetter("number")):
+            if slot.number == after:
+                runs[-1].append(slot)
+            else:
+                runs.append([slot])
+            after = slot.number + 1
+    return [
+        Segment(run[0].store, run[0].number, run[-1].number + 1, run[0].start, run[-1].stop)
+        for run in runs
+    ]
 
 
 def same_steps(run: Segment, memory: Memory) -> list[tuple[int, Segment]]:

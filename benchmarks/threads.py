@@ -1,0 +1,81 @@
+"""What a second thread gains: one of Python's, or one of BLAS; and when a core is busy elsewhere.
+
+    python benchmarks/threads.py [--seconds S] [--json FILE]
+
+A tagger predicts 16 batches, and collects the gradients of 16 training passes on one model, before
+one update. The batches are shared out among Python threads, with BLAS at one thread each, or go
+through one Python thread with BLAS at two. Wall time of all batches, tenth percentile. Then
+the same beside a process that keeps one core busy.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import measure
+import models
+import numpy as np
+
+from combinet import Adam
+
+WAYS = {"one thread": (1, 1), "two Python threads": (2, 1), "two BLAS threads": (1, 2)}
+BATCHES = 16
+BUSY = [sys.executable, "-c", "while True: pass"]
+
+
+def batches(threads: int, seconds: float) -> list[float]:
+    """Milliseconds that `threads` Python threads take to predict and to train."""
+    X, _ = measure.tagged(BATCHES * 1000)
+    parts = [X[i::BATCHES] for i in range(BATCHES)]
+    model: Any = models.tagger().initialize(X[:10])
+    sgd = Adam(use_averages=False)
+
+    def collect(part: Any) -> None:
+        Y, backprop = model.begin_update(part)
+        backprop([np.full_like(y, 1e-3) for y in Y])
+
+    with ThreadPoolExecutor(threads) as pool:
+
+        def predict(_: int) -> None:
+            list(pool.map(model.predict, parts))
+
+        def train(_: int) -> None:
+            list(pool.map(collect, parts))
+            model.finish_update(sgd)
+
+        return measure.clock(predict, train, seconds=seconds, now=time.perf_counter)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = measure.options(__doc__)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each way")
+    given = parser.parse_args()
+    rows: list[tuple[Any, ...]] = []
+    for busy in (False, True):
+        alone: list[float] = []
+        for way, (threads, blas) in WAYS.items():
+            other = subprocess.Popen(BUSY) if busy else None
+            try:
+                times = measure.alone(
+                    batches, threads, given.seconds, OPENBLAS_NUM_THREADS=str(blas)
+                )
+            finally:
+                if other:
+                    other.kill()
+                    other.wait()
+            alone = alone or times
+            gains = [one / now for one, now in zip(alone, times, strict=True)]
+            name = f"{way}, one core busy" if busy else way
+            rows.append((name, times[0], gains[0], times[1], gains[1]))
+    columns = ("", "predict, ms", "gain", "train, ms", "gain")
+    measure.report(columns, rows)
+    measure.write(given.json, rows)
+
+
+if __name__ == "__main__":
+    main()
