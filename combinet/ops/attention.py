@@ -38,8 +38,8 @@ class AttentionOps(SequenceOps):
         """
         xp, shape = self.xp, Q.shape
         order, order_kv, groups = _by_lengths(*lengths)
-        rows, rows_kv = xp.asarray(order), xp.asarray(order_kv)
-        Q, K, V = self.unpad(Q, rows), self.unpad(K, rows_kv), self.unpad(V, rows_kv)
+        rows, rows_kv = (None if each is None else xp.asarray(each) for each in (order, order_kv))
+        Q, K, V = self._ordered(Q, rows), self._ordered(K, rows_kv), self._ordered(V, rows_kv)
         out = self.empty(Q.shape, Q.dtype)
         kept = []
         for part, part_kv, sequences in groups:
@@ -50,9 +50,14 @@ class AttentionOps(SequenceOps):
             self.attention_weights(P, q.shape[3] ** -0.5, causal)
             xp.matmul(P, v, out=_split(out[part], sequences, heads))
             kept.append((part, part_kv, q, k, v, P))
+        if rows is None:
+            return out, (rows, rows_kv, kept)
         Y: Floats2d = xp.zeros(shape, dtype=out.dtype)
         Y[rows] = out
         return Y, (rows, rows_kv, kept)
+
+    def _ordered(self, X: Any, rows: Any) -> Any:
+        return X if rows is None else self.unpad(X, rows)
 
     def backprop_attention(
         self, dY: Floats2d, kept: Any, dQ: Floats2d, dK: Floats2d, dV: Floats2d
@@ -60,9 +65,11 @@ class AttentionOps(SequenceOps):
         """Put the gradients of Q, K and V into arrays like them, which hold zeros."""
         xp = self.xp
         rows, rows_kv, groups = kept
-        d_out = self.unpad(dY, rows)
-        d_q = self.empty(d_out.shape, dY.dtype)
-        d_k, d_v = (self.empty((len(rows_kv), dY.shape[1]), dY.dtype) for _ in range(2))
+        d_out = self._ordered(dY, rows)
+        d_q, d_k, d_v = (
+            dX if order is None else self.empty((len(order), dX.shape[1]), dX.dtype)
+            for dX, order in ((dQ, rows), (dK, rows_kv), (dV, rows_kv))
+        )
         for part, part_kv, q, k, v, P in groups:
             sequences, heads = q.shape[:2]
             d_o = _split(d_out[part], sequences, heads)
@@ -72,7 +79,9 @@ class AttentionOps(SequenceOps):
             xp.matmul(dS, k, out=_split(d_q[part], sequences, heads))
             xp.matmul(dS.swapaxes(2, 3), q, out=_split(d_k[part_kv], sequences, heads))
             xp.matmul(P.swapaxes(2, 3), d_o, out=_split(d_v[part_kv], sequences, heads))
-        dQ[rows], dK[rows_kv], dV[rows_kv] = d_q, d_k, d_v
+        for dX, order, gradient in ((dQ, rows, d_q), (dK, rows_kv, d_k), (dV, rows_kv, d_v)):
+            if order is not None:
+                dX[order] = gradient
 
     def attention_weights(self, S: Any, scale: float, causal: bool) -> None:
         """Softmax of scale * S over the last axis of S (sequences, heads, n, m), in its place.
@@ -121,9 +130,10 @@ def _split(X: Any, sequences: int, heads: int) -> Any:
 
 def _by_lengths(
     lengths: Ints1d, lengths_kv: Ints1d
-) -> tuple[Ints1d, Ints1d, list[tuple[slice, slice, int]]]:
+) -> tuple[Ints1d | None, Ints1d | None, list[tuple[slice, slice, int]]]:
     """The rows of all sequences, with those of equal lengths together, and of what they attend to.
 
+    None stands for all rows, as they are.
     Each group is a stretch of the ones, a stretch of the others, and the number of sequences.
     Sequences that are empty, or have nothing to attend to, are left out.
     """
@@ -138,7 +148,9 @@ def _by_lengths(
     return _rows(lengths, chosen), _rows(lengths_kv, chosen), groups
 
 
-def _rows(lengths: Ints1d, chosen: Ints1d) -> Ints1d:
-    """The rows of the chosen sequences, one after the other."""
+def _rows(lengths: Ints1d, chosen: Ints1d) -> Ints1d | None:
+    """The rows of the chosen sequences, one after the other; None if that is all as it is."""
+    if (np.diff(chosen) > 0).all() and lengths[chosen].sum() == lengths.sum():
+        return None
     rows: Ints1d = np.repeat(starts(lengths)[chosen], lengths[chosen]) + positions(lengths[chosen])
     return rows
