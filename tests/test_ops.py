@@ -73,6 +73,13 @@ def test_affine_of_any_size(ops: Any, n: int, nI: int, nO: int) -> None:
     close(ops.affine(X, W, b), np.einsum("ni,oi->no", X, W) + b)
 
 
+@pytest.mark.parametrize("lengths", [(40, 0, 30), (1, 100), (17,), (0, 0, 60)])
+def test_sums_of_long_sequences(ops: Any, lengths: tuple[int, ...]) -> None:
+    X = floats(sum(lengths), 5)
+    expected = [x.sum(axis=0) for x in np.split(X, np.cumsum(lengths)[:-1])]
+    close(ops.reduce_sum(X, ints(*lengths)), np.array(expected))
+
+
 def test_gelu_in_float32_is_right_to_the_last_digits_of_its_tail() -> None:
     pytest.importorskip("numba")
     X = np.linspace(-12, 12, 4001).astype("float32")

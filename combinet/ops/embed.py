@@ -35,9 +35,9 @@ class EmbedOps(SequenceOps):
 
     def gather_sum(self, E: Floats2d, rows: Ints2d) -> Floats2d:
         """The sum of the named rows of E: (nV, nO), (n, k) -> (n, nO)."""
-        Y: Floats2d = E[rows[:, 0]]
+        Y = self.unpad(E, rows[:, 0])
         for column in range(1, rows.shape[1]):
-            Y += E[rows[:, column]]
+            Y += self.unpad(E, rows[:, column])
         return Y
 
     def scatter_add(self, E: Floats2d, rows: Ints2d, Y: Floats2d) -> None:
@@ -47,7 +47,7 @@ class EmbedOps(SequenceOps):
 
     def embed_bag(self, E: Floats2d, ids: Ints1d, lengths: Ints1d) -> Floats2d:
         """The sum of the rows of E that each sequence names: (total,) -> (sequences, nO)."""
-        return self.reduce_sum(E[ids], lengths)
+        return self.reduce_sum(self.unpad(E, ids), lengths)
 
     def scatter_bags(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, Y: Floats2d) -> None:
         """Add row i of Y to each row of E that sequence i names, in place."""

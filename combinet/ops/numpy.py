@@ -12,6 +12,7 @@ from combinet.ops.workspace import SMALL, Workspace
 from combinet.types import Array, Floats1d, Floats2d, Ints1d, Ints2d, Shape
 
 _WORKSPACE = Workspace()
+_LONG = 16  # rows of a sequence, from which on a product for it is worth its call
 _SMALL_PRODUCT = 1_000_000  # multiplications that OpenBLAS does without packing its operands
 
 
@@ -68,12 +69,24 @@ class NumpyOps(Ops):
 
     def reduce_sum(self, X: Floats2d, lengths: Ints1d) -> Floats2d:
         """As `Ops.reduce_sum`, many times as fast: NumPy's add.at does a row at a time."""
+        if X.ndim == 2 and X.dtype.kind == "f" and len(X) > _LONG * len(lengths):
+            return self._sums_of_long_sequences(X, lengths)
         full = lengths > 0
         if full.all() and len(lengths):
             return np.add.reduceat(X, starts(lengths), axis=0)
         Y = np.zeros((len(lengths), *X.shape[1:]), dtype=X.dtype)
         if full.any():
             Y[full] = np.add.reduceat(X, starts(lengths)[full], axis=0)
+        return Y
+
+    def _sums_of_long_sequences(self, X: Floats2d, lengths: Ints1d) -> Floats2d:
+        """By a product each, which goes through rows faster than NumPy's reduceat."""
+        Y = self.empty((len(lengths), X.shape[1]), X.dtype)
+        ones = np.ones(int(lengths.max()), X.dtype)
+        start = 0
+        for y, length in zip(Y, lengths.tolist(), strict=True):
+            np.dot(ones[:length], X[start : start + length], out=y)
+            start += length
         return Y
 
     def scatter_add(self, E: Floats2d, rows: Ints2d, Y: Floats2d) -> None:
