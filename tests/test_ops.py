@@ -404,6 +404,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "backprop_expand_window": (floats(8, 10), 2, WIDE),
     "reduce_sum": (floats(8, 2), WIDE),
     "gelu": (floats(4, 5) * 3,),
+    "gelu_value": (floats(4, 5) * 3,),
     "softmax": (floats(2, 4, 5) * 3,),
     "backprop_softmax": (floats(2, 4, 5), floats(2, 4, 5, seed=1)),
     "attention_weights": (floats(2, 3, 4, 5), 0.5, True),

@@ -13,7 +13,7 @@ from combinet.layers.finish import finished
 from combinet.layers.linear import affine_params
 from combinet.model import Model
 from combinet.ops import Ops
-from combinet.run import Run
+from combinet.run import Run, no_backprop
 from combinet.types import Floats, Floats2d, Initializer
 from combinet.widths import same_widths
 
@@ -21,12 +21,14 @@ from combinet.widths import same_widths
 class Activation(NamedTuple):
     """`forward(ops, X, *settings) -> (Y, kept)`, `backward(ops, dY, kept, *settings) -> dX`.
 
-    `settings` are the names of the layer's attrs that say how it is to be done.
+    `settings` are the names of the layer's attrs that say how it is to be done. `value(ops, X)` is
+    Y alone, for predictions, where that is less work.
     """
 
     forward: Callable[..., tuple[Any, Any]]
     backward: Callable[..., Any]
     settings: tuple[str, ...] = ()
+    value: Callable[..., Any] | None = None
 
 
 def _relu(ops: Ops, X: Floats) -> tuple[Floats, Floats]:
@@ -41,7 +43,8 @@ def _softmax(ops: Ops, X: Floats) -> tuple[Floats, Floats]:
 
 ACTIVATIONS = {
     "relu": Activation(_relu, lambda ops, dY, Y: ops.backprop_relu(dY, Y)),
-    "gelu": Activation(lambda ops, X: ops.gelu(X), lambda ops, dY, slope: ops.multiply(dY, slope)),
+    "gelu": Activation(lambda ops, X: ops.gelu(X), lambda ops, dY, slope: ops.multiply(dY, slope),
+                       value=lambda ops, X: ops.gelu_value(X)),
     "softmax": Activation(_softmax, lambda ops, dY, Y: ops.backprop_softmax(dY, Y)),
     "sigmoid": Activation(lambda ops, X: (ops.sigmoid(X), X),
                           lambda ops, dY, X: ops.backprop_sigmoid(dY, X)),
@@ -319,6 +322,8 @@ def _chosen(model: Model[Any, Any]) -> tuple[Activation, list[Any]]:
 
 def _apply(model: Model[Any, Any], X: Floats, run: Run) -> Any:
     activation, settings = _chosen(model)
+    if activation.value is not None and not run.train:
+        return activation.value(run.ops, X), no_backprop
     Y, kept = activation.forward(run.ops, X, *settings)
     return Y, lambda dY: activation.backward(run.ops, dY, kept, *settings)
 
@@ -350,7 +355,10 @@ def _affine_apply(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     W, b = run.params(model, "W", "b")
     wants_dX = run.wants_dX
     activation, settings = _chosen(model)
-    Y, kept = activation.forward(run.ops, run.ops.affine(X, W, b), *settings)
+    Z = run.ops.affine(X, W, b)
+    if activation.value is not None and not run.train:
+        return activation.value(run.ops, Z), no_backprop
+    Y, kept = activation.forward(run.ops, Z, *settings)
 
     def backprop(dY: Floats2d) -> Floats2d | None:
         dZ = activation.backward(run.ops, dY, kept, *settings)

@@ -66,16 +66,25 @@ class DenseOps:
 
         Hendrycks and Gimpel 2016, arXiv:1606.08415, equation 1, without approximation.
         """
-        X = self.xp.maximum(X, -40)  # there P is 0 already, and no infinity meets it
-        P = erf(self.xp, X * 0.5**0.5)
-        P += 1
-        P *= 0.5
+        X, P = self._normal(X)
         bounded = self.xp.minimum(X, 40)
         slope: Floats = self.xp.exp(bounded * bounded * -0.5)
         slope *= bounded
         slope *= (2 * np.pi) ** -0.5
         slope += P
         return self.multiply(X, P), slope
+
+    def gelu_value(self, X: Floats) -> Floats:
+        """The first result of `gelu` alone."""
+        return self.multiply(*self._normal(X))
+
+    def _normal(self, X: Floats) -> tuple[Floats, Floats]:
+        """X, where it is not so far below 0 that P is 0 and infinities would meet it; and P."""
+        X = self.xp.maximum(X, -40)
+        P = erf(self.xp, X * 0.5**0.5)
+        P += 1
+        P *= 0.5
+        return X, P
 
     def maxout(self, Z: Floats3d) -> tuple[Floats2d, Array]:
         """The largest of the pieces, and which it was: (n, nP, nO) -> (n, nO) float, (n, nO) uint8.

@@ -111,6 +111,14 @@ class NumbaOps(NumpyOps):
         self.kernels.gelu(X.reshape(-1), Y.reshape(-1), slope.reshape(-1))
         return Y, slope
 
+    def gelu_value(self, X: Floats) -> Floats:
+        """See `Ops.gelu_value`. As `gelu`."""
+        if X.dtype != np.float32:
+            return super().gelu_value(X)
+        Y = self.empty(X.shape, X.dtype)
+        self.kernels.gelu_value(X.reshape(-1), Y.reshape(-1))
+        return Y
+
     def softmax(self, X: Floats) -> Floats:
         """See `Ops.softmax`. In float32; other dtypes take NumPy's."""
         if X.dtype != np.float32 or not X.size:
