@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from cases import floats
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,8 @@ import combinet as cb
 from combinet.ops.cuda import CONSTANTS, PREAMBLE
 from combinet.ops.primitives import PRIMITIVES
 from combinet.ops.program import Program, slope, trace
+
+torch: Any = pytest.importorskip("torch")
 
 # Each formula for the module that computes it, NumPy or PyTorch.
 FORMULAS: dict[str, Callable[[Any, Any], Any]] = {
