@@ -315,15 +315,11 @@ def _activation(
     return Model(name or kind, _apply, attrs=attrs, takes="floats", widths=same_widths)
 
 
-def _chosen(model: Model[Any, Any]) -> tuple[Activation, list[Any]]:
-    activation = ACTIVATIONS[model.attrs["activation"]]
-    return activation, [model.attrs[name] for name in activation.settings]
-
-
 def _apply(model: Model[Any, Any], X: Floats, run: Run) -> Any:
-    activation, settings = _chosen(model)
+    activation = ACTIVATIONS[model.attrs["activation"]]
     if activation.value is not None and not run.train:
         return activation.value(run.ops, X), no_backprop
+    settings = [model.attrs[name] for name in activation.settings]
     Y, kept = activation.forward(run.ops, X, *settings)
     return Y, lambda dY: activation.backward(run.ops, dY, kept, *settings)
 
@@ -354,14 +350,10 @@ def activated(
 def _affine_apply(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     W, b = run.params(model, "W", "b")
     wants_dX = run.wants_dX
-    activation, settings = _chosen(model)
-    Z = run.ops.affine(X, W, b)
-    if activation.value is not None and not run.train:
-        return activation.value(run.ops, Z), no_backprop
-    Y, kept = activation.forward(run.ops, Z, *settings)
+    Y, callback = _apply(model, run.ops.affine(X, W, b), run)
 
     def backprop(dY: Floats2d) -> Floats2d | None:
-        dZ = activation.backward(run.ops, dY, kept, *settings)
+        dZ = callback(dY)
         dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX)
         run.inc_grad(model, W=dW, b=db)
         return dX
