@@ -17,7 +17,7 @@ def leaves(layer: Any) -> list[Any]:
 
 def load_torch(layer: Any, module: Any) -> None:
     """Give an initialized layer the weights of a module of PyTorch's."""
-    for node, named in _pairs(layer, module, lambda parameter: parameter):
+    for node, named in _pairs(layer, module, lambda parameter: parameter, summed=True):
         for name, value in named.items():
             node.set_param(name, value)
 
@@ -26,14 +26,22 @@ def gradients(layer: Any, module: Any) -> list[tuple[str, Any, Any]]:
     """Of every weight its name, the gradient that waits, and PyTorch's."""
     return [
         (f"{node.name}.{name}", node.get_grad(name), value)
-        for node, named in _pairs(layer, module, lambda parameter: parameter.grad)
+        for node, named in _pairs(layer, module, lambda parameter: parameter.grad, summed=False)
         for name, value in named.items()
     ]
 
 
-def _pairs(layer: Any, module: Any, of: Callable[[Any], Any]) -> list[tuple[Any, Named]]:
+def _pairs(
+    layer: Any, module: Any, of: Callable[[Any], Any], *, summed: bool
+) -> list[tuple[Any, Named]]:
+    def array(parameter: Any) -> Any:
+        return of(parameter).detach().numpy()
+
     nodes = leaves(layer)
-    found = _named(module, lambda parameter: of(parameter).detach().numpy())
+    if hasattr(module, "all_weights"):
+        found = _recurrent(module, array, summed)
+    else:
+        found = _named(module, array)
     if type(module).__name__ == "MultiheadAttention" and len(nodes) == 2:
         found = _of_one(found)
     for node, named in zip(nodes, found, strict=True):
@@ -59,6 +67,29 @@ def _named(module: Any, of: Callable[[Any], Any]) -> list[Named]:
     norms = [_named(getattr(module, f"norm{i + 1}"), of) for i in range(len(own))]
     order = (norms, own) if module.norm_first else (own, norms)
     return [named for branch in zip(*order, strict=True) for part in branch for named in part]
+
+
+def _recurrent(module: Any, of: Callable[[Any], Any], summed: bool) -> list[Named]:
+    """For each layer and direction, gate after gate, of an LSTM, GRU or RNN.
+
+    Its two biases add up, and have one gradient, except in the new gate of the GRU.
+    """
+    gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
+
+    def split(parameter: Any) -> Any:
+        array = of(parameter)
+        return array.reshape(gates, -1, *array.shape[1:]).swapaxes(0, 1)
+
+    found = []
+    for group in module.all_weights:
+        W, U, b, c = map(split, group)
+        named = {"W": W, "U": U, "b": b}
+        if module.mode == "GRU":
+            named["c"] = c[:, 2]
+        if summed:
+            named["b"] = b + c * (np.arange(gates) != (2 if module.mode == "GRU" else None))
+        found.append(named)
+    return found
 
 
 def _projections(module: Any, of: Callable[[Any], Any]) -> list[Named]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import floats, listed, padded, ragged
+from load_torch import gradients, leaves, load_torch
 
 import combinet as cb
 from combinet.data import map_arrays, padded_to_ragged, ragged_to_list
@@ -20,44 +21,6 @@ KINDS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "RNN-relu": (cb.RNN, {"nonlinearity": "relu"}),
 }
 NI, NO = 3, 4
-
-
-def leaves(layer: Any) -> list[Any]:
-    """The layers of one direction: layer by layer, forwards before backwards, as PyTorch's."""
-    return [node for node in layer.walk("dfs_pre") if node.param_names]
-
-
-def split(both: Any, gates: int) -> Any:
-    """PyTorch's (gates * nO, ...), gate after gate, as (nO, gates, ...)."""
-    array = both.detach().numpy()
-    return array.reshape(gates, -1, *array.shape[1:]).swapaxes(0, 1)
-
-
-def of_torch(module: Any, values: Callable[[Any], Any]) -> list[dict[str, Any]]:
-    """For each direction of each layer values by our names: those of PyTorch's parameters.
-
-    Its two biases add up, except in the new gate of the GRU.
-    """
-    gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
-    found = []
-    for W, U, b, c in (map(values, group) for group in module.all_weights):
-        named = {"W": split(W, gates), "U": split(U, gates), "b": split(b, gates)}
-        if module.mode == "GRU":
-            named["c"] = split(c, gates)[:, 2]
-        found.append(named)
-    return found
-
-
-def load_torch(layer: Any, module: Any) -> None:
-    """Give a layer the weights of a module of PyTorch's: it becomes the very same function."""
-    both = of_torch(module, lambda parameter: parameter)
-    for group, node, named in zip(module.all_weights, leaves(layer), both, strict=True):
-        recurrent = split(group[3], named["b"].shape[1])
-        new = 2 if module.mode == "GRU" else None  # the gate that keeps its second bias apart
-        kept = np.arange(recurrent.shape[1]) != new
-        named["b"] = named["b"] + recurrent * kept
-        for name, value in named.items():
-            node.set_param(name, value)
 
 
 def pair(torch: Any, kind: str, bi: bool, depth: int) -> tuple[Any, Any]:
@@ -96,11 +59,8 @@ def test_as_pytorch(kind: str, bi: bool, depth: int, lengths: tuple[int, ...]) -
         np.testing.assert_allclose(found, expected.detach(), **close)
     for found, expected in zip(dX, inputs, strict=True):
         np.testing.assert_allclose(found, expected.grad, **close)
-    gradients = of_torch(module, lambda parameter: parameter.grad)
-    for node, named in zip(leaves(layer), gradients, strict=True):
-        assert named.keys() == set(node.param_names)
-        for name, expected in named.items():
-            np.testing.assert_allclose(node.get_grad(name), expected, err_msg=name, **close)
+    for name, found, expected in gradients(layer, module):
+        np.testing.assert_allclose(found, expected, err_msg=name, **close)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN-tanh"])
