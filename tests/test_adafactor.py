@@ -211,36 +211,6 @@ def test_lookahead_is_torch_with_slow_weights() -> None:
         assert_same(weights(model), twin.weights())
 
 
-@layouts
-@makers
-def test_training_goes_on_from_bytes(make: Any, layout: Any) -> None:
-    model, parts = layout()
-    sgd = make()
-    train(parts[0], sgd, range(2))
-    train(model, sgd, range(5))
-    resumed = layout()[0].from_bytes(model.to_bytes())
-    resumed_sgd = make().from_bytes(sgd.to_bytes(model), resumed)
-    train(model, sgd, range(5, 10))
-    train(resumed, resumed_sgd, range(5, 10))
-    assert_identical(weights(resumed), weights(model))
-    assert resumed_sgd.to_bytes(resumed) == sgd.to_bytes(model)
-
-
-@makers
-def test_a_used_optimizer_goes_back_to_what_was_saved(make: Any) -> None:
-    model, parts = whole()
-    sgd = make()
-    start = sgd.to_bytes(model)
-    train(parts[0], sgd, range(2))
-    state, before = sgd.to_bytes(model), model.to_bytes()
-    train(model, sgd, range(2, 5))
-    expected = weights(model)
-    model.from_bytes(before)
-    train(model, sgd.from_bytes(state, model), range(2, 5))
-    assert_identical(weights(model), expected)
-    assert sgd.from_bytes(start, model).to_bytes(model) == start
-
-
 def test_a_state_of_other_shapes_is_refused_and_changes_nothing() -> None:
     wide, deep = (cb.Linear(*sizes).initialize(dtype="float64") for sizes in ((5, 4), (4, 4)))
     sgd, other = cb.Adafactor(), cb.Adafactor()

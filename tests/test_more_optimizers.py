@@ -10,7 +10,6 @@ from test_optimizers import (
     RATE,
     Twin,
     add_gradients,
-    assert_identical,
     assert_same,
     falling,
     gradients,
@@ -183,21 +182,6 @@ MAKERS: dict[str, Callable[[], cb.Optimizer]] = {
     "lookahead": lambda: cb.Lookahead(cb.Adam(falling, L2=0.1), k=3),
 }
 makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-
-
-@layouts
-@makers
-def test_training_goes_on_from_bytes(make: Any, layout: Any) -> None:
-    model, parts = layout()
-    sgd = make()
-    train(parts[0], sgd, range(2))
-    train(model, sgd, range(5))
-    resumed = layout()[0].from_bytes(model.to_bytes())
-    resumed_sgd = make().from_bytes(sgd.to_bytes(model), resumed)
-    train(model, sgd, range(5, 10))
-    train(resumed, resumed_sgd, range(5, 10))
-    assert_identical(weights(resumed), weights(model))
-    assert resumed_sgd.to_bytes(resumed) == sgd.to_bytes(model)
 
 
 @makers

@@ -278,10 +278,22 @@ MAKERS = {
     "adam": lambda: cb.Adam(falling, L2=0.1),
 }
 makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+ALL = MAKERS | {
+    "nesterov": lambda: cb.SGD(falling, momentum=0.9, nesterov=True),
+    "adamw": lambda: cb.AdamW(falling),
+    "radam": lambda: cb.RAdam(falling, L2=0.1),
+    "lion": lambda: cb.Lion(falling, L2=0.1),
+    "adafactor": lambda: cb.Adafactor(falling, L2=0.1, use_averages=True),
+    "lookahead": lambda: cb.Lookahead(cb.Adam(falling, L2=0.1), k=3),
+    "lookahead-adafactor": lambda: cb.Lookahead(
+        cb.Adafactor(falling, L2=0.1, use_averages=True), k=3
+    ),
+}
+every = pytest.mark.parametrize("make", ALL.values(), ids=ALL)
 
 
 @layouts
-@makers
+@every
 def test_training_goes_on_from_bytes(make: Any, layout: Any) -> None:
     model, parts = layout()
     sgd = make()
@@ -300,7 +312,7 @@ def test_training_goes_on_from_bytes(make: Any, layout: Any) -> None:
     )
 
 
-@makers
+@every
 def test_training_goes_on_from_disk(make: Any, tmp_path: Any) -> None:
     model, _ = whole()
     sgd = make()
@@ -313,7 +325,7 @@ def test_training_goes_on_from_disk(make: Any, tmp_path: Any) -> None:
     assert_identical(weights(resumed), weights(model))
 
 
-@makers
+@every
 def test_a_used_optimizer_goes_back_to_what_was_saved(make: Any) -> None:
     model, parts = whole()
     sgd = make()
