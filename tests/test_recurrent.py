@@ -351,3 +351,15 @@ def test_it_learns_to_remember() -> None:
         Y, backprop = model.begin_update(X)
         backprop(loss(Y, classes)[0], sgd)
     assert (model.predict(X).argmax(axis=1) == classes).mean() > 0.95
+
+
+def test_the_kernels_tanh_over_the_whole_range() -> None:
+    pytest.importorskip("numba")
+    from combinet.ops.kernels.recurrent import _tanh
+
+    X = np.concatenate([np.linspace(-12, 12, 2001), np.logspace(-30, 30, 61)]).astype("float32")
+    found = np.array([_tanh(x) for x in X], "float64")
+    expected = np.tanh(X.astype("float64"))
+    assert (np.abs(found - expected) <= 2e-6 * np.abs(expected)).all()
+    far = [_tanh(np.float32(x)) for x in (np.inf, -np.inf, np.nan, 0.0)]
+    np.testing.assert_array_equal(far, [1, -1, np.nan, 0])
