@@ -20,9 +20,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import measure
 import models
-import numpy as np
 
 LINEAR = 1.1  # exponents up to here: what is timed scatters, and larger arrays leave the caches
 ROWS = (50_000, 5_000_000)

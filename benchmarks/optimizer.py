@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import measure
 import numpy as np
 
+import measure
 from combinet import Adam, Embed, Linear, concatenate
 
 MOST = 1.3  # what 200 parameters may cost, in updates of one array

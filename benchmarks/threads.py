@@ -16,10 +16,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import measure
-import models
 import numpy as np
 
+import measure
+import models
 from combinet import Adam
 
 WAYS = {"one thread": (1, 1), "two Python threads": (2, 1), "two BLAS threads": (1, 2)}

@@ -16,12 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import snips
-from snips import Corpus, Request
-from training import Recipe, most_frequent, outputs, train
-from vectors import Vectors
-from words import Keys
 
+import snips
 from combinet import (
     CategoricalCrossentropy,
     Dropout,
@@ -36,6 +32,10 @@ from combinet import (
     residual,
     with_flatten,
 )
+from snips import Corpus, Request
+from training import Recipe, most_frequent, outputs, train
+from vectors import Vectors
+from words import Keys
 
 RECIPE = Recipe(hidden=(((0,), 0.4),), epochs=8, drop=0.5, batch=(600, 600))
 OTHERS = {  # in percent; published where a paper is named, else measured on these files

@@ -7,9 +7,6 @@ its place, and what comes of it decides.
 from typing import Any, TypeAlias
 
 import numpy as np
-from sentence_pairs import JUDGMENTS
-from vectors import Vectors
-from words import Keys
 
 from combinet import (
     LSTM,
@@ -32,6 +29,9 @@ from combinet import (
 )
 from combinet.text import hash_text
 from combinet.types import Floats2d, Ints
+from sentence_pairs import JUDGMENTS
+from vectors import Vectors
+from words import Keys
 
 Sides: TypeAlias = tuple[list[Keys], list[Keys]]  # the first sentences of pairs, and the second
 Rater: TypeAlias = Model[Sides, Floats2d]

@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from combinet.text import features, lower, prefix, suffix
 from lines import MalformedLine, numbered_lines
 from words import Keys
-
-from combinet.text import features, lower, prefix, suffix
 
 COLUMNS = ["pair_ID", "sentence_A", "sentence_B", "relatedness_score", "entailment_judgment"]
 JUDGMENTS = ("NEUTRAL", "ENTAILMENT", "CONTRADICTION")

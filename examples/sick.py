@@ -16,17 +16,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from relatedness import SCORES, Rater, Sides, build, look_up
-from sentence_pairs import (
-    JUDGMENTS,
-    Pair,
-    encode,
-    part,
-    read_pairs,
-    words_of,
-)
-from training import exit_status, progress
-from vectors import Vectors, read_vectors
 
 from combinet import (
     Adam,
@@ -38,6 +27,17 @@ from combinet import (
     with_array,
 )
 from combinet.types import Floats1d, Floats2d
+from relatedness import SCORES, Rater, Sides, build, look_up
+from sentence_pairs import (
+    JUDGMENTS,
+    Pair,
+    encode,
+    part,
+    read_pairs,
+    words_of,
+)
+from training import exit_status, progress
+from vectors import Vectors, read_vectors
 
 EPOCHS, QUICK_EPOCHS = 15, 4
 BATCH, LEARN_RATE, DROP = 25, 0.003, 0.2

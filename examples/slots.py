@@ -19,12 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import snips
-from snips import Corpus, Request
-from training import Recipe, most_frequent, outputs, train
-from vectors import Vectors
-from words import Keys
 
+import snips
 from combinet import (
     CRF,
     LSTM,
@@ -37,6 +33,10 @@ from combinet import (
     with_flatten,
     with_padded,
 )
+from snips import Corpus, Request
+from training import Recipe, most_frequent, outputs, train
+from vectors import Vectors
+from words import Keys
 
 RECIPE = Recipe(hidden=(((0,), 0.2),), epochs=8, learn_rate=0.006, drop=0.4, batch=(600, 600))
 OTHERS = {  # in percent; published where a paper is named, else measured on these files

@@ -13,10 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from lines import MalformedLine, numbered_lines
-from training import Recipe, exit_status
-from vectors import Vectors, read_vectors
-from words import GRAMS, Column, Keys, letters, spell
 
 from combinet import (
     Dropout,
@@ -29,6 +25,10 @@ from combinet import (
     uniform,
 )
 from combinet.text import features, prefix, shape, suffix
+from lines import MalformedLine, numbered_lines
+from training import Recipe, exit_status
+from vectors import Vectors, read_vectors
+from words import GRAMS, Column, Keys, letters, spell
 
 
 class Request(NamedTuple):

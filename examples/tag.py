@@ -17,11 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-import python_source
-from conllu import Sentence, read_conllu
-from training import Recipe, exit_status, most_frequent, outputs, train
-from words import GRAMS, Column, Keys, letters, spell
 
+import python_source
 from combinet import (
     Dropout,
     HashEmbed,
@@ -37,6 +34,9 @@ from combinet import (
     with_flatten,
 )
 from combinet.text import features, hash_text, lower, shape
+from conllu import Sentence, read_conllu
+from training import Recipe, exit_status, most_frequent, outputs, train
+from words import GRAMS, Column, Keys, letters, spell
 
 Tagger: TypeAlias = Model[list[Keys], list[Any]]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from lines import MalformedLine
-from words import Keys
 
 from combinet import Adam, DimensionError, FormatError, Model, warmup_linear
+from lines import MalformedLine
+from words import Keys
 
 Hidden: TypeAlias = tuple[Sequence[int], float]  # columns of keys hidden together, how often
 Loss: TypeAlias = Callable[[Any, list[Any]], tuple[Any, Any]]  # outputs, truths -> gradient, value

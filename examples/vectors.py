@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from lines import MalformedLine, numbered_lines
 
 from combinet.types import Floats2d
+from lines import MalformedLine, numbered_lines
 
 
 class Vectors(NamedTuple):

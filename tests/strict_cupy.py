@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
 import strict_cupy_rules as _rules
 from strict_cupy_rules import counting, cuda, transfers
 from strict_cupy_rules import cupy as _cupy

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats
 
 import combinet as cb
+from cases import floats
 
 # -- formulas with 450 digits: what a float64 can hold of them must be right ------------------
 

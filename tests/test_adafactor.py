@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+import combinet as cb
 from cases import floats
 from test_optimizers import (
     RATE,
@@ -20,8 +22,6 @@ from test_optimizers import (
     weights,
     whole,
 )
-
-import combinet as cb
 
 PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "default": ({}, {}),

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats, keys, listed, ragged
 
 import combinet as cb
+from cases import floats, keys, listed, ragged
 from combinet.data import map_arrays
 
 torch = pytest.importorskip("torch")

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats, listed, padded, ragged
-from load_torch import gradients, load_torch
 
 import combinet as cb
+from cases import floats, listed, padded, ragged
+from load_torch import gradients, load_torch
 
 LENGTHS = [3, 1, 5, 3]
 MEMORY = [2, 6, 1, 4]

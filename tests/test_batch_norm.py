@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats
 
 import combinet as cb
+from cases import floats
 from combinet import testing
 
 EPS = {"eps": 0.01, "momentum": 0.3}

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats
 
 import combinet as cb
+from cases import floats
 
 NAMES = ["a", "b", "c", "d"]
 CLASSES = np.array([2, 0, 1, 1, 3])

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats, listed
 
 import combinet as cb
+from cases import floats, listed
 from combinet.testing import check_device
 
 torch = pytest.importorskip("torch")

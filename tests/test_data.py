@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import combinet as cb
+from cases import floats
 from combinet.data import (
     list_to_ragged,
     map_arrays,

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, Case, floats, keys, sparse
 
 import combinet as cb
+from cases import CASES, Case, floats, keys, sparse
 from combinet.testing import LAWS, check_device
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import combinet as cb
+from cases import floats
 from combinet.ops.cuda import CONSTANTS, PREAMBLE
 from combinet.ops.primitives import PRIMITIVES
 from combinet.ops.program import Program, slope, trace

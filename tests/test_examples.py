@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import tag
 from conllu import read_conllu
 from lines import MalformedLine

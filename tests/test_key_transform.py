@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats, ragged
 
 import combinet as cb
+from cases import floats, ragged
 
 torch = pytest.importorskip("torch")
 from test_against_torch import F, assert_agrees, windows  # noqa: E402

@@ -4,9 +4,9 @@ import inspect
 from typing import Any
 
 import pytest
-from cases import CASES, Case, floats, ids
 
 import combinet as cb
+from cases import CASES, Case, floats, ids
 from combinet import testing
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+import combinet as cb
 from cases import floats
 from test_optimizers import (
     RATE,
@@ -19,8 +21,6 @@ from test_optimizers import (
     weights,
     whole,
 )
-
-import combinet as cb
 
 BETAS = {"beta1": 0.8, "beta2": 0.95}
 ADDED = {"L2": 0.2, "L2_is_weight_decay": False}

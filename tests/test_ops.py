@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats
 
+from cases import floats
 from combinet.ops import NumbaOps, NumpyOps, Ops
 from combinet.ops.erf import erf
 from combinet.ops.program import Program, slope, trace

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats
 
 import combinet as cb
+from cases import floats
 from combinet.types import Array
 
 SEED = 3

@@ -12,6 +12,7 @@ import tokenize
 from pathlib import Path
 
 import pytest
+
 import python_source as ps
 
 DROPPED = {"NEWLINE", "NL", "INDENT", "DEDENT", "ENCODING", "ENDMARKER"}

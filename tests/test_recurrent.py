@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats, listed, padded, ragged
-from load_torch import gradients, leaves, load_torch
 
 import combinet as cb
+from cases import floats, listed, padded, ragged
 from combinet.data import map_arrays, padded_to_ragged, ragged_to_list
 from combinet.ops import default_ops
 from combinet.ops.recurrent import steps
+from load_torch import gradients, leaves, load_torch
 
 LENGTHS = [(3, 1, 4, 2), (5,), (1,), (1, 1, 1), (3, 3), (2, 6)]
 KINDS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats
 
 import combinet as cb
+from cases import floats
 
 torch = pytest.importorskip("torch")
 

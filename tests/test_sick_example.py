@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import sick
+from combinet import DimensionError, Ragged
+from combinet.testing import check_laws
 from lines import MalformedLine
 from relatedness import align, build
 from sentence_pairs import Pair, read_pairs, words_of
 from vectors import Vectors, read_vectors
-
-from combinet import DimensionError, Ragged
-from combinet.testing import check_laws
 
 ROOT = Path(__file__).parents[1]
 HEADER = "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment\n"

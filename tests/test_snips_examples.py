@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import slots
 import snips
 from lines import MalformedLine

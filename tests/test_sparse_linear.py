@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats, sparse
 
 import combinet as cb
+from cases import floats, sparse
 
 LENGTHS = [3, 0, 1, 5, 0, 2]
 

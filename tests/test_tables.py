@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats, ids
 
 import combinet as cb
+from cases import floats, ids
 from combinet.layers.tables import Table
 from combinet.text import hash_text
 

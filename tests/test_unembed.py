@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats, ids
 
 import combinet as cb
+from cases import floats, ids
 
 torch = pytest.importorskip("torch")
 from test_against_torch import F, assert_agrees  # noqa: E402

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats
 
 import combinet as cb
+from cases import floats
 
 both = pytest.mark.parametrize("normalize", [True, False])
 A, B, C = (floats(6, 3, seed=seed) for seed in range(3))

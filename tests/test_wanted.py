@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, Case, floats
 
 import combinet as cb
+from cases import CASES, Case, floats
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)

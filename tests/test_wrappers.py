@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import floats, ids, keys, listed, ragged
 
 import combinet as cb
+from cases import floats, ids, keys, listed, ragged
 from combinet.types import Array
 
 SEED = 3
