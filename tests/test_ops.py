@@ -11,6 +11,7 @@ from cases import floats
 from combinet.ops import NumbaOps, NumpyOps, Ops
 from combinet.ops.erf import erf
 from combinet.ops.program import Program, slope, trace
+from combinet.ops.update import AdamStep
 
 
 class BaseOps(Ops):
@@ -376,12 +377,14 @@ def test_adam_in_blocks_is_algorithm_1(ops: Any) -> None:
     m, v = 0.8 * first + 0.2 * dW, 0.9 * second**2 + 0.1 * dW**2
     expected = W - 0.5 * (m / (1 - 0.8**3)) / (np.sqrt(v / (1 - 0.9**3)) + 1e-3)
     second = second**2
-    ops.adam(W, dW, first, second, step=3, learn_rate=0.5, beta1=0.8, beta2=0.9, eps=1e-3)
+    step = AdamStep(0.8, 0.9, scale=0.5 / (1 - 0.8**3), root=(1 - 0.9**3) ** -0.5, eps=1e-3)
+    ops.adam(W, dW, first, second, step)
     close(W, expected)
     close(first, m)
     close(second, v)
 
 
+STEP = AdamStep(0.9, 0.99, 0.1 / (1 - 0.9**2), (1 - 0.99**2) ** -0.5, 1e-8)
 ROWS, WIDE = np.array([[0, 3], [4, 0], [3, 3]]), ints(3, 0, 1, 4)
 _Y = trace("mish", lambda x: x * np.tanh(np.log1p(np.exp(x))))
 SAMPLES: dict[str, tuple[Any, ...]] = {
@@ -414,9 +417,10 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
                   *(floats(3, 2, seed=i) for i in range(4))),
     "backprop_lstm": (floats(4, 2), floats(4, 8), floats(4, 2, seed=1), floats(4, 2, seed=2),
                       floats(2, 8, seed=3), ints(3, 1)),
-    "adam": (floats(9), floats(9, seed=1), floats(9, seed=2), np.abs(floats(9, seed=3))),
+    "distinct": ([ints(3, 0, 3), ints(5, 0, 4).reshape(1, 3)], 7),
+    "adam": (floats(9), floats(9, seed=1), floats(9, seed=2), np.abs(floats(9, seed=3)), STEP),
+    "adam_rows": (ints(4, 0, 1), *(np.abs(floats(6, 3, seed=i)) for i in range(4)), STEP),
 }  # fmt: skip
-OPTIONS = {"adam": {"step": 2, "learn_rate": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8}}
 OWN = [
     (backend, name)
     for backend in (NumpyOps, NumbaOps)
@@ -444,7 +448,7 @@ def test_an_override_does_what_the_base_does(backend: Any, name: str, dtype: str
     def call(ops: Any) -> list[Any]:
         """All that it gives, and what has become of its arguments."""
         args = [convert(x) for x in SAMPLES[name]]
-        given = getattr(ops, name)(*args, **OPTIONS.get(name, {}))
+        given = getattr(ops, name)(*args)
         results = [*given, *args] if isinstance(given, tuple) else [given, *args]
         return [part for each in results for part in (each if isinstance(each, list) else [each])]
 

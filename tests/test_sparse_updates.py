@@ -138,9 +138,9 @@ class Counting(cb.NumpyOps):
         self.sizes.append(W.size)
         super().adam(W, *args, **options)
 
-    def average(self, mean: Any, *args: Any) -> None:
+    def average(self, mean: Any, *args: Any, **options: Any) -> None:
         self.sizes.append(mean.size)
-        super().average(mean, *args)
+        super().average(mean, *args, **options)
 
     def sum_squares(self, X: Any) -> Any:
         self.sizes.append(X.size)

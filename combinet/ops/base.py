@@ -13,7 +13,6 @@ from combinet.ops.convolution import ConvolutionOps
 from combinet.ops.crf import CrfOps
 from combinet.ops.dense import DenseOps
 from combinet.ops.elementwise import ElementwiseOps
-from combinet.ops.embed import EmbedOps
 from combinet.ops.update import UpdateOps
 from combinet.types import Array, Shape
 
@@ -25,7 +24,6 @@ class Ops(
     CrfOps,
     DenseOps,
     ElementwiseOps,
-    EmbedOps,
     UpdateOps,
 ):
     """All array work, over one array module: `NumpyOps` on the CPU, `CupyOps` on a GPU.

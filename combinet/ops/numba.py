@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -12,11 +13,13 @@ from combinet.ops.embed import N_HASHES, seed_offsets
 from combinet.ops.numpy import NumpyOps
 from combinet.ops.program import Program
 from combinet.ops.recurrent import steps
+from combinet.ops.update import AdamStep
 from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Ints, Ints1d, Ints2d
 
 # Functions for which `vectorized` has no loop, and the C library's loses to NumPy's.
 _NUMPYS = {"power", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh",
            "arccosh", "arctanh"}  # fmt: skip
+_SPARSE = 32  # rows of a table for each that is named, from which on sorting these is quicker
 
 
 class NumbaOps(NumpyOps):
@@ -64,6 +67,16 @@ class NumbaOps(NumpyOps):
     def scatter_bags(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, Y: Floats2d) -> None:
         """See `Ops.scatter_bags`."""
         self.kernels.scatter_bags(E, ids, lengths, Y)
+
+    def distinct(self, ids: Sequence[Ints], n: int) -> Ints1d:
+        """See `Ops.distinct`. By a mark for each of n, if they are not too many."""
+        total = sum(each.size for each in ids)
+        if n > _SPARSE * total:
+            return super().distinct(ids, n)
+        named, rows = np.zeros(n, "uint8"), np.empty(total + 1, "int64")
+        for each in ids:
+            self.kernels.mark(each.reshape(-1), named)
+        return rows[: self.kernels.marked(named, rows)]
 
     def put_rows(self, E: Floats2d, rows: Ints, Y: Any) -> None:
         """See `Ops.put_rows`."""
@@ -181,21 +194,16 @@ class NumbaOps(NumpyOps):
             import_module("combinet.ops.loops").run_loop(program, X, *outputs)
 
     def adam(
-        self,
-        W: Floats1d,
-        dW: Floats1d,
-        first: Floats1d,
-        second: Floats1d,
-        *,
-        step: int,
-        learn_rate: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
+        self, W: Floats1d, dW: Floats1d, first: Floats1d, second: Floats1d, step: AdamStep
     ) -> None:
         """See `Ops.adam`."""
-        scale, root = learn_rate / (1 - beta1**step), (1 - beta2**step) ** -0.5
-        self.kernels.adam(W, dW, first, second, scale, root, beta1, beta2, eps)
+        self.kernels.adam(W, dW, first, second, *step)
+
+    def adam_rows(
+        self, rows: Ints1d, W: Any, dW: Any, first: Any, second: Any, step: AdamStep
+    ) -> None:
+        """See `Ops.adam_rows`. In place: each number is read once and written once."""
+        self.kernels.adam_rows(rows, W, dW, first, second, *step)
 
     def lstm(self, Z: Floats2d, U: Floats2d, sizes: Ints1d) -> tuple[Floats2d, Floats2d, Floats2d]:
         """See `Ops.lstm`. One sequence alone is one call."""

@@ -5,13 +5,25 @@ On the CPU the work goes block by block, so that the temporaries stay in the cac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
-from combinet.types import Floats, Floats1d
+from combinet.ops.embed import EmbedOps
+from combinet.types import Floats, Floats1d, Ints1d
 
 
-class UpdateOps:
+class AdamStep(NamedTuple):
+    """The numbers of one step of Adam; `scale` and `root` make up for moments that began at 0."""
+
+    beta1: float
+    beta2: float
+    scale: float
+    root: float
+    eps: float
+
+
+class UpdateOps(EmbedOps):
     """Mixed into `Ops`: what an optimizer does to all weights at once."""
 
     xp: Any
@@ -22,24 +34,14 @@ class UpdateOps:
         return self.xp.dot(X, X)  # type: ignore[no-any-return]
 
     def adam(
-        self,
-        W: Floats1d,
-        dW: Floats1d,
-        first: Floats1d,
-        second: Floats1d,
-        *,
-        step: int,
-        learn_rate: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
+        self, W: Floats1d, dW: Floats1d, first: Floats1d, second: Floats1d, step: AdamStep
     ) -> None:
         """One step of Adam on W, with the moments `first` and `second`, all in place.
 
-        Kingma and Ba 2015, arXiv:1412.6980, algorithm 1; `step` counts from 1.
+        W -= scale * first / (root * sqrt(second) + eps), after the moments have moved toward dW
+        and its square. Kingma and Ba 2015, arXiv:1412.6980, algorithm 1.
         """
-        scale = learn_rate / (1 - beta1**step)
-        root = (1 - beta2**step) ** -0.5
+        beta1, beta2, scale, root, eps = step
         for w, g, m, v in self._blocks(W, dW, first, second):
             m *= beta1
             m += (1 - beta1) * g
@@ -49,6 +51,19 @@ class UpdateOps:
             size *= root
             size += eps
             w -= scale * m / size
+
+    def adam_rows(
+        self, rows: Ints1d, W: Any, dW: Any, first: Any, second: Any, step: AdamStep
+    ) -> None:
+        """`adam` on these rows of tables (nV, ...), each named once."""
+        self.change_rows(partial(self.adam, step=step), rows, W, dW, first, second)
+
+    def change_rows(self, function: Callable[..., object], rows: Ints1d, *tables: Any) -> None:
+        """Let `function` change copies of these rows of tables, flat, which then go back there."""
+        parts = [self.unpad(table, rows) for table in tables]
+        function(*(part.reshape(-1) for part in parts))
+        for table, part in zip(tables, parts, strict=True):
+            self.put_rows(table, rows, part)
 
     def momentum(
         self, W: Floats1d, dW: Floats1d, velocity: Floats1d, rate: float, by: float
@@ -114,16 +129,6 @@ class UpdateOps:
         step *= size / xp.maximum(xp.sqrt((step * step).mean()) / d, 1.0)
         W *= 1 - decay
         W -= step
-
-    def moments(
-        self, dW: Floats1d, first: Floats1d, second: Floats1d, beta1: float, beta2: float
-    ) -> None:
-        """The running means of dW and of its square, in place, as in `adam`, which has its own."""
-        for g, m, v in self._blocks(dW, first, second):
-            m *= beta1
-            m += (1 - beta1) * g
-            v *= beta2
-            v += (1 - beta2) * (g * g)
 
     def add_scaled(self, W: Floats1d, X: Floats1d, scale: float) -> None:
         """W += scale * X, in place."""

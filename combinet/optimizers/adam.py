@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from combinet.errors import InputError
 from combinet.ops import Ops
+from combinet.ops.update import AdamStep
 from combinet.optimizers.base import Optimizer, Options
-from combinet.types import Floats1d, Schedule
+from combinet.types import Floats1d, Ints1d, Schedule
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -48,10 +49,18 @@ class Adam(Optimizer):
         self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float
     ) -> None:
         """See `Optimizer.apply`."""
-        ops.adam(
-            W, dW, kept[0], kept[1], step=t,
-            learn_rate=rate, beta1=self.beta1, beta2=self.beta2, eps=self.eps,
-        )  # fmt: skip
+        ops.adam(W, dW, kept[0], kept[1], self._plan(t, rate))
+
+    def apply_rows(
+        self, ops: Ops, rows: Ints1d, W: Any, dW: Any, kept: list[Any], t: int, rate: float
+    ) -> None:
+        """See `Optimizer.apply_rows`."""
+        ops.adam_rows(rows, W, dW, kept[0], kept[1], self._plan(t, rate))
+
+    def _plan(self, t: int, rate: float) -> AdamStep:
+        """The numbers of the t-th step."""
+        scale, root = rate / (1 - self.beta1**t), (1 - self.beta2**t) ** -0.5
+        return AdamStep(self.beta1, self.beta2, scale, root, self.eps)
 
 
 class AdamW(Adam):
@@ -106,20 +115,12 @@ class RAdam(Adam):
         1.75
     """
 
-    def apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float
-    ) -> None:
-        """See `Optimizer.apply`."""
-        first, second = kept
+    def _plan(self, t: int, rate: float) -> AdamStep:
         bias = 1 - self.beta2**t
         most = 2 / (1 - self.beta2) - 1
         rho = most - 2 * t * self.beta2**t / bias
+        plan = super()._plan(t, rate)
         if rho > 5:
             square = (rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho)
-            ops.adam(
-                W, dW, first, second, step=t, learn_rate=rate * square**0.5,
-                beta1=self.beta1, beta2=self.beta2, eps=self.eps * bias**-0.5,
-            )  # fmt: skip
-        else:
-            ops.moments(dW, first, second, self.beta1, self.beta2)
-            ops.add_scaled(W, first, -rate / (1 - self.beta1**t))
+            return plan._replace(scale=plan.scale * square**0.5, eps=self.eps * bias**-0.5)
+        return plan._replace(root=0.0, eps=1.0)  # a denominator of 1

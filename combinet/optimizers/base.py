@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, TypedDict
 from weakref import WeakSet
 
@@ -17,7 +18,15 @@ from combinet.optimizers import saving
 from combinet.optimizers.segments import Rows, Segment, same_paces, same_steps, segments
 from combinet.schedules import constant
 from combinet.store import Key, Slot, Store
-from combinet.types import Floats1d, Generator, Schedule, Shape
+from combinet.types import Floats1d, Generator, Ints1d, Schedule, Shape
+
+
+def _multiply(by: Any, X: Any) -> None:
+    X *= by
+
+
+def _add(Y: Any, X: Any) -> None:
+    X += Y
 
 
 def _schedule(rate: float | Schedule) -> Schedule:
@@ -107,6 +116,16 @@ class Optimizer:
         """
         raise NotImplementedError
 
+    def apply_rows(
+        self, ops: Ops, rows: Ints1d, W: Any, dW: Any, kept: list[Any], t: int, rate: float
+    ) -> None:
+        """`apply` to these rows, each named once, of tables (nV, ...): on copies of them."""
+
+        def step(w: Floats1d, dw: Floats1d, *parts: Floats1d) -> None:
+            self.apply(ops, w, dw, [*parts], t, rate)
+
+        ops.change_rows(step, rows, W, dW, *kept)
+
     def shapes(self, shape: Shape) -> dict[str, Shape]:
         """The shapes of what is kept for a parameter, by name: its own, unless `by_parameter`."""
         return dict.fromkeys(self.arrays, shape)
@@ -132,12 +151,17 @@ class Optimizer:
     def decay_and_apply(
         self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float, L2: float
     ) -> None:
-        """`apply`, and L2 as `L2_is_weight_decay` says."""
-        if L2 and self.L2_is_weight_decay:
-            W *= 1 - rate * L2
-        elif L2:
-            ops.add_scaled(dW, W, L2)
+        """`apply`, and before it L2."""
+        if L2:
+            self._decay(ops, rate, L2, W, dW)
         self.apply(ops, W, dW, kept, t, rate)
+
+    def _decay(self, ops: Ops, rate: float, L2: float, W: Floats1d, dW: Floats1d) -> None:
+        """L2 as `L2_is_weight_decay` says."""
+        if self.L2_is_weight_decay:
+            W *= 1 - rate * L2
+        else:
+            ops.add_scaled(dW, W, L2)
 
     def update(self, slots: Sequence[Slot]) -> None:
         """Update the parameters that have a gradient waiting, and clear it: one step, or none."""
@@ -163,7 +187,7 @@ class Optimizer:
                 self._move_statistics(*statistics)
             written = self.rng is not None or (L2 != 0 and not self.L2_is_weight_decay)
             for slot in waiting:
-                slot.store.clear_gradient(slot, changed=written)
+                slot.store.clear_gradient(slot, changed=written and slot not in tables)
             self.step += 1
 
     def _clip(self, runs: Sequence[Segment | Rows]) -> None:
@@ -176,17 +200,18 @@ class Optimizer:
             total = squares if total is None else total + squares
         scale = ops.xp.minimum(1.0, self.grad_clip / ops.xp.sqrt(total + 1e-30))
         for run in runs:
-            dW = run.gradient
-            dW *= run.store.ops.asarray(scale, run.store.dtype)
+            by = run.store.ops.asarray(scale, run.store.dtype)
+            run.change_gradient(partial(_multiply, by))
 
     def _add_noise(self, runs: Sequence[Segment | Rows]) -> None:
         if self.rng is None:
             return
         deviation = self.grad_noise(self.step)
         for run in runs:
-            dW = run.gradient
-            noise = self.rng.normal(0.0, deviation, dW.shape)  # on the host: a seed is a seed
-            dW += run.store.ops.asarray(noise, run.store.dtype)
+            noise = self.rng.normal(
+                0.0, deviation, run.gradient.size
+            )  # on the host: a seed is a seed
+            run.change_gradient(partial(_add, run.store.ops.asarray(noise, run.store.dtype)))
 
     def _update_segment(self, run: Segment, rate: float, L2: float) -> None:
         store = run.store
@@ -203,26 +228,19 @@ class Optimizer:
                 store.ops.average(alike.of(averages), alike.of(weights), decay)
 
     def _update_rows(self, table: Rows, rate: float, L2: float) -> None:
-        store, slot = table.store, table.slot
+        store, slot, ops = table.store, table.slot, table.store.ops
         memory = store.memory(self)
         memory.steps[slot.number] += 1
         t = int(memory.steps[slot.number])
         averages = store.writable_averages() if self.use_averages else None
         weights = store.writable()
-        kept = [(memory.arrays[name], table.of(memory.arrays[name])) for name in self.kept(slot)]
-        W = table.of(weights)
-        flat = [part.reshape(-1) for _, part in kept]
-        self.decay_and_apply(
-            store.ops, W.reshape(-1), table.gradient.reshape(-1), flat, t, rate, L2
-        )
-        table.put(weights, W)
-        for whole, part in kept:
-            table.put(whole, part)
+        if L2:
+            table.change(partial(self._decay, ops, rate, L2), weights, store.gradient)
+        W, dW, kept = slot.of(weights), slot.of(store.gradient), [*self.kept(slot).values()]
+        self.apply_rows(ops, table.rows, W, dW, kept, t, rate)
         if averages is not None:
-            mean = table.of(averages)
             decay = min(self.average_decay, (1 + t) / (10 + t))
-            store.ops.average(mean.reshape(-1), W.reshape(-1), decay)
-            table.put(averages, mean)
+            table.change(partial(ops.average, decay=decay), averages, weights)
 
     def _move_statistics(self, run: Segment, rate: float, passes: int) -> None:
         store = run.store

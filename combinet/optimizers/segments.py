@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -28,6 +28,10 @@ class Segment(NamedTuple):
         """The gradients that wait, in place."""
         return self.of(self.store.gradient)
 
+    def change_gradient(self, function: Callable[[Any], object]) -> None:
+        """Let `function` change the gradients that wait, a flat array, in place."""
+        function(self.gradient)
+
     def slots(self) -> list[Slot]:
         """The slots, in order."""
         return [slot for slot in self.store.slots() if self.first <= slot.number < self.last]
@@ -39,17 +43,21 @@ class Rows:
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self.store = slot.store
-        self.rows = self.store.ops.distinct(slot.rows or [])
+        self.rows = self.store.ops.distinct(slot.rows or [], slot.shape[0])
         slot.rows = [self.rows]
-        self.gradient = self.of(self.store.gradient)
 
-    def of(self, flat: Any) -> Any:
-        """A copy of these rows of an array that is laid out as the store."""
-        return self.store.ops.unpad(self.slot.of(flat), self.rows)
+    @property
+    def gradient(self) -> Any:
+        """A copy of the gradients that wait."""
+        return self.store.ops.unpad(self.slot.of(self.store.gradient), self.rows)
 
-    def put(self, flat: Any, values: Any) -> None:
-        """Put them back, changed."""
-        self.store.ops.put_rows(self.slot.of(flat), self.rows, values)
+    def change(self, function: Callable[..., object], *flat: Any) -> None:
+        """Let `function` change these rows of arrays that are laid out as the store."""
+        self.store.ops.change_rows(function, self.rows, *map(self.slot.of, flat))
+
+    def change_gradient(self, function: Callable[[Any], object]) -> None:
+        """Let `function` change the gradients that wait, a flat array, in place."""
+        self.change(function, self.store.gradient)
 
 
 def segments(slots: Sequence[Slot]) -> list[Segment]:

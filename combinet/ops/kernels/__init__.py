@@ -18,6 +18,8 @@ from combinet.ops.kernels.embed import (
     fill_rows,
     gather_sum,
     hash_rows,
+    mark,
+    marked,
     put_rows,
     scatter_add,
     scatter_bags,
@@ -31,10 +33,11 @@ from combinet.ops.kernels.sequence import (
     reduce_sum,
     repeat_rows,
 )
-from combinet.ops.kernels.update import adam
+from combinet.ops.kernels.update import adam, adam_rows
 
 __all__ = [
     "adam",
+    "adam_rows",
     "attention_weights",
     "backprop_attention_weights",
     "backprop_expand_window",
@@ -52,6 +55,8 @@ __all__ = [
     "layer_norm",
     "lstm_alone",
     "lstm_cell",
+    "mark",
+    "marked",
     "maxout",
     "put_rows",
     "reduce_sum",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from combinet.ops.kernels.compiled import kernel
+from combinet.ops.kernels.prefetch import AHEAD, prefetch
 
 
 @kernel
@@ -27,9 +28,11 @@ def hash_rows(keys: Any, offsets: Any, nV: int, rows: Any) -> None:
 @kernel
 def gather_sum(E: Any, rows: Any, Y: Any) -> None:
     """The first row is copied, the others are added."""
+    last = rows.shape[0] - 1
     for i in range(rows.shape[0]):
-        y = Y[i]
-        first = E[rows[i, 0]]
+        for k in range(rows.shape[1]):
+            prefetch(E, rows[min(i + AHEAD // 2, last), k])
+        y, first = Y[i], E[rows[i, 0]]
         for o in range(y.shape[0]):
             y[o] = first[o]
         for k in range(1, rows.shape[1]):
@@ -40,26 +43,34 @@ def gather_sum(E: Any, rows: Any, Y: Any) -> None:
 
 @kernel
 def embed_bag(E: Any, ids: Any, lengths: Any, Y: Any) -> None:
-    """Sequence by sequence, row by row."""
-    start = 0
+    """Sequence by sequence, four rows at a time, so that the sum is read and written less often."""
+    place, last = 0, ids.shape[0] - 1
     for i in range(lengths.shape[0]):
-        y = Y[i]
+        y, stop = Y[i], place + lengths[i]
         for o in range(y.shape[0]):
             y[o] = 0
-        for place in range(start, start + lengths[i]):
+        while place + 4 <= stop:
+            for k in range(4):
+                prefetch(E, ids[min(place + AHEAD + k, last)])
+            a, b, c, d = E[ids[place]], E[ids[place + 1]], E[ids[place + 2]], E[ids[place + 3]]
+            for o in range(y.shape[0]):
+                y[o] += a[o] + b[o] + c[o] + d[o]
+            place += 4
+        while place < stop:
             e = E[ids[place]]
             for o in range(y.shape[0]):
                 y[o] += e[o]
-        start += lengths[i]
+            place += 1
 
 
 @kernel
 def scatter_bags(E: Any, ids: Any, lengths: Any, Y: Any) -> None:
     """Sequence by sequence, row by row."""
-    start = 0
+    start, last = 0, ids.shape[0] - 1
     for i in range(lengths.shape[0]):
         y = Y[i]
         for place in range(start, start + lengths[i]):
+            prefetch(E, ids[min(place + AHEAD, last)])
             e = E[ids[place]]
             for o in range(y.shape[0]):
                 e[o] += y[o]
@@ -69,7 +80,9 @@ def scatter_bags(E: Any, ids: Any, lengths: Any, Y: Any) -> None:
 @kernel
 def put_rows(E: Any, rows: Any, Y: Any) -> None:
     """Row by row."""
+    last = rows.shape[0] - 1
     for i in range(rows.shape[0]):
+        prefetch(E, rows[min(i + AHEAD, last)])
         e, y = E[rows[i]], Y[i]
         for o in range(e.shape[0]):
             e[o] = y[o]
@@ -78,7 +91,9 @@ def put_rows(E: Any, rows: Any, Y: Any) -> None:
 @kernel
 def fill_rows(E: Any, rows: Any, value: Any) -> None:
     """Row by row."""
+    last = rows.shape[0] - 1
     for i in range(rows.shape[0]):
+        prefetch(E, rows[min(i + AHEAD, last)])
         e = E[rows[i]]
         for o in range(e.shape[0]):
             e[o] = value
@@ -87,9 +102,29 @@ def fill_rows(E: Any, rows: Any, value: Any) -> None:
 @kernel
 def scatter_add(E: Any, rows: Any, Y: Any) -> None:
     """Row by row, in order."""
+    last = rows.shape[0] - 1
     for i in range(rows.shape[0]):
+        for k in range(rows.shape[1]):
+            prefetch(E, rows[min(i + AHEAD // 2, last), k])
         y = Y[i]
         for k in range(rows.shape[1]):
             e = E[rows[i, k]]
             for o in range(y.shape[0]):
                 e[o] += y[o]
+
+
+@kernel
+def mark(ids: Any, named: Any) -> None:
+    """A 1 for each id that is named."""
+    for id in ids:
+        named[id] = 1
+
+
+@kernel
+def marked(named: Any, rows: Any) -> Any:
+    """The ids with a 1, rising, and how many they are. Without a branch, which would be a guess."""
+    n = 0
+    for id in range(named.shape[0]):
+        rows[n] = id
+        n += named[id]
+    return n
