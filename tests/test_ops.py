@@ -390,6 +390,7 @@ _Y = trace("mish", lambda x: x * np.tanh(np.log1p(np.exp(x))))
 SAMPLES: dict[str, tuple[Any, ...]] = {
     "run_program": (Program(_Y, slope(_Y)), floats(9), floats(9, seed=1), floats(9, seed=2)),
     "affine": (floats(200, 50) / 50, np.asfortranarray(floats(120, 50, seed=1)), floats(120)),
+    "matmul": (floats(70, 50) / 50, floats(50, 320, seed=1), floats(70, 320)),
     "concatenate": ([floats(2, 3), floats(0, 3), floats(1, 3)],),
     "unpad": (floats(5, 2), ints(3, 0, 3)),
     "repeat_rows": (floats(8, 2), ints(1, 0, 2, 3, 0, 0, 1, 1)),
@@ -427,7 +428,7 @@ OWN = [
     for name in sorted({name for kind in (backend, NumpyOps) for name in vars(kind)} & {*dir(Ops)})
     if callable(getattr(Ops, name))
     and not name.startswith("_")
-    and name not in ("asarray", "empty")
+    and name not in ("asarray", "empty", "share")
 ]
 
 

@@ -21,6 +21,10 @@ class DenseOps:
     xp: Any
     empty: Callable[[Shape, Any], Array]
 
+    def matmul(self, A: Floats2d, B: Floats2d, out: Floats2d) -> None:
+        """The product of A (m, k) and B (k, n), put into `out` (m, n), which lies row by row."""
+        self.xp.matmul(A, B, out=out)
+
     def add(self, X: Array, Y: Array) -> Array:
         """X + Y, of one shape."""
         total: Array = self.xp.add(X, Y, out=self.empty(X.shape, X.dtype))
@@ -34,7 +38,7 @@ class DenseOps:
     def affine(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
         """Y = X @ W.T + b, for X (n, nI), W (nO, nI), b (nO,)."""
         Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
-        self.xp.matmul(X, W.T, out=Y)
+        self.matmul(X, W.T, Y)
         Y += b
         return Y
 
@@ -45,11 +49,12 @@ class DenseOps:
 
         That of X is None if nobody wants it.
         """
-        dX = self.empty(X.shape, X.dtype) if wants_dX else None
-        dW = self.empty(W.shape[::-1], W.dtype)
+        dX: Any = None
         if wants_dX:
-            self.xp.matmul(dY, W, out=dX)
-        self.xp.matmul(X.T, dY, out=dW)
+            dX = self.empty(X.shape, X.dtype)
+            self.matmul(dY, W, dX)
+        dW: Any = self.empty(W.shape[::-1], W.dtype)
+        self.matmul(X.T, dY, dW)
         return dX, dW.T, dY.sum(axis=0)
 
     def relu(self, X: Floats) -> Floats:

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from combinet.ops.base import Ops
+from combinet.ops.product import product
 from combinet.ops.sequence import starts
 from combinet.ops.workspace import SMALL, Workspace
 from combinet.types import Array, Floats1d, Floats2d, Ints1d, Ints2d, Shape
 
 _WORKSPACE = Workspace()
 _LONG = 16  # rows of a sequence, from which on a product for it is worth its call
-_SMALL_PRODUCT = 1_000_000  # multiplications that OpenBLAS does without packing its operands
 
 
 class NumpyOps(Ops):
@@ -37,20 +37,14 @@ class NumpyOps(Ops):
             size *= n
         return np.empty(shape, dtype) if size < SMALL else _WORKSPACE.empty(shape, dtype, size)
 
+    def matmul(self, A: Floats2d, B: Floats2d, out: Floats2d) -> None:
+        """As `Ops.matmul`, in tiles."""
+        product(A, B, out)
+
     def affine(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
-        """As `Ops.affine`; of few rows in parts, for which OpenBLAS has a faster kernel."""
-        (n, nI), nO = X.shape, W.shape[0]
-        Y, size = self.empty((n, nO), X.dtype), n * nI * nO
-        parts = 1
-        if _SMALL_PRODUCT < size <= 4 * _SMALL_PRODUCT and W.flags.f_contiguous:
-            needed = -(-size // _SMALL_PRODUCT)
-            parts = next((k for k in range(needed, 5) if nO % k == 0), 1)
-        if parts == 1:
-            np.dot(X, W.T, out=Y)
-        else:
-            W_parts = W.T.reshape(nI, parts, nO // parts).transpose(1, 0, 2)
-            np.matmul(X, W_parts, out=Y.reshape(n, parts, nO // parts).transpose(1, 0, 2))
-        Y += b
+        """As `Ops.affine`, in tiles."""
+        Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
+        product(X, W.T, Y, b)
         return Y
 
     def concatenate(self, arrays: list[Any], axis: int = 0) -> Any:

@@ -1,0 +1,92 @@
+"""Products in tiles: what NumPy's are, whatever the shape and the order."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+from combinet import NumpyOps
+from combinet.ops import product as module
+from combinet.ops.product import SMALL, product
+
+# Few rows, few columns, a width that divides by nothing, a tall matrix, one beyond all tiles.
+SHAPES = [(1, 300, 700), (3, 700, 900), (25, 128, 512), (64, 100, 80), (129, 300, 300),
+          (140, 90, 17), (150, 70, 151), (260, 96, 288), (70, 3100, 64), (16, 40_000, 33),
+          (50, 20, 30)]  # fmt: skip
+
+
+def operands(m: int, k: int, n: int, orders: str) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(m + k + n)
+    A, B, b = (rng.normal(size=size).astype("float32") for size in ((m, k), (k, n), n))
+    return np.array(A, order=orders[0]), np.array(B, order=orders[1]), b  # type: ignore[call-overload]
+
+
+@pytest.fixture(autouse=True)
+def tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles on any processor: where they don't pay they are right all the same."""
+    monkeypatch.setattr(module, "longest", lambda: float("inf"))
+
+
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_it_is_the_product(shape: tuple[int, int, int], orders: str) -> None:
+    A, B, b = operands(*shape, orders)
+    out = np.full((shape[0], shape[2]), np.nan, "float32")
+    product(A, B, out, b)
+    exact = A.astype("float64") @ B + b
+    # Higham 2002, (3.13): k roundings of products whose sizes add up to this
+    bound = (shape[1] + 1) * np.finfo("float32").eps * (abs(A).astype("float64") @ abs(B) + abs(b))
+    assert (abs(out - exact) <= bound).all()
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[0] > 1], ids=str)
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC"])
+def test_no_tile_is_beyond_what_the_kernels_take(shape: tuple[int, int, int], orders: str) -> None:
+    m, k, n = shape
+    kind = module._kind(*operands(*shape, orders)[:2])
+    stretches = module._stretches(min(m, 64), k, n, kind) if kind else ()
+    assert stretches or k > 1000 or kind is None
+    if stretches:
+        ends = [0, *(part.stop for part in stretches)]
+        assert ends == [*(part.start for part in stretches), n]
+    for part in stretches:
+        assert part.rows * k * part.columns <= SMALL
+        assert part.rows * part.columns <= 1200 or orders[1] == "C"
+        assert (part.stop - part.start) % part.columns == 0
+
+
+def test_a_layer_uses_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    tiled = module._tiled
+    monkeypatch.setattr(module, "_tiled", lambda *args: seen.append(args[0].shape) or tiled(*args))
+    A, B, b = operands(64, 256, 512, "CC")
+    NumpyOps().affine(A, B.T, b)
+    assert seen == [(64, 256)]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({"OPENBLAS_NUM_THREADS": "5", "OMP_NUM_THREADS": "1"}, 4 * SMALL),
+     ({"OMP_NUM_THREADS": "1"}, float("inf"))],
+)  # fmt: skip
+def test_long_products_are_blas_own_where_it_has_threads(
+    given: dict[str, str], expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, given.get(name, ""))
+    monkeypatch.setattr(module, "_has_kernels", lambda: True)
+    assert module.longest.__wrapped__() == expected
+    monkeypatch.setattr(module, "_has_kernels", lambda: False)
+    assert module.longest.__wrapped__() == 0
+
+
+def test_without_a_limit_there_are_as_many_threads_as_processors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert 1 <= module._blas_threads() <= (os.cpu_count() or 1)
