@@ -187,7 +187,7 @@ def list_to_ragged(X: Sequence[Array]) -> Ragged:
     if not X:
         raise InputError("an empty list has no width: at least one array is needed")
     data = X[0] if len(X) == 1 else get_array_ops(X[0]).concatenate(list(X))
-    return Ragged.known(data, np.array([len(x) for x in X], "int64"))
+    return Ragged.known(data, np.fromiter(map(len, X), "int64", len(X)))
 
 
 def ragged_to_list(X: Ragged) -> list[Any]:
@@ -195,10 +195,25 @@ def ragged_to_list(X: Ragged) -> list[Any]:
     return get_array_ops(X.data).split(X.data, X.lengths)
 
 
+def _are_alike(X: Sequence[Any]) -> bool:
+    """Whether all are arrays that differ in length alone: by sets, sooner than one by one."""
+    if not all(hasattr(kind, "dtype") and hasattr(kind, "ndim") for kind in set(map(type, X))):
+        return False
+    axes = {x.ndim for x in X}
+    return (
+        len(axes) == 1
+        and 0 not in axes
+        and len({x.dtype for x in X}) == 1
+        and (axes == {1} or len({x.shape[1:] for x in X}) == 1)
+    )
+
+
 def check_list(X: Any) -> None:
     """Raise InputError unless X is a list of arrays that differ in nothing but their lengths."""
     if not isinstance(X, list | tuple):
         raise InputError(f"a list of arrays is needed, not {describe(X)}")
+    if _are_alike(X):
+        return
     for x in X:
         if not hasattr(x, "dtype") or x.ndim < 1:
             raise InputError(f"a list of arrays is needed, not a list with {describe(x)} in it")

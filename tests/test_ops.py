@@ -391,6 +391,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "run_program": (Program(_Y, slope(_Y)), floats(9), floats(9, seed=1), floats(9, seed=2)),
     "affine": (floats(200, 50) / 50, np.asfortranarray(floats(120, 50, seed=1)), floats(120)),
     "matmul": (floats(70, 50) / 50, floats(50, 320, seed=1), floats(70, 320)),
+    "relu": (np.where(floats(3, 70) > 1, np.nan, floats(3, 70)),),
     "concatenate": ([floats(2, 3), floats(0, 3), floats(1, 3)],),
     "unpad": (floats(5, 2), ints(3, 0, 3)),
     "repeat_rows": (floats(8, 2), ints(1, 0, 2, 3, 0, 0, 1, 1)),

@@ -10,9 +10,10 @@ from combinet.ops.base import Ops
 from combinet.ops.product import product
 from combinet.ops.sequence import starts
 from combinet.ops.workspace import SMALL, Workspace
-from combinet.types import Array, Floats1d, Floats2d, Ints1d, Ints2d, Shape
+from combinet.types import Array, Floats, Floats1d, Floats2d, Ints1d, Ints2d, Shape
 
 _WORKSPACE = Workspace()
+_ROW = 64  # columns, from which on a row is worth a call of its own
 _LONG = 16  # rows of a sequence, from which on a product for it is worth its call
 
 
@@ -46,6 +47,13 @@ class NumpyOps(Ops):
         Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
         product(X, W.T, Y, b)
         return Y
+
+    def relu(self, X: Floats) -> Floats:
+        """As `Ops.relu`: beside an array NumPy goes by vectors, beside a number one by one."""
+        if X.ndim == 0 or X.shape[-1] < _ROW:
+            return super().relu(X)
+        zeros = np.zeros(X.shape[-1], X.dtype)
+        return np.maximum(X, zeros, out=self.empty(X.shape, X.dtype))
 
     def concatenate(self, arrays: list[Any], axis: int = 0) -> Any:
         """As `Ops.concatenate`; of many small arrays NumPy's own, which asks each but once."""

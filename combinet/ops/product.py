@@ -62,7 +62,7 @@ def product(A: Floats2d, B: Floats2d, out: Floats2d, b: Floats1d | None = None) 
         if kind is _TURNED_B or (kind is not None and size > SMALL):
             stretches = _stretches(min(m, 64), k, n, kind)
     if not stretches:
-        np.matmul(A, B, out=out)
+        np.dot(A, B, out=out)
     for start, stop, rows, columns in stretches:
         _tiled(A, B[:, start:stop], out[:, start:stop], rows, columns)
     if b is not None:
