@@ -24,7 +24,7 @@ Pieces = dict[tuple[Any, str], Piece]
 
 def initialize(model: Any, X: Any, Y: Any, dtype: Any) -> None:
     """Infer what dims are missing, from the layers, then from X and Y; allocate what is missing."""
-    refuse_borrowed(model)
+    own_slots(model)
     before = [(node, dict(node.dims)) for node in walk(model)]
     try:
         _infer(model, X, Y)
@@ -77,7 +77,7 @@ def _learn(model: Any, nI: Width, nO: Width) -> bool:
 
 def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
     """Give a model another width, in all layers that have to follow. See `Model.resize_output`."""
-    refuse_borrowed(model)
+    own_slots(model)
     size = nI if nO is None else nO
     if not is_size(size):
         raise DimensionError(f"a width is a positive int, not {size!r}")
@@ -122,7 +122,7 @@ def _moved(node: Any, name: str, before: PartsOf, after: PartsOf) -> Moved:
 
 def move(model: Any, nodes: Sequence[Any], ops: Ops) -> None:
     """Take these layers of a model to another device with all that belongs to their parameters."""
-    refuse_borrowed(model)
+    own_slots(model)
     inside = {id(layer) for node in walk(model) if node.stays for layer in node.layers}
     for node in nodes:
         if id(node) in inside:
@@ -157,12 +157,15 @@ def allocate(model: Any, values: list[tuple[Any, dict[str, Any]]], dtype: Any) -
     _lay_out(model, pieces, dtype)
 
 
-def refuse_borrowed(model: Any) -> None:
-    """Raise StateError inside `use_params`: the weights in place are not the model's own."""
+def own_slots(model: Any) -> list[Slot]:
+    """The slots of all parameters. Raises StateError inside `use_params`: others are in place."""
+    slots = []
     for node in walk(model):
         for slot in node.slots.values():
             if slot.borrowed is not None:
                 raise StateError(f"{node.name} has borrowed weights: leave use_params first")
+            slots.append(slot)
+    return slots
 
 
 def _pieces(model: Any, nodes: Iterable[Any], shape: Shapes, *, allocated: bool = False) -> Pieces:

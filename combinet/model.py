@@ -111,9 +111,9 @@ class Model(Node, Operators, Generic[In, Out]):
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Update each parameter that has a gradient waiting, once, and clear the gradients."""
-        layout.refuse_borrowed(self)
+        slots = layout.own_slots(self)
         with self.ops.on_device():
-            sgd.update([slot for node in self.walk() for slot in node.slots.values()])
+            sgd.update(slots)
 
     def predict(self, X: In) -> Out:
         """The output for X alone: no dropout, nothing kept for a backward pass."""
@@ -168,7 +168,7 @@ class Model(Node, Operators, Generic[In, Out]):
 
         A layer that stands in several places of the tree is one layer in the copy as well.
         """
-        layout.refuse_borrowed(self)
+        layout.own_slots(self)
         twins: dict[int, Any] = {}
         for node in self.walk():
             twin = twins[node.id] = object.__new__(type(node))

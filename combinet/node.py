@@ -11,7 +11,7 @@ import numpy as np
 from combinet.data import shape_of
 from combinet.errors import DimensionError, InputError, StateError, describe
 from combinet.inputs import KINDS
-from combinet.layout import refuse_borrowed
+from combinet.layout import own_slots
 from combinet.ops import Ops, default_ops
 from combinet.run import Run
 from combinet.store import Order, Slot
@@ -173,7 +173,7 @@ class Node:
         slot = self._slot(name)
         if shape_of(value) != slot.shape:
             raise DimensionError(f"{self.name}: {name} is {slot.shape}, not {shape_of(value)}")
-        refuse_borrowed(self)
+        own_slots(self)
         slot.store.write(slot, value)
 
     def has_grad(self, name: str) -> bool:

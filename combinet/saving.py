@@ -9,7 +9,7 @@ import numpy as np
 
 from combinet import format
 from combinet.errors import DimensionError, FormatError
-from combinet.layout import allocate, refuse_borrowed
+from combinet.layout import allocate, own_slots
 from combinet.tree import paths
 from combinet.widths import Solver, is_size
 
@@ -58,7 +58,7 @@ def _children(model: Any) -> dict[str, list[int]]:
 
 def from_bytes(model: Any, data: bytes, exclude: Mapping[str, bool]) -> None:
     """See `Model.from_bytes`."""
-    refuse_borrowed(model)
+    own_slots(model)
     keep = _Kept(model, exclude)
     named = paths(model)
     records = _records(format.decode("model", data))

@@ -116,9 +116,9 @@ class Store:
         If anyone but the slots holds the array or a view of it, such as a pending callback, they
         keep it, and the store goes on with a copy.
         """
-        live = list(self.slots())
-        held = sys.getrefcount(self.weights) > _ALONE + len(live)
-        if held or any(sys.getrefcount(slot.own) > _ALONE for slot in live):
+        live = [slot for weak in self._slots if (slot := weak()) is not None]
+        held = [slot for slot in live if sys.getrefcount(slot.own) > _ALONE]
+        if held or sys.getrefcount(self.weights) > _ALONE + len(live):
             self.adopt(self.weights.copy())
         return self.weights
 

@@ -208,9 +208,8 @@ class Optimizer:
             return
         deviation = self.grad_noise(self.step)
         for run in runs:
-            noise = self.rng.normal(
-                0.0, deviation, run.gradient.size
-            )  # on the host: a seed is a seed
+            # On the host: a seed is a seed.
+            noise = self.rng.normal(0.0, deviation, run.gradient.size)
             run.change_gradient(partial(_add, run.store.ops.asarray(noise, run.store.dtype)))
 
     def _update_segment(self, run: Segment, rate: float, L2: float) -> None:
