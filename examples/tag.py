@@ -25,7 +25,6 @@ from combinet import (
     LayerNorm,
     Maxout,
     Model,
-    SequenceCategoricalCrossentropy,
     Softmax,
     concatenate,
     expand_window,
@@ -35,7 +34,7 @@ from combinet import (
 )
 from combinet.text import features, hash_text, lower, shape
 from conllu import Sentence, read_conllu
-from training import Recipe, exit_status, most_frequent, outputs, train
+from training import Recipe, exit_status, most_frequent, outputs, per_word, train
 from words import GRAMS, Column, Keys, letters, spell
 
 Tagger: TypeAlias = Model[list[Keys], list[Any]]
@@ -163,13 +162,6 @@ def accuracy_of(found: list[list[str]], labels: list[list[str]]) -> float:
         for guess, label in zip(line, truth, strict=True)
     ]
     return sum(right) / len(right)
-
-
-def per_word(Y: list[Any], truths: list[Any]) -> tuple[list[Any], Any]:
-    """The loss, as a mean over words, and its gradient."""
-    dY, value = SequenceCategoricalCrossentropy(normalize=False)(Y, truths)
-    words = sum(map(len, Y))
-    return [dy / words for dy in dY], value / words
 
 
 def learn(corpus: Corpus, sizes: dict[str, int], recipe: Recipe, path: Path) -> Tagger:

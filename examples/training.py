@@ -9,7 +9,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from combinet import Adam, DimensionError, FormatError, Model, warmup_linear
+from combinet import (
+    Adam,
+    DimensionError,
+    FormatError,
+    Model,
+    SequenceCategoricalCrossentropy,
+    warmup_linear,
+)
 from lines import MalformedLine
 from words import Keys
 
@@ -24,6 +31,7 @@ class Recipe(NamedTuple):
     epochs: int = 10
     learn_rate: float = 0.002
     drop: float = 0.3
+    blanked: float = 0.0  # how often all keys of a word are hidden
     batch: tuple[int, int] = (500, 1500)  # words in the first batch, and from halfway on
     seed: int = 0
 
@@ -54,7 +62,7 @@ def train(
     for epoch, batches in enumerate(plan, 1):
         total, words, start, line = 0.0, 0, time.perf_counter(), ""
         for done, batch in enumerate(batches, 1):
-            hidden = [_hide(X[i], recipe.hidden, rng) for i in batch]
+            hidden = [_hide(X[i], recipe, rng) for i in batch]
             Y, backprop = model.begin_update(hidden, drop=recipe.drop)
             dY, value = loss(Y, [truths[i] for i in batch])
             backprop(dY, sgd)
@@ -72,6 +80,13 @@ def train(
                 best = reached
                 model.to_disk(path, averages=False)
         progress(f"{line}  dev {reached:.2%}{'  saved' if better else ''}", end="\n")
+
+
+def per_word(Y: list[Any], truths: list[Any]) -> tuple[list[Any], Any]:
+    """The loss, as a mean over words, and its gradient."""
+    dY, value = SequenceCategoricalCrossentropy(normalize=False)(Y, truths)
+    words = sum(map(len, Y))
+    return [dy / words for dy in dY], value / words
 
 
 def outputs(model: Model[Any, Any], X: list[Keys]) -> Iterator[Any]:
@@ -147,11 +162,13 @@ def _forget(X: list[Keys], known: list[Any]) -> list[Keys]:
     return np.split(rows, np.cumsum([len(keys) for keys in X])[:-1])
 
 
-def _hide(X: Keys, hidden: Sequence[Hidden], rng: np.random.Generator) -> Keys:
+def _hide(X: Keys, recipe: Recipe, rng: np.random.Generator) -> Keys:
     """A copy with keys set to 0 at random, to learn from what is left."""
     shown: Keys = X.copy()
-    for columns, rate in hidden:
+    for columns, rate in recipe.hidden:
         shown[np.ix_(np.flatnonzero(rng.random(len(X)) < rate), np.array(columns))] = 0
+    if recipe.blanked:
+        shown[rng.random(len(X)) < recipe.blanked] = 0
     return shown
 
 

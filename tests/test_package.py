@@ -27,6 +27,7 @@ ORDER = [
     "combinators", "wrappers", "tuples", "grouping", "passes", "layers",
     "utilities", "testing",
     "__init__",
+    "interop",
 ]  # fmt: skip
 
 PUBLIC = [(name, getattr(cb, name)) for name in cb.__all__]

@@ -1,0 +1,27 @@
+"""Modules for libraries that may be missing."""
+
+import sys
+
+import pytest
+
+from combinet.interop.extras import load
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(
+        ImportError, match=r"^torch is not installed: pip install 'combinet\[torch\]'"
+    ):
+        load("torch", "torch")
+    with pytest.raises(ImportError, match=r"^nowhere is not installed: .*\[some\]"):
+        load("nowhere.at.all", "some")
+
+
+def test_what_a_library_itself_lacks_is_not_blamed_on_the_extra(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("library")
+    (folder / "half_there.py").write_text("import nowhere_else")
+    monkeypatch.syspath_prepend(str(folder))
+    with pytest.raises(ModuleNotFoundError, match="nowhere_else"):
+        load("half_there", "some")
