@@ -108,7 +108,8 @@ class Store:
     def read(self, slots: Sequence[Slot]) -> tuple[Any, ...]:
         """The arrays of slots, all of one moment: the lock keeps an update from coming between."""
         with self.lock:
-            return tuple([slot.value for slot in slots])  # a list is quicker than a generator
+            # Neither a generator nor `slot.value`: this is done for each layer of each pass.
+            return tuple([s.own if s.borrowed is None else s.borrowed for s in slots])
 
     def writable(self) -> Any:
         """The weights, safe to write in place; the caller has the lock.

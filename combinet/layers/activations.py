@@ -42,7 +42,8 @@ def _softmax(ops: Ops, X: Floats) -> tuple[Floats, Floats]:
 
 
 ACTIVATIONS = {
-    "relu": Activation(_relu, lambda ops, dY, Y: ops.backprop_relu(dY, Y)),
+    "relu": Activation(_relu, lambda ops, dY, Y: ops.backprop_relu(dY, Y),
+                       value=lambda ops, X: ops.relu(X)),
     "gelu": Activation(lambda ops, X: ops.gelu(X), lambda ops, dY, slope: ops.multiply(dY, slope),
                        value=lambda ops, X: ops.gelu_value(X)),
     "softmax": Activation(_softmax, lambda ops, dY, Y: ops.backprop_softmax(dY, Y)),

@@ -116,6 +116,12 @@ class NumbaOps(NumpyOps):
         self.kernels.backprop_layer_norm(dY, N, scale, G, dX, dG, db)
         return dX, dG, db
 
+    def relu(self, X: Floats) -> Floats:
+        """See `Ops.relu`."""
+        Y = self.empty(X.shape, X.dtype)
+        self.kernels.relu(X.reshape(-1), Y.reshape(-1))
+        return Y
+
     def gelu(self, X: Floats) -> tuple[Floats, Floats]:
         """See `Ops.gelu`. In float32, to the last digits of small results too."""
         if X.dtype != np.float32:

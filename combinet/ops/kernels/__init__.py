@@ -11,6 +11,7 @@ from combinet.ops.kernels.dense import (
     gelu_value,
     layer_norm,
     maxout,
+    relu,
     softmax,
 )
 from combinet.ops.kernels.embed import (
@@ -60,6 +61,7 @@ __all__ = [
     "maxout",
     "put_rows",
     "reduce_sum",
+    "relu",
     "repeat_rows",
     "scatter_add",
     "scatter_bags",

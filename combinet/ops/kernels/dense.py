@@ -42,6 +42,15 @@ def _normal(x: Any) -> Any:
 
 
 @kernel
+def relu(X: Any, Y: Any) -> None:
+    """One pass; NaN is neither above 0 nor itself."""
+    zero = X.dtype.type(0)
+    for i in range(X.shape[0]):
+        x = X[i]
+        Y[i] = x if x > zero or x != x else zero
+
+
+@kernel
 def gelu(X: Any, Y: Any, S: Any) -> None:
     """Function and slope at once: they have the exponential in common."""
     for i in range(X.shape[0]):
