@@ -67,9 +67,7 @@ def tables(apart: bool, seconds: float) -> list[float]:
         places = rng.permutation(rows)[: ROWS[0]] if apart else np.arange(rows)
         data = [([places[ids] for ids in X], rng.integers(0, 4, len(X))) for X in batches]
         train, _, _ = models.steps(models.textcat(rows).initialize(data[0][0]), data, sparse=True)
-        for i in range(
-            len(data)
-        ):  # memory that Adam keeps of these rows comes with their first use
+        for i in range(len(data)):  # Adam's memory of these rows comes with their first use
             train(i)
         steps.append(train)
     return measure.clock(*steps, seconds=seconds)
