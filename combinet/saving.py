@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from combinet.tree import paths
 from combinet.widths import Solver, is_size
 
 _PARTS = ("attrs", "averages", "dims", "params")
+# For each layer its path, itself, and what was saved of it: any of _PARTS, by their names.
+Plan: TypeAlias = "Sequence[tuple[str, Any, Mapping[str, Any]]]"
+_Keep: TypeAlias = Callable[[str, str], bool]
 _PLAIN = (bool, int, float, str, type(None), np.ndarray)
 
 
@@ -58,7 +61,6 @@ def _children(model: Any) -> dict[str, list[int]]:
 
 def from_bytes(model: Any, data: bytes, exclude: Mapping[str, bool]) -> None:
     """See `Model.from_bytes`."""
-    own_slots(model)
     keep = _Kept(model, exclude)
     named = paths(model)
     records = _records(format.decode("model", data))
@@ -71,6 +73,12 @@ def from_bytes(model: Any, data: bytes, exclude: Mapping[str, bool]) -> None:
         raise FormatError(f"the model saved has {there} where this one has {here}")
     plan = [(path, node, record) for (path, node), record in zip(named.items(), records,
                                                                  strict=True)]  # fmt: skip
+    load(model, plan, keep)
+
+
+def load(model: Any, plan: Plan, keep: _Keep) -> None:
+    """Check what is kept of a record for each layer, then assign it all, or raise."""
+    own_slots(model)
     sizes = _validated_dims(model, plan, keep)
     dtype = _validate_params(plan, keep, sizes)
     _validate_attrs(plan, keep)
@@ -152,7 +160,7 @@ def _is_table(value: Any, fits: Callable[[Any], bool]) -> bool:
     return isinstance(value, dict) and all(isinstance(k, str) and fits(v) for k, v in value.items())
 
 
-def _validated_dims(model: Any, plan: list[Any], keep: _Kept) -> dict[tuple[Any, str], int]:
+def _validated_dims(model: Any, plan: Plan, keep: _Keep) -> dict[tuple[Any, str], int]:
     """The dims to be set: from the record, and from the shapes of its arrays."""
     solve = Solver()
     for path, node, record in plan:
@@ -177,7 +185,7 @@ def _validated_dims(model: Any, plan: list[Any], keep: _Kept) -> dict[tuple[Any,
     return solve.found
 
 
-def _validate_params(plan: list[Any], keep: _Kept, sizes: Mapping[Any, int]) -> Any:
+def _validate_params(plan: Plan, keep: _Keep, sizes: Mapping[Any, int]) -> Any:
     """Check all arrays; the dtype of them, None if there are none."""
     dtypes: set[Any] = set()
     for path, node, record in plan:
@@ -205,7 +213,7 @@ def _validate_params(plan: list[Any], keep: _Kept, sizes: Mapping[Any, int]) -> 
     return dtypes.pop() if dtypes else None
 
 
-def _validate_attrs(plan: list[Any], keep: _Kept) -> None:
+def _validate_attrs(plan: Plan, keep: _Keep) -> None:
     for path, node, record in plan:
         for name, value in record.get("attrs", {}).items() if keep("attrs", path) else ():
             if name not in node.attrs:

@@ -1,0 +1,116 @@
+"""A model's weights as a file of Hugging Face's safetensors, which other libraries read too."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from combinet.errors import DimensionError, FormatError
+from combinet.format import to_host, write
+from combinet.interop.extras import load
+from combinet.model import Model
+from combinet.run import Run
+from combinet.saving import load as load_plan
+from combinet.tree import paths
+
+_core = load("safetensors", "safetensors")
+_numpy = load("safetensors.numpy", "safetensors")
+
+FORMAT = "combinet"
+VERSION = "1"
+_DTYPES = ("float32", "float64")
+
+
+def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None:
+    """Write the weights by their names, those of `model.slots_by_path()`, to a file.
+
+    Each is there in its standard shape, such as (nO, nI), row by row, and in its own dtype. A layer
+    that stands in several places is there once. The file is replaced whole or not at all. It holds
+    weights alone: dims, settings and averages are for `to_disk`. Raises StateError for a model that
+    is not initialized.
+
+    Example:
+        >>> import os, tempfile
+        >>> from combinet import Linear
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> path = os.path.join(folder.name, "linear.safetensors")
+        >>> to_safetensors(Linear(2, 3).initialize(), path)
+        >>> from_safetensors(Linear(), path)
+        linear  nI=3 nO=2  8: 8 parameters
+        >>> folder.cleanup()
+    """
+    run = Run(model.ops, model.rng)
+    weights: dict[str, Any] = {}
+    for place, node in paths(model).items():
+        names = node.param_names
+        arrays = run.params(node, *names) if names else ()  # all of a layer's of one moment
+        for name, array in zip(names, arrays, strict=True):
+            weights[f"{place}.{name}"] = np.ascontiguousarray(to_host(array))
+    write(path, _numpy.save(weights, {"format": FORMAT, "version": VERSION}))
+
+
+def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Model[Any, Any]:
+    """Read weights that `to_safetensors` wrote, or another library under the same names.
+
+    The model need not be initialized; sizes that are not known are those of the file. Returns the
+    model. Running averages start again at what is read. All is checked before anything is assigned:
+    FormatError for a file that is none, for a name that is missing or that no parameter has, and
+    for another dtype; DimensionError for another shape. They name the parameter; the model is
+    unchanged.
+    """
+    weights = _read(path)
+    plan: list[tuple[str, Any, dict[str, Any]]] = []
+    expected: dict[str, tuple[Any, str]] = {}
+    for place, node in paths(model).items():
+        names = {f"{place}.{name}": name for name in node.param_names}
+        expected |= {full: (node, name) for full, name in names.items()}
+        plan.append((place, node, {"params": {n: weights.get(full) for full, n in names.items()}}))
+    missing, extra = (
+        sorted(set(a) - set(b)) for a, b in ((expected, weights), (weights, expected))
+    )
+    if missing or extra:
+        raise FormatError(
+            f"{model.name} has other parameters than the file: {_few(missing)} the file lacks, "
+            f"{_few(extra)} it has instead"
+        )
+    for full, (node, name) in expected.items():
+        _check(full, node, name, weights[full])
+    load_plan(model, plan, lambda part, place: part == "params")
+    return model
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        with _core.safe_open(path, "numpy") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            about = file.metadata() or {}
+    except (_core.SafetensorError, KeyError, TypeError) as error:
+        raise FormatError(f"{os.fspath(path)!r} holds no weights: {error}") from None
+    if about.get("format") == FORMAT and about.get("version") != VERSION:
+        raise FormatError(
+            f"{os.fspath(path)!r} was written in version {about.get('version')} of the format; "
+            f"this is version {VERSION}"
+        )
+    return weights
+
+
+def _check(full: str, node: Any, name: str, value: Any) -> None:
+    """Raise FormatError or DimensionError if the model can't have this value for a parameter."""
+    wanted = [str(node.dtype)] if node.slots else _DTYPES
+    if str(value.dtype) not in wanted:
+        raise FormatError(f"{full!r} is {' or '.join(wanted)}, not {value.dtype} as in the file")
+    axes = node.param(name).axes
+    sizes = [node.dims[axis] for axis in axes]
+    if len(axes) != value.ndim or any(
+        size not in (None, found) for size, found in zip(sizes, value.shape, strict=True)
+    ):
+        shape = ", ".join(axis if size is None else str(size)
+                          for axis, size in zip(axes, sizes, strict=True))  # fmt: skip
+        raise DimensionError(f"{full!r} is ({shape}), not {value.shape} as in the file")
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (", ".join(map(repr, names[:3])) or "nothing") + more
