@@ -81,7 +81,7 @@ def _conv1d(model: Model[Any, Any], X: Any, run: Run) -> Any:
     W, b = run.params(model, "W", "b")
     nO, nI, nW = W.shape
     flat_W = W.T.reshape(nW * nI, nO).T  # column-major, so a view
-    window, ragged, wants_dX = _window(model), isinstance(X, Ragged), run.wants_dX
+    window, ragged, wants_dX = window_of(model), isinstance(X, Ragged), run.wants_dX
     rows, lengths = (X.data, X.lengths) if ragged else (X, run.lengths_of(X))
     counts = window.counts(lengths)
     if not ragged and run.lengths is not None and (counts != lengths).any():
@@ -104,7 +104,8 @@ def _conv1d(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return Ragged(Y, counts) if ragged else Y, backprop
 
 
-def _window(model: Model[Any, Any]) -> Window:
+def window_of(model: Model[Any, Any]) -> Window:
+    """Which rows go into each output of a `Conv1d`."""
     width, attrs = model.get_dim("nW"), model.attrs
     stride, dilation, padding = attrs["stride"], attrs["dilation"], attrs["padding"]
     total = dilation * (width - 1)

@@ -14,6 +14,7 @@ from combinet.data import (
     ragged_to_padded,
 )
 from combinet.model import Model
+from combinet.node import Forward
 from combinet.run import Run
 from combinet.types import Array
 from combinet.widths import same_widths
@@ -27,7 +28,7 @@ def list2ragged() -> Model[list[Array], Ragged]:
         >>> list2ragged().predict([np.array([1, 2]), np.array([3])]).lengths
         array([2, 1])
     """
-    return _conversion("list2ragged", "list", list_to_ragged, ragged_to_list)
+    return Model("list2ragged", _list2ragged, takes="list", widths=same_widths)
 
 
 def ragged2list() -> Model[Ragged, list[Array]]:
@@ -38,7 +39,7 @@ def ragged2list() -> Model[Ragged, list[Array]]:
         >>> ragged2list().predict(Ragged(np.array([1, 2, 3]), [2, 1]))
         [array([1, 2]), array([3])]
     """
-    return _conversion("ragged2list", "ragged", ragged_to_list, list_to_ragged)
+    return Model("ragged2list", _ragged2list, takes="ragged", widths=same_widths)
 
 
 def list2padded() -> Model[list[Array], Padded]:
@@ -50,7 +51,7 @@ def list2padded() -> Model[list[Array], Padded]:
         array([[2, 1],
                [3, 0]])
     """
-    return _conversion("list2padded", "list", _list_to_padded, _padded_to_list)
+    return Model("list2padded", _list2padded, takes="list", widths=same_widths)
 
 
 def padded2list() -> Model[Padded, list[Array]]:
@@ -61,7 +62,7 @@ def padded2list() -> Model[Padded, list[Array]]:
         >>> (list2padded() >> padded2list()).predict([np.array([1]), np.array([2, 3])])
         [array([1]), array([2, 3])]
     """
-    return _conversion("padded2list", "padded", _padded_to_list, _list_to_padded)
+    return Model("padded2list", _padded2list, takes="padded", widths=same_widths)
 
 
 def list2array() -> Model[list[Array], Array]:
@@ -75,23 +76,27 @@ def list2array() -> Model[list[Array], Array]:
     return Model("list2array", _list2array, takes="list", widths=same_widths)
 
 
-def _conversion(
-    name: str, takes: str, there: Callable[[Any], Any], back: Callable[[Any], Any]
-) -> Model[Any, Any]:
-    def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
-        Y = there(X)
-        # An empty list has no width to give back; X, empty as well, is like its own gradient.
-        return Y, back if len(Y) else lambda dY: X
-
-    return Model(name, forward, takes=takes, widths=same_widths)
-
-
 def _list_to_padded(X: Any) -> Padded:
     return ragged_to_padded(list_to_ragged(X))
 
 
 def _padded_to_list(X: Padded) -> list[Array]:
     return ragged_to_list(padded_to_ragged(X))
+
+
+def _conversion(there: Callable[[Any], Any], back: Callable[[Any], Any]) -> Forward:
+    def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
+        Y = there(X)
+        # An empty list has no width to give back; X, empty as well, is like its own gradient.
+        return Y, back if len(Y) else lambda dY: X
+
+    return forward
+
+
+_list2ragged = _conversion(list_to_ragged, ragged_to_list)
+_ragged2list = _conversion(ragged_to_list, list_to_ragged)
+_list2padded = _conversion(_list_to_padded, _padded_to_list)
+_padded2list = _conversion(_padded_to_list, _list_to_padded)
 
 
 def _list2array(model: Model[Any, Any], X: list[Array], run: Run) -> Any:
