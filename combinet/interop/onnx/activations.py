@@ -1,0 +1,115 @@
+"""Activations, and formulas step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.graph import Tensor
+from combinet.layers import elementwise, relu
+from combinet.layers.activations import ACTIVATIONS
+from combinet.node import Forward
+
+
+def _clipped_linear(
+    to: Export, X: Tensor, slope: float, offset: float, min_val: float, max_val: float
+) -> Tensor:
+    return to.op("Clip", X * slope + offset, min_val, max_val)
+
+
+def _hard_swish(to: Export, X: Tensor, edge: float) -> Tensor:
+    return X * to.op("Clip", X / (2 * edge) + 0.5, 0.0, 1.0)
+
+
+def _dish(to: Export, X: Tensor) -> Tensor:
+    return X * 0.5 * (X / to.op("Sqrt", X * X + 1.0) + 1.0)
+
+
+# By the names of `layers.activations`, with the settings in its order.
+_ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
+    "relu": lambda to, X: to.op("Relu", X),
+    "gelu": lambda to, X: to.op("Gelu", X),
+    "softmax": lambda to, X: to.op("Softmax", X, axis=-1),
+    "sigmoid": lambda to, X: to.op("Sigmoid", X),
+    "swish": lambda to, X: X * to.op("Sigmoid", X),
+    "mish": lambda to, X: to.op("Mish", X),
+    "dish": _dish,
+    "elu": lambda to, X, alpha, scale: to.op("Selu", X, alpha=alpha, gamma=scale),
+    "hard_swish": _hard_swish,
+    "clipped_linear": _clipped_linear,
+}
+
+
+def activation(model: Any, X: Tensor, to: Export) -> Tensor:
+    """The activation that a layer's attrs name."""
+    kind = model.attrs["activation"]
+    settings = [float(model.attrs[name]) for name in ACTIVATIONS[kind].settings]
+    return _ACTIVATIONS[kind](to, X, *settings)
+
+
+# For the functions of `ops.primitives`: the operator, or how it is made of several.
+_FUNCTIONS: dict[str, str | Callable[..., Tensor]] = {
+    "add": "Add",
+    "subtract": "Sub",
+    "multiply": "Mul",
+    "divide": "Div",
+    "positive": "Identity",
+    "negative": "Neg",
+    "power": "Pow",
+    "maximum": "Max",
+    "minimum": "Min",
+    "where": "Where",
+    "absolute": "Abs",
+    "sign": "Sign",
+    "sqrt": "Sqrt",
+    "exp": "Exp",
+    "expm1": lambda op, a: op("Sub", op("Exp", a), 1.0),
+    "log": "Log",
+    "log1p": lambda op, a: op("Log", op("Add", a, 1.0)),
+    "logaddexp": lambda op, a, b: op("Add", op("Max", a, b), _log1p_exp_less_distance(op, a, b)),
+    "sin": "Sin",
+    "cos": "Cos",
+    "tan": "Tan",
+    "arcsin": "Asin",
+    "arccos": "Acos",
+    "arctan": "Atan",
+    "sinh": "Sinh",
+    "cosh": "Cosh",
+    "tanh": "Tanh",
+    "arcsinh": "Asinh",
+    "arccosh": "Acosh",
+    "arctanh": "Atanh",
+    "less": "Less",
+    "less_equal": "LessOrEqual",
+    "equal": "Equal",
+    "not_equal": lambda op, a, b: op("Not", op("Equal", a, b)),
+    "logical_and": "And",
+    "logical_or": "Or",
+    "logical_not": "Not",
+}
+
+
+def _log1p_exp_less_distance(op: Any, a: Any, b: Any) -> Tensor:
+    return op("Log", op("Add", op("Exp", op("Neg", op("Abs", op("Sub", a, b)))), 1.0))  # type: ignore[no-any-return]
+
+
+def _elementwise(model: Any, X: Tensor, to: Export) -> Tensor:
+    values = [X]
+    output = X
+    for kind, operands, place in model.attrs["value"].steps:
+        # A number of the formula has the dtype of its argument, whatever stands beside it.
+        args = [values[a] if isinstance(a, int) else to.graph.constant(X.dtype.type(a))
+                for a in operands]  # fmt: skip
+        function = _FUNCTIONS[kind]
+        result = to.op(function, *args) if isinstance(function, str) else function(to.op, *args)
+        values.append(result)
+        if place == 0:
+            output = result
+    return output
+
+
+CONVERTERS: dict[Forward, Converter] = {
+    relu().forward: activation,
+    elementwise(lambda x: -x).forward: _elementwise,
+}

@@ -1,0 +1,70 @@
+"""Attention, over padded sequences with a mask for what is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.graph import Sequences, Tensor
+from combinet.interop.onnx.layout import Layout
+from combinet.interop.onnx.sequence import rotations
+from combinet.layers import attend, cross_attend
+from combinet.node import Forward
+
+
+def _attention(
+    Q: Tensor, K: Tensor, V: Tensor, layouts: tuple[Layout, Layout], heads: int, causal: bool
+) -> Tensor:
+    """Softmax(Q K' / sqrt(d)) V in each head and sequence: `AttentionOps.attention`."""
+    op, nO = Q.graph.op, Q.width
+    asking, asked = layouts
+    d = nO // heads
+
+    def split(rows: Tensor, layout: Layout) -> Tensor:  # (sequences, heads, longest, d)
+        return layout.pad(rows).reshape(0, 0, heads, d).transpose(1, 2, 0, 3)
+
+    q, k, v = split(Q, asking), split(K, asked), split(V, asked)
+    scores = q @ k.transpose(0, 1, 3, 2) * d**-0.5
+    real = asked.real.transpose(1, 0).unsqueeze(1, 2)
+    if causal:
+        real = real & (asking.steps.unsqueeze(1) >= asked.steps)
+    # Not -inf: a row that has nothing to attend to gets shares of rows of zeros, not of NaN.
+    lowest = float(np.finfo(Q.dtype).min)
+    shares = op("Softmax", op("Where", real, scores, lowest), axis=-1)
+    return asking.unpad((shares @ v).transpose(2, 0, 1, 3).reshape(0, 0, nO))
+
+
+def _attend(model: Any, X: Tensor, to: Export) -> Tensor:
+    heads, causal, rotary = (model.attrs[name] for name in ("heads", "causal", "rotary"))
+    layout, nO = to.layout(to.lengths_of(X)), X.width // 3
+    QK, V = X.slice(0, 2 * nO, axis=1), X.slice(2 * nO, 3 * nO, axis=1)
+    if rotary:
+        QK = _rotate(QK, layout, 2 * heads)
+    Q, K = QK.slice(0, nO, axis=1), QK.slice(nO, 2 * nO, axis=1)
+    return _attention(Q, K, V, (layout, layout), heads, causal)
+
+
+def _rotate(X: Tensor, layout: Layout, heads: int) -> Tensor:
+    """Each head of each row turned by angles that grow with its place: `AttentionOps.rotate`."""
+    half = X.width // heads // 2
+    speeds = 10000.0 ** -(np.arange(half) / half)
+    cos, sin = (each.unsqueeze(1) for each in rotations(layout.positions, speeds, X.dtype))
+    points = X.reshape(0, heads, 2, half)
+    a, b = points.take(0, axis=2), points.take(1, axis=2)
+    turned = [(a * cos - b * sin).unsqueeze(2), (a * sin + b * cos).unsqueeze(2)]
+    return X.graph.op("Concat", *turned, axis=2).reshape(0, X.width)
+
+
+def _cross_attend(model: Any, X: tuple[Sequences, Sequences], to: Export) -> Sequences:
+    (Q, lengths), (KV, lengths_kv) = X
+    nO, layouts = Q.width, (to.layout(lengths), to.layout(lengths_kv))
+    K, V = KV.slice(0, nO, axis=1), KV.slice(nO, 2 * nO, axis=1)
+    return Sequences(_attention(Q, K, V, layouts, model.attrs["heads"], False), lengths)
+
+
+CONVERTERS: dict[Forward, Converter] = {
+    attend(1).forward: _attend,
+    cross_attend(1).forward: _cross_attend,
+}

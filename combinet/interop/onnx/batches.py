@@ -1,0 +1,68 @@
+"""Batches as the inputs and outputs of a graph: arrays by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from combinet.data import Padded, Ragged, check_list, list_to_ragged, padded_to_ragged
+from combinet.errors import InputError, describe
+from combinet.format import to_host
+from combinet.interop.onnx.graph import Graph, Sequences, Tensor, tensor_type
+from combinet.types import Array
+
+
+def arrays(batch: Any, name: str = "X") -> dict[str, Array]:
+    """The arrays by which a graph of `to_onnx` knows a batch, by the names of its inputs.
+
+    An array is `X`. Sequences, as a list of arrays, Ragged or Padded, are two: `X`, all rows in
+    the order in which the sequences were given, and `X_lengths`. The items of a tuple are `X_0`,
+    `X_1` and so on. A list of words is an array of strings. With the name "Y" it is what the graph
+    gives for the output. Raises InputError for anything else.
+
+    Example:
+        >>> arrays([np.array([1.0, 2.0]), np.array([3.0])])
+        {'X': array([1., 2., 3.]), 'X_lengths': array([2, 1])}
+    """
+    if isinstance(batch, tuple):
+        items = [arrays(item, f"{name}_{i}") for i, item in enumerate(batch)]
+        return {key: array for item in items for key, array in item.items()}
+    if isinstance(batch, list) and batch and all(isinstance(word, str) for word in batch):
+        return {name: np.array(batch, dtype=object)}
+    if isinstance(batch, list):
+        check_list(batch)
+        batch = list_to_ragged(batch)
+    if isinstance(batch, Padded):
+        batch = padded_to_ragged(batch)
+    if isinstance(batch, Ragged):
+        return {name: to_host(batch.data), f"{name}_lengths": batch.lengths}
+    if not hasattr(batch, "dtype"):
+        raise InputError(f"ONNX has no inputs for {describe(batch)}")
+    return {name: to_host(batch)}
+
+
+def inputs(graph: Graph, example: Any, name: str = "X") -> Any:
+    """A batch like the example, of tensors that are inputs of a graph.
+
+    Only the last axis of an array with several has the example's size.
+    """
+    if isinstance(example, tuple):
+        return tuple(inputs(graph, item, f"{name}_{i}") for i, item in enumerate(example))
+    tensors = []
+    for key, array in arrays(example, name).items():
+        shape: list[Any] = [f"{key}_{axis}" for axis in range(array.ndim)]
+        if array.ndim > 1:
+            shape[-1] = array.shape[-1]
+        tensors.append(Tensor(graph, key, tensor_type(array.dtype, shape)))
+    return Sequences(*tensors) if len(tensors) == 2 else tensors[0]
+
+
+def named(batch: Any, name: str) -> dict[str, Tensor]:
+    """The tensors of a batch by the names that `arrays` gives to its arrays."""
+    if isinstance(batch, Sequences):
+        return {name: batch.rows, f"{name}_lengths": batch.lengths}
+    if isinstance(batch, tuple):
+        items = [named(item, f"{name}_{i}") for i, item in enumerate(batch)]
+        return {key: tensor for item in items for key, tensor in item.items()}
+    return {name: batch}

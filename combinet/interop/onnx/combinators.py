@@ -1,0 +1,107 @@
+"""Models made of models, and what happens beside a layer's pass, of which a graph has no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import add as plus
+from typing import Any
+
+from combinet import combinators, passes, tuples
+from combinet.combinators import noop
+from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.graph import Sequences, Tensor
+from combinet.node import Forward
+
+
+def _zip(function: Callable[..., Tensor], *batches: Any) -> Any:
+    """A batch whose tensors are made of those of batches of one form."""
+    first = batches[0]
+    if isinstance(first, Sequences):
+        return Sequences(function(*(each.rows for each in batches)), first.lengths)
+    if isinstance(first, tuple):
+        return tuple(_zip(function, *items) for items in zip(*batches, strict=True))
+    return function(*batches)
+
+
+def _sum(batches: list[Any]) -> Any:
+    total = batches[0]
+    for batch in batches[1:]:
+        total = _zip(plus, total, batch)
+    return total
+
+
+def _chain(model: Any, X: Any, to: Export) -> Any:
+    for layer in model.layers:
+        X = to(layer, X)
+    return X
+
+
+def _concatenate(model: Any, X: Any, to: Export) -> Any:
+    def joined(*tensors: Tensor) -> Tensor:
+        return to.op("Concat", *tensors, axis=-1)
+
+    return _zip(joined, *(to(layer, X) for layer in model.layers))
+
+
+def _add(model: Any, X: Any, to: Export) -> Any:
+    return _sum([to(layer, X) for layer in model.layers])
+
+
+def _residual(model: Any, X: Any, to: Export) -> Any:
+    return _sum([X, to(model.layers[0], X)])
+
+
+def _highway(model: Any, X: Tensor, to: Export) -> Tensor:
+    H, G = (to(layer, X) for layer in model.layers)
+    return G * (H - X) + X  # type: ignore[no-any-return]
+
+
+def _gated(model: Any, X: Tensor, to: Export) -> Tensor:
+    H, G = (to(layer, X) for layer in model.layers)
+    return G * H  # type: ignore[no-any-return]
+
+
+def _as_it_is(model: Any, X: Any, to: Export) -> Any:
+    return X
+
+
+def _child(model: Any, X: Any, to: Export) -> Any:
+    return to(model.layers[0], X)
+
+
+def _tuplify(model: Any, X: Any, to: Export) -> tuple[Any, ...]:
+    return tuple(to(layer, X) for layer in model.layers)
+
+
+def _tuple_getitem(model: Any, X: tuple[Any, ...], to: Export) -> Any:
+    return X[model.attrs["idx"]]
+
+
+def _with_getitem(model: Any, X: tuple[Any, ...], to: Export) -> tuple[Any, ...]:
+    items, idx = list(X), model.attrs["idx"]
+    items[idx] = to(model.layers[0], X[idx])
+    return tuple(items)
+
+
+def _siamese(model: Any, X: tuple[Any, Any], to: Export) -> Any:
+    layer, similarity = model.layers
+    return to(similarity, (to(layer, X[0]), to(layer, X[1])))
+
+
+CONVERTERS: dict[Forward, Converter] = {
+    combinators.chain(noop(), noop()).forward: _chain,
+    combinators.concatenate(noop()).forward: _concatenate,
+    combinators.add(noop()).forward: _add,
+    combinators.residual(noop()).forward: _residual,
+    combinators.highway(noop(), noop()).forward: _highway,
+    combinators.gated(noop(), noop()).forward: _gated,
+    noop().forward: _as_it_is,
+    tuples.tuplify(noop()).forward: _tuplify,
+    tuples.tuple_getitem(0).forward: _tuple_getitem,
+    tuples.with_getitem(0, noop()).forward: _with_getitem,
+    tuples.siamese(noop(), noop()).forward: _siamese,
+    passes.with_debug(noop()).forward: _child,
+    passes.with_nvtx_range(noop()).forward: _child,
+    passes.with_cpu(noop()).forward: _child,
+    passes.checkpointed(noop()).forward: _child,
+}

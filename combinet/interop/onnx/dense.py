@@ -1,0 +1,91 @@
+"""Layers that look at each row alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from combinet.interop.onnx.activations import activation
+from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.graph import Tensor
+from combinet.layers import (
+    BatchNorm,
+    CauchySimilarity,
+    Dropout,
+    LayerNorm,
+    Linear,
+    Maxout,
+    MultiSoftmax,
+    Relu,
+    RMSNorm,
+    Softmax,
+)
+from combinet.node import Forward
+
+
+def _affine(model: Any, X: Tensor, to: Export) -> Tensor:
+    return to.op("Gemm", X, *to.params(model, "W", "b"), transB=1)
+
+
+def _activated(model: Any, X: Tensor, to: Export) -> Tensor:
+    return activation(model, _affine(model, X, to), to)
+
+
+def _softmax(model: Any, X: Tensor, to: Export) -> Tensor:
+    Z = _affine(model, X, to) / float(model.attrs["softmax_temperature"])
+    return to.op("Softmax", Z, axis=-1) if model.attrs["softmax_normalize"] else Z
+
+
+def _multi_softmax(model: Any, X: Tensor, to: Export) -> Tensor:
+    Z, sizes = _affine(model, X, to), model.attrs["nOs"]
+    ends = np.cumsum(sizes).tolist()
+    groups = [Z.slice(end - size, end, axis=1) for size, end in zip(sizes, ends, strict=True)]
+    return to.op("Concat", *(to.op("Softmax", group, axis=-1) for group in groups), axis=1)
+
+
+def _maxout(model: Any, X: Tensor, to: Export) -> Tensor:
+    W, b = to.params(model, "W", "b")
+    nO, nP = model.get_dim("nO"), model.get_dim("nP")
+    Z = to.op("Gemm", X, W.reshape(nO * nP, -1), b.reshape(-1), transB=1)
+    return to.op("ReduceMax", Z.reshape(0, nO, nP), [2], keepdims=0)
+
+
+def _layer_norm(model: Any, X: Tensor, to: Export) -> Tensor:
+    weights = to.params(model, "G", "b")
+    return to.op("LayerNormalization", X, *weights, axis=-1, epsilon=model.attrs["eps"])
+
+
+def _rms_norm(model: Any, X: Tensor, to: Export) -> Tensor:
+    (G,) = to.params(model, "G")
+    mean = to.op("ReduceMean", X * X, [1])
+    return X / to.op("Sqrt", mean + float(model.attrs["eps"])) * G
+
+
+def _batch_norm(model: Any, X: Tensor, to: Export) -> Tensor:
+    weights = to.params(model, "G", "b", "mean", "var")
+    return to.op("BatchNormalization", X, *weights, epsilon=model.attrs["eps"])
+
+
+def _cauchy_similarity(model: Any, X: Any, to: Export) -> Tensor:
+    (W,) = to.params(model, "W")
+    difference = X[0] - X[1]
+    return to.op("Reciprocal", difference * difference @ W + 1.0)
+
+
+def _dropout(model: Any, X: Tensor, to: Export) -> Tensor:
+    return X
+
+
+CONVERTERS: dict[Forward, Converter] = {
+    Linear().forward: _affine,
+    Relu().forward: _activated,
+    Softmax().forward: _softmax,
+    MultiSoftmax([1]).forward: _multi_softmax,
+    Maxout().forward: _maxout,
+    LayerNorm().forward: _layer_norm,
+    RMSNorm().forward: _rms_norm,
+    BatchNorm().forward: _batch_norm,
+    CauchySimilarity().forward: _cauchy_similarity,
+    Dropout().forward: _dropout,
+}

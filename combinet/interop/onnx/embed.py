@@ -1,0 +1,129 @@
+"""Tables of vectors, and keys that are hashed to their rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from combinet.errors import InputError
+from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.graph import Sequences, Tensor
+from combinet.interop.onnx.layout import Layout
+from combinet.layers import (
+    Embed,
+    EmbedBag,
+    HashEmbed,
+    SparseLinear,
+    StaticVectors,
+    premap_ids,
+    remap_ids,
+    unembed,
+)
+from combinet.node import Forward
+from combinet.ops.embed import N_HASHES, seed_offsets
+
+
+def _column(model: Any, X: Tensor) -> Tensor:
+    """The ids of the layer's column, or all of them where it has none."""
+    column = model.attrs["column"]
+    return X if column is None else X.take(column, axis=1)
+
+
+def _embed(model: Any, X: Tensor, to: Export) -> Tensor:
+    (E,) = to.params(model, "E")
+    return E.take(_column(model, X).cast("int64"))
+
+
+def _embed_bag(model: Any, X: Sequences, to: Export) -> Tensor:
+    (E,) = to.params(model, "E")
+    vectors = E.take(_column(model, X.rows).cast("int64"))
+    mean = model.attrs["reduce"] == "mean"
+    return reduce_mean(to.layout(X.lengths), vectors, mean)
+
+
+def reduce_mean(layout: Layout, rows: Tensor, mean: bool = True) -> Tensor:
+    """The mean of each sequence's rows, 0 for an empty one; or their sum."""
+    total = layout.reduce(rows, "add")
+    if not mean:
+        return total
+    counts = layout.op("Max", layout.lengths, 1).cast(rows.dtype)
+    return total / counts.unsqueeze(1)
+
+
+def _static_vectors(model: Any, X: Tensor, to: Export) -> Tensor:
+    vectors = to.graph.constant(model.attrs["vectors"].on(model.ops))
+    return vectors.take(_column(model, X).cast("int64"))
+
+
+def _unembed(model: Any, X: Tensor, to: Export) -> Tensor:
+    (E,) = to.params(model.layers[0], "E")
+    return to.op("Gemm", X, E, transB=1)
+
+
+def _hash_rows(keys: Tensor, seed: int, nV: int, k: int) -> list[Tensor]:
+    """Numbers of rows (n,) for each of k hashes: `EmbedOps.hash_rows` in integer operators."""
+    rows = []
+    for offset in seed_offsets(seed, k):
+        mixed = _mix(keys.cast("uint64") + offset)
+        for bits in (mixed.graph.op("BitwiseAnd", mixed, np.uint64(2**32 - 1)),
+                     mixed >> np.uint64(32)):  # fmt: skip
+            rows.append((bits * np.uint64(nV) >> np.uint64(32)).cast("int64"))
+    return rows
+
+
+def _mix(keys: Tensor) -> Tensor:
+    """The finalizer of splitmix64."""
+    mixed = (keys ^ keys >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ mixed >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ mixed >> np.uint64(31)
+
+
+def _hash_embed(model: Any, X: Tensor, to: Export) -> Tensor:
+    (E,) = to.params(model, "E")
+    rows = _hash_rows(_column(model, X), model.attrs["seed"], model.get_dim("nV"), N_HASHES)
+    return to.op("Sum", *(E.take(each) for each in rows))
+
+
+def _sparse_linear(model: Any, X: tuple[Tensor, Tensor, Tensor], to: Export) -> Tensor:
+    keys, values, lengths = X
+    W, b = to.params(model, "W", "b")
+    rows = _hash_rows(keys, 0, model.get_dim("length"), 2)
+    weights = to.op("Sum", *(W.take(each) for each in rows))
+    return to.layout(lengths.cast("int64")).reduce(weights * values.unsqueeze(1), "add") + b
+
+
+def _look_up(to: Export, X: Tensor, **table: Any) -> Tensor:
+    return to.op("LabelEncoder", X, domain="ai.onnx.ml", **table)
+
+
+def _premap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
+    keys, numbers = (model.attrs[name].array.astype("int64") for name in ("keys", "numbers"))
+    default = model.attrs["default"]
+    return _look_up(  # a table has at least one key
+        to,
+        _column(model, X).cast("uint64").cast("int64"),
+        keys_int64s=keys if len(keys) else [0],
+        values_int64s=numbers if len(keys) else [default],
+        default_int64=default,
+    )
+
+
+def _remap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
+    table, default = model.attrs["mapping_table"], model.attrs["default"]
+    if not table or not all(isinstance(word, str) for word in table):
+        raise InputError(f"{model.name} has an ONNX form for a mapping of words alone")
+    return _look_up(to, X, keys_strings=list(table), values_int64s=list(table.values()),
+                    default_int64=default)  # fmt: skip
+
+
+CONVERTERS: dict[Forward, Converter] = {
+    Embed().forward: _embed,
+    EmbedBag().forward: _embed_bag,
+    HashEmbed().forward: _hash_embed,
+    SparseLinear().forward: _sparse_linear,
+    StaticVectors(np.zeros((1, 1))).forward: _static_vectors,
+    unembed(Embed()).forward: _unembed,
+    premap_ids({}).forward: _premap_ids,
+    remap_ids({}).forward: _remap_ids,
+}

@@ -1,0 +1,102 @@
+"""Layers for one form of batch that are made to take others, and parts of a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from combinet import grouping, wrappers
+from combinet.combinators import noop
+from combinet.errors import InputError
+from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.graph import Sequences, Tensor
+from combinet.layers import (
+    array_getitem,
+    list2array,
+    list2padded,
+    list2ragged,
+    padded2list,
+    ragged2list,
+)
+from combinet.node import Forward
+
+
+def _with(model: Any, X: Any, to: Export) -> Any:
+    layer, inside = model.layers[0], model.attrs["inside"]
+    if inside == "array":
+        if not isinstance(X, Sequences):
+            return to(layer, X)
+        return Sequences(to.over(X.lengths)(layer, X.rows), X.lengths)
+    if isinstance(X, Sequences):
+        return to.over(None)(layer, X)
+    first, *_ = X if isinstance(X, tuple) else (X,)
+    there = tuple(_sequences(x, to) for x in X) if isinstance(X, tuple) else _sequences(X, to)
+    Y = to.over(None)(layer, there)
+    return Y.rows if isinstance(first, Tensor) else Y
+
+
+def _sequences(X: Any, to: Export) -> Sequences:
+    return X if isinstance(X, Sequences) else Sequences(X, to.lengths_of(X))
+
+
+def _with_reshape(model: Any, X: Tensor, to: Export) -> Tensor:
+    axes = len(X.shape)
+    if axes == 2:
+        return to(model.layers[0], X)  # type: ignore[no-any-return]
+    n = to.op("ReduceProd", to.op("Shape", X, end=axes - 2))
+    lengths = to.op("Expand", X.size(-2), n)
+    Y = to.over(lengths)(model.layers[0], X.reshape(-1, X.width))
+    rest = [Y.size(axis) for axis in range(1, len(Y.shape))]
+    shape = to.op("Concat", to.op("Shape", X, end=axes - 1), *rest, axis=0)
+    return to.op("Reshape", Y, shape, allowzero=1)
+
+
+def _same(model: Any, X: Sequences, to: Export) -> Sequences:
+    return X
+
+
+def _rows(model: Any, X: Sequences, to: Export) -> Tensor:
+    return X.rows
+
+
+def _uniqued(model: Any, X: Tensor, to: Export) -> Tensor:
+    return to(model.layers[0], X)  # type: ignore[no-any-return]
+
+
+def _array_getitem(model: Any, X: Tensor, to: Export) -> Tensor:
+    given = model.attrs["index"]
+    parts = given if isinstance(given, tuple) else (given,)
+    if sum(not isinstance(part, slice) for part in parts) > 1 and not all(
+        isinstance(part, int | slice) for part in parts
+    ):
+        raise InputError(f"{model.name} has an ONNX form with a list on one axis alone")
+    for axis, part in reversed([*enumerate(parts)]):  # the last first: an int removes its axis
+        if not isinstance(part, slice):
+            X = X.take(part, axis=axis)
+        elif part != slice(None):
+            X = _slice(X, part, axis)
+    return X
+
+
+def _slice(X: Tensor, part: slice, axis: int) -> Tensor:
+    step = 1 if part.step is None else part.step
+    far = 2**63 - 1
+    start, stop = (0, far) if step > 0 else (far, -far)
+    return X.slice(
+        start if part.start is None else part.start,
+        stop if part.stop is None else part.stop,
+        axis, step,
+    )  # fmt: skip
+
+
+CONVERTERS: dict[Forward, Converter] = {
+    wrappers.with_array(noop()).forward: _with,
+    wrappers.with_array2d(noop()).forward: _with,
+    wrappers.with_reshape(noop()).forward: _with_reshape,
+    list2ragged().forward: _same,
+    ragged2list().forward: _same,
+    list2padded().forward: _same,
+    padded2list().forward: _same,
+    list2array().forward: _rows,
+    grouping.uniqued(noop()).forward: _uniqued,
+    array_getitem(0).forward: _array_getitem,
+}

@@ -1,0 +1,198 @@
+"""An ONNX graph as it is built: tensors that know their dtype and shape, and one node at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from combinet.interop.extras import load
+from combinet.types import Array
+
+onnx = load("onnx", "onnx")
+load("onnx.shape_inference", "onnx")
+
+OPSET = 20  # the first with Gelu; newer runtimes run it as well
+OPSETS = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", 4)]
+_SMALL = 64  # up to so many numbers a constant may be a shape, which inference has to see
+
+
+class Tensor:
+    """A value of a graph, with operators that add a node to it."""
+
+    __slots__ = ("graph", "name", "type")
+
+    def __init__(self, graph: Graph, name: str, type: Any) -> None:
+        self.graph = graph
+        self.name = name
+        self.type = type  # onnx.TypeProto
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype, as NumPy has it."""
+        return onnx.helper.tensor_dtype_to_np_dtype(self.type.tensor_type.elem_type)
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """The size of each axis; None where it is known when the graph runs."""
+        dims = self.type.tensor_type.shape.dim
+        return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
+
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+        width = self.shape[-1]
+        assert width is not None, f"{self.name} has {self.shape}"
+        return width
+
+    def size(self, axis: int) -> Tensor:
+        """The size of an axis as a tensor (1,)."""
+        axis %= len(self.shape)
+        return self.graph.op("Shape", self, start=axis, end=axis + 1)
+
+    def cast(self, dtype: Any) -> Tensor:
+        """The same numbers in another dtype, if it is another."""
+        if self.dtype == np.dtype(dtype):
+            return self
+        return self.graph.op("Cast", self, to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def reshape(self, *sizes: int | Tensor) -> Tensor:
+        """In another shape: 0 keeps the size of the axis, -1 is what remains, (1,) is computed."""
+        if all(isinstance(size, int) for size in sizes):
+            return self.graph.op("Reshape", self, list(sizes))
+        parts = [size if isinstance(size, Tensor) else self.graph.constant([size])
+                 for size in sizes]  # fmt: skip
+        return self.graph.op("Reshape", self, self.graph.op("Concat", *parts, axis=0))
+
+    def transpose(self, *axes: int) -> Tensor:
+        """With the axes in another order."""
+        return self.graph.op("Transpose", self, perm=axes)
+
+    def unsqueeze(self, *axes: int) -> Tensor:
+        """With axes of size 1 put in."""
+        return self.graph.op("Unsqueeze", self, list(axes))
+
+    def take(self, indices: Tensor | int | Sequence[int], axis: int = 0) -> Tensor:
+        """What is at indices of an axis; one index removes the axis."""
+        return self.graph.op("Gather", self, indices, axis=axis)
+
+    def slice(self, start: Any, stop: Any, axis: int = 0, step: int = 1) -> Tensor:
+        """A stretch of an axis; its ends are ints or tensors (1,)."""
+        ends = [each if isinstance(each, Tensor) else [each] for each in (start, stop)]
+        return self.graph.op("Slice", self, *ends, [axis], [step])
+
+    def __add__(self, other: Any) -> Tensor:
+        return self.graph.op("Add", self, other)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return self.graph.op("Sub", self, other)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return self.graph.op("Mul", self, other)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return self.graph.op("Div", self, other)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return self.graph.op("MatMul", self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return self.graph.op("Less", self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return self.graph.op("GreaterOrEqual", self, other)
+
+    def __and__(self, other: Any) -> Tensor:
+        return self.graph.op("And", self, other)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return self.graph.op("BitwiseXor", self, other)
+
+    def __rshift__(self, other: Any) -> Tensor:
+        return self.graph.op("BitShift", self, other, direction="RIGHT")
+
+
+class Sequences(NamedTuple):
+    """A list of arrays, Ragged or Padded: all rows, one sequence after the other, and lengths.
+
+    In a graph the three are one and the same.
+    """
+
+    rows: Tensor
+    lengths: Tensor
+
+
+class Graph:
+    """Nodes and initializers. Constants that are alike are there once."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.initializers: dict[str, Any] = {}
+        self._types: dict[str, Any] = {}
+        self._constants: dict[Any, Tensor] = {}
+        self._count = 0
+
+    def op(self, kind: str, *inputs: Any, domain: str = "", **attributes: Any) -> Tensor:
+        """A node with one output.
+
+        An input that is no tensor becomes a constant: a float in the dtype of the floats beside it.
+        """
+        floats = [x.dtype for x in inputs if isinstance(x, Tensor) and x.dtype.kind == "f"]
+        tensors = [
+            x if isinstance(x, Tensor)
+            else self.constant(np.asarray(x, floats[0] if isinstance(x, float) else None))
+            for x in inputs
+        ]  # fmt: skip
+        node = onnx.helper.make_node(
+            kind, [x.name for x in tensors], [self.new_name(kind)], domain=domain, **attributes
+        )
+        return self.add(node, tensors)
+
+    def add(self, node: Any, inputs: Sequence[Tensor]) -> Tensor:
+        """The first output of a node, whose type follows from those of its inputs."""
+        version = next(each.version for each in OPSETS if each.domain == node.domain)
+        known = {
+            x.name: data
+            for x in inputs
+            if (data := self.initializers.get(x.name)) and np.prod(data.dims) <= _SMALL
+        }
+        types = onnx.shape_inference.infer_node_outputs(
+            onnx.defs.get_schema(node.op_type, version, node.domain),
+            node,
+            {x.name: x.type for x in inputs},
+            known,
+            opset_imports=OPSETS,
+        )
+        self.nodes.append(node)
+        return Tensor(self, node.output[0], types[node.output[0]])
+
+    def new_name(self, kind: str) -> str:
+        """A name that no other value has."""
+        self._count += 1
+        return f"{kind}.{self._count}"
+
+    def constant(self, value: Any) -> Tensor:
+        """A tensor of numbers that are known."""
+        array = np.asarray(value)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self.initializer(self.new_name("Constant"), array)
+        return self._constants[key]
+
+    def initializer(self, name: str, array: Array) -> Tensor:
+        """A tensor of numbers that are known, under a name of its own, which stands for them."""
+        if name not in self.initializers:
+            data = onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape),
+                                                name)  # fmt: skip
+            self.initializers[name] = data
+        return Tensor(self, name, tensor_type(array.dtype, array.shape))
+
+    def full(self, shape: Tensor, value: Any) -> Tensor:
+        """A tensor of one number, in the dtype of `value`, an array (1,)."""
+        return self.op("ConstantOfShape", shape, value=onnx.numpy_helper.from_array(value))
+
+
+def tensor_type(dtype: Any, shape: Sequence[int | str | None]) -> Any:
+    """The type of a tensor; an axis may have a name for its size."""
+    return onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(dtype), shape)

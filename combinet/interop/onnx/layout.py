@@ -1,0 +1,83 @@
+"""Where the rows of sequences are that lie one after the other, as tensors: see `ops.sequence`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from combinet.interop.onnx.graph import Tensor
+
+
+class Layout:
+    """What follows from the lengths (sequences,), each computed in the graph once."""
+
+    def __init__(self, lengths: Tensor) -> None:
+        self.lengths = lengths
+        self.graph = lengths.graph
+        self.op = lengths.graph.op
+
+    @cached_property
+    def n(self) -> Tensor:
+        """The number of sequences (1,)."""
+        return self.lengths.size(0)
+
+    @cached_property
+    def total(self) -> Tensor:
+        """The number of rows (1,)."""
+        return self.op("ReduceSum", self.lengths)
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """The row at which each sequence begins (sequences,)."""
+        return self.op("CumSum", self.lengths, 0, exclusive=1)
+
+    @cached_property
+    def owners(self) -> Tensor:
+        """For each row, the number of the sequence that it is in (total,)."""
+        # A 1 for each sequence where it begins, summed up; empty ones begin where the next does.
+        marks = self.graph.full(self.total + 1, np.zeros(1, "int64"))
+        ones = self.graph.full(self.n, np.ones(1, "int64"))
+        marks = self.op("ScatterElements", marks, self.starts, ones, reduction="add")
+        return self.op("CumSum", marks, 0).slice(0, -1) - 1
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """For each row, how far it is from the start of its sequence (total,)."""
+        rows = self.op("Range", 0, self.op("Squeeze", self.total, [0]), 1)
+        return rows - self.starts.take(self.owners)
+
+    @cached_property
+    def steps(self) -> Tensor:
+        """The numbers below the longest length (longest,)."""
+        return self.op("Range", 0, self.op("ReduceMax", self.lengths, keepdims=0), 1)
+
+    @cached_property
+    def real(self) -> Tensor:
+        """Which rows of padded sequences are real, (longest, sequences) of bool."""
+        return self.steps.unsqueeze(1) < self.lengths
+
+    def pad(self, rows: Tensor) -> Tensor:
+        """Rows (total, nI) as (longest, sequences, nI), zeros at the ends."""
+        numbers = self.steps.unsqueeze(1) + self.starts
+        return with_zero_row(rows).take(self.op("Where", self.real, numbers, self.total))
+
+    def unpad(self, padded: Tensor) -> Tensor:
+        """What `pad` has put there, in the order in which it was."""
+        places = [each.unsqueeze(1) for each in (self.positions, self.owners)]
+        return self.op("GatherND", padded, self.op("Concat", *places, axis=1))
+
+    def reduce(self, rows: Tensor, reduction: str, start: float = 0.0) -> Tensor:
+        """The sum ("add") or the maximum ("max") of each sequence's rows: (sequences, ...)."""
+        rest = [rows.size(axis) for axis in range(1, len(rows.shape))]
+        shape = self.op("Concat", self.n, *rest, axis=0) if rest else self.n
+        nothing = self.graph.full(shape, np.full(1, start, rows.dtype))
+        owners = self.owners.unsqueeze(1) if rest else self.owners
+        where = self.op("Expand", owners, self.op("Shape", rows))
+        return self.op("ScatterElements", nothing, where, rows, reduction=reduction)
+
+
+def with_zero_row(rows: Tensor) -> Tensor:
+    """Rows with one of zeros after them."""
+    zeros = np.zeros((1, *rows.shape[1:]), rows.dtype)
+    return rows.graph.op("Concat", rows, zeros, axis=0)

@@ -1,0 +1,80 @@
+"""Recurrent layers by ONNX's own, over padded sequences of their lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.graph import Sequences, Tensor
+from combinet.layers import GRU, LSTM, RNN, bidirectional
+from combinet.node import Forward
+
+
+def _gates(weight: Tensor, order: Sequence[int]) -> Tensor:
+    """A weight (nO, gates, nI) as ONNX has it, (1, gates * nO, nI), the gates in its order."""
+    rest = [-1] if len(weight.shape) == 3 else []
+    axes = (1, 0, 2) if rest else (1, 0)
+    nO = weight.shape[0] or 0
+    return weight.take(order, axis=1).transpose(*axes).reshape(1, len(order) * nO, *rest)
+
+
+def _recurrent(
+    model: Any, X: Sequences, to: Export, kind: str, order: Sequence[int], c: Tensor, **attrs: Any
+) -> Sequences:
+    """A layer of one direction; `c` (gates, nO) is the bias beside the recurrent product."""
+    W, U, b = to.params(model, "W", "U", "b")
+    biases = to.op("Concat", _gates(b, order), c.reshape(1, -1), axis=1)
+    layout = to.layout(X.lengths)
+    Y = to.op(
+        kind,
+        layout.pad(X.rows),
+        _gates(W, order),
+        _gates(U, order),
+        biases,
+        X.lengths.cast("int32"),
+        hidden_size=model.get_dim("nO"),
+        **attrs,
+    )
+    return Sequences(layout.unpad(to.op("Squeeze", Y, [1])), X.lengths)
+
+
+def _no_bias(model: Any, to: Export) -> Tensor:
+    gates, nO = model.get_dim("nG"), model.get_dim("nO")
+    return to.graph.constant(np.zeros((gates, nO), model.dtype))
+
+
+def _lstm(model: Any, X: Sequences, to: Export) -> Sequences:
+    return _recurrent(model, X, to, "LSTM", [0, 3, 1, 2], _no_bias(model, to))  # i o f g
+
+
+def _gru(model: Any, X: Sequences, to: Export) -> Sequences:
+    (c,) = to.params(model, "c")
+    zeros = np.zeros((2, model.get_dim("nO")), model.dtype)
+    c = to.op("Concat", zeros, c.unsqueeze(0), axis=0)
+    order = [1, 0, 2]  # z r n
+    return _recurrent(model, X, to, "GRU", order, c, linear_before_reset=1)
+
+
+def _rnn(model: Any, X: Sequences, to: Export) -> Sequences:
+    activations = [model.attrs["nonlinearity"].capitalize()]
+    return _recurrent(model, X, to, "RNN", [0], _no_bias(model, to), activations=activations)
+
+
+def _bidirectional(model: Any, X: Sequences, to: Export) -> Sequences:
+    l2r, r2l = model.layers
+    layout = to.layout(X.lengths)
+    ends = (layout.starts + X.lengths - 1).take(layout.owners)
+    mirror = ends - layout.positions
+    forth, back = to(l2r, X), to(r2l, Sequences(X.rows.take(mirror), X.lengths))
+    return Sequences(to.op("Concat", forth.rows, back.rows.take(mirror), axis=-1), X.lengths)
+
+
+CONVERTERS: dict[Forward, Converter] = {
+    LSTM().forward: _lstm,
+    GRU().forward: _gru,
+    RNN().forward: _rnn,
+    bidirectional(RNN()).forward: _bidirectional,
+}
