@@ -74,7 +74,7 @@ def _hash_rows(keys: Tensor, seed: int, nV: int, k: int) -> list[Tensor]:
 
 def _mix(keys: Tensor) -> Tensor:
     """The finalizer of splitmix64."""
-    mixed = (keys ^ keys >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed: Tensor = (keys ^ keys >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ mixed >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     return mixed ^ mixed >> np.uint64(31)
 

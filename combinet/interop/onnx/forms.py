@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from combinet import grouping, wrappers
 from combinet.combinators import noop
 from combinet.errors import InputError
 from combinet.interop.onnx.export import Converter, Export
-from combinet.interop.onnx.graph import Sequences, Tensor
+from combinet.interop.onnx.graph import Sequences, Tensor, tensor_type
+from combinet.interop.onnx.loops import loop
 from combinet.layers import (
     array_getitem,
     list2array,
@@ -58,6 +60,39 @@ def _rows(model: Any, X: Sequences, to: Export) -> Tensor:
     return X.rows
 
 
+def _map_list(model: Any, X: Sequences, to: Export) -> Sequences:
+    return _each(model, X, to, lambda rows: to.over(None)(model.layers[0], rows))
+
+
+def _with_square_sequences(model: Any, X: Sequences, to: Export) -> Sequences:
+    def square(rows: Tensor) -> Tensor:
+        Y: Tensor = to.over(None)(model.layers[0], rows.unsqueeze(0))
+        return to.op("Squeeze", Y, [0])
+
+    return _each(model, X, to, square)
+
+
+def _each(model: Any, X: Sequences, to: Export, function: Callable[[Tensor], Any]) -> Sequences:
+    """A function of the rows of each sequence alone, one sequence after the other."""
+    graph, starts = to.graph, to.layout(X.lengths).starts
+    with graph.aside():
+        like = function(X.rows)  # which tells what kind of result there will be
+    if not isinstance(like, Tensor):
+        raise InputError(f"{model.name} has an ONNX form for a layer that gives arrays alone")
+
+    def step(i: Tensor, done: Tensor) -> tuple[Tensor, Tensor]:
+        number = i.reshape(1)
+        first = starts.take(number)
+        Y = function(X.rows.slice(first, first + X.lengths.take(number)))
+        return to.op("SequenceInsert", done, Y), Y.size(0)
+
+    nothing = to.op("SequenceEmpty", dtype=like.type.tensor_type.elem_type)
+    done, lengths = loop(X.lengths.size(0), nothing, step)
+    rows = to.op("ConcatFromSequence", done, axis=0)
+    rows.type = tensor_type(like.dtype, [None, *like.shape[1:]])
+    return Sequences(rows, lengths.reshape(-1))
+
+
 def _uniqued(model: Any, X: Tensor, to: Export) -> Tensor:
     return to(model.layers[0], X)  # type: ignore[no-any-return]
 
@@ -97,6 +132,8 @@ CONVERTERS: dict[Forward, Converter] = {
     list2padded().forward: _same,
     padded2list().forward: _same,
     list2array().forward: _rows,
+    grouping.map_list(noop()).forward: _map_list,
+    grouping.with_square_sequences(noop()).forward: _with_square_sequences,
     grouping.uniqued(noop()).forward: _uniqued,
     array_getitem(0).forward: _array_getitem,
 }

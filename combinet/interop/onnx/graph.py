@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,7 +81,12 @@ class Tensor:
     def slice(self, start: Any, stop: Any, axis: int = 0, step: int = 1) -> Tensor:
         """A stretch of an axis; its ends are ints or tensors (1,)."""
         ends = [each if isinstance(each, Tensor) else [each] for each in (start, stop)]
-        return self.graph.op("Slice", self, *ends, [axis], [step])
+        part = self.graph.op("Slice", self, *ends, [axis], [step])
+        if isinstance(start, Tensor) or isinstance(stop, Tensor):  # inference gives up all axes
+            sizes = [*self.shape]
+            sizes[axis] = None
+            part.type = tensor_type(self.dtype, sizes)
+        return part
 
     def __add__(self, other: Any) -> Tensor:
         return self.graph.op("Add", self, other)
@@ -129,7 +135,6 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
-        self._types: dict[str, Any] = {}
         self._constants: dict[Any, Tensor] = {}
         self._count = 0
 
@@ -138,16 +143,19 @@ class Graph:
 
         An input that is no tensor becomes a constant: a float in the dtype of the floats beside it.
         """
-        floats = [x.dtype for x in inputs if isinstance(x, Tensor) and x.dtype.kind == "f"]
-        tensors = [
-            x if isinstance(x, Tensor)
-            else self.constant(np.asarray(x, floats[0] if isinstance(x, float) else None))
-            for x in inputs
-        ]  # fmt: skip
+        tensors = [self._tensor(x, inputs) for x in inputs]
         node = onnx.helper.make_node(
             kind, [x.name for x in tensors], [self.new_name(kind)], domain=domain, **attributes
         )
         return self.add(node, tensors)
+
+    def _tensor(self, value: Any, beside: Sequence[Any]) -> Tensor:
+        if isinstance(value, Tensor):
+            return value
+        if isinstance(value, float):
+            dtypes = [x.dtype for x in beside if isinstance(x, Tensor)]
+            value = np.array(value, next(dtype for dtype in dtypes if dtype.kind == "f"))
+        return self.constant(value)
 
     def add(self, node: Any, inputs: Sequence[Tensor]) -> Tensor:
         """The first output of a node, whose type follows from those of its inputs."""
@@ -166,6 +174,15 @@ class Graph:
         )
         self.nodes.append(node)
         return Tensor(self, node.output[0], types[node.output[0]])
+
+    @contextmanager
+    def aside(self) -> Iterator[list[Any]]:
+        """Inside a `with` block nodes go to another list, which is given; constants do not."""
+        outer, self.nodes = self.nodes, []
+        try:
+            yield self.nodes
+        finally:
+            self.nodes = outer
 
     def new_name(self, kind: str) -> str:
         """A name that no other value has."""

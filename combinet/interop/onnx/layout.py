@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -49,8 +50,9 @@ class Layout:
 
     @cached_property
     def steps(self) -> Tensor:
-        """The numbers below the longest length (longest,)."""
-        return self.op("Range", 0, self.op("ReduceMax", self.lengths, keepdims=0), 1)
+        """The numbers below the longest length, at least one (longest,): no axis is empty."""
+        lengths = self.op("Concat", self.lengths, [1], axis=0)
+        return self.op("Range", 0, self.op("ReduceMax", lengths, keepdims=0), 1)
 
     @cached_property
     def real(self) -> Tensor:
@@ -79,5 +81,5 @@ class Layout:
 
 def with_zero_row(rows: Tensor) -> Tensor:
     """Rows with one of zeros after them."""
-    zeros = np.zeros((1, *rows.shape[1:]), rows.dtype)
-    return rows.graph.op("Concat", rows, zeros, axis=0)
+    shape: Any = (1, *rows.shape[1:])
+    return rows.graph.op("Concat", rows, np.zeros(shape, rows.dtype), axis=0)

@@ -1,0 +1,47 @@
+"""Labels of sequences: conditional random fields, and the best way through their scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.graph import Sequences, Tensor
+from combinet.interop.onnx.loops import loop
+from combinet.layers import CRF, viterbi
+from combinet.node import Forward
+
+
+def _crf(model: Any, X: Sequences, to: Export) -> tuple[Any, ...]:
+    return (X, *to.params(model, "T", "start", "end"))
+
+
+def _viterbi(model: Any, X: tuple[Sequences, Tensor, Tensor, Tensor], to: Export) -> Sequences:
+    (rows, lengths), T, start, end = X
+    layout, labels = to.layout(lengths), np.arange(rows.width)
+    scores, real, times = layout.pad(rows), layout.real, layout.steps.size(0)
+
+    def forth(t: Tensor, best: Tensor) -> tuple[Tensor, Tensor]:
+        """The best score of each label at step t, and the label before it on that way."""
+        ways = best.unsqueeze(2) + T
+        goes_on = (real.take(t) & (t >= 1)).unsqueeze(1)
+        score = to.op("ReduceMax", ways, [1], keepdims=0) + scores.take(t)
+        came_from = to.op("ArgMax", ways, axis=1, keepdims=0)
+        return to.op("Where", goes_on, score, best), to.op("Where", goes_on, came_from, labels)
+
+    best, came_from = loop(times, scores.take(0) + start, forth)
+
+    def back(i: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """The label at the step before, and that at the step itself, the last one first."""
+        before = came_from.take(to.op("Squeeze", times - 1 - i, [0]))
+        return to.op("GatherElements", before, label.unsqueeze(1), axis=1).reshape(-1), label
+
+    _, found = loop(times, to.op("ArgMax", best + end, axis=1, keepdims=0), back)
+    return Sequences(layout.unpad(found.slice(-1, -(2**63) + 1, step=-1)), lengths)
+
+
+CONVERTERS: dict[Forward, Converter] = {
+    CRF().forward: _crf,
+    viterbi().forward: _viterbi,
+}
