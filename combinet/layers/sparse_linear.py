@@ -15,7 +15,7 @@ from combinet.run import Run
 from combinet.types import Floats1d, Floats2d, Initializer, Ints1d
 
 Sparse: TypeAlias = tuple[Ints1d, Floats1d, Ints1d]
-_HASHES = 2
+N_CELLS = 2
 
 
 def SparseLinear(
@@ -62,7 +62,7 @@ def _sparse_linear(model: Model[Any, Any], X: Sparse, run: Run) -> Any:
     W, b = run.params(model, "W", "b")
     ops, factors = run.ops, values[:, None]
     owners = ops.owners_on_device(ops.asarray(lengths, "int64"), keys.shape[0])
-    cells = ops.hash_rows(keys.astype("uint64"), 0, W.shape[0], _HASHES)
+    cells = ops.hash_rows(keys.astype("uint64"), 0, W.shape[0], N_CELLS)
     weights = ops.gather_sum(W, cells)
     Y: Any = ops.zeros((lengths.shape[0], b.shape[0]), b.dtype)
     ops.scatter_add(Y, owners[:, None], weights * factors)

@@ -10,6 +10,7 @@ from combinet import combinators, passes, tuples
 from combinet.combinators import noop
 from combinet.interop.onnx.export import Converter, Export
 from combinet.interop.onnx.graph import Sequences, Tensor
+from combinet.layers import Dropout
 from combinet.node import Forward
 
 
@@ -61,11 +62,13 @@ def _gated(model: Any, X: Tensor, to: Export) -> Tensor:
     return G * H  # type: ignore[no-any-return]
 
 
-def _as_it_is(model: Any, X: Any, to: Export) -> Any:
+def as_it_is(model: Any, X: Any, to: Export) -> Any:
+    """The input: what the layer does is nothing to a graph."""
     return X
 
 
-def _child(model: Any, X: Any, to: Export) -> Any:
+def child(model: Any, X: Any, to: Export) -> Any:
+    """What the only layer below gives."""
     return to(model.layers[0], X)
 
 
@@ -95,13 +98,14 @@ CONVERTERS: dict[Forward, Converter] = {
     combinators.residual(noop()).forward: _residual,
     combinators.highway(noop(), noop()).forward: _highway,
     combinators.gated(noop(), noop()).forward: _gated,
-    noop().forward: _as_it_is,
+    noop().forward: as_it_is,
+    Dropout().forward: as_it_is,
     tuples.tuplify(noop()).forward: _tuplify,
     tuples.tuple_getitem(0).forward: _tuple_getitem,
     tuples.with_getitem(0, noop()).forward: _with_getitem,
     tuples.siamese(noop(), noop()).forward: _siamese,
-    passes.with_debug(noop()).forward: _child,
-    passes.with_nvtx_range(noop()).forward: _child,
-    passes.with_cpu(noop()).forward: _child,
-    passes.checkpointed(noop()).forward: _child,
+    passes.with_debug(noop()).forward: child,
+    passes.with_nvtx_range(noop()).forward: child,
+    passes.with_cpu(noop()).forward: child,
+    passes.checkpointed(noop()).forward: child,
 }

@@ -12,7 +12,6 @@ from combinet.interop.onnx.graph import Tensor
 from combinet.layers import (
     BatchNorm,
     CauchySimilarity,
-    Dropout,
     LayerNorm,
     Linear,
     Maxout,
@@ -73,10 +72,6 @@ def _cauchy_similarity(model: Any, X: Any, to: Export) -> Tensor:
     return to.op("Reciprocal", difference * difference @ W + 1.0)
 
 
-def _dropout(model: Any, X: Tensor, to: Export) -> Tensor:
-    return X
-
-
 CONVERTERS: dict[Forward, Converter] = {
     Linear().forward: _affine,
     Relu().forward: _activated,
@@ -87,5 +82,4 @@ CONVERTERS: dict[Forward, Converter] = {
     RMSNorm().forward: _rms_norm,
     BatchNorm().forward: _batch_norm,
     CauchySimilarity().forward: _cauchy_similarity,
-    Dropout().forward: _dropout,
 }

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from combinet.errors import InputError
+from combinet.format import to_host
 from combinet.interop.onnx.export import Converter, Export
 from combinet.interop.onnx.graph import Sequences, Tensor
-from combinet.interop.onnx.layout import Layout
 from combinet.layers import (
     Embed,
     EmbedBag,
@@ -20,6 +20,7 @@ from combinet.layers import (
     remap_ids,
     unembed,
 )
+from combinet.layers.sparse_linear import N_CELLS
 from combinet.node import Forward
 from combinet.ops.embed import N_HASHES, seed_offsets
 
@@ -37,22 +38,13 @@ def _embed(model: Any, X: Tensor, to: Export) -> Tensor:
 
 def _embed_bag(model: Any, X: Sequences, to: Export) -> Tensor:
     (E,) = to.params(model, "E")
-    vectors = E.take(_column(model, X.rows).cast("int64"))
-    mean = model.attrs["reduce"] == "mean"
-    return reduce_mean(to.layout(X.lengths), vectors, mean)
-
-
-def reduce_mean(layout: Layout, rows: Tensor, mean: bool = True) -> Tensor:
-    """The mean of each sequence's rows, 0 for an empty one; or their sum."""
-    total = layout.reduce(rows, "add")
-    if not mean:
-        return total
-    counts = layout.op("Max", layout.lengths, 1).cast(rows.dtype)
-    return total / counts.unsqueeze(1)
+    vectors, layout = E.take(_column(model, X.rows).cast("int64")), to.layout(X.lengths)
+    return layout.mean(vectors) if model.attrs["reduce"] == "mean" else layout.sum(vectors)
 
 
 def _static_vectors(model: Any, X: Tensor, to: Export) -> Tensor:
-    vectors = to.graph.constant(model.attrs["vectors"].on(model.ops))
+    table = to_host(model.attrs["vectors"].array)
+    vectors = to.graph.initializer(f"{to.path(model)}.vectors", table)
     return vectors.take(_column(model, X).cast("int64"))
 
 
@@ -76,7 +68,7 @@ def _mix(keys: Tensor) -> Tensor:
     """The finalizer of splitmix64."""
     mixed: Tensor = (keys ^ keys >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ mixed >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ mixed >> np.uint64(31)
+    return mixed ^ mixed >> np.uint64(31)  # type: ignore[no-any-return]
 
 
 def _hash_embed(model: Any, X: Tensor, to: Export) -> Tensor:
@@ -88,9 +80,9 @@ def _hash_embed(model: Any, X: Tensor, to: Export) -> Tensor:
 def _sparse_linear(model: Any, X: tuple[Tensor, Tensor, Tensor], to: Export) -> Tensor:
     keys, values, lengths = X
     W, b = to.params(model, "W", "b")
-    rows = _hash_rows(keys, 0, model.get_dim("length"), 2)
+    rows = _hash_rows(keys, 0, model.get_dim("length"), N_CELLS)
     weights = to.op("Sum", *(W.take(each) for each in rows))
-    return to.layout(lengths.cast("int64")).reduce(weights * values.unsqueeze(1), "add") + b
+    return to.layout(lengths.cast("int64")).sum(weights * values.unsqueeze(1)) + b
 
 
 def _look_up(to: Export, X: Tensor, **table: Any) -> Tensor:

@@ -66,9 +66,12 @@ class Export:
     def params(self, layer: Model[Any, Any], *names: str) -> list[Tensor]:
         """The layer's parameters in their standard shapes, named as in `slots_by_path`."""
         values = self._run.params(layer, *names)
-        path = self._paths[layer.id]
-        return [self.graph.initializer(f"{path}.{name}", to_host(value))
+        return [self.graph.initializer(f"{self.path(layer)}.{name}", to_host(value))
                 for name, value in zip(names, values, strict=True)]  # fmt: skip
+
+    def path(self, layer: Model[Any, Any]) -> str:
+        """The way to a layer, as in `Model.paths`."""
+        return self._paths[layer.id]
 
 
 def export(

@@ -8,6 +8,7 @@ from typing import Any
 from combinet import grouping, wrappers
 from combinet.combinators import noop
 from combinet.errors import InputError
+from combinet.interop.onnx.combinators import as_it_is, child
 from combinet.interop.onnx.export import Converter, Export
 from combinet.interop.onnx.graph import Sequences, Tensor, tensor_type
 from combinet.interop.onnx.loops import loop
@@ -52,10 +53,6 @@ def _with_reshape(model: Any, X: Tensor, to: Export) -> Tensor:
     return to.op("Reshape", Y, shape, allowzero=1)
 
 
-def _same(model: Any, X: Sequences, to: Export) -> Sequences:
-    return X
-
-
 def _rows(model: Any, X: Sequences, to: Export) -> Tensor:
     return X.rows
 
@@ -93,10 +90,6 @@ def _each(model: Any, X: Sequences, to: Export, function: Callable[[Tensor], Any
     return Sequences(rows, lengths.reshape(-1))
 
 
-def _uniqued(model: Any, X: Tensor, to: Export) -> Tensor:
-    return to(model.layers[0], X)  # type: ignore[no-any-return]
-
-
 def _array_getitem(model: Any, X: Tensor, to: Export) -> Tensor:
     given = model.attrs["index"]
     parts = given if isinstance(given, tuple) else (given,)
@@ -127,13 +120,13 @@ CONVERTERS: dict[Forward, Converter] = {
     wrappers.with_array(noop()).forward: _with,
     wrappers.with_array2d(noop()).forward: _with,
     wrappers.with_reshape(noop()).forward: _with_reshape,
-    list2ragged().forward: _same,
-    ragged2list().forward: _same,
-    list2padded().forward: _same,
-    padded2list().forward: _same,
+    list2ragged().forward: as_it_is,
+    ragged2list().forward: as_it_is,
+    list2padded().forward: as_it_is,
+    padded2list().forward: as_it_is,
     list2array().forward: _rows,
     grouping.map_list(noop()).forward: _map_list,
     grouping.with_square_sequences(noop()).forward: _with_square_sequences,
-    grouping.uniqued(noop()).forward: _uniqued,
+    grouping.uniqued(noop()).forward: child,
     array_getitem(0).forward: _array_getitem,
 }

@@ -69,8 +69,20 @@ class Layout:
         places = [each.unsqueeze(1) for each in (self.positions, self.owners)]
         return self.op("GatherND", padded, self.op("Concat", *places, axis=1))
 
-    def reduce(self, rows: Tensor, reduction: str, start: float = 0.0) -> Tensor:
-        """The sum ("add") or the maximum ("max") of each sequence's rows: (sequences, ...)."""
+    def sum(self, rows: Tensor) -> Tensor:
+        """The sum of each sequence's rows, 0 for an empty one."""
+        return self._reduce(rows, "add", 0.0)
+
+    def mean(self, rows: Tensor) -> Tensor:
+        """The mean of each sequence's rows, 0 for an empty one."""
+        counts = self.op("Max", self.lengths, 1).cast(rows.dtype)
+        return self.sum(rows) / counts.unsqueeze(1)
+
+    def max(self, rows: Tensor) -> Tensor:
+        """The largest of each sequence's rows, by column."""
+        return self._reduce(rows, "max", -np.inf)
+
+    def _reduce(self, rows: Tensor, reduction: str, start: float) -> Tensor:
         rest = [rows.size(axis) for axis in range(1, len(rows.shape))]
         shape = self.op("Concat", self.n, *rest, axis=0) if rest else self.n
         nothing = self.graph.full(shape, np.full(1, start, rows.dtype))

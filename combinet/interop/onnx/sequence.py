@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from combinet.interop.onnx.embed import reduce_mean
 from combinet.interop.onnx.export import Converter, Export
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.interop.onnx.layout import Layout, with_zero_row
@@ -18,10 +17,10 @@ from combinet.layers import (
     reduce_first,
     reduce_last,
     reduce_max,
+    reduce_mean,
     reduce_sum,
     sinusoidal_positions,
 )
-from combinet.layers import reduce_mean as mean_layer
 from combinet.layers.conv1d import window_of
 from combinet.node import Forward
 from combinet.ops.convolution import Window
@@ -88,21 +87,21 @@ def _parametric_attention(model: Any, X: Sequences, to: Export) -> Sequences:
 
 def _softmax(layout: Layout, scores: Tensor) -> Tensor:
     """exp(X) / sum(exp(X)), the sum over each sequence alone: (total,) -> (total,)."""
-    largest = layout.reduce(scores, "max", -np.inf).take(layout.owners)
+    largest = layout.max(scores).take(layout.owners)
     powers = layout.op("Exp", scores - largest)
-    return powers / layout.reduce(powers, "add").take(layout.owners)
+    return powers / layout.sum(powers).take(layout.owners)
 
 
 def _reduce_sum(model: Any, X: Sequences, to: Export) -> Tensor:
-    return to.layout(X.lengths).reduce(X.rows, "add")
+    return to.layout(X.lengths).sum(X.rows)
 
 
 def _reduce_mean(model: Any, X: Sequences, to: Export) -> Tensor:
-    return reduce_mean(to.layout(X.lengths), X.rows)
+    return to.layout(X.lengths).mean(X.rows)
 
 
 def _reduce_max(model: Any, X: Sequences, to: Export) -> Tensor:
-    return to.layout(X.lengths).reduce(X.rows, "max", -np.inf)
+    return to.layout(X.lengths).max(X.rows)
 
 
 def _reduce_first(model: Any, X: Sequences, to: Export) -> Tensor:
@@ -120,7 +119,7 @@ CONVERTERS: dict[Forward, Converter] = {
     LearnedPositions(longest=1).forward: _learned_positions,
     ParametricAttention().forward: _parametric_attention,
     reduce_sum().forward: _reduce_sum,
-    mean_layer().forward: _reduce_mean,
+    reduce_mean().forward: _reduce_mean,
     reduce_max().forward: _reduce_max,
     reduce_first().forward: _reduce_first,
     reduce_last().forward: _reduce_last,
