@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from combinet.interop.onnx import arrays, to_onnx
+from combinet.interop.onnx import to_arrays, to_onnx
 
 
 class Session:
@@ -19,14 +19,14 @@ class Session:
 
     def __call__(self, X: Any) -> dict[str, Any]:
         names = [output.name for output in self.session.get_outputs()]
-        return dict(zip(names, self.session.run(None, arrays(X)), strict=True))
+        return dict(zip(names, self.session.run(None, to_arrays(X)), strict=True))
 
 
 def check(model: Any, example: Any, *others: Any) -> None:
     """The graph gives what `predict` gives, for the example and other batches."""
     session = Session(model, example)
     for X in (example, *others):
-        found, expected = session(X), arrays(model.predict(X), "Y")
+        found, expected = session(X), to_arrays(model.predict(X), "Y")
         assert found.keys() == expected.keys()
         for name, array in expected.items():
             assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)

@@ -10,10 +10,13 @@ import combinet as cb
 from cases import CASES, Case, floats, ids, keys, listed, padded, ragged, sparse
 from combinet.data import map_arrays
 
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
 
-from combinet.interop.onnx import arrays, to_onnx
+import onnx
+import onnxruntime
+
+from combinet.interop.onnx import to_arrays, to_onnx
 from load_onnx import Session, check
 
 # The rows that have no ONNX form, and the layer by whose name they are refused.
@@ -26,7 +29,10 @@ NONE = {
 
 
 def in_dtype(X: Any, dtype: str) -> Any:
-    return map_arrays(X, lambda x: x.astype(dtype) if getattr(x, "dtype", "") == float else x)
+    def cast(x: Any) -> Any:
+        return x.astype(dtype) if hasattr(x, "dtype") and x.dtype.kind == "f" else x
+
+    return map_arrays(X, cast)
 
 
 def another(case: Case, X: Any) -> Any:
@@ -107,14 +113,14 @@ def names_and_shapes(values: Any) -> dict[str, list[Any]]:
 def test_inputs_have_names_and_open_axes(X: Any, inputs: Any) -> None:
     graph = to_onnx(cb.noop(), X).graph
     assert names_and_shapes(graph.input) == inputs
-    assert arrays(X).keys() == inputs.keys()
+    assert to_arrays(X).keys() == inputs.keys()
     assert [y.name for y in graph.output] == [name.replace("X", "Y") for name in inputs]
 
 
 def test_sequences_come_in_the_order_in_which_they_were_given() -> None:
     X = listed(1, 3, 2)
     for batch in (X, cb.list2ragged().predict(X), cb.list2padded().predict(X)):
-        found = arrays(batch)
+        found = to_arrays(batch)
         np.testing.assert_array_equal(found["X"], np.concatenate(X))
         np.testing.assert_array_equal(found["X_lengths"], [1, 3, 2])
 
@@ -122,7 +128,7 @@ def test_sequences_come_in_the_order_in_which_they_were_given() -> None:
 def test_a_batch_that_is_none_is_refused() -> None:
     for batch, words in ((3, "int"), ([ragged(2)], "Ragged"), ([], "an empty list")):
         with pytest.raises(cb.InputError, match=words):
-            arrays(batch)
+            to_arrays(batch)
 
 
 def test_weights_are_initializers_by_their_names_and_in_standard_shapes() -> None:
@@ -150,7 +156,7 @@ def test_a_saved_graph_is_read_again(tmp_path: Path) -> None:
     X = floats(5, 3).astype("float32")
     onnx.save(to_onnx(model, X), tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    (Y,) = session.run(None, arrays(X))
+    (Y,) = session.run(None, to_arrays(X))
     np.testing.assert_allclose(Y, model.predict(X), rtol=1e-5)
 
 

@@ -15,7 +15,7 @@ from combinet.interop.onnx import (
     recurrent,
     sequence,
 )
-from combinet.interop.onnx.batches import arrays
+from combinet.interop.onnx.batches import to_arrays
 from combinet.interop.onnx.export import Converter, export
 from combinet.model import Model
 from combinet.node import Forward
@@ -23,7 +23,7 @@ from combinet.node import Forward
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["CONVERTERS", "arrays", "to_onnx"]
+__all__ = ["CONVERTERS", "to_arrays", "to_onnx"]
 
 CONVERTERS: dict[Forward, Converter] = {
     **activations.CONVERTERS,
@@ -41,7 +41,7 @@ CONVERTERS: dict[Forward, Converter] = {
 def to_onnx(model: Model[Any, Any], example: Any) -> ModelProto:
     """The model's prediction as an ONNX graph, to be written by `onnx.save`.
 
-    The example, a batch that the model takes, says what inputs the graph has: `arrays(example)`
+    The example, a batch that the model takes, says what inputs the graph has: `to_arrays(example)`
     names them. How many rows and sequences there are, and how long, is open. Weights have the
     model's dtype and the names of `model.slots_by_path()`; runtimes know float32 best. Dropout is
     off, and checks of the input are gone. Raises InputError, with the path, for a layer that has

@@ -23,7 +23,10 @@ def _hard_swish(to: Export, X: Tensor, edge: float) -> Tensor:
 
 
 def _dish(to: Export, X: Tensor) -> Tensor:
-    return X * 0.5 * (X / to.op("Sqrt", X * X + 1.0) + 1.0)
+    # The rectifier less what it is more than the function, so that no digits cancel.
+    size = to.op("Abs", X)
+    root = to.op("Sqrt", X * X + 1.0)
+    return to.op("Relu", X) - size * 0.5 / (root * (root + size))
 
 
 # By the names of `layers.activations`, with the settings in its order.

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from combinet.data import Padded, Ragged, check_list, list_to_ragged, padded_to_ragged
+from combinet.data import Padded, Ragged, list_to_ragged, padded_to_ragged
 from combinet.errors import InputError, describe
 from combinet.format import to_host
 from combinet.interop.onnx.graph import Graph, Sequences, Tensor, tensor_type
 from combinet.types import Array
 
 
-def arrays(batch: Any, name: str = "X") -> dict[str, Array]:
+def to_arrays(batch: Any, name: str = "X") -> dict[str, Array]:
     """The arrays by which a graph of `to_onnx` knows a batch, by the names of its inputs.
 
     An array is `X`. Sequences, as a list of arrays, Ragged or Padded, are two: `X`, all rows in
@@ -22,16 +22,15 @@ def arrays(batch: Any, name: str = "X") -> dict[str, Array]:
     gives for the output. Raises InputError for anything else.
 
     Example:
-        >>> arrays([np.array([1.0, 2.0]), np.array([3.0])])
+        >>> to_arrays([np.array([1.0, 2.0]), np.array([3.0])])
         {'X': array([1., 2., 3.]), 'X_lengths': array([2, 1])}
     """
     if isinstance(batch, tuple):
-        items = [arrays(item, f"{name}_{i}") for i, item in enumerate(batch)]
+        items = [to_arrays(item, f"{name}_{i}") for i, item in enumerate(batch)]
         return {key: array for item in items for key, array in item.items()}
     if isinstance(batch, list) and batch and all(isinstance(word, str) for word in batch):
         return {name: np.array(batch, dtype=object)}
     if isinstance(batch, list):
-        check_list(batch)
         batch = list_to_ragged(batch)
     if isinstance(batch, Padded):
         batch = padded_to_ragged(batch)
@@ -50,7 +49,7 @@ def inputs(graph: Graph, example: Any, name: str = "X") -> Any:
     if isinstance(example, tuple):
         return tuple(inputs(graph, item, f"{name}_{i}") for i, item in enumerate(example))
     tensors = []
-    for key, array in arrays(example, name).items():
+    for key, array in to_arrays(example, name).items():
         shape: list[Any] = [f"{key}_{axis}" for axis in range(array.ndim)]
         if array.ndim > 1:
             shape[-1] = array.shape[-1]
@@ -59,7 +58,7 @@ def inputs(graph: Graph, example: Any, name: str = "X") -> Any:
 
 
 def named(batch: Any, name: str) -> dict[str, Tensor]:
-    """The tensors of a batch by the names that `arrays` gives to its arrays."""
+    """The tensors of a batch by the names that `to_arrays` gives to its arrays."""
     if isinstance(batch, Sequences):
         return {name: batch.rows, f"{name}_lengths": batch.lengths}
     if isinstance(batch, tuple):
