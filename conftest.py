@@ -9,6 +9,7 @@ NEEDS = {
     "docs/sklearn.md": "sklearn",
     "docs/spacy.md": "spacy",
     "docs/torch.md": "torch",
+    "tests/load_onnx.py": "onnxruntime",
 }
 
 collect_ignore = [path for path, library in NEEDS.items() if find_spec(library) is None]

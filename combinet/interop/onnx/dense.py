@@ -32,7 +32,9 @@ def _activated(model: Any, X: Tensor, to: Export) -> Tensor:
 
 
 def _softmax(model: Any, X: Tensor, to: Export) -> Tensor:
-    Z = _affine(model, X, to) / float(model.attrs["softmax_temperature"])
+    Z, temperature = _affine(model, X, to), float(model.attrs["softmax_temperature"])
+    if temperature != 1:
+        Z = Z / temperature
     return to.op("Softmax", Z, axis=-1) if model.attrs["softmax_normalize"] else Z
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -85,28 +86,30 @@ def _sparse_linear(model: Any, X: tuple[Tensor, Tensor, Tensor], to: Export) -> 
     return to.layout(lengths.cast("int64")).sum(weights * values.unsqueeze(1)) + b
 
 
-def _look_up(to: Export, X: Tensor, **table: Any) -> Tensor:
-    return to.op("LabelEncoder", X, domain="ai.onnx.ml", **table)
-
-
-def _premap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
-    keys, numbers = (model.attrs[name].array.astype("int64") for name in ("keys", "numbers"))
-    default = model.attrs["default"]
-    return _look_up(  # a table has at least one key
-        to,
-        _column(model, X).cast("uint64").cast("int64"),
-        keys_int64s=keys if len(keys) else [0],
-        values_int64s=numbers if len(keys) else [default],
+def _look_up(to: Export, X: Tensor, kind: str, table: Mapping[Any, int], default: int) -> Tensor:
+    """The number beside each of X in a table, which for the operator has at least one key."""
+    table = table or {{"strings": "", "int64s": 0}[kind]: default}
+    return to.op(
+        "LabelEncoder",
+        X,
+        domain="ai.onnx.ml",
+        **{f"keys_{kind}": [*table]},
+        values_int64s=[*table.values()],
         default_int64=default,
     )
 
 
+def _premap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
+    keys, numbers = (model.attrs[name].array.astype("int64") for name in ("keys", "numbers"))
+    table = dict(zip(keys.tolist(), numbers.tolist(), strict=True))
+    return _look_up(to, _column(model, X).cast("int64"), "int64s", table, model.attrs["default"])
+
+
 def _remap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
-    table, default = model.attrs["mapping_table"], model.attrs["default"]
-    if not table or not all(isinstance(word, str) for word in table):
+    table = model.attrs["mapping_table"]
+    if not all(isinstance(word, str) for word in table):
         raise InputError(f"{model.name} has an ONNX form for a mapping of words alone")
-    return _look_up(to, X, keys_strings=list(table), values_int64s=list(table.values()),
-                    default_int64=default)  # fmt: skip
+    return _look_up(to, X, "strings", table, model.attrs["default"])
 
 
 CONVERTERS: dict[Forward, Converter] = {

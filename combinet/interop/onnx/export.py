@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from combinet.errors import CombinetError, InputError
@@ -50,8 +51,7 @@ class Export:
 
     def over(self, lengths: Tensor | None) -> Export:
         """The same, where the rows of an array are sequences of these lengths."""
-        twin = Export.__new__(Export)
-        twin.__dict__.update(self.__dict__)
+        twin = copy(self)
         twin.lengths = lengths
         return twin
 

@@ -58,13 +58,9 @@ class Tensor:
             return self
         return self.graph.op("Cast", self, to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def reshape(self, *sizes: int | Tensor) -> Tensor:
-        """In another shape: 0 keeps the size of the axis, -1 is what remains, (1,) is computed."""
-        if all(isinstance(size, int) for size in sizes):
-            return self.graph.op("Reshape", self, list(sizes))
-        parts = [size if isinstance(size, Tensor) else self.graph.constant([size])
-                 for size in sizes]  # fmt: skip
-        return self.graph.op("Reshape", self, self.graph.op("Concat", *parts, axis=0))
+    def reshape(self, *sizes: int) -> Tensor:
+        """In another shape: 0 keeps the size of the axis, -1 is what remains."""
+        return self.graph.op("Reshape", self, sizes)
 
     def transpose(self, *axes: int) -> Tensor:
         """With the axes in another order."""
@@ -72,7 +68,7 @@ class Tensor:
 
     def unsqueeze(self, *axes: int) -> Tensor:
         """With axes of size 1 put in."""
-        return self.graph.op("Unsqueeze", self, list(axes))
+        return self.graph.op("Unsqueeze", self, axes)
 
     def take(self, indices: Tensor | int | Sequence[int], axis: int = 0) -> Tensor:
         """What is at indices of an axis; one index removes the axis."""
@@ -144,10 +140,12 @@ class Graph:
         An input that is no tensor becomes a constant: a float in the dtype of the floats beside it.
         """
         tensors = [self._tensor(x, inputs) for x in inputs]
+        name = self.new_name(kind)
         node = onnx.helper.make_node(
-            kind, [x.name for x in tensors], [self.new_name(kind)], domain=domain, **attributes
+            kind, [x.name for x in tensors], [name], domain=domain, **attributes
         )
-        return self.add(node, tensors)
+        self.nodes.append(node)
+        return Tensor(self, name, self._types(node, tensors)[name])
 
     def _tensor(self, value: Any, beside: Sequence[Any]) -> Tensor:
         if isinstance(value, Tensor):
@@ -157,23 +155,21 @@ class Graph:
             value = np.array(value, next(dtype for dtype in dtypes if dtype.kind == "f"))
         return self.constant(value)
 
-    def add(self, node: Any, inputs: Sequence[Tensor]) -> Tensor:
-        """The first output of a node, whose type follows from those of its inputs."""
+    def _types(self, node: Any, inputs: Sequence[Tensor]) -> dict[str, Any]:
+        """The types of a node's outputs, as they follow from those of its inputs."""
         version = next(each.version for each in OPSETS if each.domain == node.domain)
         known = {
             x.name: data
             for x in inputs
             if (data := self.initializers.get(x.name)) and np.prod(data.dims) <= _SMALL
         }
-        types = onnx.shape_inference.infer_node_outputs(
+        return onnx.shape_inference.infer_node_outputs(  # type: ignore[no-any-return]
             onnx.defs.get_schema(node.op_type, version, node.domain),
             node,
             {x.name: x.type for x in inputs},
             known,
             opset_imports=OPSETS,
         )
-        self.nodes.append(node)
-        return Tensor(self, node.output[0], types[node.output[0]])
 
     @contextmanager
     def aside(self) -> Iterator[list[Any]]:
@@ -200,9 +196,7 @@ class Graph:
     def initializer(self, name: str, array: Array) -> Tensor:
         """A tensor of numbers that are known, under a name of its own, which stands for them."""
         if name not in self.initializers:
-            data = onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape),
-                                                name)  # fmt: skip
-            self.initializers[name] = data
+            self.initializers[name] = onnx.numpy_helper.from_array(array, name)
         return Tensor(self, name, tensor_type(array.dtype, array.shape))
 
     def full(self, shape: Tensor, value: Any) -> Tensor:

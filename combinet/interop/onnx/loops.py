@@ -16,7 +16,8 @@ def loop(times: Tensor, start: Tensor, step: Step) -> tuple[Tensor, Tensor]:
     """Call `step(i, carried) -> (carried, result)` for i = 0, 1 and so on.
 
     Gives what is carried in the end, and all results, on a new first axis. What is carried stays
-    like `start`. The step may use whatever has been computed before.
+    like `start`. The step may use what has been computed before it; what it computes itself is
+    known in there alone.
     """
     graph = start.graph
     int64, truth = (tensor_type(np.dtype(name), []) for name in ("int64", "bool"))

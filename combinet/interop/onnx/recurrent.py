@@ -14,11 +14,10 @@ from combinet.node import Forward
 
 
 def _gates(weight: Tensor, order: Sequence[int]) -> Tensor:
-    """A weight (nO, gates, nI) as ONNX has it, (1, gates * nO, nI), the gates in its order."""
-    rest = [-1] if len(weight.shape) == 3 else []
-    axes = (1, 0, 2) if rest else (1, 0)
-    nO = weight.shape[0] or 0
-    return weight.take(order, axis=1).transpose(*axes).reshape(1, len(order) * nO, *rest)
+    """A weight (nO, gates, ...) as ONNX has it, (1, gates * nO, ...), the gates in its order."""
+    columns = [weight.width] if len(weight.shape) == 3 else []
+    axes = (1, 0, 2) if columns else (1, 0)
+    return weight.take(order, axis=1).transpose(*axes).reshape(1, -1, *columns)
 
 
 def _recurrent(
