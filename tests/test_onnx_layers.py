@@ -134,6 +134,11 @@ def test_items_of_which_there_is_no_array() -> None:
         to_onnx(cb.map_list(cb.tuplify(cb.noop(), cb.noop())), docs(2))
 
 
+def test_sums_of_tuples() -> None:
+    layer: Any = cb.residual(cb.with_getitem(0, cb.with_array(cb.gelu())))
+    check(layer, (docs(2, 1), single(4, 3)), (docs(3), single(1, 3)))
+
+
 # -- sequences ---------------------------------------------------------------------------------
 
 EMPTY = [docs(0), docs(0, 0), docs(0, 3, 0), docs(4, 0, 0, 1, 0)]

@@ -178,6 +178,7 @@ def test_another_version_and_damage_are_refused(tmp_path: Path) -> None:
     for damaged in (b"", b"no weights", (tmp_path / "weights").read_bytes()[:-1]):
         (tmp_path / "damaged").write_bytes(damaged)
         _refused(cb.Linear(), tmp_path / "damaged", cb.FormatError, "holds no weights")
+    _refused(cb.Linear(), tmp_path / "nowhere", FileNotFoundError, "nowhere")
 
 
 def test_dims_that_loading_finds_are_those_of_the_data(tmp_path: Path) -> None:
