@@ -23,7 +23,7 @@ from combinet.node import Forward
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["CONVERTERS", "to_arrays", "to_onnx"]
+__all__ = ["to_arrays", "to_onnx"]
 
 CONVERTERS: dict[Forward, Converter] = {
     **activations.CONVERTERS,

@@ -9,7 +9,7 @@ import numpy as np
 from combinet.interop.onnx.export import Converter, Export
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.interop.onnx.layout import Layout
-from combinet.interop.onnx.sequence import rotations
+from combinet.interop.onnx.sequence import waves
 from combinet.layers import attend, cross_attend
 from combinet.node import Forward
 
@@ -50,7 +50,9 @@ def _rotate(X: Tensor, layout: Layout, heads: int) -> Tensor:
     """Each head of each row turned by angles that grow with its place: `AttentionOps.rotate`."""
     half = X.width // heads // 2
     speeds = 10000.0 ** -(np.arange(half) / half)
-    cos, sin = (each.unsqueeze(1) for each in rotations(layout.positions, speeds, X.dtype))
+    cos, sin = (
+        waves(layout.positions, speeds, cosine, X.dtype).unsqueeze(1) for cosine in (True, False)
+    )
     points = X.reshape(0, heads, 2, half)
     a, b = points.take(0, axis=2), points.take(1, axis=2)
     turned = [(a * cos - b * sin).unsqueeze(2), (a * sin + b * cos).unsqueeze(2)]

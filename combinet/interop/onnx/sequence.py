@@ -55,22 +55,19 @@ def _conv1d(model: Any, X: Any, to: Export) -> Any:
     return Sequences(rows, unfolded.lengths) if batch is X else rows
 
 
-def _waves(angles: Tensor, odd: Any) -> Tensor:
-    """Sines, and cosines where `odd` is true; both by one operator, in float64."""
-    return angles.graph.op("Sin", angles + np.where(odd, np.pi / 2, 0.0))
+def waves(places: Tensor, speeds: Any, cosine: Any, dtype: Any) -> Tensor:
+    """Sines of places (n,) times speeds (k,), (n, k), cosines where `cosine` is true.
 
-
-def rotations(places: Tensor, speeds: Any, dtype: Any) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of places (n,) times speeds (k,), (n, k) each."""
-    angles = places.cast("float64").unsqueeze(1) * speeds
-    return _waves(angles, True).cast(dtype), _waves(angles, False).cast(dtype)
+    Angles are in float64, and both are by one operator, for which onnxruntime has float64.
+    """
+    angles = places.cast("float64").unsqueeze(1) * speeds + np.where(cosine, np.pi / 2, 0.0)
+    return places.graph.op("Sin", angles).cast(dtype)
 
 
 def _sinusoidal_positions(model: Any, X: Tensor, to: Export) -> Tensor:
-    columns = np.arange(X.width)
-    places = to.layout(to.lengths_of(X)).positions.cast("float64").unsqueeze(1)
-    angles = places * 10000.0 ** -(columns // 2 * 2 / X.width)
-    return X + _waves(angles, columns % 2).cast(X.dtype)
+    columns, places = np.arange(X.width), to.layout(to.lengths_of(X)).positions
+    speeds = 10000.0 ** -(columns // 2 * 2 / X.width)
+    return X + waves(places, speeds, columns % 2, X.dtype)
 
 
 def _learned_positions(model: Any, X: Tensor, to: Export) -> Tensor:
