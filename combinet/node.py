@@ -26,6 +26,8 @@ _ids = count()
 class Param(NamedTuple):
     """A parameter as a layer declares it: the dims that are its axes, and its first value.
 
+    An axis that has no dim's name, but is an int, has that size always.
+
     `order` is how it lies in memory: "F", column-major, so that the transpose of a weight
     (nO, nI) is contiguous, as products with few rows want it, or "C", row by row, for tables.
 
@@ -34,7 +36,7 @@ class Param(NamedTuple):
     update moves the value by that rate toward the mean of what the passes since the last one saw.
     """
 
-    axes: tuple[str, ...]
+    axes: tuple[str | int, ...]
     init: Initializer
     order: Order = "F"
     rate: float | None = None
@@ -136,7 +138,10 @@ class Node:
     def param_shape(self, name: str, sizes: Mapping[Any, int] | None = None) -> Shape:
         """A parameter's shape by the layer's dims, or by `sizes` {(model, dim): size} first."""
         axes = self._params[name].axes
-        shape = [(sizes or {}).get((self, axis), self.dims[axis]) for axis in axes]
+        shape = [
+            axis if isinstance(axis, int) else (sizes or {}).get((self, axis), self.dims[axis])
+            for axis in axes
+        ]
         if None in shape:
             unknown = axes[shape.index(None)]
             raise DimensionError(

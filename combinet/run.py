@@ -112,7 +112,7 @@ class Run:
             ) from None
         return slots[0].store.read(slots)  # type: ignore[no-any-return]
 
-    def inc_grad(self, model: Any, **gradients: Array) -> None:
+    def inc_grad(self, model: Any, /, **gradients: Array) -> None:
         """Add to the gradients of parameters, each of its parameter's shape.
 
         To a statistic, a `Param` with a rate, what this pass has seen is added instead.

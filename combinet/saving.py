@@ -173,7 +173,11 @@ def _validated_dims(model: Any, plan: Plan, keep: _Keep) -> dict[tuple[Any, str]
             axes = node.param(name).axes
             if len(axes) != array.ndim:
                 raise DimensionError(f"{name} of '{path}' is {axes}, what was saved {array.shape}")
-            found |= {a: n for a, n in zip(axes, array.shape, strict=True) if found.get(a) is None}
+            found |= {
+                axis: size
+                for axis, size in zip(axes, array.shape, strict=True)
+                if isinstance(axis, str) and found.get(axis) is None
+            }
         for name, size in found.items():
             try:
                 solve.dim(node, name, size)

@@ -7,6 +7,7 @@ import pytest
 
 import combinet as cb
 from combinet import DimensionError, InputError, StateError
+from combinet.testing import check_laws
 
 
 def floats(*shape: int, seed: int = 0) -> Any:
@@ -288,6 +289,31 @@ def test_sizes_are_positive_ints(size: Any) -> None:
         cb.Linear(size)
     with pytest.raises(DimensionError, match="positive int"):
         cb.Linear().set_dim("nO", size)
+
+
+def fixed(size: int = 3) -> cb.Model[Any, Any]:
+    """A layer with a weight for each of `size` columns, named "model", whatever the widths are."""
+
+    def forward(model: Any, X: Any, run: Any) -> Any:
+        (w,) = run.params(model, "model")
+
+        def backprop(dY: Any) -> Any:
+            run.inc_grad(model, model=(dY * X).sum(axis=0))
+            return dY * w
+
+        return X * w, backprop
+
+    return cb.Model("fixed", forward, params={"model": cb.Param((size,), cb.ones)})
+
+
+def test_an_axis_can_be_an_int_and_a_parameter_have_any_name() -> None:
+    check_laws(fixed(), np.random.default_rng(0).normal(size=(4, 3)))
+    model = fixed().initialize()
+    assert model.get_param("model").tolist() == [1, 1, 1]
+    with pytest.raises(DimensionError, match=r"model of 'fixed' is \(4,\), not \(3,\)"):
+        fixed(4).from_bytes(model.to_bytes())
+    with pytest.raises(DimensionError, match="no layer in fixed has this width"):
+        model.resize_output(4)
 
 
 def test_has_param_is_true_none_or_false() -> None:
