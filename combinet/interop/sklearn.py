@@ -250,7 +250,7 @@ class CombinetRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     Example:
         >>> import numpy as np
         >>> X = np.random.default_rng(0).normal(size=(100, 2))
-        >>> regressor = CombinetRegressor(learn_rate=0.01, random_state=0).fit(X, X[:, 0] * 3)
+        >>> regressor = CombinetRegressor(random_state=0).fit(X, X[:, 0] * 3)
         >>> regressor.predict([[1.0, 0.0]]).round(1)
         array([3.])
     """
