@@ -85,9 +85,11 @@ def test_the_laws_hold(build: Any, X: Any) -> None:
     check_laws(build(), X)
 
 
+@pytest.mark.parametrize("around", [lambda layer: layer, cb.checkpointed])
 @pytest.mark.usefixtures("float64")
-def test_gradients_with_dropout_are_those_of_one_mask() -> None:
-    check_backprop(JaxWrapper(masked, normal(3, 2), dropout=True), normal(40, 3), drop=0.5)
+def test_gradients_with_dropout_are_those_of_one_mask(around: Any) -> None:
+    layer = around(JaxWrapper(masked, normal(3, 2), dropout=True))
+    check_backprop(layer, normal(40, 3), drop=0.5)
 
 
 def train(layer: Any, X: Any, R: Any, sgd: Any = None, **options: Any) -> tuple[Any, Any]:
