@@ -220,6 +220,22 @@ def test_lists_of_texts_in_a_pipeline() -> None:
     assert GridSearchCV(pipeline, grid, cv=2).fit(TEXTS, TONES).best_score_ == 1
 
 
+def words() -> cb.Model[Any, Any]:
+    """Texts as what `textcat` takes."""
+    return cb.Model("words", lambda model, X, run: (hashed(X), lambda dY: None))
+
+
+def test_a_column_of_a_data_frame_is_taken_by_position() -> None:
+    pandas = pytest.importorskip("pandas")
+    shuffled = pandas.Series(TEXTS).sample(frac=1, random_state=0)
+    tones = np.array(TONES)[shuffled.index]
+    assert tones.tolist() != TONES
+    classifier = CombinetClassifier(
+        lambda: words() >> textcat(), validate=False, epochs=20, learn_rate=0.05, random_state=0
+    ).fit(shuffled, tones)
+    assert classifier.predict(shuffled).tolist() == tones.tolist()
+
+
 def summed() -> cb.Model[Any, Any]:
     return cb.list2ragged() >> cb.reduce_sum() >> cb.Linear()
 
@@ -256,6 +272,8 @@ def test_classes_that_are_refused() -> None:
         classifier.partial_fit(X, labels)
     with pytest.raises(ValueError, match=r"classes are \[0 1\], without \[2\]"):
         classifier.partial_fit(X, labels, classes=[0, 1])
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
     fitted = CombinetClassifier(epochs=1).fit(X, labels)
     with pytest.raises(ValueError, match="cannot become"):
         fitted.partial_fit(X, labels, classes=[0, 1])

@@ -1,0 +1,6 @@
+"""Models as estimators of scikit-learn."""
+
+from combinet.interop.sklearn.classifier import CombinetClassifier
+from combinet.interop.sklearn.regressor import CombinetRegressor
+
+__all__ = ["CombinetClassifier", "CombinetRegressor"]

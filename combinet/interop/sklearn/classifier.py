@@ -1,0 +1,108 @@
+"""Models that tell classes apart, as classifiers of scikit-learn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from combinet import CategoricalCrossentropy, Dropout, Model, Relu, Softmax, to_categorical
+from combinet.interop.extras import load
+from combinet.interop.sklearn.estimator import HIDDEN, Estimator, validation
+from combinet.types import Array, Floats2d, Ints1d
+
+if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
+    from typing_extensions import Self
+else:
+    ClassifierMixin = load("sklearn.base", "sklearn").ClassifierMixin
+
+multiclass: Any = load("sklearn.utils.multiclass", "sklearn")
+
+
+class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
+    """A classifier: a model that ends in a softmax, trained on the cross-entropy.
+
+    `build` is a function without arguments that returns the model; sizes that it leaves out, such
+    as the number of classes, are inferred from the data. Every fit calls it, and so does loading,
+    since a pickle holds the model's weights by `Model.to_bytes`, and of `build` the name. Without
+    it there is one hidden layer: Relu(128) >> Dropout() >> Softmax().
+
+    `epochs`, `batch_size` (a number or a schedule), `learn_rate` (likewise) and `drop`, the rate of
+    dropout, say how it is trained: by `optimizer`, a function that is called with the rate,
+    such as a class; without it, by Adam. `random_state` is for weights, order and dropout. When it
+    is fitted, `model_` is the model, `classes_` are the labels by column, and `loss_curve_` is the
+    mean loss of each epoch.
+
+    X is a table, checked as scikit-learn does; weights are float32 if it is, else float64, unless
+    the model comes with some. With `validate=False` X is what the model takes, such as a list of
+    arrays, and comes to it in batches as it is, but a column of a data frame as an array. Raises
+    ValueError for data that scikit-learn refuses, and InputError for settings that make no sense.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).normal(size=(100, 2))
+        >>> y = np.where(X[:, 0] > 0, "right", "left")
+        >>> classifier = CombinetClassifier(epochs=20, learn_rate=0.01, random_state=0)
+        >>> classifier.fit(X, y).predict([[2.0, 0.0], [-2.0, 0.0]])
+        array(['right', 'left'], dtype='<U5')
+    """
+
+    _loss = CategoricalCrossentropy()
+    _targets: dict[str, bool] = {}  # noqa: RUF012
+
+    def _default(self) -> Model[Any, Any]:
+        return Relu(HIDDEN) >> Dropout() >> Softmax()
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train a new model on X and labels y (n,); returns the classifier."""
+        X, y = self._labelled(X, y, reset=True)
+        classes, numbers = np.unique(y, return_inverse=True)
+        self._begin(X, classes)
+        return self._train(X, numbers, self.epochs)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
+        """Train the model for one more epoch, on X and y alone; returns the classifier.
+
+        The first call needs `classes`, all the labels that there will be, unless there was a fit.
+        """
+        first = not hasattr(self, "model_")
+        X, y = self._labelled(X, y, reset=first)
+        if first and classes is None:
+            raise ValueError("the first call of partial_fit needs all classes: classes=...")
+        classes = self.classes_ if classes is None else np.unique(classes)
+        numbers = _columns(y, classes)
+        if first:
+            self._begin(X, classes)
+        elif not np.array_equal(classes, self.classes_):
+            raise ValueError(f"the classes are {self.classes_}, and cannot become {classes}")
+        return self._train(X, numbers, 1)
+
+    def predict_proba(self, X: Any) -> Floats2d:
+        """What the model gives: for each row the probabilities of `classes_`, (n, classes)."""
+        return self._outputs(X)
+
+    def predict(self, X: Any) -> Array:
+        """The most probable label of each row, (n,)."""
+        best = self._outputs(X).argmax(axis=1)
+        labels: Array = self.classes_[best]
+        return labels
+
+    def _labelled(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
+        X, y = self._checked(X, y, reset)
+        y = validation.column_or_1d(y, warn=True)
+        multiclass.check_classification_targets(y)
+        return X, y
+
+    def _begin(self, X: Any, classes: Array) -> None:
+        self.classes_ = classes
+        self._start(X, to_categorical([0], len(classes)))
+
+
+def _columns(y: Array, classes: Array) -> Ints1d:
+    """The numbers of labels among classes, which are sorted."""
+    numbers: Ints1d = np.searchsorted(classes, y)
+    known = classes[np.minimum(numbers, len(classes) - 1)] == y
+    if not known.all():
+        raise ValueError(f"the classes are {classes}, without {np.unique(y[~known])}")
+    return numbers

@@ -1,0 +1,141 @@
+"""What all estimators share: a model that is composed, trained in epochs, and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from combinet import Adam, InputError, Model, Optimizer, minibatch
+from combinet.errors import describe
+from combinet.interop.extras import load
+from combinet.losses import Loss
+from combinet.types import Array, Floats2d, Schedule
+from combinet.widths import is_size
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+    from typing_extensions import Self
+else:
+    BaseEstimator = load("sklearn.base", "sklearn").BaseEstimator
+
+validation: Any = load("sklearn.utils.validation", "sklearn")
+
+HIDDEN = 128  # units of the network that there is without `build`
+FLOATS = ["float64", "float32"]  # dtypes of tables that stay; others become the first one
+
+
+class Estimator(BaseEstimator):  # type: ignore[misc]
+    """What classifier and regressor share: epochs of batches, and saving."""
+
+    _loss: Loss
+    _targets: dict[str, bool]  # how scikit-learn is to check y
+
+    def __init__(
+        self,
+        build: Callable[[], Model[Any, Any]] | None = None,
+        *,
+        epochs: int = 100,
+        batch_size: int | Schedule = 32,
+        learn_rate: float | Schedule = 0.001,
+        drop: float = 0.0,
+        optimizer: Callable[[Any], Optimizer] | None = None,
+        validate: bool = True,
+        random_state: Any = None,
+    ) -> None:
+        self.build = build
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learn_rate = learn_rate
+        self.drop = drop
+        self.optimizer = optimizer
+        self.validate = validate
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = self.validate
+        return tags
+
+    def _default(self) -> Model[Any, Any]:
+        """The network that there is without `build`."""
+        raise NotImplementedError
+
+    def _compose(self) -> Model[Any, Any]:
+        if self.build is None:
+            return self._default()
+        model = self.build()
+        if not isinstance(model, Model):
+            raise InputError(f"build is a function that returns a model, not {describe(model)}")
+        return model.copy()  # every fit begins from its weights, if it has any
+
+    def _new_optimizer(self) -> Optimizer:
+        if self.optimizer is None:
+            return Adam(self.learn_rate, use_averages=False)
+        return self.optimizer(self.learn_rate)
+
+    def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        if self.validate:
+            return validation.validate_data(  # type: ignore[no-any-return]
+                self, X, y, reset=reset, dtype=FLOATS, **self._targets
+            )
+        validation.check_consistent_length(X, y)
+        return _positional(X), y
+
+    def _start(self, X: Any, Y: Floats2d) -> None:
+        """A model with its first weights, and what trains it. Y is a sample of the output."""
+        if not is_size(self.epochs):
+            raise InputError(f"epochs is an int from 1, not {self.epochs!r}")
+        seed = validation.check_random_state(self.random_state).randint(2**31)
+        self._rng = np.random.default_rng(seed)
+        model = self._compose()
+        given = (slot.store.dtype for slot in model.slots_by_path().values())
+        self._dtype = np.dtype(next(given, X.dtype if self.validate else "float32"))
+        sample = next(minibatch(self.batch_size, self._cast(X)))
+        self.model_ = model.initialize(sample, Y, rng=self._rng, dtype=self._dtype)
+        self.optimizer_ = self._new_optimizer()
+        self.loss_curve_: list[float] = []
+
+    def _train(self, X: Any, Y: Array, epochs: int) -> Self:
+        X = self._cast(X)
+        for _ in range(epochs):
+            total = 0.0
+            for rows, truths in minibatch(self.batch_size, X, Y, rng=self._rng):
+                guesses, backprop = self.model_.begin_update(
+                    rows, self.drop, rng=self._rng, wants_dX=False
+                )
+                gradient, value = self._loss(guesses, truths)
+                backprop(gradient, self.optimizer_)
+                total += float(value) * len(truths)
+            self.loss_curve_.append(total / len(Y))
+        return self
+
+    def _outputs(self, X: Any) -> Floats2d:
+        """What the model gives, batch after batch."""
+        validation.check_is_fitted(self)
+        if self.validate:
+            X = validation.validate_data(self, X, reset=False, dtype=FLOATS)
+        batches = minibatch(self.batch_size, self._cast(_positional(X)))
+        return np.concatenate([self.model_.predict(batch) for batch in batches])
+
+    def _cast(self, X: Any) -> Any:
+        return X.astype(self._dtype, copy=False) if self.validate else X
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "model_" in state:
+            state["model_"] = self.model_.to_bytes()
+            state["optimizer_"] = self.optimizer_.to_bytes(self.model_)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "model_" in state:
+            self.model_ = self._compose().from_bytes(state["model_"])
+            self.optimizer_ = self._new_optimizer().from_bytes(state["optimizer_"], self.model_)
+
+
+def _positional(X: Any) -> Any:
+    """X with rows by number: pandas would take the numbers of a batch for labels."""
+    return X.to_numpy() if hasattr(X, "iloc") else X

@@ -1,0 +1,70 @@
+"""Models that guess numbers, as regressors of scikit-learn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from combinet import Dropout, L2Distance, Linear, Model, Relu
+from combinet.interop.extras import load
+from combinet.interop.sklearn.estimator import FLOATS, HIDDEN, Estimator, validation
+from combinet.types import Floats, Floats2d
+
+if TYPE_CHECKING:
+    from sklearn.base import RegressorMixin
+    from typing_extensions import Self
+else:
+    RegressorMixin = load("sklearn.base", "sklearn").RegressorMixin
+
+
+class CombinetRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
+    """A regressor: a model with columns of numbers as output, trained on half the squared error.
+
+    Arguments and attributes are those of `CombinetClassifier`, without `classes_`. Without `build`
+    there is one hidden layer: Relu(128) >> Dropout() >> Linear(). y is (n,), or (n, k) for k
+    numbers at once. It is taken as it is: where its scale is far from 1, let scikit-learn's
+    TransformedTargetRegressor change it.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).normal(size=(100, 2))
+        >>> regressor = CombinetRegressor(random_state=0).fit(X, X[:, 0] * 3)
+        >>> regressor.predict([[1.0, 0.0]]).round(1)
+        array([3.])
+    """
+
+    _loss = L2Distance()
+    _targets: dict[str, bool] = {"multi_output": True, "y_numeric": True}  # noqa: RUF012
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _default(self) -> Model[Any, Any]:
+        return Relu(HIDDEN) >> Dropout() >> Linear()
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train a new model on X and numbers y, (n,) or (n, k); returns the regressor."""
+        X, Y = self._numbered(X, y, reset=True)
+        self._start(X, Y)
+        return self._train(X, Y, self.epochs)
+
+    def partial_fit(self, X: Any, y: Any) -> Self:
+        """Train the model for one more epoch, on X and y alone; returns the regressor."""
+        first = not hasattr(self, "model_")
+        X, Y = self._numbered(X, y, reset=first)
+        if first:
+            self._start(X, Y)
+        return self._train(X, Y, 1)
+
+    def predict(self, X: Any) -> Floats:
+        """What the model gives, in the form of the y that it was fitted to: (n,) or (n, k)."""
+        Y = self._outputs(X)
+        return Y[:, 0] if self._flat else Y
+
+    def _numbered(self, X: Any, y: Any, reset: bool) -> tuple[Any, Floats2d]:
+        X, y = self._checked(X, y, reset)
+        y = validation.check_array(y, ensure_2d=False, dtype=FLOATS)
+        if reset:
+            self._flat = y.ndim == 1
+        return X, y.reshape(len(y), -1)
