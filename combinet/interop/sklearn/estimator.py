@@ -113,7 +113,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> Floats2d:
         """What the model gives, batch after batch."""
-        validation.check_is_fitted(self)
+        validation.check_is_fitted(self, "model_")
         if self.validate:
             X = validation.validate_data(self, X, reset=False, dtype=FLOATS)
         batches = minibatch(self.batch_size, self._cast(_positional(X)))
