@@ -71,11 +71,11 @@ class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         if first and classes is None:
             raise ValueError("the first call of partial_fit needs all classes: classes=...")
         classes = self.classes_ if classes is None else np.unique(classes)
+        if not first and not np.array_equal(classes, self.classes_):
+            raise ValueError(f"the classes are {self.classes_}, and cannot become {classes}")
         numbers = _columns(y, classes)
         if first:
             self._begin(X, classes)
-        elif not np.array_equal(classes, self.classes_):
-            raise ValueError(f"the classes are {self.classes_}, and cannot become {classes}")
         return self._train(X, numbers, 1)
 
     def predict_proba(self, X: Any) -> Floats2d:
