@@ -1,6 +1,7 @@
 """JaxWrapper: functions of JAX as layers. The oracles are jax.grad and central differences."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,36 @@ def test_a_pending_pass_keeps_its_weights_and_an_update_else_copies_nothing() ->
     place = store.weights.ctypes.data
     train(layer, X, R, sgd)
     assert store.weights.ctypes.data == place
+
+
+def test_passes_in_threads_add_up() -> None:
+    layer = JaxWrapper(network, weights()).initialize()
+    X, R = normal(4, 3, dtype="float32"), normal(4, 2, seed=9, dtype="float32")
+    with ThreadPoolExecutor(4) as pool:
+        results = [*pool.map(lambda _: train(layer, X, R), range(20))]
+    gradients, of_X = expected(X, R, weights())
+    for _, dX in results:
+        np.testing.assert_allclose(dX, of_X, rtol=1e-5)
+    dW = 20 * gradients["hidden"]["W"]
+    np.testing.assert_allclose(layer.get_grad("hidden.W"), dW, rtol=1e-5)
+
+
+class Pair:
+    """A pytree of another kind, with keys of its own."""
+
+    def __init__(self, first: Any, second: Any) -> None:
+        self.first, self.second = first, second
+
+
+def test_names_by_the_keys_of_any_pytree() -> None:
+    jax.tree_util.register_pytree_with_keys(
+        Pair,
+        lambda pair: ((("one", pair.first), (jax.tree_util.GetAttrKey("two"), pair.second)), None),
+        lambda _, leaves: Pair(*leaves),
+    )
+    layer = JaxWrapper(lambda p, X: X * p[0].first + p[0].second, [Pair(2.0, 1.0)]).initialize()
+    assert layer.param_names == ("0.one", "0.two")
+    assert layer.predict(np.ones(2, "f")).tolist() == [3, 3]
 
 
 def test_bytes_copies_and_averages() -> None:

@@ -170,7 +170,7 @@ def _declare(name: str, leaves: list[tuple[Any, Any]]) -> dict[str, Param]:
 def _label(path: tuple[Any, ...]) -> str:
     """The name of a leaf: the keys, indices and attributes that lead to it."""
     steps = ("key", "idx", "name")
-    parts = [next(getattr(part, step) for step in steps if hasattr(part, step)) for part in path]
+    parts = (next((getattr(key, s) for s in steps if hasattr(key, s)), key) for key in path)
     return ".".join(map(str, parts)) or "params"
 
 
