@@ -1,0 +1,172 @@
+"""Arrays become tensors and tensors arrays, by DLPack: both are views of one memory.
+
+Batches may be nested: tuples, lists and dicts of arrays, of `Padded` and `Ragged`, and of whatever
+else, which passes as it is. To PyTorch `Padded` is `PackedSequence`; `Ragged` stays one, of a tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from combinet.data import Padded, Ragged
+from combinet.errors import InputError, describe
+from combinet.interop.extras import load
+from combinet.interop.torch.packing import from_packed, packed_rows, to_packed
+from combinet.ops import Ops
+
+if TYPE_CHECKING:
+    import torch
+    from torch.nn.utils.rnn import PackedSequence
+else:
+    torch = load("torch", "torch")
+    PackedSequence = load("torch.nn.utils.rnn", "torch").PackedSequence
+
+
+def to_tensor(array: Any) -> torch.Tensor:
+    """A tensor that views the array's memory.
+
+    PyTorch knows neither arrays that must not be written to nor steps backwards: of those it gets
+    a copy.
+
+    Example:
+        >>> array = np.zeros(2)
+        >>> _ = to_tensor(array).add_(1.0)
+        >>> array
+        array([1., 1.])
+    """
+    if isinstance(array, np.ndarray) and not (
+        array.flags.writeable and all(step >= 0 for step in array.strides)
+    ):
+        array = array.copy()
+    tensor: torch.Tensor = torch.from_dlpack(array)
+    return tensor
+
+
+def to_array(tensor: torch.Tensor, ops: Ops) -> Any:
+    """An array of the backend that views the tensor's memory, which must be on its device.
+
+    Example:
+        >>> from combinet import NumpyOps
+        >>> tensor = torch.zeros(2)
+        >>> to_array(tensor, NumpyOps())[0] = 1.0
+        >>> tensor
+        tensor([1., 0.])
+    """
+    return ops.xp.from_dlpack(tensor.detach())
+
+
+def map_tree(X: Any, function: Callable[[Any], Any]) -> Any:
+    """Tuples, lists and dicts of the same form, with `function` applied to all else in them.
+
+    Named tuples and other dicts, such as the outputs of Hugging Face's models, come out plain.
+
+    Example:
+        >>> map_tree({"a": (1, [2])}, lambda x: x + 1)
+        {'a': (2, [3])}
+    """
+    if isinstance(X, dict):
+        return {key: map_tree(x, function) for key, x in X.items()}
+    if not _is_sequence(X):
+        return function(X)
+    items = [map_tree(x, function) for x in X]
+    return items if isinstance(X, list) else tuple(items)
+
+
+def pairs(Y: Any, dY: Any) -> list[tuple[Any, Any]]:
+    """What stands in the same place of two trees of one form; nothing where the second has None.
+
+    Raises InputError where the forms differ.
+
+    Example:
+        >>> pairs({"a": 1, "b": (2, 3)}, {"a": 4, "b": (None, 5)})
+        [(1, 4), (3, 5)]
+    """
+    if dY is None:
+        return []
+    if isinstance(Y, dict):
+        alike, keys = isinstance(dY, dict) and dY.keys() == Y.keys(), [*Y]
+    elif _is_sequence(Y):
+        alike, keys = _is_sequence(dY) and len(dY) == len(Y), [*range(len(Y))]
+    else:
+        return [(Y, dY)]
+    if not alike:
+        kind = f"dict of {keys}" if isinstance(Y, dict) else f"{type(Y).__name__} of {len(Y)}"
+        raise InputError(f"the gradient of a {kind} is one too, not {describe(dY)}")
+    return [pair for key in keys for pair in pairs(Y[key], dY[key])]
+
+
+def _is_sequence(X: Any) -> bool:
+    return isinstance(X, list | tuple) and not isinstance(X, PackedSequence)
+
+
+def to_tensors(X: Any, ops: Ops) -> Any:
+    """A nested batch with tensors in place of its arrays."""
+
+    def convert(x: Any) -> Any:
+        if isinstance(x, Padded):
+            return to_packed(x, to_tensor(packed_rows(x, ops)))
+        if isinstance(x, Ragged):
+            return Ragged.known(to_tensor(x.data), x.lengths)
+        return to_tensor(x) if ops.is_array(x) else x
+
+    return map_tree(X, convert)
+
+
+def to_arrays(X: Any, ops: Ops, dtype: Any = None) -> Any:
+    """A nested batch with arrays in place of its tensors.
+
+    Floats that combinet has no use for, float16 and bfloat16, become `dtype`, one of PyTorch's.
+    """
+
+    def array(tensor: torch.Tensor) -> Any:
+        short = tensor.dtype in (torch.float16, torch.bfloat16)
+        return to_array(tensor.to(dtype) if short else tensor, ops)
+
+    def convert(x: Any) -> Any:
+        if isinstance(x, PackedSequence):
+            return from_packed(x, array(x.data), ops)
+        if isinstance(x, Ragged):
+            return Ragged.known(array(x.data), x.lengths)
+        return array(x) if isinstance(x, torch.Tensor) else x
+
+    return map_tree(X, convert)
+
+
+def tensor_of(x: Any) -> torch.Tensor | None:
+    """The tensor in a leaf of a nested batch, if there is one."""
+    data = x.data if isinstance(x, PackedSequence | Ragged) else x
+    return data if isinstance(data, torch.Tensor) else None
+
+
+def tensors_in(X: Any) -> list[torch.Tensor]:
+    """All tensors of a nested batch, in order."""
+    found: list[torch.Tensor] = []
+
+    def note(x: Any) -> None:
+        tensor = tensor_of(x)
+        if tensor is not None:
+            found.append(tensor)
+
+    map_tree(X, note)
+    return found
+
+
+def with_tensors(X: Any, function: Callable[[torch.Tensor], torch.Tensor | None]) -> Any:
+    """A nested batch with other tensors in place of its own; None where `function` gives that.
+
+    What has no tensor becomes None too.
+    """
+
+    def replaced(x: Any) -> Any:
+        tensor = tensor_of(x)
+        new = None if tensor is None else function(tensor)
+        if new is None:
+            return None
+        if isinstance(x, PackedSequence):
+            return PackedSequence(new, x.batch_sizes, x.sorted_indices, x.unsorted_indices)
+        return Ragged.known(new, x.lengths) if isinstance(x, Ragged) else new
+
+    return map_tree(X, replaced)

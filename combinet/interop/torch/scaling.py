@@ -1,0 +1,53 @@
+"""Gradients of float16, which has no small numbers, are computed of a larger sum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from combinet.interop.extras import load
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = load("torch", "torch")
+
+Gradients = Sequence["torch.Tensor | None"]
+
+
+class GradientScale:
+    """The factor by which gradients are larger while they are computed, and its changes.
+
+    Where a gradient gets too large for float16 the backward pass is run again at half the factor,
+    so that none is lost; after `interval` passes without that the factor is doubled. Micikevicius
+    et al. 2018, arXiv:1710.03740, section 3.2; the first factor and the interval are those of
+    `torch.amp.GradScaler`.
+
+    Example:
+        >>> scale = GradientScale(2.0**20)
+        >>> half = scale(lambda factor: [torch.tensor(factor / 2, dtype=torch.float16).float()])
+        >>> half, scale.factor
+        ([tensor(0.5000)], 65536.0)
+    """
+
+    def __init__(self, factor: float = 2.0**16, interval: int = 2000) -> None:
+        self.factor = factor
+        self.interval = interval
+        self._good = 0  # passes since the factor last changed
+
+    def __call__(self, compute: Callable[[float], Gradients]) -> list[torch.Tensor | None]:
+        """The gradients, where `compute` gives them times the factor that it is told."""
+        factor = self.factor
+        gradients = compute(factor)
+        while factor > 1 and not all(g is None or _is_finite(g) for g in gradients):
+            factor, self._good = factor / 2, -1
+            gradients = compute(factor)
+        self._good += 1
+        self.factor = factor * 2 if self._good == self.interval else factor
+        self._good %= self.interval
+        return [None if g is None else g / factor for g in gradients]
+
+
+def _is_finite(gradient: torch.Tensor) -> bool:
+    values = gradient.coalesce().values() if gradient.is_sparse else gradient
+    return bool(values.isfinite().all())

@@ -1,0 +1,85 @@
+"""Which axes of a module's weights are its width: those of its first and last affine map."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from combinet.interop.extras import load
+from combinet.widths import Solver, Width, Widths, own_widths
+
+if TYPE_CHECKING:
+    from torch import nn
+else:
+    nn = load("torch.nn", "torch")
+
+Axis = tuple[str, int]  # a parameter by its name, and one of its axes
+
+# What leaves the number of columns as it is, and has no weight for each.
+_SAME_WIDTH = (
+    nn.AlphaDropout, nn.CELU, nn.Dropout, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid,
+    nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU, nn.LogSigmoid, nn.LogSoftmax, nn.Mish,
+    nn.RReLU, nn.ReLU, nn.ReLU6, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softmax, nn.Softmin, nn.Softplus,
+    nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold,
+)  # fmt: skip
+
+
+_FIRST: dict[type, dict[Axis, str]] = {
+    nn.Linear: {("weight", 1): "nI"},
+    nn.Embedding: {("weight", 0): "nV"},
+}
+_LAST: dict[type, dict[Axis, str]] = {
+    nn.Linear: {("weight", 0): "nO", ("bias", 0): "nO"},
+    nn.Embedding: {("weight", 1): "nO"},
+}
+
+
+def width_axes(module: nn.Module) -> dict[Axis, str]:
+    """The axes that are nI, nO or nV, the number of rows of an `Embedding` that comes first.
+
+    Of a `Linear` or an `Embedding`, or of the first and the last such layer of a `Sequential`, if
+    what stands before and behind leaves the width as it is. A weight that stands in several places
+    has no axis that can change.
+
+    Example:
+        >>> width_axes(nn.Sequential(nn.Embedding(9, 2), nn.Tanh(), nn.Linear(2, 3, bias=False)))
+        {('0.weight', 0): 'nV', ('2.weight', 0): 'nO'}
+    """
+    layers = list(_layers("", module))
+    places = dict(module.named_parameters(remove_duplicate=False))
+    times = Counter(map(id, places.values()))
+    axes: dict[Axis, str] = {}
+    for ordered, of in ((layers, _FIRST), (layers[::-1], _LAST)):
+        prefix, kind = next((x for x in ordered if x[1] not in _SAME_WIDTH), ("", nn.Module))
+        own = {(prefix + name, axis): dim for (name, axis), dim in of.get(kind, {}).items()}
+        own = {axis: dim for axis, dim in own.items() if axis[0] in places}  # some have no bias
+        if all(times[id(places[name])] == 1 for name, _ in own):
+            axes |= own
+    return axes
+
+
+def _layers(prefix: str, module: nn.Module) -> Iterator[tuple[str, type]]:
+    """The layers that come one after the other, each by what its weights' names begin with."""
+    if type(module) is not nn.Sequential:
+        yield prefix, type(module)
+        return
+    for name, child in module.named_modules(remove_duplicate=False):
+        if name and "." not in name:
+            yield from _layers(f"{prefix}{name}.", child)
+
+
+def set_sizes(module: nn.Module) -> None:
+    """Let layers say of themselves the sizes that their weights have."""
+    for layer in module.modules():
+        if type(layer) is nn.Linear:
+            layer.out_features, layer.in_features = layer.weight.shape
+        elif type(layer) is nn.Embedding:
+            layer.num_embeddings, layer.embedding_dim = layer.weight.shape
+
+
+def table_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    """The rule of a module that begins with a table: a change of its input is one of its rows."""
+    if solve.resize and nI is not None:
+        solve.dim(model, "nV", nI)
+    return nI, own_widths(model, None, nO, solve)[1]
