@@ -154,19 +154,21 @@ def tensors_in(X: Any) -> list[torch.Tensor]:
     return found
 
 
-def with_tensors(X: Any, function: Callable[[torch.Tensor], torch.Tensor | None]) -> Any:
+def with_tensors(
+    X: Any, function: Callable[[torch.Tensor], torch.Tensor | None], *, keep: bool = True
+) -> Any:
     """A nested batch with other tensors in place of its own; None where `function` gives that.
 
-    What has no tensor becomes None too.
+    What has no tensor stays, or becomes None too if it is not to be kept.
     """
 
     def replaced(x: Any) -> Any:
         tensor = tensor_of(x)
-        new = None if tensor is None else function(tensor)
-        if new is None:
-            return None
-        if isinstance(x, PackedSequence):
+        if tensor is None:
+            return x if keep else None
+        new = function(tensor)
+        if isinstance(x, PackedSequence) and new is not None:
             return PackedSequence(new, x.batch_sizes, x.sorted_indices, x.unsorted_indices)
-        return Ragged.known(new, x.lengths) if isinstance(x, Ragged) else new
+        return Ragged.known(new, x.lengths) if isinstance(x, Ragged) and new is not None else new
 
     return map_tree(X, replaced)

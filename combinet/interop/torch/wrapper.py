@@ -146,8 +146,6 @@ def _torch(model: Model[Any, Any], X: Any, run: Run) -> Any:
             drop=run.drop if run.train and model.attrs["use_drop"] else None,
         )
     _check_unwritten(model, watched)
-    # In a module's hands PyTorch does not always count what is written: only the values tell.
-    seen = {name: b for name, b in buffers.items() if name in before and not b.equal(before[name])}
     dtype = _dtype(model)
 
     def backprop(dY: Any) -> Any:
@@ -155,10 +153,14 @@ def _torch(model: Model[Any, Any], X: Any, run: Run) -> Any:
         for name, weight in weights.items():
             if id(weight) in gradients:
                 _add_gradient(model, run, name, gradients[id(weight)])
-        run.inc_grad(model, **{n: to_array(b.to(dtype), run.ops) for n, b in seen.items()})
+        for name, value in before.items():
+            # Of what is written to buffers PyTorch does not keep count: only the values tell.
+            if not buffers[name].equal(value):
+                run.inc_grad(model, **{name: to_array(buffers[name].to(dtype), run.ops)})
         if not wants_dX:
             return None
-        return to_arrays(with_tensors(inputs, lambda t: gradients.get(id(t))), run.ops, dtype)
+        dX = with_tensors(inputs, lambda t: gradients.get(id(t)), keep=False)
+        return to_arrays(dX, run.ops, dtype)
 
     return to_arrays(outputs, run.ops, dtype), backprop
 

@@ -1,0 +1,149 @@
+"""A model as a module of PyTorch's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from combinet.errors import StateError
+from combinet.interop.extras import load
+from combinet.interop.torch.apart import ApartPrediction, ApartRun
+from combinet.interop.torch.crossing import tensors_in, to_array, to_tensor, with_tensors
+from combinet.interop.torch.through import Call, Through
+from combinet.layout import own_slots
+from combinet.model import Model
+from combinet.store import Key
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+else:
+    torch = load("torch", "torch")
+    nn = torch.nn
+
+
+def as_torch(model: Model[Any, Any], *, drop: float = 0.0) -> CombinetModule:
+    """An initialized model as a torch.nn.Module, with its weights as the module's parameters.
+
+    Parameters (statistics are buffers) have the names of `slots_by_path`, with / for each dot, and
+    view the model's memory: what PyTorch's optimizers, `load_state_dict` or initializers write
+    there, the model has. What combinet changes, the module has from its next call, or `refresh`,
+    on.
+
+    The module takes tensors, `PackedSequence` for Padded, and tuples, lists and dicts of them;
+    several arguments are a tuple, keywords a dict, as `TorchWrapper` has it. In training mode
+    `drop` is the rate of layers without one of their own, masks are drawn by PyTorch's seed, and a
+    backward pass moves statistics. `torch.optim` trains it; gradients of gradients there are none.
+    Weights are of the model's dtype and stay so.
+
+    Raises StateError for a model without weights.
+
+    Example:
+        >>> import torch
+        >>> from combinet import Linear, relu
+        >>> model = (Linear(4, 3) >> relu() >> Linear(1)).initialize()
+        >>> module = as_torch(model)
+        >>> [name for name, _ in module.named_parameters()][:2]
+        ['chain >> linear[0]/W', 'chain >> linear[0]/b']
+        >>> optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+        >>> module(torch.ones(2, 3)).sum().backward()
+        >>> optimizer.step()
+    """
+    return CombinetModule(model, drop)
+
+
+class CombinetModule(nn.Module):
+    """What `as_torch` gives: `model` is the model, `drop` the rate of dropout in training."""
+
+    def __init__(self, model: Model[Any, Any], drop: float = 0.0) -> None:
+        super().__init__()
+        own_slots(model)
+        self.model = model
+        self.drop = drop
+        self._places: dict[str, tuple[Any, str]] = {}
+        self._views: dict[str, Any] = {}  # the arrays that the tensors view
+        for path, node in model.paths().items():
+            if set(node.param_names) - set(node.slots):
+                raise StateError(f"as_torch takes an initialized model; '{path}' has no weights yet")
+            for name, slot in node.slots.items():
+                key = f"{path}.{name}".replace(".", "/")
+                self._places[key] = node, name
+                tensor = to_tensor(slot.own)
+                if slot.rate is None:
+                    self.register_parameter(key, nn.Parameter(tensor))
+                else:
+                    self.register_buffer(key, tensor)
+        self._own = {**self._parameters, **self._buffers}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """View the model's weights as they are now, after a change that combinet has made."""
+        for key, (node, name) in self._places.items():
+            array, tensor = node.slots[name].own, self._own[key]
+            if array is not self._views.get(key) and tensor is not None:
+                tensor.data = to_tensor(array)
+                self._views[key] = array
+                if tensor.grad is not None and tensor.grad.shape != tensor.shape:
+                    tensor.grad = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's output, in tensors."""
+        self.refresh()
+        X = (*args, kwargs) if args and kwargs else kwargs or (args[0] if len(args) == 1 else args)
+        weights, statistics = self._tensors(self._parameters), self._tensors(self._buffers)
+        tensors = [*weights.values(), *tensors_in(X)]
+        learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+        ops = self.model.ops
+        # Masks come from PyTorch's generator: who seeds that, seeds them.
+        seed = int(torch.randint(2**63 - 1, ())) if self.training else 0
+        run = (ApartRun if learns else ApartPrediction)(
+            {key: to_array(tensor, ops) for key, tensor in (weights | statistics).items()},
+            ops,
+            np.random.default_rng(seed),
+            train=self.training,
+            drop=self.drop if self.training else 0.0,
+        )
+        rates = {(n.id, name): n.param(name).rate for n, name in self._places.values()}
+        moving = {key: (tensor, rates[key]) for key, tensor in statistics.items()}
+        call = Call(self.model, run, X, [*weights], moving)
+        if not learns:
+            return call.predict()
+        found = iter(Through.apply(call, *tensors))  # type: ignore[no-untyped-call]
+        return with_tensors(call.outputs, lambda _: next(found))
+
+    def _tensors(self, named: Any) -> dict[Key, torch.Tensor]:
+        """Parameters or buffers by (model id, name); in `use_params` what stands in for them."""
+        tensors = {}
+        for key, tensor in named.items():
+            node, name = self._places[key]
+            borrowed = node.slots[name].borrowed
+            tensors[node.id, name] = tensor if borrowed is None else to_tensor(borrowed)
+        return tensors
+
+    def _apply(self, fn: Any, recurse: bool = True) -> CombinetModule:
+        """Go where PyTorch sends the module: the model moves there, and the tensors with it."""
+        own = next(iter(self._own.values()))
+        target = fn(torch.empty(0, dtype=own.dtype, device=own.device))
+        if target.dtype != own.dtype:
+            raise StateError(f"the weights are {self.model.dtype or own.dtype} and stay so")
+        if target.device != own.device:
+            if target.device.type == "cuda":
+                self.model.to_gpu(target.device.index or 0)
+            elif target.device.type == "cpu":
+                self.model.to_cpu()
+            else:
+                raise StateError(f"combinet has no arrays on the device {target.device}")
+            self.refresh()
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CombinetModule:
+        """A module of a copy of the model, that shares nothing with this one."""
+        twin = CombinetModule(self.model.copy(), self.drop).train(self.training)
+        for own, new in ((self._parameters, twin._parameters), (self._buffers, twin._buffers)):
+            for key, tensor in own.items():
+                if tensor is not None:
+                    new[key] = memo.setdefault(id(tensor), new[key])
+                    new[key].requires_grad = tensor.requires_grad  # type: ignore[union-attr]
+        memo[id(self)] = twin
+        return twin
