@@ -65,7 +65,9 @@ class CombinetModule(nn.Module):
         self._views: dict[str, Any] = {}  # the arrays that the tensors view
         for path, node in model.paths().items():
             if set(node.param_names) - set(node.slots):
-                raise StateError(f"as_torch takes an initialized model; '{path}' has no weights yet")
+                raise StateError(
+                    f"as_torch takes an initialized model; '{path}' has no weights yet"
+                )
             for name, slot in node.slots.items():
                 key = f"{path}.{name}".replace(".", "/")
                 self._places[key] = node, name
@@ -123,10 +125,10 @@ class CombinetModule(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> CombinetModule:
         """Go where PyTorch sends the module: the model moves there, and the tensors with it."""
-        own = next(iter(self._own.values()))
-        target = fn(torch.empty(0, dtype=own.dtype, device=own.device))
+        own = next(iter(self._own.values()), torch.empty(0))
+        target = fn(own.new_empty(0))
         if target.dtype != own.dtype:
-            raise StateError(f"the weights are {self.model.dtype or own.dtype} and stay so")
+            raise StateError(f"the weights are {own.dtype} and stay so")
         if target.device != own.device:
             if target.device.type == "cuda":
                 self.model.to_gpu(target.device.index or 0)

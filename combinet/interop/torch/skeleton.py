@@ -56,9 +56,9 @@ class Skeleton:
         self._alike = {id(value): value for value in memo.values() if torch.is_tensor(value)}
         self._spare: list[nn.Module] = []
 
-    def replica(self) -> nn.Module:
-        """A copy of the module, with shapes for weights."""
-        return copy.deepcopy(self._module, dict(self._alike))
+    def apart(self) -> nn.Module:
+        """A copy that shares nothing with the replicas."""
+        return copy.deepcopy(self._module)
 
     def __call__(
         self,
@@ -85,12 +85,17 @@ class Skeleton:
         try:
             module = self._spare.pop()
         except IndexError:
-            module = self.replica()
+            module = copy.deepcopy(self._module, dict(self._alike))
         try:
             yield module
         finally:
             _forget_weights(module)
             self._spare.append(module)
+
+
+def constant_name(buffer: str) -> str:
+    """The setting of a wrapped module's model in which a constant buffer is kept."""
+    return f"buffers.{buffer}"
 
 
 def _shape(value: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,174 @@
+"""An optimizer of PyTorch's in the place of one of combinet's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from combinet import format
+from combinet.errors import DimensionError, FormatError
+from combinet.interop.extras import load
+from combinet.interop.torch.crossing import to_tensor
+from combinet.optimizers import Optimizer
+from combinet.optimizers.segments import Segment, same_steps
+from combinet.store import Key, Slot
+from combinet.types import Schedule
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+else:
+    torch = load("torch", "torch")
+    nn = torch.nn
+
+
+class TorchOptimizer(Optimizer):
+    """A torch.optim optimizer for the weights of any model, those of wrapped modules or not.
+
+    `kind` is its class, `learn_rate` a number or a schedule of the number of updates so far, and
+    `options` are the class's own. Clipping and averages are combinet's, see `Optimizer`; unlike
+    there nothing is clipped unless asked. The weights and their gradients are where they always
+    are, PyTorch views them: pending passes keep what they read, as with any update. What the
+    optimizer remembers goes to another device with the weights, and begins anew in a new size.
+
+    Not for optimizers that call the model themselves, as LBFGS does.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from combinet import Linear
+        >>> model = Linear(1, 1).initialize()
+        >>> adam = TorchOptimizer(torch.optim.AdamW, 0.01, weight_decay=0.1)
+        >>> Y, backprop = model.begin_update(np.ones((2, 1), "f"))
+        >>> dX = backprop(Y, sgd=adam)
+    """
+
+    def __init__(
+        self,
+        kind: Callable[..., torch.optim.Optimizer],
+        learn_rate: float | Schedule,
+        *,
+        grad_clip: float = 0.0,
+        use_averages: bool = True,
+        average_decay: float = 0.9999,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            learn_rate,
+            grad_clip=grad_clip,
+            use_averages=use_averages,
+            average_decay=average_decay,
+        )
+        self._kind = kind
+        self._options = options
+        self._parameters: dict[Key, nn.Parameter] = {}
+        self._shapes: dict[Key, Any] = {}
+        self._optimizer: torch.optim.Optimizer | None = None
+
+    @property
+    def kind(self) -> str:
+        """The name under which the state is saved."""
+        return f"torch {getattr(self._kind, '__name__', 'optimizer')}"
+
+    def _update_segment(self, run: Segment, rate: float, L2: float) -> None:
+        store = run.store
+        memory = store.memory(self)
+        memory.steps[run.first : run.last] += 1
+        averages = store.writable_averages() if self.use_averages else None
+        weights = store.writable()
+        slots = run.slots()
+        parameters = [self._parameter(slot, slot.of(weights)) for slot in slots]
+        try:
+            for slot, parameter in zip(slots, parameters, strict=True):
+                parameter.grad = to_tensor(slot.of(store.gradient))
+            self._step(rate)
+        finally:
+            for parameter in parameters:  # held on to, the weights would be copied by each update
+                parameter.grad = None
+                parameter.data = parameter.new_empty(0)
+        if averages is not None:
+            for t, alike in same_steps(run, memory):
+                decay = min(self.average_decay, (1 + t) / (10 + t))
+                store.ops.average(alike.of(averages), alike.of(weights), decay)
+
+    def _step(self, rate: float) -> None:
+        assert self._optimizer is not None
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+
+    def _parameter(self, slot: Slot, value: Any) -> nn.Parameter:
+        """PyTorch's parameter for a slot, a view of `value`; what is remembered goes along."""
+        tensor, parameter = to_tensor(value), self._parameters.get(slot.key)
+        if parameter is None:
+            parameter = self._parameters[slot.key] = nn.Parameter(tensor)
+            if self._optimizer is None:
+                self._optimizer = self._kind([parameter], lr=self.learn_rate(0), **self._options)
+            else:
+                self._optimizer.param_groups[0]["params"].append(parameter)
+        state = self._state(slot.key)
+        if self._shapes.get(slot.key) != slot.shape:
+            state.clear()
+        elif parameter.device != tensor.device:
+            state.update({name: _moved(value, tensor) for name, value in state.items()})
+        self._shapes[slot.key] = slot.shape
+        parameter.data = tensor
+        return parameter
+
+    def _state(self, key: Key) -> Any:
+        assert self._optimizer is not None
+        return self._optimizer.state[self._parameters[key]]
+
+    def to_bytes(self, model: Any) -> bytes:
+        """The steps and what PyTorch remembers, by each parameter's path."""
+        kept = {}
+        for path, slot in model.slots_by_path().items():
+            if slot.key in self._parameters:
+                state = {name: _plain(value) for name, value in self._state(slot.key).items()}
+                steps = int(slot.store.memory(self).steps[slot.number])
+                kept[path] = {"steps": steps, "shape": [*slot.shape], "state": state}
+        content = {"type": self.kind, "step": self.step, "kept": kept}
+        return format.encode("optimizer", content)
+
+    def from_bytes(self, data: bytes, model: Any) -> TorchOptimizer:
+        """Take up what `to_bytes` saved, for the same model; returns self.
+
+        Raises FormatError or DimensionError, before anything is changed, if the bytes are of
+        another kind of optimizer or of a model with other parameters.
+        """
+        content = format.decode("optimizer", data)
+        if content["type"] != self.kind:
+            raise FormatError(f"this is the state of {content['type']}, not {self.kind}")
+        slots = model.slots_by_path()
+        for path, saved in content["kept"].items():
+            if path not in slots:
+                raise FormatError(f"the model has no initialized parameter '{path}'")
+            if tuple(saved["shape"]) != slots[path].shape:
+                raise DimensionError(f"'{path}' is {slots[path].shape}, saved was {saved['shape']}")
+        for path, saved in content["kept"].items():
+            slot = slots[path]
+            slot.store.memory(self).steps[slot.number] = saved["steps"]
+            parameter = self._parameter(slot, slot.own)
+            state = {name: _restored(value, parameter) for name, value in saved["state"].items()}
+            self._state(slot.key).clear()
+            self._state(slot.key).update(state)
+            parameter.data = parameter.new_empty(0)
+        self.step = content["step"]
+        return self
+
+
+def _moved(value: Any, target: torch.Tensor) -> Any:
+    """What is kept for each weight, on the device of the weights; counts stay where they are."""
+    return value.to(target.device) if isinstance(value, torch.Tensor) and value.ndim else value
+
+
+def _plain(value: Any) -> Any:
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+
+
+def _restored(value: Any, target: torch.Tensor) -> Any:
+    if not isinstance(value, np.ndarray):
+        return value
+    return _moved(torch.from_numpy(value.copy()), target)
