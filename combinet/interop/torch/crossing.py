@@ -1,7 +1,7 @@
 """Arrays become tensors and tensors arrays, by DLPack: both are views of one memory.
 
 Batches may be nested: tuples, lists and dicts of arrays, of `Padded` and `Ragged`, and of whatever
-else, which passes as it is. To PyTorch `Padded` is `PackedSequence`; `Ragged` stays one, of a tensor.
+else, which passes as it is. To PyTorch `Padded` is `PackedSequence`; `Ragged` stays, of a tensor.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ def to_tensor(array: Any) -> torch.Tensor:
         array.flags.writeable and all(step >= 0 for step in array.strides)
     ):
         array = array.copy()
-    tensor: torch.Tensor = torch.from_dlpack(array)
-    return tensor
+    return torch.utils.dlpack.from_dlpack(array)
 
 
 def to_array(tensor: torch.Tensor, ops: Ops) -> Any:

@@ -124,6 +124,7 @@ def _contexts(
     device = _device(run)
     if run.train:
         yield torch.random.fork_rng(devices=[] if device.type == "cpu" else [run.ops.device])
+        # Once that is entered; at its end PyTorch's generator is as it was.
         torch.manual_seed(int(run.rng.integers(2**63)))
     if model.attrs["autocast"] is not None:
         yield torch.autocast(device.type, dtype=getattr(torch, model.attrs["autocast"]))
@@ -154,12 +155,13 @@ def _gradients(
                     f"{model.name} takes the gradient of an output {tuple(output.shape)} in that "
                     f"shape, not {tuple(gradient.shape)}"
                 )
-            ends.append((output, gradient.to(output.dtype)))
+            ends.append((output, gradient))
     if not ends or not leaves:
         return {}
 
     def compute(factor: float = 1.0) -> Any:
-        tops, starts = [y for y, _ in ends], [dy * factor if factor != 1 else dy for _, dy in ends]
+        tops = [y for y, _ in ends]
+        starts = [(dy * factor if factor != 1 else dy).to(y.dtype) for y, dy in ends]
         # The graph stays: a pass may be run backward again. It goes with the callback.
         return torch.autograd.grad(tops, leaves, starts, retain_graph=True, allow_unused=True)
 

@@ -76,7 +76,7 @@ class CombinetModule(nn.Module):
                     self.register_parameter(key, nn.Parameter(tensor))
                 else:
                     self.register_buffer(key, tensor)
-        self._own = {**self._parameters, **self._buffers}
+        self._own: dict[str, Any] = {**self._parameters, **self._buffers}
         self.refresh()
 
     def refresh(self) -> None:
@@ -122,6 +122,17 @@ class CombinetModule(nn.Module):
             borrowed = node.slots[name].borrowed
             tensors[node.id, name] = tensor if borrowed is None else to_tensor(borrowed)
         return tensors
+
+    def _save_to_state_dict(self, *args: Any) -> None:
+        self.refresh()
+        super()._save_to_state_dict(*args)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self.refresh()
+        super()._load_from_state_dict(*args)
+        for key, tensor in {**self._parameters, **self._buffers}.items():
+            if tensor is not self._own[key]:
+                raise StateError("with assign=True the weights would no longer be the model's")
 
     def _apply(self, fn: Any, recurse: bool = True) -> CombinetModule:
         """Go where PyTorch sends the module: the model moves there, and the tensors with it."""

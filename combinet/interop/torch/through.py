@@ -112,7 +112,9 @@ class Through(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *dYs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *dYs: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
         """See `Call.backward`."""
         _ = ctx.saved_tensors
         gradients = ctx.call.backward(dYs)
