@@ -96,7 +96,7 @@ def test_integers_have_no_gradient() -> None:
             return X[ids]
 
     ids = np.array([2, 0, 2])
-    Y, backprop = TorchWrapper(Pick()).begin_update((A, ids))
+    _, backprop = TorchWrapper(Pick()).begin_update((A, ids))
     dX, none = backprop(B)
     expected = np.zeros_like(A)
     np.add.at(expected, ids, B)
@@ -106,7 +106,7 @@ def test_integers_have_no_gradient() -> None:
 
 def test_nobody_who_wants_no_gradient_of_the_input_gets_one() -> None:
     model = TorchWrapper(Mixer()) >> cb.tuple_getitem(0)
-    Y, backprop = model.begin_update(A, wants_dX=False)
+    _, backprop = model.begin_update(A, wants_dX=False)
     assert backprop(B) is None
     a = torch.tensor(A)
     reference = Mixer()
@@ -116,7 +116,7 @@ def test_nobody_who_wants_no_gradient_of_the_input_gets_one() -> None:
 
 def test_a_gradient_of_another_form_is_refused() -> None:
     model = TorchWrapper(Mixer())
-    Y, backprop = model.begin_update(A)
+    _, backprop = model.begin_update(A)
     with pytest.raises(cb.InputError, match="dict of"):
         backprop((B, {"x": [C, None]}))
     with pytest.raises(cb.InputError, match="list of 2"):

@@ -372,7 +372,7 @@ def test_drop_sets_rates_only_if_asked_to() -> None:
         assert (model.predict(X) == 1).all()
     lstm = TorchWrapper(nn.LSTM(3, 4, 2).double(), use_drop=True)
     Y, again = (lstm.begin_update(floats(5, 3), drop=0.5)[0][0] for _ in range(2))
-    assert (Y != again).any()
+    assert (again != Y).any()
 
 
 # -- sizes, other weights, saving, copies --------------------------------------------------------
@@ -473,7 +473,7 @@ def test_autocast_computes_what_pytorch_computes_in_it(kind: str) -> None:
         expected = module(torch.tensor(X))
     assert expected.dtype == getattr(torch, kind)
     assert Y.dtype == "float32"
-    assert (Y == expected.detach().float().numpy()).all()
+    np.testing.assert_array_equal(Y, expected.detach().float().numpy())
     dX = backprop(np.ones_like(Y))
     inputs = torch.tensor(X, requires_grad=True)
     module(inputs).sum().backward()
@@ -508,11 +508,13 @@ def test_the_scale_grows_again() -> None:
 def test_what_is_no_module_or_has_no_shape_is_refused() -> None:
     with pytest.raises(cb.InputError, match=r"takes a torch\.nn\.Module, not function"):
         TorchWrapper(lambda X: X)  # type: ignore[arg-type]
+    with pytest.raises(cb.InputError, match="not of TorchScript"):
+        TorchWrapper(torch.jit.trace(nn.Linear(1, 1), torch.ones(1, 1)))
     with pytest.raises(cb.InputError, match="weight has no shape yet"):
         TorchWrapper(nn.LazyLinear(2))
+    module = nn.Module()
+    module.ids = nn.Parameter(torch.tensor([1, 2]), requires_grad=False)
     with pytest.raises(cb.InputError, match="weights here are floats"):
-        module = nn.Module()
-        module.ids = nn.Parameter(torch.tensor([1, 2]), requires_grad=False)
         TorchWrapper(module)
     with pytest.raises(cb.InputError, match="autocast is"):
         TorchWrapper(nn.Linear(1, 1), autocast="float8")

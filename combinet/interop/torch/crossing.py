@@ -20,8 +20,10 @@ from combinet.ops import Ops
 if TYPE_CHECKING:
     import torch
     from torch.nn.utils.rnn import PackedSequence
+    from torch.utils.dlpack import from_dlpack
 else:
     torch = load("torch", "torch")
+    from_dlpack = torch.from_dlpack
     PackedSequence = load("torch.nn.utils.rnn", "torch").PackedSequence
 
 
@@ -41,7 +43,8 @@ def to_tensor(array: Any) -> torch.Tensor:
         array.flags.writeable and all(step >= 0 for step in array.strides)
     ):
         array = array.copy()
-    return torch.utils.dlpack.from_dlpack(array)
+    tensor: torch.Tensor = from_dlpack(array)
+    return tensor
 
 
 def to_array(tensor: torch.Tensor, ops: Ops) -> Any:

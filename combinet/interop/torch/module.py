@@ -79,6 +79,10 @@ class CombinetModule(nn.Module):
         self._own: dict[str, Any] = {**self._parameters, **self._buffers}
         self.refresh()
 
+    def extra_repr(self) -> str:
+        """The model's name, for PyTorch's drawing of modules."""
+        return self.model.name
+
     def refresh(self) -> None:
         """View the model's weights as they are now, after a change that combinet has made."""
         for key, (node, name) in self._places.items():
@@ -96,18 +100,22 @@ class CombinetModule(nn.Module):
         weights, statistics = self._tensors(self._parameters), self._tensors(self._buffers)
         tensors = [*weights.values(), *tensors_in(X)]
         learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-        ops = self.model.ops
+        nodes = {(node.id, name): node for node, name in self._places.values()}
         # Masks come from PyTorch's generator: who seeds that, seeds them.
         seed = int(torch.randint(2**63 - 1, ())) if self.training else 0
         run = (ApartRun if learns else ApartPrediction)(
-            {key: to_array(tensor, ops) for key, tensor in (weights | statistics).items()},
-            ops,
+            {
+                key: to_array(tensor, nodes[key].ops)
+                for key, tensor in (weights | statistics).items()
+            },
+            self.model.ops,
             np.random.default_rng(seed),
             train=self.training,
             drop=self.drop if self.training else 0.0,
         )
-        rates = {(n.id, name): n.param(name).rate for n, name in self._places.values()}
-        moving = {key: (tensor, rates[key]) for key, tensor in statistics.items()}
+        moving = {
+            key: (tensor, nodes[key].param(key[1]).rate) for key, tensor in statistics.items()
+        }
         call = Call(self.model, run, X, [*weights], moving)
         if not learns:
             return call.predict()
@@ -123,13 +131,13 @@ class CombinetModule(nn.Module):
             tensors[node.id, name] = tensor if borrowed is None else to_tensor(borrowed)
         return tensors
 
-    def _save_to_state_dict(self, *args: Any) -> None:
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.refresh()
-        super()._save_to_state_dict(*args)
+        super()._save_to_state_dict(*args, **kwargs)
 
-    def _load_from_state_dict(self, *args: Any) -> None:
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.refresh()
-        super()._load_from_state_dict(*args)
+        super()._load_from_state_dict(*args, **kwargs)
         for key, tensor in {**self._parameters, **self._buffers}.items():
             if tensor is not self._own[key]:
                 raise StateError("with assign=True the weights would no longer be the model's")

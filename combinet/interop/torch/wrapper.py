@@ -44,13 +44,13 @@ def TorchWrapper(
 
     Dims: nI and nO (nV, the rows, of an `Embedding` that comes first), where the module is
     `Linear`, `Embedding`, or a `Sequential` of whose ends such a layer decides; there alone
-    `resize_output` and `resize_input` change the module.
+    `resize_output` and `resize_input` change the module. All other sizes are dims named by themselves.
 
     Masks are drawn by PyTorch with a seed from the pass's generator. `begin_update`'s drop sets the
     rate of all dropout in the module if `use_drop` says so. With `autocast`, "bfloat16" or
     "float16", PyTorch computes in that type what it thinks fit, and for float16 scales gradients.
 
-    Raises InputError for a lazy module and weights that aren't floats; in a pass StateError where
+    Raises InputError for TorchScript, for a lazy module and weights that aren't floats; in a pass StateError where
     the module writes to its weights or its input in place, as `Embedding` does with a `max_norm`.
 
     Example:
@@ -64,6 +64,8 @@ def TorchWrapper(
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"TorchWrapper takes a torch.nn.Module, not {type(module).__name__}")
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise InputError("TorchWrapper takes modules of Python, not of TorchScript")
     if autocast not in (None, "bfloat16", "float16"):
         raise InputError(f"autocast is 'bfloat16', 'float16' or None, not {autocast!r}")
     skeleton = Skeleton(module)
@@ -75,6 +77,7 @@ def TorchWrapper(
         names = [axes.get((name, axis), str(size)) for axis, size in enumerate(value.shape)]
         dims |= dict(zip(names, value.shape, strict=True))
         params[name] = Param(tuple(names), zeros, "C", 1.0 if name in skeleton.buffers else None)
+    dims = {dim: dims[dim] for dim in sorted(dims, key=str.isdigit)}  # nI and nO first
     attrs: dict[str, Any] = {
         "module": skeleton,
         "use_drop": use_drop,
