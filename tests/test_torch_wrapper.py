@@ -509,7 +509,7 @@ def test_what_is_no_module_or_has_no_shape_is_refused() -> None:
     with pytest.raises(cb.InputError, match=r"takes a torch\.nn\.Module, not function"):
         TorchWrapper(lambda X: X)  # type: ignore[arg-type]
     with pytest.raises(cb.InputError, match="not of TorchScript"):
-        TorchWrapper(torch.jit.trace(nn.Linear(1, 1), torch.ones(1, 1)))
+        TorchWrapper(torch.jit.ScriptModule())
     with pytest.raises(cb.InputError, match="weight has no shape yet"):
         TorchWrapper(nn.LazyLinear(2))
     module = nn.Module()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from combinet.errors import DimensionError, StateError
@@ -47,9 +47,7 @@ def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
     before = {name: buffer.clone() for name, buffer in buffers.items()} if run.train else {}
     watched = _watched(inputs, weights if run.train else weights | buffers)
     args, kwargs = _arguments(inputs)
-    with ExitStack() as stack:
-        for context in _contexts(model, run, learns):
-            stack.enter_context(context)
+    with _surroundings(model, run, learns=learns):
         outputs = skeleton(
             weights | buffers | constants,
             args,
@@ -116,18 +114,28 @@ def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return inputs, {}
 
 
-def _contexts(
-    model: Model[Any, Any], run: Run, learns: bool
-) -> Iterator[AbstractContextManager[Any]]:
+@contextmanager
+def _surroundings(model: Model[Any, Any], run: Run, *, learns: bool) -> Iterator[None]:
     """What a module runs in: gradients or none, a seed of the pass's own, a type of number."""
-    yield torch.set_grad_enabled(learns)
-    device = _device(run)
-    if run.train:
-        yield torch.random.fork_rng(devices=[] if device.type == "cpu" else [run.ops.device])
-        # Once that is entered; at its end PyTorch's generator is as it was.
-        torch.manual_seed(int(run.rng.integers(2**63)))
-    if model.attrs["autocast"] is not None:
-        yield torch.autocast(device.type, dtype=getattr(torch, model.attrs["autocast"]))
+    kind = model.attrs["autocast"]
+    number = (
+        torch.autocast(_device(run).type, dtype=getattr(torch, kind)) if kind else nullcontext()
+    )
+    with torch.set_grad_enabled(learns), number, _seeded(run) if run.train else nullcontext():
+        yield
+
+
+@contextmanager
+def _seeded(run: Run) -> Iterator[None]:
+    """PyTorch's generator with a seed that the pass's draws; afterwards it is as it was."""
+    device = run.ops.device
+    generator = torch.default_generator if device < 0 else torch.cuda.default_generators[device]
+    state = generator.get_state()
+    generator.manual_seed(int(run.rng.integers(2**63)))  # torch.manual_seed looks at all devices
+    try:
+        yield
+    finally:
+        generator.set_state(state)
 
 
 def _watched(inputs: Any, weights: Named) -> list[tuple[str, torch.Tensor, int]]:

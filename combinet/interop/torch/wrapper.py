@@ -44,14 +44,15 @@ def TorchWrapper(
 
     Dims: nI and nO (nV, the rows, of an `Embedding` that comes first), where the module is
     `Linear`, `Embedding`, or a `Sequential` of whose ends such a layer decides; there alone
-    `resize_output` and `resize_input` change the module. All other sizes are dims named by themselves.
+    `resize_output` and `resize_input` change the module. Other sizes are dims named by themselves.
 
     Masks are drawn by PyTorch with a seed from the pass's generator. `begin_update`'s drop sets the
     rate of all dropout in the module if `use_drop` says so. With `autocast`, "bfloat16" or
     "float16", PyTorch computes in that type what it thinks fit, and for float16 scales gradients.
 
-    Raises InputError for TorchScript, for a lazy module and weights that aren't floats; in a pass StateError where
-    the module writes to its weights or its input in place, as `Embedding` does with a `max_norm`.
+    Raises InputError for TorchScript, a lazy module, and weights that aren't floats; in a pass
+    StateError where the module writes to its weights or its input in place, as `Embedding` does
+    with a `max_norm`.
 
     Example:
         >>> import numpy as np
