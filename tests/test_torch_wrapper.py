@@ -121,6 +121,13 @@ def test_the_module_that_is_given_stays_as_it_is() -> None:
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
 
 
+def weight_normed() -> Any:
+    with pytest.warns(FutureWarning):
+        module = nn.utils.weight_norm(nn.Linear(3, 2))
+    module(torch.ones(1, 3))
+    return module
+
+
 @pytest.mark.parametrize(
     ("make", "X"),
     [
@@ -128,6 +135,8 @@ def test_the_module_that_is_given_stays_as_it_is() -> None:
         (lambda: nn.Embedding(9, 4).double(), np.array([1, 8, 1, 0])),
         (lambda: nn.Embedding(9, 4, sparse=True).double(), np.array([[1, 8, 1], [0, 0, 2]])),
         (Tied, floats(5, 3)),
+        (weight_normed, floats(5, 3)),
+        (lambda: nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)), floats(5, 3)),
         (lambda: nn.Conv2d(2, 3, 2).double(), floats(2, 2, 4, 5)),
         (lambda: nn.MultiheadAttention(4, 2).double(), (floats(3, 2, 4),) * 3),
         (lambda: nn.LSTM(3, 4, 2, bidirectional=True).double(), floats(5, 2, 3)),
@@ -289,6 +298,15 @@ def test_a_backward_pass_may_be_run_again() -> None:
     model = TorchWrapper(mlp())
     Y, backprop = model.begin_update(floats(5, 3))
     assert_close(backprop(Y), backprop(Y))
+
+
+def test_a_pass_that_is_run_again_draws_its_masks_again() -> None:
+    model = cb.checkpointed(TorchWrapper(mlp(dropout=0.5)))
+    _, backprop = model.begin_update(floats(9, 3), rng=np.random.default_rng(3))
+    dX = backprop(floats(9, 2))
+    plain = TorchWrapper(mlp(dropout=0.5))
+    _, expected = plain.begin_update(floats(9, 3), rng=np.random.default_rng(3))
+    assert_close(dX, expected(floats(9, 2)))
 
 
 # -- memory ------------------------------------------------------------------------------------

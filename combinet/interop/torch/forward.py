@@ -173,8 +173,8 @@ def _gradients(
         # The graph stays: a pass may be run backward again. It goes with the callback.
         return torch.autograd.grad(tops, leaves, starts, retain_graph=True, allow_unused=True)
 
-    scale: GradientScale | None = model.attrs["scale"]
-    found = compute() if scale is None else scale(compute)
+    scale: GradientScale = model.attrs["scale"]
+    found = scale(compute) if model.attrs["autocast"] == "float16" else compute()
     return {id(leaf): g for leaf, g in zip(leaves, found, strict=True) if g is not None}
 
 

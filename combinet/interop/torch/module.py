@@ -70,14 +70,13 @@ class CombinetModule(nn.Module):
                 )
             for name, slot in node.slots.items():
                 key = f"{path}.{name}".replace(".", "/")
-                self._places[key] = node, name
+                self._places[key], self._views[key] = (node, name), slot.own
                 tensor = to_tensor(slot.own)
                 if slot.rate is None:
                     self.register_parameter(key, nn.Parameter(tensor))
                 else:
                     self.register_buffer(key, tensor)
         self._own: dict[str, Any] = {**self._parameters, **self._buffers}
-        self.refresh()
 
     def extra_repr(self) -> str:
         """The model's name, for PyTorch's drawing of modules."""
@@ -87,7 +86,7 @@ class CombinetModule(nn.Module):
         """View the model's weights as they are now, after a change that combinet has made."""
         for key, (node, name) in self._places.items():
             array, tensor = node.slots[name].own, self._own[key]
-            if array is not self._views.get(key) and tensor is not None:
+            if array is not self._views[key]:
                 tensor.data = to_tensor(array)
                 self._views[key] = array
                 if tensor.grad is not None and tensor.grad.shape != tensor.shape:

@@ -52,6 +52,8 @@ class Skeleton:
         memo = {id(parameters[name]): shape for name, shape in self.parameters.items()}
         memo |= {id(kept[name]): shape for name, shape in self.buffers.items()}
         memo |= {id(value): value for value in others.values()}
+        for part in module.modules():  # what was computed in a pass is not to be copied
+            memo |= {id(v): v.detach() for v in vars(part).values() if _is_computed(v)}
         self._module: nn.Module = copy.deepcopy(module, memo).train()
         self._alike = {id(value): value for value in memo.values() if torch.is_tensor(value)}
         self._spare: list[nn.Module] = []
@@ -103,6 +105,10 @@ def _shape(value: torch.Tensor) -> torch.Tensor:
     if isinstance(value, nn.Parameter):
         return nn.Parameter(empty, requires_grad=value.requires_grad)
     return empty.detach()
+
+
+def _is_computed(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and not value.is_leaf
 
 
 def _is_kept(buffer: torch.Tensor) -> bool:

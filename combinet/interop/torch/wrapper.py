@@ -83,7 +83,7 @@ def TorchWrapper(
         "module": skeleton,
         "use_drop": use_drop,
         "autocast": autocast,
-        "scale": GradientScale() if autocast == "float16" else None,
+        "scale": GradientScale(),
     }
     attrs |= dict.fromkeys(map(constant_name, skeleton.constants))
     model: Model[Any, Any] = Model(
