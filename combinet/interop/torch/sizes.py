@@ -25,6 +25,7 @@ _SAME_WIDTH = (
 )  # fmt: skip
 
 
+# The axes that are the width of a layer's input, and of its output.
 _FIRST: dict[type, dict[Axis, str]] = {
     nn.Linear: {("weight", 1): "nI"},
     nn.Embedding: {("weight", 0): "nV"},

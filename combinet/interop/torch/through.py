@@ -65,10 +65,10 @@ class Call:
 
     def _forward(self, wants_dX: bool) -> Any:
         run, ops = self.run, self.run.ops
-        X = to_arrays(self.X, ops)
         with ops.on_device():
+            X = to_arrays(self.X, ops)
             Y, self._callback = run(self.model, X, wants_dX)
-        return to_tensors(_apart(Y, [*_arrays(X), *run.weights.values()], ops), ops)
+            return to_tensors(_apart(Y, [*_arrays(X), *run.weights.values()], ops), ops)
 
     def backward(self, dYs: Iterable[torch.Tensor]) -> list[torch.Tensor | None]:
         """The gradients of all weights, then of the tensors of X; None where there is none."""
@@ -79,12 +79,12 @@ class Call:
             dy = next(gradients)
             return dy.contiguous() if y.is_floating_point() else None
 
-        dY = to_arrays(with_tensors(self.outputs, gradient, keep=False), ops)
         with ops.on_device():
+            dY = to_arrays(with_tensors(self.outputs, gradient, keep=False), ops)
             dX, dW = self.run.collect(self._callback, dY)
             self._move_statistics()
-        # What a gradient of PyTorch's becomes, it may go on to write to.
-        dX = to_tensors(_apart(dX, _arrays(dY), ops), ops)
+            # What PyTorch is given for a gradient it may add to in place.
+            dX = to_tensors(_apart(dX, _arrays(dY), ops), ops)
         of = {id(tensor_of(x)): tensor_of(dx) for x, dx in pairs(self.X, dX)}
         weights = [to_tensor(dW[key]) if key in dW else None for key in self.weights]
         return weights + [of.get(id(x)) for x in tensors_in(self.X)]
