@@ -75,10 +75,9 @@ def TorchWrapper(
     params = {}
     kept = {**skeleton.parameters, **skeleton.buffers}
     for name, value in kept.items():
-        names = [axes.get((name, axis), str(size)) for axis, size in enumerate(value.shape)]
-        dims |= dict(zip(names, value.shape, strict=True))
-        params[name] = Param(tuple(names), zeros, "C", 1.0 if name in skeleton.buffers else None)
-    dims = {dim: dims[dim] for dim in sorted(dims, key=str.isdigit)}  # nI and nO first
+        own = [axes.get((name, axis), size) for axis, size in enumerate(value.shape)]
+        dims |= {axes[name, axis]: n for axis, n in enumerate(value.shape) if (name, axis) in axes}
+        params[name] = Param(tuple(own), zeros, "C", 1.0 if name in skeleton.buffers else None)
     attrs: dict[str, Any] = {
         "module": skeleton,
         "use_drop": use_drop,
@@ -89,7 +88,7 @@ def TorchWrapper(
     model: Model[Any, Any] = Model(
         f"torch({type(module).__name__})",
         forward,
-        dims=dims,
+        dims=dict(sorted(dims.items())),
         params=params,
         attrs=attrs,
         widths=table_widths if "nV" in axes.values() else own_widths,
