@@ -1,0 +1,37 @@
+"""Batches as Thinc holds them and as combinet does: the arrays are the same, the classes differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from combinet.data import Padded, Ragged
+from combinet.interop.extras import load
+
+types = load("thinc.types", "spacy")
+
+
+def to_combinet(X: Any) -> Any:
+    """A batch of Thinc's as combinet's; what is neither Ragged nor Padded is the same in both."""
+    if isinstance(X, list | tuple):
+        return type(X)([to_combinet(x) for x in X])
+    if isinstance(X, types.Ragged):
+        return Ragged(X.dataXd, _on_host(X.lengths))
+    if isinstance(X, types.Padded):
+        return Padded(X.data, *map(_on_host, (X.size_at_t, X.lengths, X.indices)))
+    return X
+
+
+def to_thinc(X: Any) -> Any:
+    """The other way round."""
+    if isinstance(X, list | tuple):
+        return type(X)([to_thinc(x) for x in X])
+    if isinstance(X, Ragged):
+        return types.Ragged(X.data, X.lengths.astype("int32"))
+    if isinstance(X, Padded):
+        sizes = (each.astype("int32") for each in (X.size_at_t, X.lengths, X.indices))
+        return types.Padded(X.data, *sizes)
+    return X
+
+
+def _on_host(lengths: Any) -> Any:
+    return lengths.get() if hasattr(lengths, "get") else lengths
