@@ -48,7 +48,7 @@ def _embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
     ids = column_of(model, X)
     nV = model.get_dim("nV")
     check_ids(model, ids, nV, run)
-    return _gather(model, ids.reshape(-1, 1), run)
+    return gather_rows(model, ids.reshape(-1, 1), run)
 
 
 def check_ids(model: Model[Any, Any], ids: Ints, nV: int, run: Run) -> None:
@@ -95,7 +95,7 @@ def HashEmbed(
 
 def _hash_embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
     keys: Any = column_of(model, X).astype("uint64")
-    return _gather(model, run.ops.hash_rows(keys, model.attrs["seed"], model.get_dim("nV")), run)
+    return gather_rows(model, run.ops.hash_rows(keys, model.attrs["seed"], model.get_dim("nV")), run)
 
 
 def column_of(model: Model[Any, Any], X: Ints) -> Ints1d:
@@ -109,7 +109,8 @@ def column_of(model: Model[Any, Any], X: Ints) -> Ints1d:
     return X[:, column]
 
 
-def _gather(model: Model[Any, Any], rows: Any, run: Run) -> Any:
+def gather_rows(model: Model[Any, Any], rows: Any, run: Run) -> Any:
+    """The sum of the rows (n, k) of a layer's table E, and the backward pass."""
     (E,) = run.params(model, "E")
 
     def backprop(dY: Floats2d) -> None:

@@ -1,0 +1,97 @@
+"""Layers that read spaCy's documents: hashes of words' features, and vectors of the vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from combinet.data import Ragged
+from combinet.errors import InputError
+from combinet.initializers import uniform
+from combinet.interop.extras import load
+from combinet.layers.embed import column_of, gather_rows
+from combinet.model import Model
+from combinet.node import Param
+from combinet.run import Run
+
+spacy = load("spacy", "spacy")
+thinc = load("thinc.api", "spacy")
+
+
+def doc_features(columns: Sequence[str]) -> Model[Any, Ragged]:
+    """The hashes of words' features, by spaCy's names of attributes: documents -> (total, columns).
+
+    X list of Doc or Span -> Y Ragged of uint64. There is no gradient.
+    """
+    return Model("doc_features", _doc_features, attrs={"columns": list(columns)})
+
+
+def _doc_features(model: Model[Any, Any], X: Sequence[Any], run: Run) -> Any:
+    columns = model.attrs["columns"]
+    arrays = [_attributes(doc, columns).reshape(len(doc), len(columns)) for doc in X]
+    return _ragged(X, arrays, run), lambda dY: None
+
+
+def _attributes(doc: Any, columns: Any) -> Any:
+    if hasattr(doc, "to_array"):
+        return doc.to_array(columns)
+    return doc.doc.to_array(columns)[doc.start : doc.end]
+
+
+def _ragged(docs: Sequence[Any], arrays: list[Any], run: Run) -> Ragged:
+    lengths = np.fromiter(map(len, docs), "int64", len(docs))
+    return Ragged.known(run.ops.asarray(np.concatenate(arrays)), lengths)
+
+
+def doc_vectors() -> Model[Any, Ragged]:
+    """The vectors that the vocabulary of the documents has for their words; 0 where it has none.
+
+    X list of Doc or Span -> Y Ragged of (total, width of the vectors) in float32. There is no
+    gradient. Raises InputError for a vocabulary without vectors.
+    """
+    return Model("doc_vectors", _doc_vectors)
+
+
+def _doc_vectors(model: Model[Any, Any], X: Sequence[Any], run: Run) -> Any:
+    vectors = X[0].vocab.vectors
+    if not vectors.shape[1]:
+        raise InputError("the vocabulary has no vectors: name some under `initialize.vectors`")
+    keys = np.concatenate([_attributes(doc, vectors.attr) for doc in X])
+    if vectors.mode == spacy.vectors.Mode.floret:
+        found = thinc.to_numpy(vectors.get_batch(keys))
+    else:
+        rows = vectors.find(keys=keys)
+        found = thinc.to_numpy(vectors.data)[rows]
+        found[rows < 0] = 0
+    return _ragged(X, [found.astype("float32", copy=False)], run), lambda dY: None
+
+
+def HashTable(nO: int, nV: int, *, seed: int, column: int) -> Model[Any, Any]:
+    """`HashEmbed` with Thinc's hash, so that tables that Thinc has trained fit.
+
+    X (n, columns) integers, of which `column` is taken -> Y (n, nO). Params: E (nV, nO). The rows
+    are those of Thinc's HashEmbed with this seed, MurmurHash3 modulo nV.
+    """
+    return Model(
+        "hash_table",
+        _hash_table,
+        dims={"nO": nO, "nV": nV},
+        params={"E": Param(("nV", "nO"), uniform(-0.1, 0.1), "C")},
+        attrs={"column": column, "seed": seed},
+        takes="ids",
+    )
+
+
+def _hash_table(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    keys = np.ascontiguousarray(_on_host(column_of(model, X)), "uint64")
+    hashed = _OPS.hash(keys, model.attrs["seed"]) % np.uint32(model.get_dim("nV"))
+    return gather_rows(model, run.ops.asarray(hashed.astype("int64")), run)
+
+
+_OPS = thinc.NumpyOps()
+
+
+def _on_host(X: Any) -> Any:
+    return X.get() if hasattr(X, "get") else X

@@ -1,0 +1,131 @@
+"""What components predict from the vectors of words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from combinet.combinators import chain
+from combinet.interop.extras import load
+from combinet.interop.spacy.spans import extract_spans
+from combinet.interop.thinc import resize_output, to_thinc
+from combinet.layers.activations import Logistic
+from combinet.layers.conversions import list2ragged
+from combinet.layers.dropout import Dropout
+from combinet.layers.layer_norm import LayerNorm
+from combinet.layers.linear import Linear
+from combinet.layers.maxout import Maxout
+from combinet.layers.parametric_attention import ParametricAttention
+from combinet.layers.reduce import reduce_first, reduce_last, reduce_max, reduce_mean, reduce_sum
+from combinet.layers.softmax import Softmax
+from combinet.model import Model
+from combinet.run import Run
+from combinet.types import Floats2d
+from combinet.widths import same_widths
+from combinet.wrappers import with_array
+
+registry = load("spacy", "spacy").registry
+thinc = load("thinc.api", "spacy")
+
+
+@registry.architectures("combinet.Tagger.v1")
+def Tagger(tok2vec: Any, nO: int | None = None) -> Any:
+    """Scores of each word's tags, for the tagger, the morphologizer and their like.
+
+    List of Doc -> list of arrays (words, nO): in training probabilities, in prediction their
+    logits, which have the same order and cost less.
+    """
+    scores = Softmax(nO, normalize_outputs=False) >> probabilities(in_prediction=False)
+    return _component(tok2vec, to_thinc(with_array(scores)))
+
+
+@registry.architectures("combinet.TextCat.v1")
+def TextCat(tok2vec: Any, exclusive_classes: bool, nO: int | None = None) -> Any:
+    """Probabilities of documents' categories, from the words weighed by attention.
+
+    List of Doc -> array (documents, nO). With `exclusive_classes`, for `textcat`, they add up to
+    1; without, for `textcat_multilabel`, each category is a question of its own.
+    """
+    document = list2ragged() >> ParametricAttention() >> reduce_sum()
+    model = _component(tok2vec, to_thinc(document >> _classes(nO, exclusive_classes)))
+    model.attrs["multi_label"] = not exclusive_classes
+    return model
+
+
+@registry.architectures("combinet.SpanCategorizer.v1")
+def SpanCategorizer(
+    tok2vec: Any, hidden_size: int = 128, exclusive_classes: bool = False, nO: int | None = None
+) -> Any:
+    """Probabilities of spans' labels, from their first, last, mean and largest vectors.
+
+    List of Doc with a Ragged of spans (total, 2), as suggested -> array (total, nO). With
+    `exclusive_classes`, for `spancat_singlelabel`, they add up to 1; without, for `spancat`, each
+    label is a question of its own.
+    """
+    pooled = reduce_first() | reduce_last() | reduce_mean() | reduce_max()
+    hidden = pooled >> Maxout(hidden_size) >> LayerNorm() >> Dropout()
+    head = to_thinc(extract_spans() >> hidden >> _classes(nO, exclusive_classes))
+    model = _component(thinc.with_getitem(0, tok2vec), head)
+    model.set_ref("tok2vec", tok2vec)
+    return model
+
+
+@registry.architectures("combinet.TransitionBasedParser.v1")
+def TransitionBasedParser(
+    tok2vec: Any,
+    state_type: str,
+    extra_state_tokens: bool = False,
+    hidden_width: int = 64,
+    maxout_pieces: int = 2,
+    use_upper: bool = True,
+    nO: int | None = None,
+) -> Any:
+    """spaCy's parser of dependencies or of entities, on any vectors of words.
+
+    The states and their scores are spaCy's own, which its parser computes outside of any layer:
+    this is `spacy.TransitionBasedParser.v2` with defaults, and what is combinet's is `tok2vec`.
+    """
+    build = registry.architectures.get("spacy.TransitionBasedParser.v2")
+    return build(
+        tok2vec=tok2vec,
+        state_type=state_type,
+        extra_state_tokens=extra_state_tokens,
+        hidden_width=hidden_width,
+        maxout_pieces=maxout_pieces,
+        use_upper=use_upper,
+        nO=nO,
+    )
+
+
+def _component(tok2vec: Any, head: Any) -> Any:
+    """Both as one model, with the names by which spaCy's components look for parts of it."""
+    model = thinc.chain(tok2vec, head)
+    model.set_ref("tok2vec", tok2vec)
+    model.set_ref("output_layer", head)
+    model.attrs["resize_output"] = _resize
+    return model
+
+
+def _resize(model: Any, nO: int) -> Any:
+    resize_output(model.get_ref("output_layer"), nO)
+    model.set_dim("nO", nO, force=True)
+    return model
+
+
+def _classes(nO: int | None, exclusive: bool) -> Model[Any, Any]:
+    if exclusive:
+        return Softmax(nO, normalize_outputs=False) >> probabilities()
+    return chain(Linear(nO), Logistic())
+
+
+def probabilities(*, in_prediction: bool = True) -> Model[Floats2d, Floats2d]:
+    """Softmax whose backward pass takes the gradient of the logits, as spaCy's losses give it.
+
+    X logits (n, nO) -> Y (n, nO) probabilities; in prediction X itself unless `in_prediction`.
+    """
+    attrs = {"in_prediction": in_prediction}
+    return Model("probabilities", _probabilities, attrs=attrs, widths=same_widths)
+
+
+def _probabilities(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    wanted = run.train or model.attrs["in_prediction"]
+    return run.ops.softmax(X) if wanted else X, lambda dY: dY

@@ -1,0 +1,42 @@
+"""Rows of zeros around sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from combinet.model import Model
+from combinet.ops.sequence import owners
+from combinet.run import Run
+from combinet.types import Floats2d
+from combinet.widths import child_widths
+
+
+def with_margins(layer: Model[Any, Any], rows: int) -> Model[Floats2d, Floats2d]:
+    """A layer applied to all sequences as one, with rows of zeros around and between them.
+
+    X (n, nI) -> Y (n, nO). The layer keeps the number of rows. Where its windows reach no
+    further than `rows` in all, none reaches into another sequence; what they make of the rows of
+    zeros counts, other than without margins, where beyond a sequence there is nothing but 0.
+    """
+    return Model(
+        "with_margins",
+        _with_margins,
+        layers=[layer],
+        attrs={"rows": rows},
+        takes="floats2d",
+        widths=child_widths,
+    )
+
+
+def _with_margins(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    ops, rows, lengths = run.ops, model.attrs["rows"], run.lengths_of(X)
+    slots = np.arange(X.shape[0]) + rows * (owners(lengths) + 1)
+    total = X.shape[0] + rows * (len(lengths) + 1)
+    Y, callback = run.over(None)(model.layers[0], ops.pad(X, slots, total))
+
+    def backprop(dY: Floats2d) -> Any:
+        return ops.unpad(callback(ops.pad(dY, slots, total)), slots)
+
+    return ops.unpad(Y, slots), backprop

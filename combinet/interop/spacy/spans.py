@@ -1,0 +1,46 @@
+"""The rows of spans, out of those of documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from combinet.data import Ragged, list_to_ragged, ragged_to_list
+from combinet.model import Model
+from combinet.ops.sequence import owners, positions, starts
+from combinet.run import Run
+from combinet.widths import Solver, Width, Widths, item
+
+
+def extract_spans() -> Model[Any, Ragged]:
+    """The rows of each span, of documents and spans: a sequence for each of them.
+
+    X tuple of a list of (n_i, nI) and Ragged of the spans of each, (total, 2) integers: where one
+    begins, and before which row of its document it ends -> Y Ragged of (rows of all spans, nI).
+    Spans may share rows. The spans have no gradient.
+    """
+    return Model("extract_spans", _extract_spans, widths=_widths)
+
+
+def _extract_spans(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    docs, spans = X
+    rows = list_to_ragged(docs)
+    bounds = spans.data.get() if hasattr(spans.data, "get") else spans.data
+    begin, end = bounds.astype("int64").T
+    lengths = end - begin
+    begin = begin + starts(rows.lengths)[owners(spans.lengths)]
+    taken = run.ops.asarray(np.repeat(begin, lengths) + positions(lengths))
+    shape, dtype = rows.data.shape, rows.data.dtype
+
+    def backprop(dY: Ragged) -> Any:
+        total: Any = run.ops.zeros(shape, dtype)
+        run.ops.scatter_add(total, taken[:, None], dY.data)
+        return ragged_to_list(Ragged.known(total, rows.lengths)), None
+
+    return Ragged.known(run.ops.unpad(rows.data, taken), lengths), backprop
+
+
+def _widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+    width = solve.same(model, item(nI, 0), nO)
+    return (width, None), width
