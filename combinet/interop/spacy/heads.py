@@ -79,7 +79,7 @@ def TransitionBasedParser(
     use_upper: bool = True,
     nO: int | None = None,
 ) -> Any:
-    """spaCy's parser of dependencies or of entities, on any vectors of words.
+    """The parser of dependencies or of entities that spaCy has, on any vectors of words.
 
     The states and their scores are spaCy's own, which its parser computes outside of any layer:
     this is `spacy.TransitionBasedParser.v2` with defaults, and what is combinet's is `tok2vec`.

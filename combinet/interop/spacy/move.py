@@ -1,2 +1,113 @@
-"""Trained pipelines moved: the weights of spaCy's own tok2vec, in combinet's."""
-def move(nlp): ...
+"""Trained pipelines moved: the weights of spaCy's own tok2vec in combinet's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from combinet.errors import InputError, StateError
+from combinet.interop.spacy.tok2vec import FIRST_SEED, Tok2Vec
+
+_MOVED = {f"spacy.{name}.v{n}" for name in ("HashEmbedCNN", "Tok2Vec") for n in (1, 2)}
+
+
+def move(nlp: Any) -> Any:
+    """A trained pipeline whose tok2vecs are combinet's, with the weights that it had: `nlp` itself.
+
+    Each `spacy.HashEmbedCNN.v2`, or `spacy.Tok2Vec.v2` of the same parts (MultiHashEmbed and
+    MaxoutWindowEncoder), becomes a `combinet.Tok2Vec.v1` that gives the same vectors, in the
+    components and in their config, so that the pipeline can be saved, loaded and trained further.
+    All else stays. Raises InputError for a pipeline without such a part, or with another tok2vec
+    in its place, StateError for one that is not trained; then nothing has changed.
+
+    Example:
+        >>> import spacy
+        >>> nlp = spacy.blank("en")
+        >>> tok2vec = nlp.add_pipe("tok2vec")
+        >>> optimizer = nlp.initialize()
+        >>> before = nlp("Any words").tensor
+        >>> bool(abs(move(nlp)("Any words").tensor - before).max() < 1e-5)
+        True
+    """
+    moves = [
+        (component, config, tok2vec, *_read(tok2vec))
+        for name, component in nlp.pipeline
+        if hasattr(getattr(component, "model", None), "walk")
+        for config, tok2vec in zip(
+            _blocks(nlp.get_pipe_config(name)), _found(component), strict=True
+        )
+    ]
+    if not moves:
+        raise InputError(f"none of {nlp.pipe_names} has a tok2vec of spaCy's own")
+    for component, config, tok2vec, settings, node in moves:
+        if component.model is tok2vec:
+            component.model = node
+        component.model.replace_node(tok2vec, node)
+        config.clear()
+        config |= {"@architectures": "combinet.Tok2Vec.v1"} | settings
+    return nlp
+
+
+def _blocks(config: Any) -> Iterator[dict[str, Any]]:
+    """The blocks of a component's config that stand for a tok2vec of spaCy's own."""
+    if isinstance(config, dict):
+        if config.get("@architectures") in _MOVED:
+            yield config
+        else:
+            for value in config.values():
+                yield from _blocks(value)
+
+
+def _found(component: Any) -> list[Any]:
+    """Those tok2vecs: what has these two parts."""
+    return [
+        n for n in component.model.walk(order="dfs_pre") if {"embed", "encode"} <= {*n.ref_names}
+    ]
+
+
+def _read(tok2vec: Any) -> tuple[dict[str, Any], Any]:
+    """The settings and the weights of a tok2vec of spaCy's: for the config, and as a node."""
+    embed, encode = tok2vec.get_ref("embed"), tok2vec.get_ref("encode")
+    tables, extractors = _named(embed, "hashembed"), _named(embed, "extract_features")
+    vectors = _named(embed, "static_vectors")
+    windows, encoders = _named(encode, "expand_window"), _named(encode, "maxout")
+    parts = ["hashembed"] * len(tables) + ["static_vectors"] * len(vectors)
+    parts += ["maxout", "layernorm"] * (1 + len(windows))
+    sources = [node for node in tok2vec.walk(order="dfs_pre") if node.param_names]
+    seeds = [node.attrs["seed"] for node in tables]
+    if (
+        [node.name for node in sources] != parts
+        or not (tables and windows and len(extractors) == 1)
+        or seeds != [*range(FIRST_SEED, FIRST_SEED + len(tables))]
+    ):
+        raise InputError(f"{tok2vec.name} is not made of MultiHashEmbed and MaxoutWindowEncoder")
+    for node in sources:
+        if not all(map(node.has_param, node.param_names)):
+            raise StateError(f"{node.name} has no weights yet: train or load the pipeline first")
+    settings = {
+        "width": tables[0].get_dim("nO"),
+        "depth": len(windows),
+        "rows": [node.get_dim("nV") for node in tables],
+        "window_size": windows[0].attrs["window_size"],
+        "maxout_pieces": encoders[0].get_dim("nP"),
+        "attrs": list(extractors[0].attrs["columns"]),
+        "include_static_vectors": bool(vectors),
+        "margins": True,
+    }
+    return settings, _with_weights(Tok2Vec(**settings), sources)
+
+
+def _named(node: Any, name: str) -> list[Any]:
+    return [each for each in node.walk(order="dfs_pre") if each.name == name]
+
+
+def _with_weights(node: Any, sources: list[Any]) -> Any:
+    layers = [each for each in node.shims[0].model.walk("dfs_pre") if each.param_names]
+    for layer, source in zip(layers, sources, strict=True):
+        if source.name == "static_vectors":
+            layer.set_dim("nI", source.get_dim("nM"))
+    node.initialize()
+    for layer, source in zip(layers, sources, strict=True):
+        for name in source.param_names:  # static_vectors has no bias: that stays 0
+            layer.set_param(name, source.get_param(name))
+    return node

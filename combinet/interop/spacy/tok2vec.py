@@ -21,9 +21,8 @@ from combinet.wrappers import with_array
 
 registry = load("spacy", "spacy").registry
 
-# Of spaCy's tables; of its layer norm.
-_FIRST_SEED = 8
-_EPS = 1e-8
+FIRST_SEED = 8  # of the tables, as spaCy counts them
+_EPS = 1e-8  # of layer norms, as in Thinc
 
 
 @registry.architectures("combinet.Tok2Vec.v1")
@@ -48,9 +47,7 @@ def Tok2Vec(
     """
     if len(rows) != len(attrs):
         raise InputError(f"combinet.Tok2Vec.v1 takes rows for each of {attrs}, not {rows}")
-    tables = [
-        HashTable(width, nV, seed=_FIRST_SEED + i, column=i) for i, nV in enumerate(rows)
-    ]
+    tables = [HashTable(width, nV, seed=FIRST_SEED + i, column=i) for i, nV in enumerate(rows)]
     embed = doc_features(attrs) >> with_array(concatenate(*tables))
     if include_static_vectors:
         embed = embed | (doc_vectors() >> with_array(Linear(width)))
