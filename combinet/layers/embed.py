@@ -95,7 +95,8 @@ def HashEmbed(
 
 def _hash_embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
     keys: Any = column_of(model, X).astype("uint64")
-    return gather_rows(model, run.ops.hash_rows(keys, model.attrs["seed"], model.get_dim("nV")), run)
+    rows = run.ops.hash_rows(keys, model.attrs["seed"], model.get_dim("nV"))
+    return gather_rows(model, rows, run)
 
 
 def column_of(model: Model[Any, Any], X: Ints) -> Ints1d:

@@ -29,20 +29,18 @@ def doc_features(columns: Sequence[str]) -> Model[Any, Ragged]:
 
 
 def _doc_features(model: Model[Any, Any], X: Sequence[Any], run: Run) -> Any:
-    columns = model.attrs["columns"]
-    arrays = [_attributes(doc, columns).reshape(len(doc), len(columns)) for doc in X]
-    return _ragged(X, arrays, run), lambda dY: None
+    return _ragged(X, _attributes(X, model.attrs["columns"]), run), lambda dY: None
 
 
-def _attributes(doc: Any, columns: Any) -> Any:
-    if hasattr(doc, "to_array"):
-        return doc.to_array(columns)
-    return doc.doc.to_array(columns)[doc.start : doc.end]
+def _attributes(docs: Sequence[Any], columns: Sequence[Any]) -> Any:
+    """The attributes of all words, (total, columns), by names or numbers."""
+    numbers = [spacy.attrs.intify_attr(column) for column in columns]  # Span takes numbers alone
+    return np.concatenate([doc.to_array(numbers).reshape(len(doc), len(columns)) for doc in docs])
 
 
-def _ragged(docs: Sequence[Any], arrays: list[Any], run: Run) -> Ragged:
+def _ragged(docs: Sequence[Any], rows: Any, run: Run) -> Ragged:
     lengths = np.fromiter(map(len, docs), "int64", len(docs))
-    return Ragged.known(run.ops.asarray(np.concatenate(arrays)), lengths)
+    return Ragged.known(run.ops.asarray(rows), lengths)
 
 
 def doc_vectors() -> Model[Any, Ragged]:
@@ -58,14 +56,14 @@ def _doc_vectors(model: Model[Any, Any], X: Sequence[Any], run: Run) -> Any:
     vectors = X[0].vocab.vectors
     if not vectors.shape[1]:
         raise InputError("the vocabulary has no vectors: name some under `initialize.vectors`")
-    keys = np.concatenate([_attributes(doc, vectors.attr) for doc in X])
+    keys = _attributes(X, [vectors.attr])[:, 0]
     if vectors.mode == spacy.vectors.Mode.floret:
         found = thinc.to_numpy(vectors.get_batch(keys))
     else:
         rows = vectors.find(keys=keys)
         found = thinc.to_numpy(vectors.data)[rows]
         found[rows < 0] = 0
-    return _ragged(X, [found.astype("float32", copy=False)], run), lambda dY: None
+    return _ragged(X, found.astype("float32", copy=False), run), lambda dY: None
 
 
 def HashTable(nO: int, nV: int, *, seed: int, column: int) -> Model[Any, Any]:

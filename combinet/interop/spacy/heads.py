@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet.combinators import chain
+from combinet import (
+    Dropout,
+    LayerNorm,
+    Linear,
+    Logistic,
+    Maxout,
+    Model,
+    ParametricAttention,
+    Run,
+    Softmax,
+    list2ragged,
+    reduce_first,
+    reduce_last,
+    reduce_max,
+    reduce_mean,
+    reduce_sum,
+    with_array,
+)
 from combinet.interop.extras import load
 from combinet.interop.spacy.spans import extract_spans
 from combinet.interop.thinc import resize_output, to_thinc
-from combinet.layers.activations import Logistic
-from combinet.layers.conversions import list2ragged
-from combinet.layers.dropout import Dropout
-from combinet.layers.layer_norm import LayerNorm
-from combinet.layers.linear import Linear
-from combinet.layers.maxout import Maxout
-from combinet.layers.parametric_attention import ParametricAttention
-from combinet.layers.reduce import reduce_first, reduce_last, reduce_max, reduce_mean, reduce_sum
-from combinet.layers.softmax import Softmax
-from combinet.model import Model
-from combinet.run import Run
 from combinet.types import Floats2d
 from combinet.widths import same_widths
-from combinet.wrappers import with_array
 
 registry = load("spacy", "spacy").registry
 thinc = load("thinc.api", "spacy")
 
 
-@registry.architectures("combinet.Tagger.v1")
 def Tagger(tok2vec: Any, nO: int | None = None) -> Any:
     """Scores of each word's tags, for the tagger, the morphologizer and their like.
 
@@ -38,7 +42,6 @@ def Tagger(tok2vec: Any, nO: int | None = None) -> Any:
     return _component(tok2vec, to_thinc(with_array(scores)))
 
 
-@registry.architectures("combinet.TextCat.v1")
 def TextCat(tok2vec: Any, exclusive_classes: bool, nO: int | None = None) -> Any:
     """Probabilities of documents' categories, from the words weighed by attention.
 
@@ -51,7 +54,6 @@ def TextCat(tok2vec: Any, exclusive_classes: bool, nO: int | None = None) -> Any
     return model
 
 
-@registry.architectures("combinet.SpanCategorizer.v1")
 def SpanCategorizer(
     tok2vec: Any, hidden_size: int = 128, exclusive_classes: bool = False, nO: int | None = None
 ) -> Any:
@@ -69,7 +71,6 @@ def SpanCategorizer(
     return model
 
 
-@registry.architectures("combinet.TransitionBasedParser.v1")
 def TransitionBasedParser(
     tok2vec: Any,
     state_type: str,
@@ -114,7 +115,7 @@ def _resize(model: Any, nO: int) -> Any:
 def _classes(nO: int | None, exclusive: bool) -> Model[Any, Any]:
     if exclusive:
         return Softmax(nO, normalize_outputs=False) >> probabilities()
-    return chain(Linear(nO), Logistic())
+    return Linear(nO) >> Logistic()
 
 
 def probabilities(*, in_prediction: bool = True) -> Model[Floats2d, Floats2d]:

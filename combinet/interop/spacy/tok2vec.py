@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet.combinators import chain, clone, concatenate, residual
-from combinet.errors import InputError
-from combinet.interop.extras import load
+from combinet import (
+    Dropout,
+    InputError,
+    LayerNorm,
+    Linear,
+    Maxout,
+    Model,
+    clone,
+    concatenate,
+    expand_window,
+    ragged2list,
+    residual,
+    with_array,
+)
 from combinet.interop.spacy.docs import HashTable, doc_features, doc_vectors
 from combinet.interop.spacy.margins import with_margins
 from combinet.interop.thinc import to_thinc
-from combinet.layers.conversions import ragged2list
-from combinet.layers.dropout import Dropout
-from combinet.layers.expand_window import expand_window
-from combinet.layers.layer_norm import LayerNorm
-from combinet.layers.linear import Linear
-from combinet.layers.maxout import Maxout
-from combinet.model import Model
-from combinet.wrappers import with_array
-
-registry = load("spacy", "spacy").registry
 
 FIRST_SEED = 8  # of the tables, as spaCy counts them
 _EPS = 1e-8  # of layer norms, as in Thinc
 
 
-@registry.architectures("combinet.Tok2Vec.v1")
 def Tok2Vec(
     width: int,
     depth: int,
@@ -51,11 +51,10 @@ def Tok2Vec(
     embed = doc_features(attrs) >> with_array(concatenate(*tables))
     if include_static_vectors:
         embed = embed | (doc_vectors() >> with_array(Linear(width)))
-    layer = residual(expand_window(window_size) >> _mix(width, maxout_pieces))
-    encode = clone(layer, depth)
+    encode = clone(residual(expand_window(window_size) >> _mix(width, maxout_pieces)), depth)
     if margins:
         encode = with_margins(encode, window_size * depth)
-    return to_thinc(chain(embed, with_array(chain(_mix(width, 3), encode)), ragged2list()))
+    return to_thinc(embed >> with_array(_mix(width, 3) >> encode) >> ragged2list())
 
 
 def _mix(width: int, pieces: int) -> Model[Any, Any]:
