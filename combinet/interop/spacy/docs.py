@@ -83,13 +83,10 @@ def HashTable(nO: int, nV: int, *, seed: int, column: int) -> Model[Any, Any]:
 
 
 def _hash_table(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    keys = np.ascontiguousarray(_on_host(column_of(model, X)), "uint64")
-    hashed = _OPS.hash(keys, model.attrs["seed"]) % np.uint32(model.get_dim("nV"))
-    return gather_rows(model, run.ops.asarray(hashed.astype("int64")), run)
+    ops = _NUMPY if run.ops.name == "numpy" else thinc.CupyOps()
+    keys = ops.as_contig(column_of(model, X), dtype="uint64")
+    rows = ops.hash(keys, model.attrs["seed"]) % np.uint32(model.get_dim("nV"))
+    return gather_rows(model, rows.astype("int64"), run)
 
 
-_OPS = thinc.NumpyOps()
-
-
-def _on_host(X: Any) -> Any:
-    return X.get() if hasattr(X, "get") else X
+_NUMPY = thinc.NumpyOps()

@@ -39,7 +39,8 @@ def Tagger(tok2vec: Any, nO: int | None = None) -> Any:
     logits, which have the same order and cost less.
     """
     scores = Softmax(nO, normalize_outputs=False) >> probabilities(in_prediction=False)
-    return _component(tok2vec, to_thinc(with_array(scores)))
+    head = to_thinc(with_array(scores))
+    return _component(thinc.chain(tok2vec, head), tok2vec, head)
 
 
 def TextCat(tok2vec: Any, exclusive_classes: bool, nO: int | None = None) -> Any:
@@ -49,7 +50,8 @@ def TextCat(tok2vec: Any, exclusive_classes: bool, nO: int | None = None) -> Any
     1; without, for `textcat_multilabel`, each category is a question of its own.
     """
     document = list2ragged() >> ParametricAttention() >> reduce_sum()
-    model = _component(tok2vec, to_thinc(document >> _classes(nO, exclusive_classes)))
+    head = to_thinc(document >> _classes(nO, exclusive_classes))
+    model = _component(thinc.chain(tok2vec, head), tok2vec, head)
     model.attrs["multi_label"] = not exclusive_classes
     return model
 
@@ -66,9 +68,7 @@ def SpanCategorizer(
     pooled = reduce_first() | reduce_last() | reduce_mean() | reduce_max()
     hidden = pooled >> Maxout(hidden_size) >> LayerNorm() >> Dropout()
     head = to_thinc(extract_spans() >> hidden >> _classes(nO, exclusive_classes))
-    model = _component(thinc.with_getitem(0, tok2vec), head)
-    model.set_ref("tok2vec", tok2vec)
-    return model
+    return _component(thinc.chain(thinc.with_getitem(0, tok2vec), head), tok2vec, head)
 
 
 def TransitionBasedParser(
@@ -97,9 +97,8 @@ def TransitionBasedParser(
     )
 
 
-def _component(tok2vec: Any, head: Any) -> Any:
-    """Both as one model, with the names by which spaCy's components look for parts of it."""
-    model = thinc.chain(tok2vec, head)
+def _component(model: Any, tok2vec: Any, head: Any) -> Any:
+    """The model, with the names by which spaCy's components look for parts of it."""
     model.set_ref("tok2vec", tok2vec)
     model.set_ref("output_layer", head)
     model.attrs["resize_output"] = _resize
