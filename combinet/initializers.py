@@ -7,6 +7,8 @@ such as maxout's pieces, count for neither. Thinc's names end in `_init`, these 
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from combinet.types import Floats, Generator, Initializer, Shape
@@ -86,17 +88,17 @@ def orthogonal(shape: Shape, rng: Generator) -> Floats:
 
 def uniform(low: float = -0.1, high: float = 0.1) -> Initializer:
     """An initializer that draws uniformly from [low, high)."""
+    return partial(_uniform, low, high)
 
-    def init(shape: Shape, rng: Generator) -> Floats:
-        return rng.uniform(low, high, shape)
 
-    return init
+def _uniform(low: float, high: float, shape: Shape, rng: Generator) -> Floats:
+    return rng.uniform(low, high, shape)
 
 
 def normal(deviation: float = 0.1) -> Initializer:
     """An initializer that draws from the normal distribution with mean 0."""
+    return partial(_normal, deviation)
 
-    def init(shape: Shape, rng: Generator) -> Floats:
-        return rng.normal(0.0, deviation, shape)
 
-    return init
+def _normal(deviation: float, shape: Shape, rng: Generator) -> Floats:
+    return rng.normal(0.0, deviation, shape)

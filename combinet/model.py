@@ -169,13 +169,21 @@ class Model(Node, Operators, Generic[In, Out]):
         A layer that stands in several places of the tree is one layer in the copy as well.
         """
         layout.own_slots(self)
+        twin = self.bare()
+        layout.duplicate(self, twin)
+        return twin
+
+    def bare(self) -> Self:
+        """A model like this one, of the same layers and dims, without weights.
+
+        Where its layers are functions of modules, as combinet's own are, it can be pickled.
+        """
         twins: dict[int, Any] = {}
         for node in self.walk():
             twin = twins[node.id] = object.__new__(type(node))
             twin.__dict__.update(node.__dict__)
         for twin in twins.values():
             twin._renew([twins[layer.id] for layer in twin.layers])
-        layout.duplicate(self, twins[self.id])
         return twins[self.id]  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:

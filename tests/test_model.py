@@ -1,5 +1,6 @@
 """The surface of a model: passes, initialization, dims, parameters, the tree."""
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -423,3 +424,14 @@ def test_repr_is_a_tree_with_sizes() -> None:
         "  softmax   nI=3 nO=2         8"
     )
     assert repr(cb.Linear(2)) == "linear  nI=? nO=2: no parameters, not initialized"
+
+
+def test_a_bare_copy_has_the_same_layers_no_weights_and_can_be_pickled() -> None:
+    model = cb.with_array(cb.HashEmbed(4, 10) >> cb.Maxout(3)) >> cb.list2ragged()
+    X = [np.array([1, 2]), np.array([3])]
+    model.initialize(X)
+    bare = pickle.loads(pickle.dumps(model.bare()))
+    assert not any(node.slots for node in bare.walk())
+    assert bare.get_dim("nO") == 3
+    loaded = bare.from_bytes(model.to_bytes())
+    np.testing.assert_array_equal(loaded.predict(X).data, model.predict(X).data)

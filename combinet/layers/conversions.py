@@ -14,7 +14,6 @@ from combinet.data import (
     ragged_to_padded,
 )
 from combinet.model import Model
-from combinet.node import Forward
 from combinet.run import Run
 from combinet.types import Array
 from combinet.widths import same_widths
@@ -84,19 +83,26 @@ def _padded_to_list(X: Padded) -> list[Array]:
     return ragged_to_list(padded_to_ragged(X))
 
 
-def _conversion(there: Callable[[Any], Any], back: Callable[[Any], Any]) -> Forward:
-    def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
-        Y = there(X)
-        # An empty list has no width to give back; X, empty as well, is like its own gradient.
-        return Y, back if len(Y) else lambda dY: X
-
-    return forward
+def _list2ragged(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    return _converted(X, list_to_ragged, ragged_to_list)
 
 
-_list2ragged = _conversion(list_to_ragged, ragged_to_list)
-_ragged2list = _conversion(ragged_to_list, list_to_ragged)
-_list2padded = _conversion(_list_to_padded, _padded_to_list)
-_padded2list = _conversion(_padded_to_list, _list_to_padded)
+def _ragged2list(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    return _converted(X, ragged_to_list, list_to_ragged)
+
+
+def _list2padded(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    return _converted(X, _list_to_padded, _padded_to_list)
+
+
+def _padded2list(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    return _converted(X, _padded_to_list, _list_to_padded)
+
+
+def _converted(X: Any, there: Callable[[Any], Any], back: Callable[[Any], Any]) -> Any:
+    Y = there(X)
+    # An empty list has no width to give back; X, empty as well, is like its own gradient.
+    return Y, back if len(Y) else lambda dY: X
 
 
 def _list2array(model: Model[Any, Any], X: list[Array], run: Run) -> Any:

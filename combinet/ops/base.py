@@ -79,5 +79,8 @@ class Ops(
             start += length
         return pieces
 
+    def __reduce__(self) -> Any:  # nothing but the device: kernels and workspaces are made anew
+        return type(self), ()
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

@@ -69,5 +69,8 @@ class CupyOps(Ops):
         else:
             super().run_program(program, X, *outputs)
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.device,)
+
     def __repr__(self) -> str:
         return f"CupyOps({self.device})"
