@@ -1,6 +1,7 @@
 """The architectures for spaCy in whole pipelines: trained, saved, loaded, resumed, frozen."""
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +142,15 @@ def test_averages_are_other_weights_and_go_when_the_block_ends():
 def test_two_processes():
     nlp, _ = trained("tagger", "ner")
     assert outputs(nlp, n_process=2, batch_size=1) == outputs(nlp)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_go_to_processes_that_are_not_forked(name):
+    nlp, _ = trained(name, steps=3)
+    before = outputs(nlp)
+    pipe = nlp.get_pipe(name)
+    pipe.model = pickle.loads(pickle.dumps(pipe.model))
+    assert outputs(nlp) == before
 
 
 def test_training_goes_on_after_loading():

@@ -1,6 +1,7 @@
 """Models of combinet in Thinc's, and of Thinc in combinet's: Thinc's own layers are the oracle."""
 
 import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -156,11 +157,18 @@ def test_initialize_infers_dims_and_draws_by_thincs_seed():
     assert (nodes[0].get_dim("nI"), nodes[0].get_dim("nO")) == (3, 2)
 
 
-@pytest.mark.parametrize("clone", [lambda node: node.copy(), copy.deepcopy])
+def by_pickle(node):
+    return pickle.loads(pickle.dumps(node))
+
+
+@pytest.mark.parametrize("clone", [lambda node: node.copy(), copy.deepcopy, by_pickle])
 def test_copies_share_nothing(clone):
     _, node, _ = twins()
     before = node.predict(X)
     twin = clone(node)
+    assert np.array_equal(twin.predict(X), before)
+    ids = [{layer.id for layer in each.shims[0].model.walk()} for each in (node, twin)]
+    assert not set.intersection(*ids)
     step(twin, thinc.SGD(1.0, L2=0.0))
     assert np.array_equal(node.predict(X), before)
     assert not np.array_equal(twin.predict(X), before)

@@ -136,6 +136,9 @@ class Shim(thinc.Shim):
     def __deepcopy__(self, memo: Any) -> Shim:
         return self.copy()
 
+    def __reduce__(self) -> Any:  # for processes that start with a copy by pickle
+        return _unpickled, (self.model.bare(), self.to_bytes())
+
     def to_device(self, device_type: str, device_id: int) -> None:
         """Move the model to where Thinc says: "cpu" or "gpu"."""
         if device_type == "gpu":
@@ -151,6 +154,10 @@ class Shim(thinc.Shim):
         """Load the model, which need not be initialized."""
         self.model.from_bytes(data)
         return self
+
+
+def _unpickled(bare: Model[Any, Any], data: bytes) -> Shim:
+    return Shim(bare.bare()).from_bytes(data)  # bare() once more: ids are those of this process
 
 
 class _Borrowed(Optimizer):
