@@ -35,6 +35,8 @@ def component(name, **settings):
 MODELS = {
     "tagger": component("Tagger"),
     "morphologizer": component("Tagger"),
+    "senter": component("Tagger"),
+    "trainable_lemmatizer": component("Tagger"),
     "textcat": component("TextCat", exclusive_classes=True),
     "textcat_multilabel": component("TextCat", exclusive_classes=False),
     "spancat": component("SpanCategorizer", hidden_size=8),
@@ -60,6 +62,7 @@ def examples(nlp):
                 "tags": tags,
                 "pos": ["NOUN" if tag[0] == "N" else "X" for tag in tags],
                 "morphs": ["" for _ in tags],
+                "lemmas": ["be" if tag == "VBP" else "thing" for tag in tags],
                 "heads": heads,
                 "deps": ["ROOT" if i == head else "dep" for i, head in enumerate(heads)],
                 "entities": ents,
@@ -83,8 +86,8 @@ def trained(*names, steps=25, nlp=None):
 def pipeline(*names):
     nlp = spacy.blank("en")
     for name in names:
-        rare = {"min_action_freq": 1} if name == "parser" else {}
-        nlp.add_pipe(name, config={"model": MODELS[name], **rare})
+        rare = {"parser": {"min_action_freq": 1}, "trainable_lemmatizer": {"min_tree_freq": 1}}
+        nlp.add_pipe(name, config={"model": MODELS[name], **rare.get(name, {})})
     return nlp
 
 
@@ -95,7 +98,7 @@ def train(nlp, optimizer, steps, **settings):
 
 def annotations(doc):
     return (
-        [(t.tag_, t.pos_, t.dep_, t.head.i, t.ent_type_) for t in doc],
+        [(t.tag_, t.pos_, t.lemma_, t.is_sent_start, t.dep_, t.head.i, t.ent_type_) for t in doc],
         doc.cats,
         [(span.start, span.end, span.label_) for span in doc.spans.get("sc", [])],
     )
@@ -108,6 +111,8 @@ def outputs(nlp, **settings):
 LEARNT = {
     "tagger": ("tag_acc", 1.0),
     "morphologizer": ("pos_acc", 1.0),
+    "senter": ("sents_f", 1.0),
+    "trainable_lemmatizer": ("lemma_acc", 1.0),
     "textcat": ("cats_macro_f", 1.0),
     "textcat_multilabel": ("cats_macro_auc", 1.0),
     "spancat": ("spans_sc_f", 1.0),

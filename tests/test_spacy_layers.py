@@ -217,6 +217,9 @@ def test_what_cannot_be_moved():
     nlp.add_pipe("tok2vec")
     with pytest.raises(cb.StateError, match="hashembed has no weights yet"):
         move(nlp)
+    nlp.get_pipe_config("tok2vec")["model"]["@architectures"] = "another.v1"
+    with pytest.raises(cb.InputError, match="tok2vec has 1 tok2vecs where its config has 0"):
+        move(nlp)
     characters = {
         "@architectures": "spacy.Tok2Vec.v2",
         "embed": {"@architectures": "spacy.CharacterEmbed.v2", "width": 8, "rows": 10, "nM": 2,

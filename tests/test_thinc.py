@@ -174,6 +174,16 @@ def test_copies_share_nothing(clone):
     assert not np.array_equal(twin.predict(X), before)
 
 
+def test_thinc_says_which_device(monkeypatch):
+    model, node, _ = twins()
+    moves = []
+    for name in ("to_gpu", "to_cpu"):
+        monkeypatch.setattr(model, name, lambda *device, name=name: moves.append((name, *device)))
+    node.to_cpu()
+    node.shims[0].to_device("gpu", 1)
+    assert moves == [("to_cpu",), ("to_gpu", 1)]
+
+
 def test_bytes_into_a_node_that_is_not_initialized_in_a_larger_model(tmp_path):
     def build():
         return thinc.chain(to_thinc(cb.Linear() >> cb.relu()), thinc.Linear())

@@ -33,9 +33,7 @@ def move(nlp: Any) -> Any:
         (component, config, tok2vec, *_read(tok2vec))
         for name, component in nlp.pipeline
         if hasattr(getattr(component, "model", None), "walk")
-        for config, tok2vec in zip(
-            _blocks(nlp.get_pipe_config(name)), _found(component), strict=True
-        )
+        for config, tok2vec in _pairs(name, nlp.get_pipe_config(name), component.model)
     ]
     if not moves:
         raise InputError(f"none of {nlp.pipe_names} has a tok2vec of spaCy's own")
@@ -48,21 +46,25 @@ def move(nlp: Any) -> Any:
     return nlp
 
 
+def _pairs(name: str, config: Any, model: Any) -> list[tuple[dict[str, Any], Any]]:
+    """The tok2vecs of spaCy's own in a component: the block of the config, and the node."""
+    blocks = [*_blocks(config)]
+    nodes = [
+        node for node in model.walk(order="dfs_pre") if {"embed", "encode"} <= {*node.ref_names}
+    ]
+    if len(blocks) != len(nodes):
+        raise InputError(f"{name} has {len(nodes)} tok2vecs where its config has {len(blocks)}")
+    return list(zip(blocks, nodes, strict=True))
+
+
 def _blocks(config: Any) -> Iterator[dict[str, Any]]:
-    """The blocks of a component's config that stand for a tok2vec of spaCy's own."""
+    """The blocks that name such an architecture."""
     if isinstance(config, dict):
         if config.get("@architectures") in _MOVED:
             yield config
         else:
             for value in config.values():
                 yield from _blocks(value)
-
-
-def _found(component: Any) -> list[Any]:
-    """Those tok2vecs: what has these two parts."""
-    return [
-        n for n in component.model.walk(order="dfs_pre") if {"embed", "encode"} <= {*n.ref_names}
-    ]
 
 
 def _read(tok2vec: Any) -> tuple[dict[str, Any], Any]:

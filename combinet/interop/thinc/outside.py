@@ -30,7 +30,8 @@ def to_thinc(model: Model[Any, Any]) -> thinc.Model[Any, Any]:
 
     X and Y are as the model's, with Thinc's Ragged and Padded for combinet's. The node has the
     attr `dropout_rate`, for `set_dropout_rate`, and the dims nI and nO as far as they are one
-    number. `initialize` draws weights by NumPy's global generator, which `fix_random_seed` seeds.
+    number. `initialize` draws the weights that are missing, and leaves those that are there; it
+    draws by NumPy's global generator, which `fix_random_seed` seeds.
 
     Weights live in `node.shims[0].model`, which is `model`; the node has no params of its own.
     Its attr `resize_output` is the function of that name. `finish_update` calls Thinc's optimizer
@@ -169,13 +170,13 @@ class _Borrowed(Optimizer):
 
     def __init__(self, update: Update) -> None:
         super().__init__(0.0, grad_clip=0.0, use_averages=False)
-        self._thinc = update
+        self._update = update
 
     def _update_segment(self, run: Segment, rate: float, L2: float) -> None:
         weights, gradient = run.store.writable(), run.store.gradient
         for slot in run.slots():
             W, dW = (_by_rows(slot, slot.of(flat)) for flat in (weights, gradient))
-            new, _ = self._thinc(_key(slot), W, dW)
+            new, _ = self._update(_key(slot), W, dW)
             if not run.store.ops.xp.may_share_memory(W, new):
                 W[...] = new
             slot.rows = None  # dW may have been written to in any row
