@@ -13,7 +13,8 @@ spacy = pytest.importorskip("spacy")
 
 import thinc.api as thinc  # noqa: E402
 from spacy.tokens import DocBin  # noqa: E402
-from spacy.training import Example  # noqa: E402
+from spacy.training import Example, loop  # noqa: E402
+from spacy.training.initialize import init_nlp  # noqa: E402
 
 import combinet.interop.spacy  # noqa: E402, F401
 
@@ -295,16 +296,41 @@ def installed(tmp_path):
     return os.pathsep.join([str(info.parent), str(ROOT)])
 
 
+def corpus(path):
+    nlp = spacy.blank("en")
+    gold = [example.reference for example in examples(nlp)]
+    for doc in gold:
+        doc.spans["sc"] = list(doc.ents)
+    DocBin(docs=gold, store_user_data=True).to_disk(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("frozen", [[], ["tagger"]])
+def test_a_config_that_takes_a_component_from_a_pipeline(frozen, tmp_path):
+    nlp, _ = trained("tagger")
+    nlp.to_disk(tmp_path / "first")
+    path = corpus(tmp_path / "corpus.spacy")
+    textcat = {"factory": "textcat", "model": MODELS["textcat"]}
+    config = spacy.blank("en").config
+    config["nlp"]["pipeline"] = ["tagger", "textcat"]
+    config["components"] = {"tagger": {"source": str(tmp_path / "first")}, "textcat": textcat}
+    config["paths"] |= {"train": path, "dev": path}
+    config["training"] |= {"max_steps": 20, "eval_frequency": 10, "frozen_components": frozen}
+    resumed = init_nlp(config)
+    assert same(weights(resumed, "tagger"), weights(nlp, "tagger"))
+    loop.train(resumed, tmp_path)
+    last = spacy.load(tmp_path / "model-last")
+    assert same(weights(last, "tagger"), weights(nlp, "tagger")) == bool(frozen)
+    assert last.evaluate(examples(last))["tag_acc"] == 1.0
+
+
 def test_train_and_evaluate_find_the_architectures_by_their_entry_points(installed, tmp_path):
     nlp = shared()
     config = nlp.config.copy()
     config["paths"] = {"train": None, "dev": None, "vectors": None, "init_tok2vec": None}
     config["training"] |= {"max_steps": 40, "eval_frequency": 20, "patience": 0}
     config.to_disk(tmp_path / "config.cfg")
-    gold = [example.reference for example in examples(nlp)]
-    for doc in gold:
-        doc.spans["sc"] = list(doc.ents)
-    DocBin(docs=gold, store_user_data=True).to_disk(tmp_path / "corpus.spacy")
+    corpus(tmp_path / "corpus.spacy")
 
     def run(*command):
         return subprocess.run(
