@@ -125,12 +125,12 @@ def test_a_decoders_block_is_pytorchs(pre_norm: bool, activation: str) -> None:
 
 def test_an_encoder_and_a_decoder_are_pytorchs() -> None:
     torch: Any = pytest.importorskip("torch")
-    nn, options = torch.nn, _options(torch, True, "gelu")
+    nn, options = torch.nn, _options(torch, True, "gelu") | {"layer_norm_eps": 0.5}
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(**options), 2,
                                     enable_nested_tensor=False)  # fmt: skip
     decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**options), 2)
-    ours = [make(8, heads=2, hidden=16, depth=2) for make in (cb.TransformerEncoder,
-                                                              cb.TransformerDecoder)]  # fmt: skip
+    ours = [make(8, heads=2, hidden=16, depth=2, eps=0.5) for make in (cb.TransformerEncoder,
+                                                                       cb.TransformerDecoder)]  # fmt: skip
     twin = nn.Module()
     twin.layers = nn.ModuleList([encoder, decoder])
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 from combinet.combinators import add, clone, gated, residual
 from combinet.errors import InputError
@@ -19,6 +20,7 @@ from combinet.types import Floats2d
 from combinet.wrappers import with_array, with_ragged
 
 T = TypeVar("T")
+Normalizer: TypeAlias = Callable[[], Model[Floats2d, Floats2d]]
 
 
 def FeedForward(
@@ -55,7 +57,7 @@ _FIRST_PARTS: dict[str, Callable[[int, int | None], Model[Floats2d, Floats2d]]] 
     "gelu": Gelu,
     "swiglu": _swiglu,
 }
-_NORMS: dict[str, Callable[[int], Model[Floats2d, Floats2d]]] = {"layer": LayerNorm, "rms": RMSNorm}
+_NORMS: dict[str, Callable[..., Model[Floats2d, Floats2d]]] = {"layer": LayerNorm, "rms": RMSNorm}
 
 
 def _named(what: str, name: str, makers: dict[str, T]) -> T:
@@ -74,15 +76,16 @@ def TransformerEncoder(
     pre_norm: bool = True,
     activation: str = "gelu",
     norm: str = "layer",
+    eps: float = 1e-5,
     rotary: bool = False,
 ) -> Model[Floats2d, Floats2d]:
     """Blocks of self-attention and a feed-forward layer, each beside a residual path.
 
     X (n, nO) -> Y (n, nO), rows attending as `attend` says, which `causal` and `rotary` are for.
     `hidden` and `activation` are those of `FeedForward`; `norm` is "layer" for `LayerNorm` or
-    "rms" for `RMSNorm`. With `pre_norm` it stands before attention and feed-forward layer (Xiong
-    et al. 2020, arXiv:2002.04745), else after each sum (Vaswani et al. 2017). Each branch ends
-    with `Dropout()`, for `drop` in training.
+    "rms" for `RMSNorm`, and `eps` is what it adds. With `pre_norm` it stands before attention and
+    feed-forward layer (Xiong et al. 2020, arXiv:2002.04745), else after each sum (Vaswani et al.
+    2017). Each branch ends with `Dropout()`, for `drop` in training.
 
     Example:
         >>> import numpy as np
@@ -94,16 +97,22 @@ def TransformerEncoder(
     """
     attention = MultiHeadAttention(nO, nO, heads=heads, causal=causal, rotary=rotary)
     maps = FeedForward(nO, nO, hidden=hidden, activation=activation)
-    block = _beside(attention, nO, norm, pre_norm) >> _beside(maps, nO, norm, pre_norm)
+    normalize = _normalizer(norm, nO, eps)
+    block = _beside(attention, normalize, pre_norm) >> _beside(maps, normalize, pre_norm)
     return clone(block, depth)
 
 
+def _normalizer(norm: str, nO: int, eps: float) -> Normalizer:
+    """A maker of normalizing layers, each with weights of its own."""
+    return partial(_named("norm", norm, _NORMS), nO, eps=eps)
+
+
 def _beside(
-    layer: Model[Floats2d, Floats2d], nO: int, norm: str, pre_norm: bool
+    layer: Model[Floats2d, Floats2d], normalize: Normalizer, pre_norm: bool
 ) -> Model[Floats2d, Floats2d]:
     """A layer beside a residual path."""
-    branch, normalized = layer >> Dropout(), _named("norm", norm, _NORMS)(nO)
-    return residual(normalized >> branch) if pre_norm else residual(branch) >> normalized
+    branch = layer >> Dropout()
+    return residual(normalize() >> branch) if pre_norm else residual(branch) >> normalize()
 
 
 def TransformerDecoder(
@@ -116,6 +125,7 @@ def TransformerDecoder(
     pre_norm: bool = True,
     activation: str = "gelu",
     norm: str = "layer",
+    eps: float = 1e-5,
     rotary: bool = False,
 ) -> Model[tuple[Any, Any], Any]:
     """Blocks of causal self-attention, attention to a memory and a feed-forward layer.
@@ -139,20 +149,21 @@ def TransformerDecoder(
     """
     itself = MultiHeadAttention(nO, nO, heads=heads, causal=True, rotary=rotary)
     maps = FeedForward(nO, nO, hidden=hidden, activation=activation)
+    memory = CrossAttention(nO, nO, nM, heads=heads)
+    normalize = _normalizer(norm, nO, eps)
     block = (
-        with_getitem(0, with_array(_beside(itself, nO, norm, pre_norm)))
-        >> tuplify(_beside_memory(nO, nM, heads, norm, pre_norm), tuple_getitem(1))
-        >> with_getitem(0, with_array(_beside(maps, nO, norm, pre_norm)))
+        with_getitem(0, with_array(_beside(itself, normalize, pre_norm)))
+        >> tuplify(_beside_memory(memory, normalize, pre_norm), tuple_getitem(1))
+        >> with_getitem(0, with_array(_beside(maps, normalize, pre_norm)))
     )
     return with_ragged(clone(block, depth) >> tuple_getitem(0))
 
 
 def _beside_memory(
-    nO: int, nM: int | None, heads: int, norm: str, pre_norm: bool
+    attention: Model[tuple[Any, Any], Any], normalize: Normalizer, pre_norm: bool
 ) -> Model[tuple[Any, Any], Any]:
     """Attention to a memory beside a residual path."""
-    normalized = with_array(_named("norm", norm, _NORMS)(nO))
-    branch = CrossAttention(nO, nO, nM, heads=heads) >> with_array(Dropout())
+    branch, normalized = attention >> with_array(Dropout()), with_array(normalize())
     if pre_norm:
         return add(tuple_getitem(0), with_getitem(0, normalized) >> branch)
     return add(tuple_getitem(0), branch) >> normalized

