@@ -98,7 +98,8 @@ def _unit_length(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
 
     def backprop(dY: Floats2d) -> Floats2d:
         along = (dY * Y).sum(axis=1, keepdims=True)
-        return (dY - along * Y) / lengths
+        dX: Floats2d = (dY - along * Y) / lengths
+        return dX
 
     return Y, backprop
 

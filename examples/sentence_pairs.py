@@ -7,7 +7,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from combinet.text import features, lower, prefix, suffix
+from combinet.types import Floats1d
 from lines import MalformedLine, numbered_lines
 from words import Keys
 
@@ -28,6 +31,11 @@ class Pair(NamedTuple):
 def words_of(sentence: str) -> list[str]:
     """Runs of letters and digits, in lower case, and every other character but spaces alone."""
     return re.findall(r"\w+|[^\w\s]", sentence.lower())
+
+
+def sentences(pairs: list[Pair]) -> tuple[list[str], list[str]]:
+    """The first and the second of all pairs, words parted by blanks."""
+    return [" ".join(pair.first) for pair in pairs], [" ".join(pair.second) for pair in pairs]
 
 
 def encode(sentences: list[list[str]]) -> list[Keys]:
@@ -71,3 +79,10 @@ def parse_pair(columns: list[str]) -> Pair:
     if not A or not B:
         raise ValueError("expected two sentences, found one without words")
     return Pair(A, B, float(score), judgment)
+
+
+def pearson(X: Floats1d, Y: Floats1d) -> float:
+    """Pearson's correlation, from -1 to 1; 0 where one of the two is always the same."""
+    x, y = (np.asarray(each, "float64") - each.mean() for each in (X, Y))
+    spread = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / spread if spread else 0.0

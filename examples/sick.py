@@ -33,6 +33,7 @@ from sentence_pairs import (
     Pair,
     encode,
     part,
+    pearson,
     read_pairs,
     words_of,
 )
@@ -115,13 +116,6 @@ def evaluate(rater: Rater, pairs: list[Pair]) -> tuple[float, float]:
     scores, judgments = rate(rater, sides(pairs))
     right = [found == pair.judgment for found, pair in zip(judgments, pairs, strict=True)]
     return pearson(scores, np.array([pair.score for pair in pairs])), sum(right) / len(right)
-
-
-def pearson(X: Floats1d, Y: Floats1d) -> float:
-    """Pearson's correlation, from -1 to 1; 0 where one of the two is always the same."""
-    x, y = (np.asarray(each, "float64") - each.mean() for each in (X, Y))
-    spread = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / spread if spread else 0.0
 
 
 def averaged_cosine(vectors: Vectors, pairs: list[Pair]) -> float:

@@ -129,8 +129,8 @@ def test_an_encoder_and_a_decoder_are_pytorchs() -> None:
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(**options), 2,
                                     enable_nested_tensor=False)  # fmt: skip
     decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**options), 2)
-    ours = [make(8, heads=2, hidden=16, depth=2, eps=0.5) for make in (cb.TransformerEncoder,
-                                                                       cb.TransformerDecoder)]  # fmt: skip
+    ours = [make(8, heads=2, hidden=16, depth=2, eps=0.5)
+            for make in (cb.TransformerEncoder, cb.TransformerDecoder)]  # fmt: skip
     twin = nn.Module()
     twin.layers = nn.ModuleList([encoder, decoder])
 
