@@ -22,14 +22,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from tokenizers import Tokenizer
 
-from combinet import AdamW, L2Distance, Model, Run, minibatch, siamese, warmup_linear
+from combinet import L2Distance, Model, Run, minibatch, siamese
 from combinet.types import Floats1d, Floats2d, Ints1d
+from fine_tuning import fine_tune
 from sentence_encoder import Encoder, encode, package_folder, pooled, read_bert, read_tokenizer
 from sentence_pairs import Pair, part, pearson, read_pairs, sentences
-from training import exit_status, progress
+from training import exit_status
 
 EPOCHS = 3
-BATCH, LEARN_RATE, DROP = 32, 1e-4, 0.1
 MODEL = Path("models", "minilm.combinet")
 
 Sides: TypeAlias = tuple[list[Ints1d], list[Ints1d]]  # the first sentences of pairs, and the second
@@ -67,45 +67,23 @@ def sides(tokenizer: Tokenizer, pairs: list[Pair]) -> Sides:
     return encode(tokenizer, first), encode(tokenizer, second)
 
 
-def train(
-    encoder: Encoder,
-    tokenizer: Tokenizer,
-    parts: tuple[list[Pair], list[Pair]],
-    epochs: int,
-    seed: int,
-    path: Path,
+def learn(
+    encoder: Encoder, tokenizer: Tokenizer, folder: Path, epochs: int, seed: int, path: Path
 ) -> None:
-    """Fine-tune on the first of `parts`; keep the best encoder by the second at `path`.
+    """Fine-tune on the train part; keep the best encoder by the dev part at `path`.
 
     The cosine should be what people said, 1 to 5, as 0 to 1.
     """
-    data, dev = parts
-    model, rng = rater(encoder), np.random.default_rng(seed)
-    model.initialize(rng=rng)  # it has its weights: this hands in the generator of dropout
-    X = sides(tokenizer, data)
+    data, dev = (read_pairs(part(folder, name)) for name in ("train", "dev"))
+    print(f"pairs: {len(data):,} to train, {len(dev):,} dev", flush=True)
+    model, loss = rater(encoder), L2Distance()
     truths = np.array([[(pair.score - 1) / 4] for pair in data], "float32")
-    steps = epochs * -(-len(data) // BATCH)
-    rate = warmup_linear(LEARN_RATE, steps // 10, steps)
-    sgd = AdamW(rate, use_averages=False, sparse=True)
-    loss = L2Distance()
-    best = -np.inf
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for epoch in range(1, epochs + 1):
-        total, done, start, line = 0.0, 0, time.perf_counter(), ""
-        for A, B, T in minibatch(BATCH, *X, truths, rng=rng):
-            Y, backprop = model.begin_update((A, B), drop=DROP)
-            dY, value = loss(Y, T)
-            backprop(dY, sgd)
-            total, done = total + float(value) * len(T), done + len(T)
-            speed = done / (time.perf_counter() - start)
-            line = f"epoch {epoch}/{epochs}  {speed:5,.0f} pairs/s  loss {total / done:.4f}"
-            progress(f"{line}  {done / len(data):4.0%}")
-        r = evaluate(model, tokenizer, dev)
-        better = r > best
-        if better:
-            best = r
-            encoder.to_disk(path)
-        progress(f"{line}  dev r {r:.4f}{'  saved' if better else ''}", end="\n")
+
+    def score() -> float:
+        return evaluate(model, tokenizer, dev)
+
+    inputs = sides(tokenizer, data)
+    fine_tune(model, inputs, truths, loss, score, epochs, seed, encoder, path)
 
 
 def rate(model: Rater, X: Sides) -> Floats1d:
@@ -152,10 +130,8 @@ def main() -> int:
         tokenizer, encoder = read_tokenizer(folder), pooled(read_bert(folder))
         what = "as it comes"
         if args.learn:
-            parts = [read_pairs(part(args.data, name)) for name in ("train", "dev")]
-            print(f"pairs: {len(parts[0]):,} to train, {len(parts[1]):,} dev")
             report(encoder, tokenizer, args.data, what)
-            train(encoder, tokenizer, (parts[0], parts[1]), args.epochs, args.seed, path)
+            learn(encoder, tokenizer, args.data, args.epochs, args.seed, path)
         if args.learn or args.model:
             encoder, what = encoder.from_disk(path), f"by {path}"
         if args.data:

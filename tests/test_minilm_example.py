@@ -191,7 +191,7 @@ def test_it_reports_learns_and_rates_by_what_is_learned(tmp_path: Path) -> None:
     figures = re.findall(r"test, (.*): Pearson's r (\d\.\d+)", done.stdout)
     assert [what for what, _ in figures] == ["as it comes", f"by {model}"]
     assert all(float(r) > 0.8 for _, r in figures)
-    assert re.search(r"epoch 1/2 +[\d,]+ pairs/s  loss [\d.]+  dev r [\d.]+  saved", done.stdout)
+    assert re.search(r"epoch 1/2 +[\d,]+ examples/s  loss [\d.]+  dev [\d.]+  saved", done.stdout)
     before, after = (_run(*args, "--compare", *PAIRS[0][:2]) for args in ([], ["--model", model]))
     assert before.returncode == after.returncode == 0
     # What sentence-transformers' model gives, by PyTorch; one step of training moved it.
