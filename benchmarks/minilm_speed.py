@@ -49,8 +49,9 @@ def torch_modules(threads: int) -> tuple[Prepare, Encode]:
     import torch
     from torch import nn
 
-    W = _weights()
+    warnings.filterwarnings("ignore", "The PyTorch API of nested tensors")
     torch.set_num_threads(threads)
+    W = _weights()
     block = nn.TransformerEncoderLayer(
         bert.WIDTH, bert.HEADS, bert.HIDDEN, 0.0, "gelu", bert.EPS, batch_first=True
     )

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from combinet import (
+    DimensionError,
     Dropout,
     Embed,
     LayerNorm,
@@ -115,7 +116,7 @@ def read_bert(folder: Path) -> Bert:
         for layer, weights in zip(layers, _weights(load_file(path)), strict=True):
             for name, value in weights.items():
                 layer.set_param(name, value)
-    except SafetensorError as error:
+    except (SafetensorError, DimensionError) as error:
         raise MalformedLine(f"{path}: {error}") from None
     except KeyError as error:
         raise MalformedLine(f"{path}: there are no weights {error} in it") from None

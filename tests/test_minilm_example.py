@@ -163,6 +163,9 @@ def test_weights_that_are_not_berts_are_refused(tmp_path: Path) -> None:
     save_file({name: value for name, value in tensors.items() if name != last}, path)
     with pytest.raises(MalformedLine, match=f"there are no weights '{last}' in it"):
         bert.read_bert(tmp_path)
+    save_file(tensors | {last: np.zeros(3, "f")}, path)
+    with pytest.raises(MalformedLine, match=r"linear: b is \(384,\), not \(3,\)"):
+        bert.read_bert(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(MalformedLine, match=r"tokenizer\.json: "):
         bert.read_tokenizer(tmp_path)

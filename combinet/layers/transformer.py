@@ -83,7 +83,7 @@ def TransformerEncoder(
 
     X (n, nO) -> Y (n, nO), rows attending as `attend` says, which `causal` and `rotary` are for.
     `hidden` and `activation` are those of `FeedForward`; `norm` is "layer" for `LayerNorm` or
-    "rms" for `RMSNorm`, and `eps` is what it adds. With `pre_norm` it stands before attention and
+    "rms" for `RMSNorm`, with their `eps`. With `pre_norm` it stands before attention and
     feed-forward layer (Xiong et al. 2020, arXiv:2002.04745), else after each sum (Vaswani et al.
     2017). Each branch ends with `Dropout()`, for `drop` in training.
 
