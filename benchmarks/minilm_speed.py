@@ -40,7 +40,7 @@ BATCH, SAME = 64, 200
 
 
 def ours(threads: int) -> tuple[Prepare, Encode]:
-    """Combinet."""
+    """This library."""
     return list, bert.pooled(bert.read_bert(bert.package_folder())).predict
 
 
