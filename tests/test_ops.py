@@ -419,7 +419,6 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
                   *(floats(3, 2, seed=i) for i in range(4))),
     "backprop_lstm": (floats(4, 2), floats(4, 8), floats(4, 2, seed=1), floats(4, 2, seed=2),
                       floats(2, 8, seed=3), ints(3, 1)),
-    "distinct": ([ints(3, 0, 3), ints(5, 0, 4).reshape(1, 3)], 7),
     "adam": (floats(9), floats(9, seed=1), floats(9, seed=2), np.abs(floats(9, seed=3)), STEP),
     "adam_rows": (ints(4, 0, 1), *(np.abs(floats(6, 3, seed=i)) for i in range(4)), STEP),
 }  # fmt: skip

@@ -62,8 +62,8 @@ class EmbedOps(SequenceOps):
         ends = self.xp.cumsum(lengths)
         return self.xp.searchsorted(ends, self.xp.arange(total), side="right")  # type: ignore[no-any-return]
 
-    def distinct(self, ids: Sequence[Ints], n: int) -> Ints1d:
-        """The ids below n of some arrays, each once, rising; on a GPU, how many is waited for."""
+    def distinct(self, ids: Sequence[Ints]) -> Ints1d:
+        """All ids of some arrays, each once, rising; on a GPU, how many has to be waited for."""
         ordered: Any = self.xp.sort(self.xp.concatenate([each.reshape(-1) for each in ids]))
         new: Any = self.xp.ones(ordered.shape, dtype=bool)
         new[1:] = ordered[1:] != ordered[:-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -19,7 +18,6 @@ from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Ints, In
 # Functions for which `vectorized` has no loop, and the C library's loses to NumPy's.
 _NUMPYS = {"power", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh",
            "arccosh", "arctanh"}  # fmt: skip
-_SPARSE = 32  # rows of a table for each that is named, from which on sorting these is quicker
 
 
 class NumbaOps(NumpyOps):
@@ -67,16 +65,6 @@ class NumbaOps(NumpyOps):
     def scatter_bags(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, Y: Floats2d) -> None:
         """See `Ops.scatter_bags`."""
         self.kernels.scatter_bags(E, ids, lengths, Y)
-
-    def distinct(self, ids: Sequence[Ints], n: int) -> Ints1d:
-        """See `Ops.distinct`. By a mark for each of n, if they are not too many."""
-        total = sum(each.size for each in ids)
-        if n > _SPARSE * total:
-            return super().distinct(ids, n)
-        named, rows = np.zeros(n, "uint8"), np.empty(total + 1, "int64")
-        for each in ids:
-            self.kernels.mark(each.reshape(-1), named)
-        return rows[: self.kernels.marked(named, rows)]
 
     def put_rows(self, E: Floats2d, rows: Ints, Y: Any) -> None:
         """See `Ops.put_rows`."""

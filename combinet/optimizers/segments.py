@@ -43,7 +43,7 @@ class Rows:
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self.store = slot.store
-        self.rows = self.store.ops.distinct(slot.rows or [], slot.shape[0])
+        self.rows = self.store.ops.distinct(slot.rows or [])
         slot.rows = [self.rows]
 
     @property

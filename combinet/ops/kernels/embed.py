@@ -111,20 +111,3 @@ def scatter_add(E: Any, rows: Any, Y: Any) -> None:
             e = E[rows[i, k]]
             for o in range(y.shape[0]):
                 e[o] += y[o]
-
-
-@kernel
-def mark(ids: Any, named: Any) -> None:
-    """A 1 for each id that is named."""
-    for id in ids:
-        named[id] = 1
-
-
-@kernel
-def marked(named: Any, rows: Any) -> Any:
-    """The ids with a 1, rising, and how many they are. Without a branch, which would be a guess."""
-    n = 0
-    for id in range(named.shape[0]):
-        rows[n] = id
-        n += named[id]
-    return n
