@@ -126,6 +126,17 @@ class Optimizer:
 
         ops.change_rows(step, rows, W, dW, *kept)
 
+    def apply_segment(self, run: Segment, weights: Floats1d, rate: float, L2: float) -> None:
+        """L2 and `apply` for all of a run of slots, whose steps have been counted.
+
+        `weights` are those of the store. An optimizer of another library does its own step here.
+        """
+        store = run.store
+        for t, alike in same_steps(run, store.memory(self)):
+            for part in alike.slots() if self.by_parameter else [alike]:
+                W, dW, kept = part.of(weights), part.of(store.gradient), self.kept(part)
+                self.decay_and_apply(store.ops, W, dW, [*kept.values()], t, rate, L2)
+
     def shapes(self, shape: Shape) -> dict[str, Shape]:
         """The shapes of what is kept for a parameter, by name: its own, unless `by_parameter`."""
         return dict.fromkeys(self.arrays, shape)
@@ -218,11 +229,9 @@ class Optimizer:
         memory.steps[run.first : run.last] += 1
         averages = store.writable_averages() if self.use_averages else None
         weights = store.writable()
-        for t, alike in same_steps(run, memory):
-            for part in alike.slots() if self.by_parameter else [alike]:
-                W, dW, kept = part.of(weights), part.of(store.gradient), self.kept(part)
-                self.decay_and_apply(store.ops, W, dW, [*kept.values()], t, rate, L2)
-            if averages is not None:
+        self.apply_segment(run, weights, rate, L2)
+        if averages is not None:
+            for t, alike in same_steps(run, memory):
                 decay = min(self.average_decay, (1 + t) / (10 + t))
                 store.ops.average(alike.of(averages), alike.of(weights), decay)
 

@@ -22,15 +22,25 @@ def to_bytes(optimizer: Any, model: Any) -> bytes:
     return format.encode("optimizer", content)
 
 
-def from_bytes(optimizer: Any, data: bytes, model: Any) -> None:
-    """See `Optimizer.from_bytes`."""
+def read(optimizer: Any, data: bytes, model: Any) -> tuple[dict[str, Any], dict[str, Slot]]:
+    """What `data` says, and the model's slots by path; of this kind of optimizer and these paths.
+
+    Raises FormatError for anything else.
+    """
     content = format.decode("optimizer", data)
     if content["type"] != optimizer.kind:
         raise FormatError(f"this is the state of {content['type']}, not {optimizer.kind}")
     slots = model.slots_by_path()
-    for path, saved in content["kept"].items():
+    for path in content["kept"]:
         if path not in slots:
             raise FormatError(f"the model has no initialized parameter '{path}'")
+    return content, slots
+
+
+def from_bytes(optimizer: Any, data: bytes, model: Any) -> None:
+    """See `Optimizer.from_bytes`."""
+    content, slots = read(optimizer, data, model)
+    for path, saved in content["kept"].items():
         shapes = {name: array.shape for name, array in optimizer.kept(slots[path]).items()}
         if set(saved["arrays"]) != set(shapes):
             raise FormatError(

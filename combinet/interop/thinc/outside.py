@@ -16,6 +16,7 @@ from combinet.model import Model
 from combinet.optimizers import Optimizer
 from combinet.optimizers.segments import Segment
 from combinet.store import Slot
+from combinet.types import Floats1d
 
 if TYPE_CHECKING:
     from thinc import api as thinc
@@ -172,10 +173,10 @@ class _Borrowed(Optimizer):
         super().__init__(0.0, grad_clip=0.0, use_averages=False)
         self._update = update
 
-    def _update_segment(self, run: Segment, rate: float, L2: float) -> None:
-        weights, gradient = run.store.writable(), run.store.gradient
+    def apply_segment(self, run: Segment, weights: Floats1d, rate: float, L2: float) -> None:
+        """See `Optimizer.apply_segment`: Thinc's step, once for each parameter."""
         for slot in run.slots():
-            W, dW = (_by_rows(slot, slot.of(flat)) for flat in (weights, gradient))
+            W, dW = (_by_rows(slot, slot.of(flat)) for flat in (weights, run.store.gradient))
             new, _ = self._update(_key(slot), W, dW)
             if not run.store.ops.xp.may_share_memory(W, new):
                 W[...] = new

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from combinet import format
-from combinet.errors import DimensionError, FormatError
+from combinet.errors import DimensionError
 from combinet.interop.extras import load
 from combinet.interop.torch.crossing import to_tensor
-from combinet.optimizers import Optimizer
-from combinet.optimizers.segments import Segment, same_steps
+from combinet.optimizers import Optimizer, saving
+from combinet.optimizers.segments import Segment
 from combinet.store import Key, Slot
-from combinet.types import Schedule
+from combinet.types import Floats1d, Schedule
 
 if TYPE_CHECKING:
     import torch
@@ -72,26 +72,18 @@ class TorchOptimizer(Optimizer):
         """The name under which the state is saved."""
         return f"torch {getattr(self._kind, '__name__', 'optimizer')}"
 
-    def _update_segment(self, run: Segment, rate: float, L2: float) -> None:
-        store = run.store
-        memory = store.memory(self)
-        memory.steps[run.first : run.last] += 1
-        averages = store.writable_averages() if self.use_averages else None
-        weights = store.writable()
+    def apply_segment(self, run: Segment, weights: Floats1d, rate: float, L2: float) -> None:
+        """See `Optimizer.apply_segment`: PyTorch's step."""
         slots = run.slots()
         parameters = [self._parameter(slot, slot.of(weights)) for slot in slots]
         try:
             for slot, parameter in zip(slots, parameters, strict=True):
-                parameter.grad = to_tensor(slot.of(store.gradient))
+                parameter.grad = to_tensor(slot.of(run.store.gradient))
             self._step(rate)
         finally:
             for parameter in parameters:  # held on to, the weights would be copied by each update
                 parameter.grad = None
                 parameter.data = parameter.new_empty(0)
-        if averages is not None:
-            for t, alike in same_steps(run, memory):
-                decay = min(self.average_decay, (1 + t) / (10 + t))
-                store.ops.average(alike.of(averages), alike.of(weights), decay)
 
     def _step(self, rate: float) -> None:
         assert self._optimizer is not None
@@ -138,13 +130,8 @@ class TorchOptimizer(Optimizer):
         Raises FormatError or DimensionError, before anything is changed, if the bytes are of
         another kind of optimizer or of a model with other parameters.
         """
-        content = format.decode("optimizer", data)
-        if content["type"] != self.kind:
-            raise FormatError(f"this is the state of {content['type']}, not {self.kind}")
-        slots = model.slots_by_path()
+        content, slots = saving.read(self, data, model)
         for path, saved in content["kept"].items():
-            if path not in slots:
-                raise FormatError(f"the model has no initialized parameter '{path}'")
             if tuple(saved["shape"]) != slots[path].shape:
                 raise DimensionError(f"'{path}' is {slots[path].shape}, saved was {saved['shape']}")
         for path, saved in content["kept"].items():

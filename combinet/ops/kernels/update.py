@@ -19,18 +19,23 @@ def _typed(W: Any, beta1: float, beta2: float, scale: float, root: float, eps: f
 
 
 @kernel
+def _step(w: Any, g: Any, m: Any, v: Any, numbers: Any) -> Any:
+    """One weight after the step, and its moments."""
+    b1, c1, b2, c2, a, r, e = numbers
+    m = b1 * m + c1 * g
+    v = b2 * v + c2 * g * g
+    return w - a * m / (np.sqrt(v) * r + e), m, v
+
+
+@kernel
 def adam(
     W: Any, dW: Any, first: Any, second: Any,
     beta1: float, beta2: float, scale: float, root: float, eps: float,
 ) -> None:  # fmt: skip
     """One pass over all weights."""
-    b1, c1, b2, c2, a, r, e = _typed(W, beta1, beta2, scale, root, eps)
+    numbers = _typed(W, beta1, beta2, scale, root, eps)
     for i in range(W.shape[0]):
-        g = dW[i]
-        m = b1 * first[i] + c1 * g
-        v = b2 * second[i] + c2 * g * g
-        first[i], second[i] = m, v
-        W[i] -= a * m / (np.sqrt(v) * r + e)
+        W[i], first[i], second[i] = _step(W[i], dW[i], first[i], second[i], numbers)
 
 
 @kernel
@@ -39,7 +44,7 @@ def adam_rows(
     beta1: float, beta2: float, scale: float, root: float, eps: float,
 ) -> None:  # fmt: skip
     """As `adam`, row by row. A call of it for each row would take twice as long."""
-    b1, c1, b2, c2, a, r, e = _typed(W, beta1, beta2, scale, root, eps)
+    numbers = _typed(W, beta1, beta2, scale, root, eps)
     last = rows.shape[0] - 1
     for i in range(rows.shape[0]):
         ahead, row = rows[min(i + AHEAD // 2, last)], rows[i]
@@ -49,8 +54,4 @@ def adam_rows(
         prefetch(second, ahead)
         w, d, f, s = W[row], dW[row], first[row], second[row]
         for o in range(w.shape[0]):
-            g = d[o]
-            m = b1 * f[o] + c1 * g
-            v = b2 * s[o] + c2 * g * g
-            f[o], s[o] = m, v
-            w[o] -= a * m / (np.sqrt(v) * r + e)
+            w[o], f[o], s[o] = _step(w[o], d[o], f[o], s[o], numbers)
