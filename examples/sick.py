@@ -13,6 +13,7 @@ far, by the dev part, is always on disk; Ctrl-C keeps it.
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from combinet import (
     with_array,
 )
 from combinet.types import Floats1d, Floats2d
+from fitting import Batch, Plan, batches, fit
 from relatedness import SCORES, Rater, Sides, build, look_up
 from sentence_pairs import (
     JUDGMENTS,
@@ -37,7 +39,7 @@ from sentence_pairs import (
     read_pairs,
     words_of,
 )
-from training import exit_status, progress
+from training import exit_status
 from vectors import Vectors, read_vectors
 
 EPOCHS, QUICK_EPOCHS = 15, 4
@@ -81,27 +83,18 @@ def train(
     first, second = sides(data)
     truths = targets(data)
     rater.initialize((first[:1], second[:1]), rng=rng)
-    steps = epochs * -(-len(data) // BATCH)
-    sgd = Adam(warmup_linear(LEARN_RATE, steps // 20, steps), average_decay=0.999)
-    loss = CategoricalCrossentropy()
-    best = -np.inf
-    for epoch in range(1, epochs + 1):
-        total, done, start, line = 0.0, 0, time.perf_counter(), ""
-        for A, B, T in minibatch(BATCH, first, second, truths, rng=rng):
-            Y, backprop = rater.begin_update((A, B), drop=DROP)
-            dY, value = loss(Y, T)
-            backprop(dY, sgd)
-            total, done = total + float(value) * len(T), done + len(T)
-            speed = done / (time.perf_counter() - start)
-            line = f"epoch {epoch}/{epochs}  {speed:5,.0f} pairs/s  loss {total / done:.3f}"
-            progress(f"{line}  {done / len(data):4.0%}")
-        with rater.use_params(sgd.averages):
-            r, _ = evaluate(rater, dev)
-            better = r > best
-            if better:
-                best = r
-                rater.to_disk(path, averages=False)
-        progress(f"{line}  dev r {r:.4f}{'  saved' if better else ''}", end="\n")
+    steps = -(-len(data) // BATCH)
+    schedule = warmup_linear(LEARN_RATE, epochs * steps // 20, epochs * steps)
+    sgd = Adam(schedule, average_decay=0.999)
+
+    def epoch(number: int) -> Iterator[Batch]:
+        return batches(BATCH, [first, second], truths, rng)
+
+    def score() -> float:
+        return evaluate(rater, dev)[0]
+
+    plan = Plan(epochs, len(data), "pairs", "dev r {:.4f}")
+    fit(rater, epoch, CategoricalCrossentropy(), sgd, score, plan, DROP, path)
 
 
 def rate(rater: Rater, pairs: Sides) -> tuple[Floats1d, list[str]]:
@@ -134,7 +127,6 @@ def learn(folder: Path, vectors: Vectors, epochs: int, seed: int, path: Path) ->
     """Train, report on the test part, and give the model loaded from disk."""
     data, dev, test = (read_pairs(part(folder, name)) for name in ("train", "dev", "test"))
     print(f"pairs: {len(data):,} to train, {len(dev):,} dev, {len(test):,} test", flush=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
     train(build(vectors), data, dev, epochs, seed, path)
     rater = build(vectors).from_disk(path)
     print(f"saved {path}, {path.stat().st_size / 1e6:.1f} MB, and loaded it again")

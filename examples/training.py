@@ -1,7 +1,6 @@
-"""Training a model that reads words: batches, epochs, hidden keys, the best model on disk."""
+"""Training a model that reads words: batches by words, hidden keys, what it knows."""
 
 import sys
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,11 +16,11 @@ from combinet import (
     SequenceCategoricalCrossentropy,
     warmup_linear,
 )
+from fitting import Batch, Loss, Plan, fit
 from lines import MalformedLine
 from words import Keys
 
 Hidden: TypeAlias = tuple[Sequence[int], float]  # columns of keys hidden together, how often
-Loss: TypeAlias = Callable[[Any, list[Any]], tuple[Any, Any]]  # outputs, truths -> gradient, value
 
 
 class Recipe(NamedTuple):
@@ -57,29 +56,14 @@ def train(
     plan = [_batches(X, epoch, recipe, rng) for epoch in range(recipe.epochs)]
     steps = sum(map(len, plan))
     sgd = Adam(warmup_linear(recipe.learn_rate, steps // 20, steps), L2=0.01)
-    best = -1.0
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for epoch, batches in enumerate(plan, 1):
-        total, words, start, line = 0.0, 0, time.perf_counter(), ""
-        for done, batch in enumerate(batches, 1):
+
+    def epoch(number: int) -> Iterator[Batch]:
+        for batch in plan[number]:
             hidden = [_hide(X[i], recipe, rng) for i in batch]
-            Y, backprop = model.begin_update(hidden, drop=recipe.drop)
-            dY, value = loss(Y, [truths[i] for i in batch])
-            backprop(dY, sgd)
-            size = sum(map(len, hidden))
-            total, words = total + float(value) * size, words + size
-            line = (
-                f"epoch {epoch}/{len(plan)}  {words / (time.perf_counter() - start):7,.0f} words/s"
-            )
-            line += f"  loss {total / words:.3f}"
-            progress(f"{line}  {done / len(batches):4.0%}")
-        with model.use_params(sgd.averages):
-            reached = score()
-            better = reached > best
-            if better:
-                best = reached
-                model.to_disk(path, averages=False)
-        progress(f"{line}  dev {reached:.2%}{'  saved' if better else ''}", end="\n")
+            yield Batch(hidden, [truths[i] for i in batch], sum(map(len, hidden)))
+
+    words = Plan(recipe.epochs, sum(map(len, X)), "words", "dev {:.2%}")
+    fit(model, epoch, loss, sgd, score, words, recipe.drop, path)
 
 
 def per_word(Y: list[Any], truths: list[Any]) -> tuple[list[Any], Any]:
@@ -170,9 +154,3 @@ def _hide(X: Keys, recipe: Recipe, rng: np.random.Generator) -> Keys:
     if recipe.blanked:
         shown[rng.random(len(X)) < recipe.blanked] = 0
     return shown
-
-
-def progress(line: str, end: str = "") -> None:
-    """Show a line: on a terminal over the one before it, elsewhere only if it has an end."""
-    if end or sys.stdout.isatty():
-        print(f"\r\033[K{line}" if sys.stdout.isatty() else line, end=end, flush=True)
