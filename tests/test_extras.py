@@ -1,5 +1,6 @@
 """Modules for libraries that may be missing."""
 
+import subprocess
 import sys
 
 import pytest
@@ -25,3 +26,26 @@ def test_what_a_library_itself_lacks_is_not_blamed_on_the_extra(
     monkeypatch.syspath_prepend(str(folder))
     with pytest.raises(ModuleNotFoundError, match="nowhere_else"):
         load("half_there", "some")
+
+
+MODULES = {
+    "jax": ("jax", "jax"),
+    "onnx": ("onnx", "onnx"),
+    "safetensors": ("safetensors", "safetensors"),
+    "sklearn": ("sklearn", "sklearn"),
+    "spacy": ("thinc", "spacy"),
+    "thinc": ("thinc", "spacy"),
+    "torch": ("torch", "torch"),
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_module_says_which_extra_it_needs(module: str) -> None:
+    library, extra = MODULES[module]
+    hide = f"import sys; sys.modules['{library}'] = None\n"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{hide}import combinet.interop.{module}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    message = f"{library} is not installed: pip install 'combinet[{extra}]' brings it"
+    assert ran.stderr.splitlines()[-1] == f"ImportError: {message}"

@@ -84,7 +84,8 @@ def test_nothing_imports_the_other_libraries_side_unasked() -> None:
 
 
 def test_import_loads_numpy_and_msgpack_and_nothing_heavier(tmp_path: Path) -> None:
-    for name in ("numba", "cupy", "torch", "jax", "scipy", "thinc", "spacy"):
+    heavy = ("numba", "cupy", "torch", "jax", "scipy", "sklearn", "thinc", "spacy", "onnx")
+    for name in (*heavy, "safetensors"):
         (tmp_path / f"{name}.py").touch()  # as if it were installed
     code = (
         "import sys, numpy, msgpack, typing_extensions\n"
