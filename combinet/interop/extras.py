@@ -20,6 +20,7 @@ def load(module: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise  # it is there, but something that it needs is not
+        library = module.partition(".")[0]
         raise ImportError(
-            f"{error.name} is not installed: pip install 'combinet[{extra}]' brings it"
+            f"{library} is not installed: pip install 'combinet[{extra}]' brings it"
         ) from None
