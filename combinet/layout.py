@@ -159,12 +159,14 @@ def allocate(model: Any, values: list[tuple[Any, dict[str, Any]]], dtype: Any) -
 
 def own_slots(model: Any) -> list[Slot]:
     """The slots of all parameters. Raises StateError inside `use_params`: others are in place."""
-    slots = []
+    slots: list[Slot] = []
     for node in walk(model):
-        for slot in node.slots.values():
-            if slot.borrowed is not None:
-                raise StateError(f"{node.name} has borrowed weights: leave use_params first")
-            slots.append(slot)
+        if node.slots:
+            slots += node.slots.values()
+    borrowed = [slot.key for slot in slots if slot.borrowed is not None]
+    if borrowed:
+        name = next(node.name for node in walk(model) if node.id == borrowed[0][0])
+        raise StateError(f"{name} has borrowed weights: leave use_params first")
     return slots
 
 

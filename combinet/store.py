@@ -174,18 +174,6 @@ class Store:
             else:
                 self.ops.scatter_bags(waiting, rows, lengths, gradient)
 
-    def clear_gradient(self, slot: Slot, *, changed: bool) -> None:
-        """Forget what has been applied; `changed`: it was written to beyond what was added.
-
-        Of a table the rows that were named are set to 0, so that the next pass finds it clean.
-        """
-        slot.touched = 0
-        if slot.rows is not None and not changed:
-            for rows in slot.rows:
-                self.ops.put_rows(slot.of(self.gradient), rows, 0)
-            slot.clean = True
-        slot.rows = None
-
     def _gradient_of(self, slot: Slot) -> Any:
         if self.gradient is None:
             self.gradient = self.ops.zeros((self.size,), self.dtype)
@@ -197,6 +185,22 @@ class Store:
             self.memories[optimizer] = Memory(np.zeros(len(self._slots), dtype="int64"))
             optimizer.stores.add(self)
         return self.memories[optimizer]
+
+
+def clear_gradients(slots: Sequence[Slot], *, changed: bool) -> None:
+    """Forget what has been applied; `changed`: it was written to beyond what was added.
+
+    Of a table the rows that were named are set to 0, so that the next pass finds it clean.
+    """
+    for slot in slots:
+        slot.touched = 0
+        if slot.rows is None:
+            continue
+        if not changed:
+            for rows in slot.rows:
+                slot.store.ops.put_rows(slot.of(slot.store.gradient), rows, 0)
+            slot.clean = True
+        slot.rows = None
 
 
 class Piece(NamedTuple):

@@ -17,7 +17,7 @@ from combinet.ops import Ops
 from combinet.optimizers import saving
 from combinet.optimizers.segments import Rows, Segment, same_paces, same_steps, segments
 from combinet.schedules import constant
-from combinet.store import Key, Slot, Store
+from combinet.store import Key, Slot, Store, clear_gradients
 from combinet.types import Floats1d, Generator, Ints1d, Schedule, Shape
 
 
@@ -185,7 +185,8 @@ class Optimizer:
                 return
             trained = [slot for slot in waiting if slot.rate is None]
             tables = [slot for slot in trained if self.sparse and slot.rows is not None]
-            runs = segments([slot for slot in trained if slot not in tables])
+            dense = [slot for slot in trained if slot not in tables] if tables else trained
+            runs = segments(dense)
             rows = [Rows(slot) for slot in tables]
             self._clip([*runs, *rows])
             self._add_noise([*runs, *rows])
@@ -197,8 +198,8 @@ class Optimizer:
             for statistics in same_paces(waiting):
                 self._move_statistics(*statistics)
             written = self.rng is not None or (L2 != 0 and not self.L2_is_weight_decay)
-            for slot in waiting:
-                slot.store.clear_gradient(slot, changed=written and slot not in tables)
+            clear_gradients(tables, changed=False)  # nothing but their rows was written to
+            clear_gradients(waiting, changed=written)
             self.step += 1
 
     def _clip(self, runs: Sequence[Segment | Rows]) -> None:

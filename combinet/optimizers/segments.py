@@ -68,8 +68,12 @@ def segments(slots: Sequence[Slot]) -> list[Segment]:
         stores.setdefault(slot.store, []).append(slot)
     runs: list[list[Slot]] = []
     for own in stores.values():
+        own.sort(key=attrgetter("number"))
+        if own[-1].number - own[0].number == len(own) - 1:  # neighbours all, as they mostly are
+            runs.append(own)
+            continue
         after = None
-        for slot in sorted(own, key=attrgetter("number")):
+        for slot in own:
             if slot.number == after:
                 runs[-1].append(slot)
             else:
