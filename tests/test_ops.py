@@ -136,13 +136,18 @@ def test_layer_norm_is_its_formula(ops: Any) -> None:
 
 
 def test_of_equal_pieces_the_first_counts(ops: Any) -> None:
-    Z = np.array([[[1.0, 5.0], [1.0, 7.0], [0.0, 7.0]]])
-    Y, which = ops.maxout(Z)
+    W, b = np.array([[1.0], [5.0], [1.0], [7.0], [0.0], [6.0]]), np.array([0.0] * 5 + [1.0])
+    Y, which = ops.affine_maxout(np.ones((1, 1)), W, b, 3)
     assert Y.tolist() == [[1.0, 7.0]]
     assert which.tolist() == [[0, 1]]
     assert which.dtype == np.uint8
     dZ = ops.backprop_maxout(np.array([[2.0, 3.0]]), which, 3)
     assert dZ.tolist() == [[[2.0, 0.0], [0.0, 3.0], [0.0, 0.0]]]
+
+
+def test_a_piece_that_is_no_number_is_seen_whichever_it_is(ops: Any) -> None:
+    W, b = np.zeros((6, 1)), np.array([1.0, np.nan, np.nan, 3.0, 2.0, 4.0])
+    assert np.isnan(ops.affine_maxout(np.ones((1, 1)), W, b, 3)[0]).all()
 
 
 SIZE = 200_000
@@ -401,7 +406,8 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "put_rows": (floats(9, 2), ints(7, 0, 3), floats(3, 2, seed=1)),
     "gather_sum": (floats(5, 2), ROWS),
     "scatter_add": (floats(5, 2), ROWS, floats(3, 2)),
-    "maxout": (floats(4, 3, 5),),
+    "affine_relu": (floats(6, 4), floats(5, 4, seed=1), floats(5)),
+    "affine_maxout": (floats(6, 4), floats(15, 4, seed=1), floats(15), 3),
     "backprop_maxout": (floats(4, 5), ints(*range(20)).reshape(4, 5).astype("uint8") % 3, 3),
     "layer_norm": (floats(4, 5), floats(5), floats(5, seed=1), 1e-5),
     "backprop_layer_norm": (floats(4, 5), floats(4, 5, seed=1), floats(4, 1), floats(5)),

@@ -6,9 +6,14 @@ Of each, `init_W` and `init_b` are the initializers; with `normalize` a LayerNor
 
 from __future__ import annotations
 
+from typing import Any
+
 from combinet.initializers import glorot_uniform, he_normal, lecun_normal, zeros
 from combinet.layers.activations import activated, elu_settings, selu_settings
+from combinet.layers.finish import finished
+from combinet.layers.linear import affine_params
 from combinet.model import Model
+from combinet.run import Run
 from combinet.types import Floats2d, Initializer
 
 
@@ -30,7 +35,28 @@ def Relu(
         >>> Relu(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return activated("relu", nO, nI, init_W, init_b, dropout, normalize)
+    model: Model[Any, Any] = Model(
+        "relu",
+        _relu,
+        dims={"nI": nI, "nO": nO},
+        params=affine_params(init_W, init_b),
+        takes="floats2d",
+    )
+    return finished(model, normalize, dropout)
+
+
+def _relu(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    W, b = run.params(model, "W", "b")
+    wants_dX = run.wants_dX
+    Y = run.ops.affine_relu(X, W, b)
+
+    def backprop(dY: Floats2d) -> Floats2d | None:
+        dZ: Any = run.ops.backprop_relu(dY, Y)
+        dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX)
+        run.inc_grad(model, W=dW, b=db)
+        return dX
+
+    return Y, backprop
 
 
 def Gelu(

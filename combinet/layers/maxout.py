@@ -52,7 +52,7 @@ def _maxout(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     nO, nP, nI = W.shape
     # Column-major, so these are views: all pieces as one affine map, the pieces first.
     flat_W, flat_b = W.T.reshape(nI, nP * nO).T, b.T.reshape(nP * nO)
-    Y, which = run.ops.maxout(run.ops.affine(X, flat_W, flat_b).reshape(-1, nP, nO))
+    Y, which = run.ops.affine_maxout(X, flat_W, flat_b, nP)
 
     def backprop(dY: Floats2d) -> Floats2d | None:
         dZ: Any = run.ops.backprop_maxout(dY, which, nP).reshape(-1, nP * nO)

@@ -62,6 +62,10 @@ class DenseOps:
         Y: Floats = self.xp.maximum(X, 0, out=self.empty(X.shape, X.dtype))
         return Y
 
+    def affine_relu(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
+        """`relu` of `affine`."""
+        return self.relu(self.affine(X, W, b))
+
     def backprop_relu(self, dY: Floats, Y: Floats) -> Floats:
         """DY where Y > 0, else 0."""
         return self.multiply(dY, Y > 0)
@@ -103,6 +107,12 @@ class DenseOps:
             which = self.xp.maximum(which, better * np.uint8(piece))
             best = self.xp.maximum(best, Z[:, piece])
         return best, which
+
+    def affine_maxout(
+        self, X: Floats2d, W: Floats2d, b: Floats1d, nP: int
+    ) -> tuple[Floats2d, Array]:
+        """`maxout` of `affine`, whose columns, (nP * nO), are those of one piece after another."""
+        return self.maxout(self.affine(X, W, b).reshape(X.shape[0], nP, -1))
 
     def backprop_maxout(self, dY: Floats2d, which: Array, nP: int) -> Floats3d:
         """The gradient of each piece, (n, nP, nO): dY where the piece was the largest, else 0."""

@@ -73,11 +73,22 @@ class NumbaOps(NumpyOps):
         else:
             self.kernels.fill_rows(E, rows.reshape(-1), E.dtype.type(Y))
 
-    def maxout(self, Z: Floats3d) -> tuple[Floats2d, Array]:
-        """See `Ops.maxout`."""
-        Y = self.empty((Z.shape[0], Z.shape[2]), Z.dtype)
-        which = self.empty(Y.shape, "uint8")
-        self.kernels.maxout(Z, Y, which)
+    def affine_relu(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
+        """See `Ops.affine_relu`. Behind the product is one pass, in place."""
+        Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
+        self.matmul(X, W.T, Y)
+        self.kernels.add_relu(Y, b)
+        return Y
+
+    def affine_maxout(
+        self, X: Floats2d, W: Floats2d, b: Floats1d, nP: int
+    ) -> tuple[Floats2d, Array]:
+        """See `Ops.affine_maxout`. Behind the product is one pass."""
+        n, nO = X.shape[0], W.shape[0] // nP
+        Z: Any = self.empty((n, nP * nO), X.dtype)
+        self.matmul(X, W.T, Z)
+        Y, which = self.empty((n, nO), X.dtype), self.empty((n, nO), "uint8")
+        self.kernels.add_maxout(Z.reshape(n, nP, nO), b.reshape(nP, nO), Y, which)
         return Y, which
 
     def backprop_maxout(self, dY: Floats2d, which: Array, nP: int) -> Floats3d:

@@ -12,6 +12,7 @@ from combinet.interop.onnx.graph import Tensor
 from combinet.layers import (
     BatchNorm,
     CauchySimilarity,
+    Gelu,
     LayerNorm,
     Linear,
     Maxout,
@@ -29,6 +30,10 @@ def _affine(model: Any, X: Tensor, to: Export) -> Tensor:
 
 def _activated(model: Any, X: Tensor, to: Export) -> Tensor:
     return activation(model, _affine(model, X, to), to)
+
+
+def _relu(model: Any, X: Tensor, to: Export) -> Tensor:
+    return to.op("Relu", _affine(model, X, to))
 
 
 def _softmax(model: Any, X: Tensor, to: Export) -> Tensor:
@@ -76,7 +81,8 @@ def _cauchy_similarity(model: Any, X: Any, to: Export) -> Tensor:
 
 CONVERTERS: dict[Forward, Converter] = {
     Linear().forward: _affine,
-    Relu().forward: _activated,
+    Gelu().forward: _activated,
+    Relu().forward: _relu,
     Softmax().forward: _softmax,
     MultiSoftmax([1]).forward: _multi_softmax,
     Maxout().forward: _maxout,

@@ -4,13 +4,14 @@ Imported when the first is needed. Compiled code is cached on disk, for each dty
 """
 
 from combinet.ops.kernels.dense import (
+    add_maxout,
+    add_relu,
     backprop_layer_norm,
     backprop_maxout,
     backprop_softmax,
     gelu,
     gelu_value,
     layer_norm,
-    maxout,
     relu,
     softmax,
 )
@@ -37,6 +38,8 @@ from combinet.ops.kernels.update import adam, adam_rows
 __all__ = [
     "adam",
     "adam_rows",
+    "add_maxout",
+    "add_relu",
     "attention_weights",
     "backprop_attention_weights",
     "backprop_expand_window",
@@ -54,7 +57,6 @@ __all__ = [
     "layer_norm",
     "lstm_alone",
     "lstm_cell",
-    "maxout",
     "put_rows",
     "reduce_sum",
     "relu",

@@ -51,6 +51,17 @@ def relu(X: Any, Y: Any) -> None:
 
 
 @kernel
+def add_relu(X: Any, b: Any) -> None:
+    """In place, row by row; as `relu`."""
+    zero = X.dtype.type(0)
+    for i in range(X.shape[0]):
+        x = X[i]
+        for o in range(x.shape[0]):
+            value = x[o] + b[o]
+            x[o] = value if value > zero or value != value else zero
+
+
+@kernel
 def gelu(X: Any, Y: Any, S: Any) -> None:
     """Function and slope at once: they have the exponential in common."""
     for i in range(X.shape[0]):
@@ -102,20 +113,21 @@ def backprop_softmax(dY: Any, Y: Any, dX: Any) -> None:
 
 
 @kernel
-def maxout(Z: Any, Y: Any, which: Any) -> None:
+def add_maxout(Z: Any, b: Any, Y: Any, which: Any) -> None:
     """One pass a piece, over rows that are contiguous since the pieces come first."""
     for i in range(Z.shape[0]):
-        y, w, first = Y[i], which[i], Z[i, 0]
+        y, w, z, c = Y[i], which[i], Z[i, 0], b[0]
         for o in range(y.shape[0]):
-            y[o] = first[o]
+            y[o] = z[o] + c[o]
             w[o] = 0
         for p in range(1, Z.shape[1]):
-            z = Z[i, p]
+            z, c = Z[i, p], b[p]
             piece = np.uint8(p)
             for o in range(y.shape[0]):
+                value = z[o] + c[o]
                 # NaN wins, as in numpy.maximum, and is the first of its kind
-                better = z[o] > y[o] or (z[o] != z[o] and y[o] == y[o])
-                y[o] = z[o] if better else y[o]
+                better = value > y[o] or (value != value and y[o] == y[o])
+                y[o] = value if better else y[o]
                 w[o] = piece if better else w[o]
 
 
