@@ -184,10 +184,15 @@ def padded_to_ragged(X: Padded) -> Ragged:
 
 def list_to_ragged(X: Sequence[Array]) -> Ragged:
     """The arrays of a list, one after the other. Raises InputError for an empty list."""
-    check_list(X)
+    if not isinstance(X, list | tuple) or len(X) < 2 or len({*map(type, X)}) > 1:
+        check_list(X)
     if not X:
         raise InputError("an empty list has no width: at least one array is needed")
-    data = X[0] if len(X) == 1 else get_array_ops(X[0]).concatenate(list(X))
+    try:
+        data = X[0] if len(X) == 1 else get_array_ops(X[0]).join(X)
+    except (AttributeError, TypeError, ValueError):
+        check_list(X)  # it knows what is wrong with them
+        raise
     return Ragged.known(data, np.fromiter(map(len, X), "int64", len(X)))
 
 

@@ -213,6 +213,11 @@ def test_padded_refuses_parts_that_do_not_fit(changed: Any) -> None:
         ([floats(3, 2), np.array(1.0)], r"float64 array \(\)"),
         ([floats(3, 2), floats(3, 4)], r"\(3, 2\) and float64 array \(3, 4\)"),
         ([floats(3, 2), floats(3, 2).astype("f")], "float32"),
+        ([floats(3, 2).astype("f"), floats(3, 2)], "float64"),
+        ([floats(900, 2).astype("f"), floats(900, 2)], "float64"),
+        ([floats(900, 2), floats(900, 3)], r"\(900, 2\) and float64 array \(900, 3\)"),
+        ([floats(3, 2), floats(3)], r"\(3, 2\) and float64 array \(3,\)"),
+        ([[1.0], [2.0]], "list of 1"),
         ([], "empty list"),
     ],
 )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from combinet.data import Ragged
 from combinet.errors import InputError, describe
 from combinet.initializers import uniform
@@ -57,13 +55,10 @@ def _embed_bag(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     ids, lengths = column_of(model, X.data), X.lengths
     check_ids(model, ids, model.get_dim("nV"), run)
     (E,) = run.params(model, "E")
-    shares: Any = None
-    if model.attrs["reduce"] == "mean":
-        shares = run.ops.asarray(1 / np.maximum(lengths, 1)[:, None], E.dtype)
+    ops, mean = run.ops, model.attrs["reduce"] == "mean"
 
     def backprop(dY: Floats2d) -> None:
-        gradient = dY if shares is None else dY * shares
+        gradient: Any = dY * ops.shares(lengths, dY.dtype) if mean else dY
         run.inc_grad_rows(model, "E", ids, gradient, lengths)
 
-    Y: Any = run.ops.embed_bag(E, ids, lengths)
-    return Y if shares is None else Y * shares, backprop
+    return ops.embed_bag(E, ids, lengths, mean), backprop

@@ -71,6 +71,15 @@ class Ops(
         """The arrays one after the other, along an axis that they share."""
         return self.xp.concatenate(arrays, axis=axis)
 
+    def join(self, arrays: Sequence[Any]) -> Any:
+        """Arrays that differ in length alone, one after the other.
+
+        Raises ValueError or TypeError for arrays of several dtypes or shapes.
+        """
+        if len({(array.dtype, array.shape[1:]) for array in arrays}) > 1:
+            raise ValueError("arrays of several dtypes or shapes")
+        return self.concatenate([*arrays])
+
     def split(self, X: Any, lengths: Any) -> list[Any]:
         """Views of X's rows: the first lengths[0] of them, then lengths[1], and so on."""
         pieces, start = [], 0

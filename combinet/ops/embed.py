@@ -45,9 +45,17 @@ class EmbedOps(SequenceOps):
         for column in range(rows.shape[1]):
             self.xp.add.at(E, rows[:, column], Y)
 
-    def embed_bag(self, E: Floats2d, ids: Ints1d, lengths: Ints1d) -> Floats2d:
-        """The sum of the rows of E that each sequence names: (total,) -> (sequences, nO)."""
-        return self.reduce_sum(self.unpad(E, ids), lengths)
+    def embed_bag(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, mean: bool) -> Floats2d:
+        """The mean, or the sum, of the rows of E that each sequence names: (total,) -> (n, nO)."""
+        Y = self.reduce_sum(self.unpad(E, ids), lengths)
+        if mean:
+            Y *= self.shares(lengths, E.dtype)
+        return Y
+
+    def shares(self, lengths: Ints1d, dtype: Any) -> Floats2d:
+        """What each row of a sequence is of its mean, (n, 1)."""
+        shares: Floats2d = self.xp.asarray(1 / np.maximum(lengths, 1)[:, None], dtype=dtype)
+        return shares
 
     def scatter_bags(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, Y: Floats2d) -> None:
         """Add row i of Y to each row of E that sequence i names, in place."""

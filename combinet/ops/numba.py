@@ -56,10 +56,10 @@ class NumbaOps(NumpyOps):
         self.kernels.gather_sum(X, np.asarray(slots)[:, None], Y)
         return Y
 
-    def embed_bag(self, E: Floats2d, ids: Ints1d, lengths: Ints1d) -> Floats2d:
+    def embed_bag(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, mean: bool) -> Floats2d:
         """See `Ops.embed_bag`."""
         Y = self.empty((len(lengths), E.shape[1]), E.dtype)
-        self.kernels.embed_bag(E, ids, lengths, Y)
+        self.kernels.embed_bag(E, ids, lengths, mean, Y)
         return Y
 
     def scatter_bags(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, Y: Floats2d) -> None:

@@ -13,6 +13,7 @@ from combinet.ops.workspace import SMALL, Workspace
 from combinet.types import Array, Floats, Floats1d, Floats2d, Ints1d, Ints2d, Shape
 
 _WORKSPACE = Workspace()
+_FEW = SMALL // 16  # bytes: arrays that are smaller have more to look at than to copy
 _ROW = 64  # columns, from which on a row is worth a call of its own
 _LONG = 16  # rows of a sequence, from which on a product for it is worth its call
 
@@ -56,13 +57,21 @@ class NumpyOps(Ops):
         return np.maximum(X, zeros, out=self.empty(X.shape, X.dtype))
 
     def concatenate(self, arrays: list[Any], axis: int = 0) -> Any:
-        """As `Ops.concatenate`; of many small arrays NumPy's own, which asks each but once."""
-        if len(arrays) > 16 and arrays[0].nbytes < SMALL // 16:
+        """As `Ops.concatenate`; of small arrays NumPy's own, which asks each but once."""
+        if arrays[0].nbytes < _FEW:
             return np.concatenate(arrays, axis=axis)
         shape = list(arrays[0].shape)
         shape[axis] = sum(array.shape[axis] for array in arrays)
         dtype = np.result_type(*{array.dtype for array in arrays})
         return np.concatenate(arrays, axis=axis, out=self.empty(tuple(shape), dtype))
+
+    def join(self, arrays: Sequence[Any]) -> Any:
+        """As `Ops.join`; NumPy looks at dtypes and shapes while it copies."""
+        dtype = arrays[0].dtype
+        if arrays[0].nbytes < _FEW:
+            return np.concatenate(arrays, dtype=dtype, casting="no")
+        out = self.empty((sum(map(len, arrays)), *arrays[0].shape[1:]), dtype)
+        return np.concatenate(arrays, out=out, casting="no")
 
     def unpad(self, X: Array, slots: Ints1d) -> Array:
         """As `Ops.unpad`."""

@@ -42,7 +42,7 @@ def gather_sum(E: Any, rows: Any, Y: Any) -> None:
 
 
 @kernel
-def embed_bag(E: Any, ids: Any, lengths: Any, Y: Any) -> None:
+def embed_bag(E: Any, ids: Any, lengths: Any, mean: Any, Y: Any) -> None:
     """Sequence by sequence, four rows at a time, so that the sum is read and written less often."""
     place, last = 0, ids.shape[0] - 1
     for i in range(lengths.shape[0]):
@@ -61,6 +61,10 @@ def embed_bag(E: Any, ids: Any, lengths: Any, Y: Any) -> None:
             for o in range(y.shape[0]):
                 y[o] += e[o]
             place += 1
+        if mean:
+            share = E.dtype.type(1 / max(lengths[i], 1))
+            for o in range(y.shape[0]):
+                y[o] *= share
 
 
 @kernel
