@@ -145,6 +145,7 @@ from combinet.schedules import (
     slanted_triangular,
     warmup_linear,
 )
+from combinet.threads import with_threads
 from combinet.tuples import siamese, tuple_getitem, tuplify, with_getitem
 from combinet.utilities import (
     get_gradients,
@@ -336,5 +337,6 @@ __all__ = [
     "with_ragged",
     "with_reshape",
     "with_square_sequences",
+    "with_threads",
     "zeros",
 ]

@@ -24,7 +24,7 @@ ORDER = [
     "format", "store", "optimizers", "losses",
     "tree", "widths", "inputs", "operators",
     "run", "layout", "saving", "node", "model",
-    "combinators", "wrappers", "tuples", "grouping", "passes", "layers",
+    "combinators", "wrappers", "tuples", "grouping", "passes", "threads", "layers",
     "utilities", "testing",
     "__init__",
     "interop",

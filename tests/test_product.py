@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -67,26 +66,13 @@ def test_a_layer_uses_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == [(64, 256)]
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [({"OPENBLAS_NUM_THREADS": "5", "OMP_NUM_THREADS": "1"}, 4 * SMALL),
-     ({"OMP_NUM_THREADS": "1"}, float("inf"))],
-)  # fmt: skip
+@pytest.mark.parametrize(("blas", "expected"), [(5, 4 * SMALL), (1, float("inf"))])
 def test_long_products_are_blas_own_where_it_has_threads(
-    given: dict[str, str], expected: float, monkeypatch: pytest.MonkeyPatch
+    blas: int, expected: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        monkeypatch.setenv(name, given.get(name, ""))
+    monkeypatch.setattr(module.BLAS, "threads", lambda: blas)
     monkeypatch.setattr(module, "_has_kernels", lambda: True)
-    assert module.longest.__wrapped__() == expected
+    assert module.longest() == expected
     monkeypatch.setattr(module, "_has_kernels", lambda: False)
-    assert module.longest.__wrapped__() == 0
-
-
-def test_without_a_limit_there_are_as_many_threads_as_processors(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    assert 1 <= module._blas_threads() <= (os.cpu_count() or 1)
+    assert module.longest() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -49,6 +50,10 @@ class Ops(
 
     def on_device(self) -> AbstractContextManager[Any]:
         """The context in which this backend's work is done: its device is the current one."""
+        return nullcontext()
+
+    def one_thread(self) -> AbstractContextManager[Any]:
+        """A context in which this backend's work takes no other thread than the one that asks."""
         return nullcontext()
 
     def time_range(self, name: str, color: int = -1) -> AbstractContextManager[Any]:

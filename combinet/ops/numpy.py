@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from combinet.ops.base import Ops
 from combinet.ops.product import product
 from combinet.ops.sequence import starts
+from combinet.ops.threads import BLAS
 from combinet.ops.workspace import SMALL, Workspace
 from combinet.types import Array, Floats, Floats1d, Floats2d, Ints1d, Ints2d, Shape
 
@@ -30,6 +33,10 @@ class NumpyOps(Ops):
         if hasattr(X, "get") and hasattr(X, "device"):
             X = X.get()
         return np.asarray(X, dtype=dtype)
+
+    def one_thread(self) -> AbstractContextManager[Any]:
+        """As `Ops.one_thread`: BLAS's threads wait, in the whole process."""
+        return BLAS.one_thread()
 
     def empty(self, shape: Shape, dtype: Any) -> Array:
         """As `Ops.empty`; large arrays come from a `Workspace`."""

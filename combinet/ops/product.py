@@ -11,12 +11,12 @@ several, it does long products as a whole.
 
 from __future__ import annotations
 
-import os
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from combinet.ops.threads import BLAS
 from combinet.types import Floats1d, Floats2d
 
 SMALL = 1_000_000  # multiplications: the most that these kernels do
@@ -122,28 +122,17 @@ def _tiled(A: Any, B: Any, out: Any, rows: int, columns: int) -> None:
         _tiled(A[whole:], B, out[whole:], m - whole, columns)
 
 
-@cache
 def longest() -> float:
-    """The most multiplications of a product that is done in tiles."""
+    """The most multiplications of a product that is done in tiles, as things are now."""
     if not _has_kernels():
         return 0
-    return _LONG if _blas_threads() > 1 else float("inf")
+    return _LONG if BLAS.threads() > 1 else float("inf")
 
 
+@cache
 def _has_kernels() -> bool:
     """Whether NumPy's products come from OpenBLAS, on a processor with AVX-512."""
     config: Any = np.show_config(mode="dicts")
     found = config["SIMD Extensions"].get("found", ())
     blas = config["Build Dependencies"]["blas"]["name"]
     return "openblas" in blas and not {"X86_V4", "AVX512_SKX"}.isdisjoint(found)
-
-
-def _blas_threads() -> int:
-    """How many threads BLAS may have: as its environment says, else one for each processor."""
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        number = os.environ.get(name, "")
-        if number.isdigit() and int(number):
-            return int(number)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

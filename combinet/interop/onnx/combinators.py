@@ -6,7 +6,7 @@ from collections.abc import Callable
 from operator import add as plus
 from typing import Any
 
-from combinet import combinators, passes, tuples
+from combinet import combinators, passes, threads, tuples
 from combinet.combinators import noop
 from combinet.interop.onnx.export import Converter, Export
 from combinet.interop.onnx.graph import Sequences, Tensor
@@ -108,4 +108,5 @@ CONVERTERS: dict[Forward, Converter] = {
     passes.with_nvtx_range(noop()).forward: child,
     passes.with_cpu(noop()).forward: child,
     passes.checkpointed(noop()).forward: child,
+    threads.with_threads(noop()).forward: child,
 }
