@@ -2,7 +2,8 @@
 
 `build(name, data, sparse=False)` returns three functions of a step number: train (forward,
 gradient of the loss, backward, Adam), predict on a batch, predict on its first document. Hashing
-and concatenation are inside. Names whose layers combinet lacks raise SystemExit.
+and concatenation are inside. Names whose layers combinet lacks raise SystemExit. With more than one
+processor, batches and updates of those models that gain by it are shared among threads.
 """
 
 from collections.abc import Callable
@@ -28,7 +29,9 @@ from combinet import (
     with_array,
     with_flatten,
     with_padded,
+    with_threads,
 )
+from combinet.ops.threads import processors
 
 Step = Callable[[int], Any]
 
@@ -69,6 +72,8 @@ MODELS = {
     "transformer": transformer,
 }
 
+IN_THREADS = ("tagger", "transformer")  # in the others steps are too short
+
 
 def build(name: str, data: list[tuple[Any, Any]], sparse: bool = False) -> tuple[Step, Step, Step]:
     """The three functions for one of MODELS on `data`, a list of batches (X, classes)."""
@@ -76,17 +81,19 @@ def build(name: str, data: list[tuple[Any, Any]], sparse: bool = False) -> tuple
         raise SystemExit(f"combinet has no model {name}, only {', '.join(MODELS)}")
     if name == "transformer":  # (batch, length, width): a list of sequences, as views
         data = [(list(X), list(classes)) for X, classes in data]
-    model = MODELS[name]().initialize(data[0][0])
-    return steps(model, data, sparse)
+    model = MODELS[name]()
+    if name in IN_THREADS:
+        model = with_threads(model)
+    return steps(model.initialize(data[0][0]), data, sparse, threads=processors())
 
 
 def steps(
-    model: Model[Any, Any], data: list[tuple[Any, Any]], sparse: bool = False
+    model: Model[Any, Any], data: list[tuple[Any, Any]], sparse: bool = False, threads: int = 1
 ) -> tuple[Step, Step, Step]:
     """The three functions for an initialized model on batches (X, classes)."""
     listed = isinstance(data[0][1], list)
     loss: Any = SequenceCategoricalCrossentropy() if listed else CategoricalCrossentropy()
-    sgd = Adam(0.001, grad_clip=0, use_averages=False, sparse=sparse)
+    sgd = Adam(0.001, grad_clip=0, use_averages=False, sparse=sparse, threads=threads)
 
     def train(step: int) -> None:
         X, classes = data[step % len(data)]

@@ -3,9 +3,9 @@
     python benchmarks/threads.py [--seconds S] [--json FILE]
 
 A tagger predicts 16 batches, and collects the gradients of 16 training passes on one model, before
-one update. The batches are shared out among Python threads, with BLAS at one thread each, or go
-through one Python thread with BLAS at two. Wall time of all batches, tenth percentile. Then
-the same beside a process that keeps one core busy.
+one update. The batches go one after the other, with BLAS at one thread or at two, or each cut in
+two by `with_threads`; or whole batches are shared out among two threads. Wall time of all batches,
+tenth percentile. Then the same beside a process that keeps one core busy.
 """
 
 from __future__ import annotations
@@ -20,31 +20,37 @@ import numpy as np
 
 import measure
 import models
-from combinet import Adam
+from combinet import Adam, with_threads
 
-WAYS = {"one thread": (1, 1), "two Python threads": (2, 1), "two BLAS threads": (1, 2)}
+# At how many batches there is work at once, in how many parts each, and the threads of BLAS.
+WAYS = {
+    "one thread": (1, 1, 1),
+    "with_threads": (1, 2, 2),
+    "batches shared out": (2, 1, 1),
+    "two BLAS threads": (1, 1, 2),
+}
 BATCHES = 16
 BUSY = [sys.executable, "-c", "while True: pass"]
 
 
-def batches(threads: int, seconds: float) -> list[float]:
-    """Milliseconds that `threads` Python threads take to predict and to train."""
+def batches(at_once: int, parts: int, seconds: float) -> list[float]:
+    """Milliseconds that it takes to predict and to train."""
     X, _ = measure.tagged(BATCHES * 1000)
-    parts = [X[i::BATCHES] for i in range(BATCHES)]
-    model: Any = models.tagger().initialize(X[:10])
+    groups = [X[i::BATCHES] for i in range(BATCHES)]
+    model: Any = with_threads(models.tagger(), parts).initialize(X[:10])
     sgd = Adam(use_averages=False)
 
     def collect(part: Any) -> None:
         Y, backprop = model.begin_update(part)
         backprop([np.full_like(y, 1e-3) for y in Y])
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
 
         def predict(_: int) -> None:
-            list(pool.map(model.predict, parts))
+            list(pool.map(model.predict, groups))
 
         def train(_: int) -> None:
-            list(pool.map(collect, parts))
+            list(pool.map(collect, groups))
             model.finish_update(sgd)
 
         return measure.clock(predict, train, seconds=seconds, now=time.perf_counter)
@@ -58,11 +64,11 @@ def main() -> None:
     rows: list[tuple[Any, ...]] = []
     for busy in (False, True):
         alone: list[float] = []
-        for way, (threads, blas) in WAYS.items():
+        for way, (at_once, parts, blas) in WAYS.items():
             other = subprocess.Popen(BUSY) if busy else None
             try:
                 times = measure.alone(
-                    batches, threads, given.seconds, OPENBLAS_NUM_THREADS=str(blas)
+                    batches, at_once, parts, given.seconds, OPENBLAS_NUM_THREADS=str(blas)
                 )
             finally:
                 if other:

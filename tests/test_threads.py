@@ -16,6 +16,7 @@ import combinet as cb
 from cases import floats, ids, listed, padded, ragged
 from combinet.ops import threads as module
 from combinet.ops.threads import BLAS, share
+from combinet.optimizers import base, segments
 from combinet.threads import _cuts
 
 SEED = 3
@@ -200,6 +201,24 @@ def test_of_several_errors_one_is_raised() -> None:
     assert share([lambda: 1, lambda: 2]) == [1, 2]
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 40])
+def test_results_are_in_order_whoever_did_the_job(number: int) -> None:
+    jobs = [lambda i=i: i for i in range(number)]
+    assert share(jobs) == [*range(number)]
+    with_others = [lambda i=i: (i, share(jobs)) for i in range(number)]
+    assert share(with_others) == [(i, [*range(number)]) for i in range(number)]
+
+
+def test_this_thread_does_what_no_other_has_begun() -> None:
+    """One job waits until all others are done: whoever has it, somebody has to do them."""
+    done = threading.Semaphore(0)
+
+    def wait_for_all() -> bool:
+        return all(done.acquire(timeout=SECONDS) for _ in range(8))
+
+    assert share([*[done.release] * 3, wait_for_all, *[done.release] * 5])[3]
+
+
 def test_a_block_s_settings_count_in_all_threads() -> None:
     layer = cb.Model("picky", lambda model, X, run: (X, lambda dY: dY), takes="floats2d")
     model, X = cb.with_threads(layer, 2), ids(5)
@@ -323,6 +342,48 @@ def test_without_threadpoolctl_blas_is_left_alone(monkeypatch: pytest.MonkeyPatc
         assert BLAS.threads() == before
 
 
+# -- updates --------------------------------------------------------------------------------------
+
+OPTIMIZERS: dict[str, Callable[..., cb.Optimizer]] = {
+    "Adam": cb.Adam,
+    "AdamW": cb.AdamW,
+    "RAdam": cb.RAdam,
+    "Lion": cb.Lion,
+    "SGD": lambda **options: cb.SGD(0.1, momentum=0.9, L2=0.1, **options),
+    "Lookahead": lambda **options: cb.Lookahead(cb.Adam(**options), k=2),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_threads_change_no_number_of_an_update(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "_WORTH", 7)
+    shared = []
+    monkeypatch.setattr(base, "share", lambda jobs: shared.append(len(jobs)) or share(jobs))
+    results = []
+    for threads in (1, 3):
+        model, sgd = cb.Maxout(5, 3).initialize(rng=SEED), OPTIMIZERS[kind](threads=threads)
+        for step in range(4):
+            Y, backprop = model.begin_update(floats(6, 3, seed=step).astype("float32"))
+            backprop(Y, sgd)
+        results.append([model.get_param("W"), model.get_param("b"), *model.averages.values()])
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert max(shared) == 3
+
+
+@pytest.mark.parametrize(("size", "number"), [(1, 4), (13, 1), (14, 2), (100, 3), (100, 99)])
+def test_a_segment_s_parts_are_all_of_it(
+    size: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "_WORTH", 7)
+    store = cb.Embed(1, size).initialize().slots["E"].store
+    parts = segments.Segment(store, 0, 1, 0, size).parts(number)
+    assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
+    assert parts[-1].stop == size
+    assert len(parts) == min(number, max(size // 7, 1))
+    assert size == 1 or min(part.stop - part.start for part in parts) >= 7
+
+
 # -- what is refused ------------------------------------------------------------------------------
 
 
@@ -357,6 +418,13 @@ def test_what_cannot_be_put_together_is_refused(layer: Any, words: str) -> None:
 def test_there_is_at_least_one_thread(threads: int) -> None:
     with pytest.raises(cb.InputError, match=f"positive number of threads, not {threads}"):
         cb.with_threads(cb.noop(), threads)
+    with pytest.raises(cb.InputError, match=f"Adam takes a positive number .*not {threads}"):
+        cb.Adam(threads=threads)
+
+
+def test_what_takes_whole_parameters_has_one_thread() -> None:
+    with pytest.raises(cb.InputError, match="Adafactor takes parameters one by one"):
+        cb.Adafactor(threads=2)
 
 
 def test_ids_have_no_gradient() -> None:

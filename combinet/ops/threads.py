@@ -23,16 +23,21 @@ def processors() -> int:
 
 
 def share(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """The results of all jobs, in order: the first job is done by this thread, others beside it.
+    """The results of all jobs, in order: this thread does the first, others begin with the second.
 
-    What no other thread has begun by then, this one does as well; so jobs may share out jobs of
-    their own. An error is raised when all jobs have ended.
+    What no other has begun this one does as well, from the last on: so it does not wait while
+    there is work, and jobs may share out jobs of their own. An error is raised when all that has
+    begun has ended.
     """
     others = [_pool().submit(copy_context().run, job) for job in jobs[1:]]
     try:
-        first = jobs[0]()
-        pairs = zip(jobs[1:], others, strict=True)
-        return [first, *(job() if other.cancel() else other.result() for job, other in pairs)]
+        mine = {0: jobs[0]()}
+        for number in range(len(others), 0, -1):
+            if not others[number - 1].cancel():
+                break
+            mine[number] = jobs[number]()
+        numbers = range(len(jobs))
+        return [mine[i] if i in mine else others[i - 1].result() for i in numbers]
     except BaseException:
         for other in others:
             if not other.cancel():

@@ -14,6 +14,7 @@ import numpy as np
 from combinet import format
 from combinet.errors import InputError
 from combinet.ops import Ops
+from combinet.ops.threads import share
 from combinet.optimizers import saving
 from combinet.optimizers.segments import Rows, Segment, same_paces, same_steps, segments
 from combinet.schedules import constant
@@ -44,6 +45,7 @@ class Options(TypedDict, total=False):
     grad_noise: float | Schedule
     rng: Generator | int | None
     sparse: bool
+    threads: int
 
 
 class Optimizer:
@@ -67,6 +69,9 @@ class Optimizer:
     the same however large the table. It is another rule than without, as moments of rows that are
     not named don't fade: PyTorch's SparseAdam is Adam so. On a GPU each update then waits.
 
+    With `threads` an update of a million numbers or more is shared among so many: each does a part
+    of them. It changes no number, and does nothing on a GPU, nor for rows of `sparse` tables.
+
     Statistics, such as those of `BatchNorm`, have no gradient: nothing of this touches them. Each
     moves at its own rate toward what the passes have seen, and is its own average.
 
@@ -89,9 +94,14 @@ class Optimizer:
         grad_noise: float | Schedule = 0.0,
         rng: Generator | int | None = None,
         sparse: bool = False,
+        threads: int = 1,
     ) -> None:
         if sparse and self.by_parameter:
             raise InputError(f"{self.kind} takes whole parameters: it has no sparse updates")
+        if threads > 1 and self.by_parameter:
+            raise InputError(f"{self.kind} takes parameters one by one: it has one thread")
+        if threads < 1:
+            raise InputError(f"{self.kind} takes a positive number of threads, not {threads}")
         if grad_noise and rng is None:
             raise InputError("grad_noise is drawn from a generator: give rng=, one or a seed")
         self.learn_rate = _schedule(learn_rate)
@@ -104,6 +114,7 @@ class Optimizer:
         self.grad_noise = _schedule(grad_noise)
         self.rng = None if rng is None else np.random.default_rng(rng)
         self.sparse = sparse
+        self.threads = threads
         self.step = 0
         self.stores: WeakSet[Store] = WeakSet()  # those that keep something of this optimizer
 
@@ -133,9 +144,19 @@ class Optimizer:
         """
         store = run.store
         for t, alike in same_steps(run, store.memory(self)):
-            for part in alike.slots() if self.by_parameter else [alike]:
-                W, dW, kept = part.of(weights), part.of(store.gradient), self.kept(part)
-                self.decay_and_apply(store.ops, W, dW, [*kept.values()], t, rate, L2)
+            jobs = []
+            for part in alike.slots() if self.by_parameter else self._parts(alike):
+                W, dW, kept = part.of(weights), part.of(store.gradient), [*self.kept(part).values()]
+                jobs.append(partial(self.decay_and_apply, store.ops, W, dW, kept, t, rate, L2))
+            if self.by_parameter:
+                for job in jobs:
+                    job()
+            else:
+                share(jobs)
+
+    def _parts(self, run: Segment) -> list[Segment]:
+        """The parts of a run for `threads`; on a GPU it stays whole."""
+        return run.parts(self.threads if run.store.ops.device < 0 else 1)
 
     def shapes(self, shape: Shape) -> dict[str, Shape]:
         """The shapes of what is kept for a parameter, by name: its own, unless `by_parameter`."""
@@ -234,7 +255,8 @@ class Optimizer:
         if averages is not None:
             for t, alike in same_steps(run, memory):
                 decay = min(self.average_decay, (1 + t) / (10 + t))
-                store.ops.average(alike.of(averages), alike.of(weights), decay)
+                parts = [(part.of(averages), part.of(weights)) for part in self._parts(alike)]
+                share([partial(store.ops.average, mean, W, decay) for mean, W in parts])
 
     def _update_rows(self, table: Rows, rate: float, L2: float) -> None:
         store, slot, ops = table.store, table.slot, table.store.ops

@@ -45,6 +45,7 @@ class Lookahead(Optimizer):
             average_decay=optimizer.average_decay,
             grad_noise=optimizer.grad_noise if optimizer.rng is not None else 0.0,
             rng=optimizer.rng,
+            threads=optimizer.threads,
         )
         self.optimizer = optimizer
         self.by_parameter = optimizer.by_parameter

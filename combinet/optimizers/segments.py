@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from combinet.store import Memory, Slot, Store
+
+_WORTH = 1 << 19  # numbers, from which on an update gains by another thread
 
 
 class Segment(NamedTuple):
@@ -31,6 +33,12 @@ class Segment(NamedTuple):
     def change_gradient(self, function: Callable[[Any], object]) -> None:
         """Let `function` change the gradients that wait, a flat array, in place."""
         function(self.gradient)
+
+    def parts(self, number: int) -> list[Segment]:
+        """The segment cut into so many parts, or as many as are worth a thread; none is empty."""
+        number = max(min(number, (self.stop - self.start) // _WORTH), 1)
+        cuts = [self.start + (self.stop - self.start) * i // number for i in range(number + 1)]
+        return [self._replace(start=a, stop=b) for a, b in pairwise(cuts)]
 
     def slots(self) -> list[Slot]:
         """The slots, in order."""
