@@ -31,7 +31,7 @@ class Run:
     children that get its own input saves their work: `run(layer, X, run.wants_dX)`.
     """
 
-    __slots__ = ("drop", "lengths", "ops", "rng", "train", "wants_dX")
+    __slots__ = ("_rows", "drop", "lengths", "ops", "rng", "train", "wants_dX")
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Run:
         self.rng = rng
         self.train = train
         self.drop = drop
-        self.lengths = lengths
+        self._set_lengths(lengths)
         self.wants_dX = wants_dX
 
     def __call__(
@@ -68,8 +68,12 @@ class Run:
     def over(self, lengths: Ints1d | None) -> Run:
         """This pass, where the rows of an array are sequences of these lengths."""
         run = self._twin()
-        run.lengths = lengths
+        run._set_lengths(lengths)
         return run
+
+    def _set_lengths(self, lengths: Ints1d | None) -> None:
+        self.lengths = lengths
+        self._rows = 0 if lengths is None else int(lengths.sum())  # once, for all that will ask
 
     def on(self, ops: Ops) -> Run:
         """This pass, on another device."""
@@ -92,10 +96,10 @@ class Run:
         n = X.shape[0]
         if self.lengths is None:
             return np.array([n])
-        if self.lengths.sum() != n:
+        if self._rows != n:
             raise DimensionError(
-                f"the sequences here have {self.lengths.sum()} rows in all, not {n}: a layer "
-                f"before this one has changed their number"
+                f"the sequences here have {self._rows} rows in all, not {n}: a layer before this "
+                f"one has changed their number"
             )
         return self.lengths
 

@@ -241,7 +241,7 @@ def _cross(model: Model[Any, Any], X: Any, run: Run) -> tuple[Any, Ints1d, _Ente
         return inner.of_ragged(Ragged.known(outer.to_ragged(batch).data, lengths))
 
     def leave(batch: Any) -> tuple[Any, Ints1d]:
-        _check_output(model, batch, lengths)
+        _check_output(model, batch, len(there.data))
         rows = inside == "array"
         ragged = Ragged.known(batch, lengths) if rows else inner.to_ragged(batch)
         return outer.of_ragged(ragged), ragged.lengths
@@ -263,11 +263,11 @@ def _form_of(model: Model[Any, Any], X: Any) -> str:
     )
 
 
-def _check_output(model: Model[Any, Any], Y: Any, lengths: Ints1d) -> None:
+def _check_output(model: Model[Any, Any], Y: Any, rows: int) -> None:
     inside = model.attrs["inside"]
     if inside == "array":
-        fits = hasattr(Y, "dtype") and Y.ndim > 0 and Y.shape[0] == lengths.sum()
-        words = f"a row for each of {lengths.sum()}"
+        fits = hasattr(Y, "dtype") and Y.ndim > 0 and Y.shape[0] == rows
+        words = f"a row for each of {rows}"
     else:
         fits = isinstance(Y, _CLASSES[inside])
         words = f"what it takes, {_CLASSES[inside].__name__}"
