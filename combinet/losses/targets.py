@@ -118,6 +118,8 @@ class Classes:
 
     def _check(self, codes: Any, k: int) -> bool:
         """Whether any code negates. Raises DimensionError for a number that is no class."""
+        if codes.min() >= 0 and codes.max() < k:  # as it mostly is
+            return False
         numbers = codes[codes > negated(k - 1)]
         if len(numbers) and (numbers.min() < 0 or numbers.max() >= k):
             raise DimensionError(
