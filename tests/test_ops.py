@@ -150,6 +150,16 @@ def test_a_piece_that_is_no_number_is_seen_whichever_it_is(ops: Any) -> None:
     assert np.isnan(ops.affine_maxout(np.ones((1, 1)), W, b, 3)[0]).all()
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint16"])
+@pytest.mark.parametrize("below", [1, 50, 60_000])
+@pytest.mark.parametrize("n", [0, 1, 2, 1023, 1024, 1025, 9000])
+def test_distinct_ids_are_those_of_a_set(ops: Any, n: int, below: int, dtype: str) -> None:
+    ids = np.random.default_rng(n).integers(0, below, n).astype(dtype)
+    assert ops.distinct([ids[: n // 3], ids[n // 3 :]]).tolist() == sorted(set(ids.tolist()))
+    every = np.arange(n, dtype=dtype) * 7 % 60_000  # as many as there can be
+    assert ops.distinct([every[::-1]]).tolist() == sorted(set(every.tolist()))
+
+
 SIZE = 200_000
 rates = pytest.mark.parametrize("rate", [0.01, 0.1, 0.5, 0.9])
 seeds = pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1])
@@ -405,6 +415,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "embed_bag": (floats(9, 2), np.array([8, 0, 0, 3, 5, 5, 1, 2]), WIDE, True),
     "scatter_bags": (floats(9, 2), np.array([8, 0, 0, 3, 5, 5, 1, 2]), WIDE, floats(4, 2, seed=1)),
     "put_rows": (floats(9, 2), ints(7, 0, 3), floats(3, 2, seed=1)),
+    "distinct": ([ints(7, 0, 7), ROWS],),
     "gather_sum": (floats(5, 2), ROWS),
     "scatter_add": (floats(5, 2), ROWS, floats(3, 2)),
     "affine_relu": (floats(6, 4), floats(5, 4, seed=1), floats(5)),

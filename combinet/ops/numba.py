@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -37,6 +38,13 @@ class NumbaOps(NumpyOps):
         rows = np.empty((keys.shape[0], k), "int64")
         self.kernels.hash_rows(keys, seed_offsets(seed, k), nV, rows)
         return rows
+
+    def distinct(self, ids: Sequence[Ints]) -> Ints1d:
+        """See `Ops.distinct`. What is sorted is each id once."""
+        flat: Any = np.concatenate([each.reshape(-1) for each in ids])
+        table = np.full(2 << max(len(flat) - 1, 0).bit_length(), -1)
+        out = np.empty(len(flat), flat.dtype)
+        return np.sort(out[: self.kernels.distinct(flat, table, out)])
 
     def gather_sum(self, E: Floats2d, rows: Ints2d) -> Floats2d:
         """See `Ops.gather_sum`."""

@@ -16,6 +16,7 @@ from combinet.ops.kernels.dense import (
     softmax,
 )
 from combinet.ops.kernels.embed import (
+    distinct,
     embed_bag,
     fill_rows,
     gather_sum,
@@ -47,6 +48,7 @@ __all__ = [
     "backprop_lstm_cell",
     "backprop_maxout",
     "backprop_softmax",
+    "distinct",
     "embed_bag",
     "expand_window",
     "fill_rows",

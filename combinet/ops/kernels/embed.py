@@ -26,6 +26,28 @@ def hash_rows(keys: Any, offsets: Any, nV: int, rows: Any) -> None:
 
 
 @kernel
+def distinct(ids: Any, table: Any, out: Any) -> Any:
+    """How many ids have been put into `out`, each when it first comes.
+
+    `table` is of -1, twice as long as the ids or more, a power of 2: an id goes to the first free
+    place from the one that its hash names (Fibonacci hashing: Knuth 1998, section 6.4).
+    """
+    mask, n = table.shape[0] - 1, 0
+    for i in range(ids.shape[0]):
+        number = np.int64(ids[i])
+        place = (
+            np.int64((np.uint64(number) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
+        )
+        while table[place] != number:
+            if table[place] < 0:
+                table[place] = out[n] = number
+                n += 1
+                break
+            place = (place + 1) & mask
+    return n
+
+
+@kernel
 def gather_sum(E: Any, rows: Any, Y: Any) -> None:
     """The first row is copied, the others are added."""
     last = rows.shape[0] - 1
