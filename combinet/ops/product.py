@@ -6,7 +6,7 @@ up to 10 % less time than as a whole, and one of few rows half of it.
 
 Which products have these kernels is said in OpenBLAS's
 `kernel/x86_64/sgemm_small_kernel_permit_skylakex.c`. They have no threads: where BLAS may have
-several, it does long products as a whole.
+several, it does products as a whole that are beyond one tile.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from combinet.ops.threads import BLAS
 from combinet.types import Floats1d, Floats2d
 
 SMALL = 1_000_000  # multiplications: the most that these kernels do
-_LONG = 4 * SMALL  # multiplications, from which on two threads are quicker
 _PAGE = 4096  # bytes: numbers that are such apart meet in the cache
 
 
@@ -126,7 +125,7 @@ def longest() -> float:
     """The most multiplications of a product that is done in tiles, as things are now."""
     if not _has_kernels():
         return 0
-    return _LONG if BLAS.threads() > 1 else float("inf")
+    return SMALL if BLAS.threads() > 1 else float("inf")
 
 
 @cache
