@@ -32,6 +32,7 @@ import measure
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import sentence_encoder as bert
+from combinet import with_threads
 from sentence_pairs import part, pearson, read_pairs, sentences
 
 Encode = Callable[[Any], Any]  # of what `Prepare` makes of the ids of a batch
@@ -41,7 +42,8 @@ BATCH, SAME = 64, 200
 
 def ours(threads: int) -> tuple[Prepare, Encode]:
     """This library."""
-    return list, bert.pooled(bert.read_bert(bert.package_folder())).predict
+    encoder = bert.pooled(bert.read_bert(bert.package_folder()))
+    return list, with_threads(encoder, threads).predict
 
 
 def torch_modules(threads: int) -> tuple[Prepare, Encode]:

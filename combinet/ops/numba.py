@@ -81,6 +81,13 @@ class NumbaOps(NumpyOps):
         else:
             self.kernels.fill_rows(E, rows.reshape(-1), E.dtype.type(Y))
 
+    def affine(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
+        """See `Ops.affine`."""
+        Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
+        self.matmul(X, W.T, Y)
+        self.kernels.add_bias(Y, b)
+        return Y
+
     def affine_relu(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
         """See `Ops.affine_relu`. Behind the product is one pass, in place."""
         Y = self.empty((X.shape[0], W.shape[0]), X.dtype)

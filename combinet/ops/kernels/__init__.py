@@ -4,6 +4,7 @@ Imported when the first is needed. Compiled code is cached on disk, for each dty
 """
 
 from combinet.ops.kernels.dense import (
+    add_bias,
     add_maxout,
     add_relu,
     backprop_layer_norm,
@@ -39,6 +40,7 @@ from combinet.ops.kernels.update import adam, adam_rows
 __all__ = [
     "adam",
     "adam_rows",
+    "add_bias",
     "add_maxout",
     "add_relu",
     "attention_weights",
