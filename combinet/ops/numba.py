@@ -43,7 +43,7 @@ class NumbaOps(NumpyOps):
         """See `Ops.distinct`. What is sorted is each id once."""
         flat: Any = np.concatenate([each.reshape(-1) for each in ids])
         table = np.full(2 << max(len(flat) - 1, 0).bit_length(), -1)
-        out = np.empty(len(flat), flat.dtype)
+        out: Any = np.empty(len(flat), flat.dtype)
         return np.sort(out[: self.kernels.distinct(flat, table, out)])
 
     def gather_sum(self, E: Floats2d, rows: Ints2d) -> Floats2d:
