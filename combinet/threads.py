@@ -13,7 +13,7 @@ from combinet.data import Ragged
 from combinet.errors import InputError, describe
 from combinet.model import Model
 from combinet.ops import Ops
-from combinet.ops.threads import processors, share
+from combinet.ops.threads import share
 from combinet.run import Run
 from combinet.types import Ints1d
 from combinet.widths import child_widths
@@ -54,8 +54,8 @@ def with_threads(layer: Model[Any, Any], threads: int | None = None) -> Model[An
 def _with_threads(model: Model[Any, Any], X: Any, run: Run) -> Any:
     layer, ops, wants_dX = model.layers[0], run.ops, run.wants_dX
     sizes = _sizes(model, X, run)
-    parts = min(model.attrs["threads"] or processors(), len(sizes))
-    if parts < 2 or ops.device >= 0:
+    parts = min(ops.threads(model.attrs["threads"]), len(sizes))
+    if parts < 2:
         return run(layer, X, wants_dX)
     items = _cuts(sizes, parts)
     of_sequences = hasattr(X, "dtype") and run.lengths is not None

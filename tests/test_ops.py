@@ -446,7 +446,7 @@ OWN = [
     for name in sorted({name for kind in (backend, NumpyOps) for name in vars(kind)} & {*dir(Ops)})
     if callable(getattr(Ops, name))
     and not name.startswith("_")
-    and name not in ("asarray", "empty", "one_thread")
+    and name not in ("asarray", "empty", "one_thread", "threads")
 ]
 
 

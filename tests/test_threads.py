@@ -157,10 +157,25 @@ def test_a_single_item_stays_in_its_thread(X: Any) -> None:
 
 
 def test_there_are_as_many_parts_as_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("combinet.threads.processors", lambda: 3)
+    monkeypatch.setattr("combinet.ops.numpy.processors", lambda: 3)
     look, seen = _threads()
     cb.with_threads(look).predict(floats(9, 3))
     assert len(seen) == 3
+
+
+def test_a_gpu_gets_the_batch_and_the_update_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cb.CupyOps.threads is cb.Ops.threads
+    monkeypatch.setattr(cb.NumpyOps, "threads", cb.Ops.threads)
+    look, seen = _threads()
+    cb.with_threads(look, 3).predict(floats(9, 3))
+    assert seen == [threading.current_thread()]
+    shared: list[int] = []
+    monkeypatch.setattr(segments, "_WORTH", 1)
+    monkeypatch.setattr(base, "share", lambda jobs: shared.append(len(jobs)) or share(jobs))
+    model = cb.Linear(5, 3).initialize()
+    Y, backprop = model.begin_update(floats(6, 3).astype("float32"))
+    backprop(Y, cb.Adam(threads=3))
+    assert {*shared} == {1}
 
 
 def test_parts_may_have_parts_of_their_own() -> None:

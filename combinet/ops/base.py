@@ -52,6 +52,10 @@ class Ops(
         """The context in which this backend's work is done: its device is the current one."""
         return nullcontext()
 
+    def threads(self, wanted: int | None) -> int:
+        """How many threads a long piece of work is shared among: one, whatever is wanted."""
+        return 1
+
     def one_thread(self) -> AbstractContextManager[Any]:
         """A context in which this backend's work takes no other thread than the one that asks."""
         return nullcontext()

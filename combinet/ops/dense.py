@@ -95,24 +95,22 @@ class DenseOps:
         P *= 0.5
         return X, P
 
-    def maxout(self, Z: Floats3d) -> tuple[Floats2d, Array]:
-        """The largest of the pieces, and which it was: (n, nP, nO) -> (n, nO) float, (n, nO) uint8.
+    def affine_maxout(
+        self, X: Floats2d, W: Floats2d, b: Floats1d, nP: int
+    ) -> tuple[Floats2d, Array]:
+        """The largest of nP pieces of `affine`, and which it was: (n, nO) float, (n, nO) uint8.
 
-        Of equal pieces the first counts.
+        The columns of `affine`, (nP * nO), are those of one piece after another. Of equal pieces
+        the first counts.
         """
+        Z = self.affine(X, W, b).reshape(X.shape[0], nP, -1)
         best: Any = Z[:, 0]
         which = self.xp.zeros(best.shape, dtype="uint8")
-        for piece in range(1, Z.shape[1]):
+        for piece in range(1, nP):
             better = (Z[:, piece] > best).astype("uint8")
             which = self.xp.maximum(which, better * np.uint8(piece))
             best = self.xp.maximum(best, Z[:, piece])
         return best, which
-
-    def affine_maxout(
-        self, X: Floats2d, W: Floats2d, b: Floats1d, nP: int
-    ) -> tuple[Floats2d, Array]:
-        """`maxout` of `affine`, whose columns, (nP * nO), are those of one piece after another."""
-        return self.maxout(self.affine(X, W, b).reshape(X.shape[0], nP, -1))
 
     def backprop_maxout(self, dY: Floats2d, which: Array, nP: int) -> Floats3d:
         """The gradient of each piece, (n, nP, nO): dY where the piece was the largest, else 0."""

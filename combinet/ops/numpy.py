@@ -11,9 +11,9 @@ import numpy as np
 from combinet.ops.base import Ops
 from combinet.ops.product import product
 from combinet.ops.sequence import starts
-from combinet.ops.threads import BLAS
+from combinet.ops.threads import BLAS, processors
 from combinet.ops.workspace import SMALL, Workspace
-from combinet.types import Array, Floats, Floats1d, Floats2d, Ints1d, Ints2d, Shape
+from combinet.types import Array, Floats, Floats2d, Ints1d, Ints2d, Shape
 
 _WORKSPACE = Workspace()
 _FEW = SMALL // 16  # bytes: arrays that are smaller have more to look at than to copy
@@ -34,6 +34,10 @@ class NumpyOps(Ops):
             X = X.get()
         return np.asarray(X, dtype=dtype)
 
+    def threads(self, wanted: int | None) -> int:
+        """As `Ops.threads`: as many as are wanted, or one for each processor."""
+        return wanted or processors()
+
     def one_thread(self) -> AbstractContextManager[Any]:
         """As `Ops.one_thread`: BLAS's threads wait, in the whole process."""
         return BLAS.one_thread()
@@ -49,12 +53,6 @@ class NumpyOps(Ops):
     def matmul(self, A: Floats2d, B: Floats2d, out: Floats2d) -> None:
         """As `Ops.matmul`, in tiles."""
         product(A, B, out)
-
-    def affine(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
-        """As `Ops.affine`, in tiles."""
-        Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
-        product(X, W.T, Y, b)
-        return Y
 
     def relu(self, X: Floats) -> Floats:
         """As `Ops.relu`: beside an array NumPy goes by vectors, beside a number one by one."""

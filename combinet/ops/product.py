@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from combinet.ops.threads import BLAS
-from combinet.types import Floats1d, Floats2d
+from combinet.types import Floats2d
 
 SMALL = 1_000_000  # multiplications: the most that these kernels do
 _PAGE = 4096  # bytes: numbers that are such apart meet in the cache
@@ -51,8 +51,8 @@ class Stretch(NamedTuple):
     columns: int
 
 
-def product(A: Floats2d, B: Floats2d, out: Floats2d, b: Floats1d | None = None) -> None:
-    """Put A @ B + b into out: A (m, k), B (k, n), b (n,), out (m, n), which lies row by row."""
+def product(A: Floats2d, B: Floats2d, out: Floats2d) -> None:
+    """Put A @ B into out: A (m, k), B (k, n), out (m, n), which lies row by row."""
     (m, k), n = A.shape, B.shape[1]
     size = m * k * n
     stretches: tuple[Stretch, ...] = ()
@@ -64,8 +64,6 @@ def product(A: Floats2d, B: Floats2d, out: Floats2d, b: Floats1d | None = None) 
         np.dot(A, B, out=out)
     for start, stop, rows, columns in stretches:
         _tiled(A, B[:, start:stop], out[:, start:stop], rows, columns)
-    if b is not None:
-        out += b
 
 
 def _kind(A: Floats2d, B: Floats2d) -> _Kind | None:

@@ -155,8 +155,7 @@ class Optimizer:
                 share(jobs)
 
     def _parts(self, run: Segment) -> list[Segment]:
-        """The parts of a run for `threads`; on a GPU it stays whole."""
-        return run.parts(self.threads if run.store.ops.device < 0 else 1)
+        return run.parts(run.store.ops.threads(self.threads))
 
     def shapes(self, shape: Shape) -> dict[str, Shape]:
         """The shapes of what is kept for a parameter, by name: its own, unless `by_parameter`."""
