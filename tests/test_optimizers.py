@@ -409,3 +409,19 @@ def test_moments_go_when_their_optimizer_goes() -> None:
     gc.collect()
     assert gone() is None
     assert kept() is not None
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_a_parameter_between_others_that_has_no_gradient_is_left_alone(left: int) -> None:
+    tables = [cb.Embed(3, 4) for _ in range(3)]
+    model, sgd = cb.tuplify(*tables).initialize(rng=0), cb.Adam(L2=0.1)
+    before = [layer.get_param("E").copy() for layer in tables]
+    for number, layer in enumerate(tables):
+        if number != left:
+            Y, backprop = layer.begin_update(np.arange(4))
+            backprop(np.ones_like(Y))
+    model.finish_update(sgd)
+    same = [
+        bool((layer.get_param("E") == W).all()) for layer, W in zip(tables, before, strict=True)
+    ]
+    assert same == [number == left for number in range(3)]

@@ -161,3 +161,14 @@ def test_what_needs_whole_parameters_has_no_sparse_updates() -> None:
         cb.Adafactor(0.1, sparse=True)
     with pytest.raises(cb.InputError, match="Lookahead looks at whole parameters"):
         cb.Lookahead(cb.Adam(0.1, sparse=True))
+
+
+@pytest.mark.parametrize("options", [{}, {"L2": 0.1, "L2_is_weight_decay": False}], ids=str)
+def test_after_an_update_the_gradient_is_clean(options: Any) -> None:
+    model = table()
+    for ids, dY in batches(2):
+        step(model, ids, dY, cb.Adam(sparse=True, **options))
+        slot = slot_of(model)
+        assert slot.clean
+        assert slot.rows is None
+        assert not slot.store.gradient.any()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -102,7 +103,9 @@ def test_what_nobody_wants_is_not_computed() -> None:
     assert wanted == [False, False]
 
 
-@pytest.mark.parametrize("sizes", [[5], [1, 1], [1, 1000], [1000, 1, 1], [0, 0, 0], [3] * 64])
+@pytest.mark.parametrize(
+    "sizes", [[5], [1, 1], [1, 1000], [1000, 1, 1], [0, 0, 0], [3] * 64, [10] * 6 + [1] * 54]
+)
 @pytest.mark.parametrize("parts", [2, 3, 8])
 def test_the_parts_are_in_order_none_is_empty_and_none_is_needlessly_long(
     sizes: list[int], parts: int
@@ -114,7 +117,7 @@ def test_the_parts_are_in_order_none_is_empty_and_none_is_needlessly_long(
     assert (np.diff(cuts) > 0).all()
     assert min(parts, 2) <= len(cuts) - 1 <= parts
     work = [sum(sizes[a:b]) + b - a for a, b in pairwise(cuts)]
-    assert max(work) <= sum(work) / parts + max(sizes) + 1
+    assert max(work) <= sum(work) / parts + max(sizes) + 1  # a cut is half an item off at most
 
 
 # -- threads --------------------------------------------------------------------------------------
@@ -197,6 +200,7 @@ def test_an_error_in_one_part_is_raised_when_the_others_have_ended(bad: int) -> 
             failed.set()
             raise cb.InputError("this one")
         assert failed.wait(SECONDS)
+        time.sleep(0.2)  # who does not wait would be gone
         ended.append(X)
         return X, lambda dY: dY
 
@@ -235,8 +239,13 @@ def test_this_thread_does_what_no_other_has_begun() -> None:
 
 
 def test_a_block_s_settings_count_in_all_threads() -> None:
-    layer = cb.Model("picky", lambda model, X, run: (X, lambda dY: dY), takes="floats2d")
-    model, X = cb.with_threads(layer, 2), ids(5)
+    meeting = threading.Barrier(2, timeout=SECONDS)
+
+    def both(model: Any, X: Any, run: Any) -> Any:
+        meeting.wait()
+        return X, lambda dY: dY
+
+    model, X = cb.with_threads(cb.Model("picky", both, takes="floats2d"), 2), ids(5)
     with pytest.raises(cb.InputError, match=r"picky takes .*not int64"):
         model.predict(X)
     with cb.data_validation(False):
@@ -245,12 +254,15 @@ def test_a_block_s_settings_count_in_all_threads() -> None:
 
 def test_a_child_process_has_threads_of_its_own() -> None:
     script = """
-import os
+import os, threading
 from combinet.ops.threads import share
-assert share([lambda: 1] * 9) == [1] * 9
+def meet():
+    both = threading.Barrier(2, timeout=20)
+    return sorted(share([both.wait] * 2)) == [0, 1]
+assert meet()
 child = os.fork()
 if not child:
-    os._exit(share([os.getpid] * 9) != [os.getpid()] * 9)
+    os._exit(not meet())
 assert os.waitpid(child, 0)[1] == 0
 """
     if not hasattr(module.os, "fork"):
@@ -306,8 +318,9 @@ def _blas_threads() -> list[int]:
 
 def test_meanwhile_blas_has_one_thread() -> None:
     before = _blas_threads()
-    if max(before, default=1) == 1:
+    if not before or BLAS.threads() == 1:
         pytest.skip("BLAS has one thread here, or is none that threadpoolctl knows")
+    assert max(before) > 1
     seen: list[Any] = []
 
     def look(model: Any, X: Any, run: Any) -> Any:
@@ -325,6 +338,29 @@ def test_meanwhile_blas_has_one_thread() -> None:
     assert {*seen} == {(1, 1)}
     assert _blas_threads() == before
     assert BLAS.threads() > 1
+
+
+def test_blocks_beside_and_in_each_other_limit_blas_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    class Controller:
+        def limit(self, limits: int) -> Any:
+            events.append(f"limit to {limits}")
+            return self
+
+        def restore_original_limits(self) -> None:
+            events.append("restore")
+
+    monkeypatch.setattr(module, "_controller", Controller)
+    blas, inside = module.Blas(), threading.Barrier(2, timeout=SECONDS)
+
+    def work() -> None:
+        with blas.one_thread(), blas.one_thread():
+            inside.wait()
+
+    for _ in range(2):
+        share([work, work])
+    assert events == ["limit to 1", "restore"] * 2
 
 
 def test_the_last_block_gives_blas_its_threads_back() -> None:

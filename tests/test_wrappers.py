@@ -344,3 +344,9 @@ def test_pooling_several_ways_at_once_is_a_concatenation() -> None:
 def test_with_array2d_refuses_what_are_no_rows(X: Any) -> None:
     with pytest.raises(cb.InputError, match=r"with_array2d takes rows of numbers, \(n, nI\), not"):
         cb.with_array2d(cb.noop()).predict(X)
+
+
+def test_a_layer_that_looks_at_neighbours_after_rows_have_gone_is_refused() -> None:
+    model = cb.with_flatten(cb.array_getitem(slice(1)) >> cb.expand_window(1))
+    with pytest.raises(cb.DimensionError, match=r"have 5 rows in all, not 1: .*expand_window"):
+        model.predict(listed(3, 2))
