@@ -18,6 +18,7 @@ from combinet import (
     LayerNorm,
     Maxout,
     Model,
+    Ops,
     Relu,
     SequenceCategoricalCrossentropy,
     Softmax,
@@ -73,6 +74,9 @@ MODELS = {
 }
 
 IN_THREADS = ("tagger", "transformer")  # in the others steps are too short
+# Most of a training step is the update, which BLAS's threads would disturb: they go on spinning
+# after a product, here all the time.
+ONE_BLAS_THREAD = ("textcat",)
 
 
 def build(name: str, data: list[tuple[Any, Any]], sparse: bool = False) -> tuple[Step, Step, Step]:
@@ -84,7 +88,20 @@ def build(name: str, data: list[tuple[Any, Any]], sparse: bool = False) -> tuple
     model = MODELS[name]()
     if name in IN_THREADS:
         model = with_threads(model)
-    return steps(model.initialize(data[0][0]), data, sparse, threads=processors())
+    train, predict, predict_one = steps(model.initialize(data[0][0]), data, sparse, processors())
+    if name in ONE_BLAS_THREAD:
+        train = with_one_blas_thread(train, model.ops)
+    return train, predict, predict_one
+
+
+def with_one_blas_thread(train: Step, ops: Ops) -> Step:
+    """The same step; BLAS's threads are given back after it."""
+
+    def alone(step: int) -> Any:
+        with ops.one_thread():
+            return train(step)
+
+    return alone
 
 
 def steps(

@@ -66,7 +66,7 @@ def test_a_layer_uses_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == [(64, 256)]
 
 
-@pytest.mark.parametrize(("blas", "expected"), [(5, SMALL), (1, float("inf"))])
+@pytest.mark.parametrize(("blas", "expected"), [(5, 2 * SMALL), (1, float("inf"))])
 def test_long_products_are_blas_own_where_it_has_threads(
     blas: int, expected: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from combinet.ops.workspace import SMALL, Workspace
 from combinet.types import Array, Floats, Floats2d, Ints1d, Ints2d, Shape
 
 _WORKSPACE = Workspace()
+_WIDEST = SMALL // 16  # numbers: fewer are less than SMALL bytes, whatever their dtype
 _FEW = SMALL // 16  # bytes: arrays that are smaller have more to look at than to copy
 _ROW = 64  # columns, from which on a row is worth a call of its own
 _LONG = 16  # rows of a sequence, from which on a product for it is worth its call
@@ -44,10 +46,11 @@ class NumpyOps(Ops):
 
     def empty(self, shape: Shape, dtype: Any) -> Array:
         """As `Ops.empty`; large arrays come from a `Workspace`."""
+        count = prod(shape)
+        if count < _WIDEST:
+            return np.empty(shape, dtype)
         dtype = np.dtype(dtype)
-        size = dtype.itemsize
-        for n in shape:
-            size *= n
+        size = count * dtype.itemsize
         return np.empty(shape, dtype) if size < SMALL else _WORKSPACE.empty(shape, dtype, size)
 
     def matmul(self, A: Floats2d, B: Floats2d, out: Floats2d) -> None:

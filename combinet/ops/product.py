@@ -6,7 +6,7 @@ up to 10 % less time than as a whole, and one of few rows half of it.
 
 Which products have these kernels is said in OpenBLAS's
 `kernel/x86_64/sgemm_small_kernel_permit_skylakex.c`. They have no threads: where BLAS may have
-several, it does products as a whole that are beyond one tile.
+several, it does products as a whole that are beyond two of the largest tiles.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def longest() -> float:
     """The most multiplications of a product that is done in tiles, as things are now."""
     if not _has_kernels():
         return 0
-    return SMALL if BLAS.threads() > 1 else float("inf")
+    return 2 * SMALL if BLAS.threads() > 1 else float("inf")
 
 
 @cache

@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-AHEAD = 8  # rows: about as many as a core goes through while it waits for one
+AHEAD = 16  # rows: about as many as a core goes through while it waits for one
 _LINES = 4  # of the cache, 64 bytes each; what comes after them the processor guesses itself
 
 
