@@ -11,13 +11,13 @@ import numpy as np
 
 from combinet import format, layout, saving
 from combinet.data import match_gradient, outline, shape_of
-from combinet.errors import DimensionError, InputError, StateError
+from combinet.errors import DimensionError, InputError, StateError, describe
 from combinet.node import Node
 from combinet.operators import Operators
 from combinet.ops import CupyOps, Ops, default_ops
 from combinet.optimizers import Optimizer
 from combinet.run import PredictRun, Run
-from combinet.store import Key, Slot
+from combinet.store import Key, Slot, clear_gradients, locks
 from combinet.tree import draw, movable, paths, walk
 from combinet.types import Generator
 
@@ -72,25 +72,29 @@ class Model(Node, Operators, Generic[In, Out]):
         X: In,
         drop: float = 0.0,
         *,
-        rng: Generator | None = None,
+        rng: Generator | int | None = None,
         wants_dX: bool = True,
     ) -> tuple[Out, Backprop]:
         """The output for X, and the backward pass: `Y, backprop = model.begin_update(X)`.
 
         `drop` (0 to below 1) reaches every layer that drops out and has no rate of its own; masks
-        are drawn from `rng`, by default the model's. `backprop(dY, sgd=None)` returns dX, None
-        for input that has no gradient (ids), and sums gradients on the model; with an optimizer
-        it then updates each parameter once, and the pass is over: another call raises StateError.
+        are drawn from `rng`, a generator or a seed, by default the model's generator.
+        `backprop(dY, sgd=None)` returns dX, None for input that has no gradient (ids), and sums
+        gradients on the model; with an optimizer it then updates each parameter once, and the pass
+        is over: another call raises StateError.
         dY is the gradient of a sum over the batch; it has the form and shape of Y. Any number of
         passes may be under way, in threads too.
 
         Without `wants_dX` nobody needs the gradient of X: the first layers may spare themselves
         the work, and backprop then returns None. That of the weights is the same.
+
+        A backward pass that fails leaves behind the gradients of the layers that it has been
+        through: see `clear_gradients`.
         """
         if not 0 <= drop < 1:
             raise InputError(f"drop is a rate from 0 to below 1, not {drop!r}")
         ops = self.ops
-        run = Run(ops, rng or self.rng, drop=drop)
+        run = Run(ops, self.rng if rng is None else np.random.default_rng(rng), drop=drop)
         with ops.on_device():
             Y, callback = run(self, X, wants_dX)
         form = outline(Y)
@@ -100,20 +104,42 @@ class Model(Node, Operators, Generic[In, Out]):
         def backprop(dY: Any, sgd: Optimizer | None = None) -> Any:
             if not pending:
                 raise StateError(f"this pass over {self.name} has been applied: begin another one")
+            slots = None if sgd is None else self._slots_for(sgd)
             with ops.on_device():
                 dX = pending[0](match_gradient(form, dY))
-            if sgd is not None:
-                pending.clear()  # it holds weights, which an update would then have to copy
-                self.finish_update(sgd)
-            return dX
+                if sgd is not None and slots is not None:
+                    pending.clear()  # it holds weights, which an update would then have to copy
+                    sgd.update(slots)
+            return dX if wants_dX else None
 
         return Y, backprop
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Update each parameter that has a gradient waiting, once, and clear the gradients."""
-        slots = layout.own_slots(self)
+        slots = self._slots_for(sgd)
         with self.ops.on_device():
             sgd.update(slots)
+
+    def clear_gradients(self) -> None:
+        """Forget the gradients that wait, such as those of layers that are not to be trained.
+
+        Example:
+            >>> from combinet import Linear
+            >>> model = Linear(1, 1).initialize()
+            >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
+            >>> dX = backprop(Y)
+            >>> model.clear_gradients()
+            >>> model.has_grad("W")
+            False
+        """
+        slots = [slot for node in self.walk() for slot in node.slots.values()]
+        with locks(slots), self.ops.on_device():
+            clear_gradients(slots, changed=False)
+
+    def _slots_for(self, sgd: Optimizer) -> list[Slot]:
+        if not isinstance(sgd, Optimizer):
+            raise InputError(f"{self.name} is updated by an optimizer, not {describe(sgd)}")
+        return layout.own_slots(self)
 
     def predict(self, X: In) -> Out:
         """The output for X alone: no dropout, nothing kept for a backward pass."""
@@ -232,7 +258,9 @@ class Model(Node, Operators, Generic[In, Out]):
 
         `params` maps (model id, name) to arrays; those of other models are left alone. At the
         block's end, by an exception too, the model's own weights are back. All threads see the
-        change. Inside, weights can be read, saved and borrowed again, but not updated or moved.
+        change. Inside, weights can be read, saved and borrowed again, but not updated or moved; of
+        blocks that overlap, in threads say, the last that was entered counts. Raises StateError if
+        there are params and all are of other models, as a copy's are: it has `averages` of its own.
         """
         chosen: list[tuple[Slot, Any]] = []
         for node in self.walk():
@@ -244,14 +272,21 @@ class Model(Node, Operators, Generic[In, Out]):
                             f"{node.name}: {name} is {slot.shape}, not {shape_of(value)}"
                         )
                     chosen.append((slot, slot.store.ops.asarray(value, slot.store.dtype)))
-        before = [slot.borrowed for slot, _ in chosen]
-        try:
+        if params and not chosen:
+            raise StateError(
+                f"none of these weights are of {self.name}: a copy of a model, or one that was "
+                f"loaded, has others, and averages of its own (model.averages)"
+            )
+        block, slots = object(), [slot for slot, _ in chosen]
+        with locks(slots):
             for slot, value in chosen:
-                slot.borrowed = value
+                slot.lend(block, value)
+        try:
             yield
         finally:
-            for (slot, _), borrowed in zip(chosen, before, strict=True):
-                slot.borrowed = borrowed
+            with locks(slots):
+                for slot in slots:
+                    slot.take_back(block)
 
     @property
     def averages(self) -> dict[Key, Any]:

@@ -60,12 +60,16 @@ class Node:
     ) -> None:
         for layer in layers:
             if not isinstance(layer, Node):
-                raise InputError(f"{name} is made of models, not {describe(layer)}")
+                called = getattr(layer, "__name__", "")
+                hint = f": {called}() makes one" if called and callable(layer) else ""
+                raise InputError(f"{name} is made of models, not {describe(layer)}{hint}")
         if takes not in KINDS:
             raise ValueError(f"{name} takes one of {sorted(KINDS)}, not {takes!r}")
         for dim, size in (dims or {}).items():
             if size is not None and not is_size(size):
                 raise DimensionError(f"{name} takes a positive int for {dim}, not {size!r}")
+        for key, param in (params or {}).items():
+            _check_param(name, key, param, dims or {})
         self.id = next(_ids)
         self.name = name
         self.forward = forward
@@ -109,7 +113,9 @@ class Node:
         """A size: "nO" and "nI", the widths of output and input, also through combinators."""
         size = self.maybe_get_dim(name)
         if size is None:
-            raise DimensionError(f"{self.name} has no {name} that is known: {self.dims}")
+            raise DimensionError(
+                f"{self.name} has no {name} that is known: {self.dims}. Give it to the layer"
+            )
         return size
 
     def maybe_get_dim(self, name: str) -> int | None:
@@ -193,3 +199,15 @@ class Node:
             raise StateError(f"{self.name} has no gradient of {name} waiting")
         with slot.store.lock:
             return slot.of(slot.store.gradient).copy()  # type: ignore[no-any-return]
+
+
+def _check_param(layer: str, name: str, param: Any, dims: Mapping[str, Any]) -> None:
+    if not isinstance(param, Param) or not callable(param.init):
+        raise InputError(
+            f"{layer} declares its parameter {name} as Param(axes, initializer), not {param!r}"
+        )
+    if isinstance(param.axes, str) or not all(is_size(a) or a in dims for a in param.axes):
+        raise InputError(
+            f"{layer}'s parameter {name} has for axes a tuple of its dims {(*dims,)}, or of sizes, "
+            f"not {param.axes!r}"
+        )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from combinet.data import width_of
-from combinet.errors import CombinetError, DimensionError, StateError
+from combinet.errors import CombinetError, DimensionError, InputError, StateError, describe
 from combinet.inputs import check_input
 from combinet.ops import Ops
 from combinet.types import Array, Generator, Ints1d
@@ -57,7 +57,9 @@ class Run:
         outer, self.wants_dX = self.wants_dX, wants_dX
         try:
             check_input(layer, X, self.ops)
-            result: tuple[Any, Callable[[Any], Any]] = layer.forward(layer, X, self)
+            result = layer.forward(layer, X, self)
+            if type(result) is not tuple or len(result) != 2:
+                raise _no_pair(layer, result)
         except CombinetError as error:
             error.within(layer)
             raise
@@ -111,6 +113,8 @@ class Run:
         try:
             slots = [model.slots[name] for name in names]
         except KeyError:
+            if model.slots:
+                raise StateError(f"{model.name} has no {names}, only {(*model.slots,)}") from None
             raise StateError(
                 f"{model.name} has no weights yet: call initialize(X, Y) on the whole model"
             ) from None
@@ -122,7 +126,9 @@ class Run:
         To a statistic, a `Param` with a rate, what this pass has seen is added instead.
         """
         for name, gradient in gradients.items():
-            slot = model.slots[name]
+            slot = model.slots.get(name)
+            if slot is None:
+                raise StateError(f"{model.name} has no parameter {name}, only {(*model.slots,)}")
             if tuple(gradient.shape) != slot.shape:
                 raise DimensionError(
                     f"the gradient of {name} of {model.name} is {tuple(gradient.shape)}, the "
@@ -152,6 +158,13 @@ def _slots(kind: type) -> tuple[str, ...]:
     return tuple(name for each in kind.__mro__ for name in getattr(each, "__slots__", ()))
 
 
+def _no_pair(layer: Any, result: Any) -> InputError:
+    return InputError(
+        f"{layer.name}'s function has to give back the output and a backward pass, "
+        f"not {describe(result)}"
+    )
+
+
 def no_backprop(dY: Any) -> Any:
     """The backward pass of a prediction: raises StateError."""
     raise StateError("this is a prediction; its layers have no backward pass")
@@ -168,7 +181,10 @@ class PredictRun(Run):
         """The layer's output for X, and a backward pass that only says that there is none."""
         try:
             check_input(layer, X, self.ops)
-            return layer.forward(layer, X, self)[0], no_backprop
+            result = layer.forward(layer, X, self)
+            if type(result) is not tuple or len(result) != 2:
+                raise _no_pair(layer, result)
+            return result[0], no_backprop
         except CombinetError as error:
             error.within(layer)
             raise

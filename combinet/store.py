@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from math import prod
 from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary, ref
@@ -28,8 +29,8 @@ class Slot:
     """The place of one parameter: `key` (id of its layer, name) and a stretch of a store."""
 
     __slots__ = (
-        "__weakref__", "borrowed", "clean", "key", "number", "order", "own", "rate", "rows",
-        "shape", "start", "stop", "store", "touched",
+        "__weakref__", "borrowed", "clean", "key", "loans", "number", "order", "own", "rate",
+        "rows", "shape", "start", "stop", "store", "touched",
     )  # fmt: skip
 
     def __init__(
@@ -47,12 +48,23 @@ class Slot:
         self.rows: list[Any] | None = None  # where, if all of them were of rows of a table
         self.clean = True  # whether nothing but 0 is left in the store's gradient, if none waits
         self.own: Any = None  # the view of the store's weights
-        self.borrowed: Any = None  # what stands in its place inside use_params
+        self.borrowed: Any = None  # what stands in its place inside use_params: the last loan
+        self.loans: tuple[tuple[object, Any], ...] = ()  # of all such blocks, by block
 
     @property
     def value(self) -> Any:
         """The array that a pass reads."""
         return self.own if self.borrowed is None else self.borrowed
+
+    def lend(self, block: object, value: Any) -> None:
+        """Let `value` stand in the parameter's place; the caller has the store's lock."""
+        self.loans = (*self.loans, (block, value))
+        self.borrowed = value
+
+    def take_back(self, block: object) -> None:
+        """End what `lend` began; what other blocks have lent stays. The caller has the lock."""
+        self.loans = tuple(loan for loan in self.loans if loan[0] is not block)
+        self.borrowed = self.loans[-1][1] if self.loans else None
 
     def of(self, flat: Any) -> Any:
         """This parameter's part of an array that is laid out as the store."""
@@ -185,6 +197,15 @@ class Store:
             self.memories[optimizer] = Memory(np.zeros(len(self._slots), dtype="int64"))
             optimizer.stores.add(self)
         return self.memories[optimizer]
+
+
+@contextmanager
+def locks(slots: Iterable[Slot]) -> Iterator[None]:
+    """A block that has the locks of all stores of these slots: two such never wait in a circle."""
+    with ExitStack() as stack:
+        for store in sorted({slot.store for slot in slots}, key=id):
+            stack.enter_context(store.lock)
+        yield
 
 
 def clear_gradients(slots: Sequence[Slot], *, changed: bool) -> None:

@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from combinet.data import Padded, Ragged, map_arrays, to_device
+from combinet.errors import InputError, describe
 from combinet.format import to_host
 from combinet.model import Model
 from combinet.ops import Ops, default_ops, get_array_ops
@@ -195,6 +196,12 @@ def _prepared(
     model: Model[Any, Any], X: Any, ops: Ops | None, seed: int = _SEED
 ) -> tuple[Model[Any, Any], Any]:
     """Copies on the device: of X, and of the model with weights of which none is 0 or 1."""
+    for array in _arrays(X):
+        if array.dtype.kind == "f" and array.dtype != np.float64:
+            raise InputError(
+                f"the laws are checked in float64, on X.astype('float64') and a model that is not "
+                f"initialized or is in float64, not on {describe(X)}"
+            )
     model = model.copy()
     if all(slot.store.dtype == np.float64 for slot in model.slots_by_path().values()):
         model.initialize(X, rng=seed, dtype="float64")

@@ -263,6 +263,64 @@ def test_a_gradient_unlike_the_output_is_refused_and_nothing_is_collected(
     assert not any(slot.touched for slot in model.slots_by_path().values())
 
 
+@pytest.mark.parametrize("result", [f4(2, 3), f4(3, 3), [f4(2), f4(2)], (f4(2),), None])
+def test_a_layer_that_gives_no_pair_is_named(result: Any) -> None:
+    model = L(3, 3).initialize() >> cb.Model("own", lambda model, X, run: result)
+    for call in (model.predict, model.begin_update):
+        with pytest.raises(InputError, match=r"own's function has .* in 'chain >> own'"):
+            call(f4(2, 3))
+
+
+def test_names_of_parameters_that_do_not_exist_are_said() -> None:
+    def forward(model: Any, X: Any, run: Any) -> Any:
+        (g,) = run.params(model, "gg" if X[0] else "g")
+        return X, lambda dY: run.inc_grad(model, h=g)
+
+    param = cb.Param(("nI",), cb.ones)
+    model: Any = cb.Model("own", forward, dims={"nI": 1}, params={"g": param}).initialize()
+    with pytest.raises(StateError, match=r"own has no \('gg',\), only \('g',\)"):
+        model.predict(f4(1))
+    with pytest.raises(StateError, match=r"own has no parameter h, only \('g',\)"):
+        model.begin_update(0 * f4(1))[1](f4(1))
+
+
+@pytest.mark.parametrize(
+    ("param", "words"),
+    [
+        (f4(3), "declares its parameter g as Param"),
+        (cb.Param(("nI",), 0.1), "declares its parameter g as Param"),  # type: ignore[arg-type]
+        (cb.Param(("nO",), cb.ones), r"a tuple of its dims \('nI',\), .* not \('nO',\)"),
+        (cb.Param("nI", cb.ones), "a tuple of its dims"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_wrong_declaration_of_a_parameter_is_refused(param: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        cb.Model("own", lambda model, X, run: X, dims={"nI": 3}, params={"g": param})
+
+
+def test_a_function_among_layers_is_to_be_called() -> None:
+    with pytest.raises(InputError, match=r"not function: relu\(\) makes one"):
+        L(3) >> cb.relu  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("sgd", [0.1, None])
+def test_no_optimizer_is_refused_before_anything_is_collected(sgd: Any) -> None:
+    model = L(3, 3).initialize()
+    Y, backprop = model.begin_update(f4(2, 3))
+    with pytest.raises(InputError, match="linear is updated by an optimizer, not"):
+        model.finish_update(sgd) if sgd is None else backprop(Y, sgd)
+    assert not model.has_grad("W")
+
+
+def test_a_pass_goes_on_when_weights_are_borrowed_at_its_update() -> None:
+    model = L(3, 3).initialize()
+    Y, backprop = model.begin_update(f4(2, 3))
+    with model.use_params({(model.id, "W"): f4(3, 3)}), pytest.raises(StateError, match="borrowed"):
+        backprop(Y, cb.SGD(0.1))
+    assert not model.has_grad("W")
+    backprop(Y, cb.SGD(0.1))
+
+
 def test_a_layers_own_wrong_gradient_is_named() -> None:
     def forward(model: Any, X: Any, run: Any) -> Any:
         return X, lambda dY: run.inc_grad(model, W=dY)

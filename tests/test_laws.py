@@ -134,3 +134,9 @@ def test_copy_law_refuses_a_shared_layer(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(cb.Model, "copy", lambda self: self)
     with pytest.raises(AssertionError, match="shared"):
         testing.check_copy(shared, floats(5, 3))
+
+
+@pytest.mark.parametrize("X", [floats(2, 3).astype("f"), [floats(2, 3).astype("f")]])
+def test_samples_in_float32_are_refused(X: Any) -> None:
+    with pytest.raises(cb.InputError, match=r"checked in float64, .* not on .*float32 array"):
+        testing.check_laws(cb.with_flatten(cb.relu()), X)

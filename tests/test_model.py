@@ -110,6 +110,13 @@ def test_each_pass_draws_its_mask_from_the_generator() -> None:
     assert not np.array_equal(model.begin_update(X)[0], model.begin_update(X)[0])
 
 
+@pytest.mark.parametrize("seed", [0, 5])
+def test_a_seed_stands_for_a_generator(seed: int) -> None:
+    X, layer = np.ones((20, 3)), cb.Dropout(0.5)
+    expected = layer.begin_update(X, rng=np.random.default_rng(seed))[0]
+    np.testing.assert_array_equal(layer.begin_update(X, rng=seed)[0], expected)
+
+
 @pytest.mark.parametrize("drop", [-0.1, 1.0, 1.5, float("nan")])
 def test_drop_out_of_range_is_refused(drop: float) -> None:
     with pytest.raises(InputError, match="from 0 to below 1"):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import combinet as cb
+from combinet.layout import own_slots
 
 
 def floats(*shape: int, seed: int = 0) -> Any:
@@ -408,3 +409,22 @@ def test_a_pass_is_over_once_an_optimizer_has_applied_it() -> None:
     assert slot.own.__array_interface__["data"] == where  # no copy: nobody needs the old weights
     with pytest.raises(cb.StateError, match="this pass over linear has been applied"):
         backprop(Y)
+
+
+@pytest.mark.parametrize("layer", [cb.Linear(4, 6), cb.Embed(4, 6)], ids=repr)
+def test_gradients_that_were_cleared_are_forgotten(layer: Any) -> None:
+    X: Any = np.array([1, 2, 2]) if layer.name == "embed" else np.ones((3, 6))
+    model = layer.copy().initialize(dtype="float64") >> cb.Linear(2, 4).initialize(dtype="float64")
+    gradients = []
+    for passes in (1, 3):
+        for _ in range(passes):
+            model.clear_gradients()
+            Y, backprop = model.begin_update(X)
+            backprop(np.ones_like(Y))
+        gradients.append([slot.of(slot.store.gradient).copy() for slot in own_slots(model)])
+    for found, expected in zip(*gradients, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    model.clear_gradients()
+    before = model.to_bytes()
+    model.finish_update(cb.SGD(1.0))
+    assert model.to_bytes() == before

@@ -63,6 +63,33 @@ def test_blocks_nest() -> None:
     assert (weight(one), weight(two)) == (2, 3)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_blocks_that_overlap_end_one_by_one(first: int) -> None:
+    model = scale(2.0)
+    blocks = [model.use_params({(model.id, "W"): value * ONE}) for value in (10, 20)]
+    for block in blocks:
+        block.__enter__()
+    assert weight(model) == 20
+    blocks.pop(first).__exit__(None, None, None)
+    assert weight(model) == (20, 10)[first]
+    blocks.pop().__exit__(None, None, None)
+    assert weight(model) == 2
+    model.set_param("W", 3 * ONE)
+    assert weight(model) == 3
+
+
+def test_weights_of_other_models_alone_are_refused() -> None:
+    model, sgd = scale(2.0), cb.SGD(1.0)
+    with model.use_params(sgd.averages):  # none yet
+        assert weight(model) == 2
+    model.begin_update(ONE)[1](ONE, sgd)
+    with (
+        pytest.raises(StateError, match=r"none of these weights are of linear: a copy .*averages"),
+        model.copy().use_params(sgd.averages),
+    ):
+        pass
+
+
 def test_an_exception_ends_the_block_too() -> None:
     model = scale(2.0)
     with pytest.raises(KeyError), model.use_params({(model.id, "W"): 10 * ONE}):
