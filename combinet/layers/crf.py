@@ -29,7 +29,8 @@ def CRF(
     first and the last label of a sequence. The score of a sequence of labels is the sum of all
     these along it, its probability the share of exp(score) among all sequences of labels. Train
     it by `CRFLoss`; `viterbi` finds the best labels. A transition is forbidden by a very low score
-    in T, such as -10,000, which training leaves as it is; not by an infinite one.
+    in T, such as -10,000, not by an infinite one. Its gradient is 0, so that training leaves it as
+    it is, but for decay: `L2`, which `AdamW` has unless told otherwise, draws it toward 0.
 
     Lafferty, McCallum and Pereira 2001, "Conditional random fields"; over the scores of a BiLSTM:
     Lample et al. 2016, arXiv:1603.01360, section 2.2. Raises InputError or DimensionError if X is
@@ -38,11 +39,11 @@ def CRF(
     Example:
         >>> import numpy as np
         >>> from combinet import Adam, CRFLoss, Linear, viterbi, with_flatten
-        >>> tagger = with_flatten(Linear(3)) >> CRF()
-        >>> X, labels = [np.eye(4, dtype="float32")], [[0, 1, 2, 2]]
+        >>> X = [np.eye(4, dtype="float32")]
+        >>> tagger = (with_flatten(Linear(3)) >> CRF()).initialize(X)
         >>> loss, sgd = CRFLoss(names=["B", "I", "O"]), Adam(0.1)
         >>> for _ in range(10):
-        ...     Y, backprop = tagger.initialize(X).begin_update(X)
+        ...     Y, backprop = tagger.begin_update(X)
         ...     dX = backprop(loss.get_grad(Y, [["B", "I", "O", "O"]]), sgd)
         >>> (tagger >> viterbi()).predict(X)
         [array([0, 1, 2, 2])]
