@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from combinet.testing import check_laws
-from combinet.text import features
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf8")
@@ -16,8 +15,7 @@ README = (ROOT / "README.md").read_text(encoding="utf8")
 
 def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    X = features([["The", "cat", "sat"], ["So", "did", "I"]])
-    names: dict[str, Any] = {"X": X, "labels": [np.array([0, 1, 2])] * 2}
+    names: dict[str, Any] = {}
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(blocks) == 2
     for block in blocks:
