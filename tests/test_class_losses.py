@@ -98,6 +98,20 @@ def test_smoothing_is_that_of_torch(normalize: bool) -> None:
 
 
 @both
+def test_weights_of_classes_are_those_of_torch(normalize: bool) -> None:
+    torch = pytest.importorskip("torch")
+    weights = np.array([0.5, 2.0, 3.0, 1.0])
+    truths = cb.to_categorical(CLASSES, 4) * weights[CLASSES][:, None]
+    found = cb.CategoricalCrossentropy(normalize=normalize)(P, truths)
+    leaf = torch.tensor(P, requires_grad=True)
+    classes, by = torch.tensor(CLASSES), torch.tensor(weights)
+    expected = torch.nn.functional.nll_loss(leaf.log(), classes, by, reduction="sum")
+    expected = expected / (5 if normalize else 1)  # by rows, where PyTorch's mean is by weights
+    expected.backward()
+    assert_alike(found, (leaf.grad.numpy(), expected.item()))
+
+
+@both
 def test_smoothing_is_that_of_thinc_at_the_scores(normalize: bool) -> None:
     thinc = pytest.importorskip("thinc.api")
     options: Any = {"normalize": normalize, "names": NAMES, "label_smoothing": 0.1}
