@@ -34,6 +34,10 @@ def _ragged2d(X: Any, ops: Ops) -> bool:
     return _ragged(X, ops) and X.data.dtype.kind == "f" and X.data.ndim == 2
 
 
+def _ragged_ids(X: Any, ops: Ops) -> bool:
+    return isinstance(X, Ragged) and _array("iu", 1, 2)(X.data, ops)
+
+
 def _rows2d(X: Any, ops: Ops) -> bool:
     return _ragged2d(X, ops) or _array("f", 2)(X, ops)
 
@@ -62,6 +66,7 @@ KINDS = {
     "list": Kind("a list of arrays", lambda X, ops: isinstance(X, list)),
     "ragged": Kind("Ragged", _ragged),
     "ragged2d": Kind("Ragged with floats (total, nI)", _ragged2d),
+    "ragged_ids": Kind("Ragged with integers (total,) or (total, columns)", _ragged_ids),
     "rows2d": Kind("Ragged with floats (total, nI) or an array of floats (n, nI)", _rows2d),
     "sparse": Kind("a tuple of keys (total,), floats (total,) and lengths (n,)", _sparse),
     "padded": Kind("Padded", _padded),

@@ -169,10 +169,11 @@ class Store:
     ) -> None:
         """Add to the gradients of rows of a table: row i of `gradient` to each of rows[i].
 
-        With `lengths`, to each of the rows that sequence i of them names.
+        With `lengths`, to each of the rows that sequence i of them names. `rows` are read again in
+        the update: until then nobody may change them.
         """
         with self.lock:
-            waiting, rows = self._gradient_of(slot), self.ops.asarray(rows)
+            waiting, rows = self._gradient_of(slot), self.ops.asarray(rows, "int64")
             if not slot.touched:
                 if not slot.clean:
                     waiting[...] = 0

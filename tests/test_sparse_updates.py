@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -172,3 +174,43 @@ def test_after_an_update_the_gradient_is_clean(options: Any) -> None:
         assert slot.clean
         assert slot.rows is None
         assert not slot.store.gradient.any()
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("when", ["before the backward pass", "before the update"])
+@pytest.mark.parametrize(
+    ("make", "X"),
+    [
+        (cb.Embed, np.array([0, 1])),
+        (partial(cb.Embed, column=1), np.array([[3, 0], [3, 1]])),
+        (cb.EmbedBag, cb.Ragged(np.array([0, 1]), [1, 1])),
+    ],
+)
+def test_ids_may_change_behind_the_pass(make: Any, X: Any, when: str, sparse: bool) -> None:
+    model, sgd = make(2, 6).initialize(rng=0), cb.SGD(1.0, grad_clip=0, sparse=sparse)
+    X = copy.deepcopy(X)
+    before = model.get_param("E").copy()
+    _, backprop = model.begin_update(X)
+    buffer = X.data if isinstance(X, cb.Ragged) else X
+    if when == "before the backward pass":
+        buffer[...] = 4
+    backprop(np.ones((2, 2), "f"))
+    buffer[...] = 5
+    model.finish_update(sgd)
+    expected = before - np.array([1, 1, 0, 0, 0, 0], "f")[:, None]
+    np.testing.assert_array_equal(model.get_param("E"), expected)
+    _, backprop = model.begin_update(X)
+    backprop(np.ones((2, 2), "f"), sgd)  # 5 twice
+    expected[5] -= 2
+    np.testing.assert_array_equal(model.get_param("E"), expected)
+
+
+def test_ids_may_be_of_another_dtype_in_each_pass() -> None:
+    model = table()
+    before = model.get_param("E").copy()
+    for dtype in ("int64", "uint64", ">i4"):
+        _, backprop = model.begin_update(np.array([1], dtype))
+        backprop(np.ones((1, NO)))
+    model.finish_update(cb.SGD(1.0, grad_clip=0, sparse=True))
+    before[1] -= 3
+    np.testing.assert_array_equal(model.get_param("E"), before)

@@ -174,11 +174,12 @@ def test_words_pass_to_device_as_they_are() -> None:
         (
             cb.Ragged(np.ones(2, "f"), [2]),
             cb.InputError,
-            "takes Ragged with integers, not",
+            "with integers .*, not Ragged of 1: float",
         ),
+        (cb.Ragged(np.ones((2, 1, 1), "i"), [2]), cb.InputError, "with integers .*, not Ragged"),
         (cb.Ragged(np.array([0, 7]), [2]), cb.DimensionError, "embed_bag takes ids from 0 to 6"),
         (cb.Ragged(np.array([-1, 1]), [2]), cb.DimensionError, "from 0 to 6, not -1 to 1"),
-        (np.array([1]), cb.InputError, "embed_bag takes Ragged, not int64 array"),
+        (np.array([1]), cb.InputError, "embed_bag takes Ragged with .*, not int64 array"),
     ],
 )
 def test_embed_bag_says_what_it_takes(X: Any, error: Any, message: str) -> None:
@@ -186,3 +187,20 @@ def test_embed_bag_says_what_it_takes(X: Any, error: Any, message: str) -> None:
         cb.EmbedBag(2, 7).initialize().predict(X)
     with pytest.raises(cb.InputError, match="the 'mean' or the 'sum' of vectors, not 'max'"):
         cb.EmbedBag(2, 7, reduce="max")
+
+
+@pytest.mark.parametrize(
+    ("make", "form"),
+    [
+        (lambda: cb.Embed(2, 7), lambda X: X),
+        (lambda: cb.EmbedBag(2, 7), lambda X: cb.Ragged(X, [2])),
+        (lambda: cb.StaticVectors(floats(7, 2)), lambda X: X),
+        (lambda: cb.HashEmbed(2, 7), lambda X: X),
+    ],
+)
+def test_the_order_of_bytes_does_not_matter(make: Any, form: Any) -> None:
+    model = make().initialize(rng=SEED)
+    close(model.predict(form(np.array([6, 1], ">i8"))), model.predict(form(np.array([6, 1]))))
+    if "hash" not in model.name:
+        with pytest.raises(cb.DimensionError, match=f"from 0 to 6, not 1 to {2**56}"):
+            model.predict(form(np.array([1, 2**56], ">i8")))

@@ -45,21 +45,23 @@ def Embed(
 
 
 def _embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
-    ids = column_of(model, X)
-    nV = model.get_dim("nV")
-    check_ids(model, ids, nV, run)
-    return gather_rows(model, ids.reshape(-1, 1), run)
+    return gather_rows(model, ids_of(model, X, run).reshape(-1, 1), run)
 
 
-def check_ids(model: Model[Any, Any], ids: Ints, nV: int, run: Run) -> None:
-    """Raise DimensionError for ids beyond 0 to nV - 1; on a GPU nobody looks."""
-    if run.ops.name != "numpy" or not ids.size:
-        return
+def ids_of(model: Model[Any, Any], X: Ints, run: Run) -> Ints1d:
+    """The ids of a layer's column as int64; raises DimensionError for those beyond 0 to nV - 1.
+
+    In training they are a copy: they are read again in the backward pass and in the update, when
+    X may hold others. On a GPU nobody looks how large they are.
+    """
+    given, nV = column_of(model, X), model.get_dim("nV")
+    ids: Any = given.astype("int64", copy=run.train)
     # Read without a sign, those below 0 are the largest: one look at all of them is enough.
-    if ids.view(f"u{ids.dtype.itemsize}").max() >= nV:
+    if run.ops.name == "numpy" and ids.size and ids.view("uint64").max() >= nV:
         raise DimensionError(
-            f"{model.name} takes ids from 0 to {nV - 1}, not {ids.min()} to {ids.max()}"
+            f"{model.name} takes ids from 0 to {nV - 1}, not {given.min()} to {given.max()}"
         )
+    return ids  # type: ignore[no-any-return]
 
 
 def HashEmbed(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from combinet.data import Ragged
-from combinet.errors import InputError, describe
+from combinet.errors import InputError
 from combinet.initializers import uniform
-from combinet.layers.embed import check_ids, column_of
+from combinet.layers.embed import ids_of
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
@@ -45,15 +45,12 @@ def EmbedBag(
         dims={"nO": nO, "nV": nV},
         params={"E": Param(("nV", "nO"), init, "C")},
         attrs={"column": column, "reduce": reduce},
-        takes="ragged",
+        takes="ragged_ids",
     )
 
 
 def _embed_bag(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
-    if X.data.dtype.kind not in "iu":
-        raise InputError(f"embed_bag takes Ragged with integers, not {describe(X)}")
-    ids, lengths = column_of(model, X.data), X.lengths
-    check_ids(model, ids, model.get_dim("nV"), run)
+    ids, lengths = ids_of(model, X.data, run), X.lengths
     (E,) = run.params(model, "E")
     ops, mean = run.ops, model.attrs["reduce"] == "mean"
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from combinet.errors import DimensionError, InputError, describe
-from combinet.layers.embed import check_ids, column_of
+from combinet.layers.embed import column_of, ids_of
 from combinet.model import Model
 from combinet.ops import Ops
 from combinet.run import Run
@@ -65,9 +65,7 @@ class Table:
 
 
 def _static_vectors(model: Model[Any, Any], X: Ints, run: Run) -> Any:
-    ids, nV = column_of(model, X), model.get_dim("nV")
-    check_ids(model, ids, nV, run)
-    return model.attrs["vectors"].on(run.ops)[ids], lambda dY: None
+    return model.attrs["vectors"].on(run.ops)[ids_of(model, X, run)], lambda dY: None
 
 
 def _fixed_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
