@@ -123,9 +123,10 @@ def check_input(layer: Any, X: Any, ops: Ops) -> None:
 def check_dtype(name: str, X: Any, dtype: Any, expected: Any) -> None:
     """Raise InputError unless X, of this dtype, has that of the weights, if there are any yet."""
     if expected is not None and dtype != expected:
+        other = f", or initialize(dtype='{dtype}')" if str(dtype) in ("float32", "float64") else ""
         raise InputError(
             f"{name} takes {expected}, as its weights are, not {describe(X)}: "
-            f"X.astype('{expected}'), or initialize(dtype='{dtype}')"
+            f"X.astype('{expected}'){other}"
         )
 
 

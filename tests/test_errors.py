@@ -187,6 +187,9 @@ def test_the_hint_for_another_dtype_is_what_helps() -> None:
         model.predict(X)
     model.predict(X.astype("float32"))
     L(2, 3).initialize(dtype="float64").predict(X)
+    with pytest.raises(InputError) as caught:
+        model.predict(X.astype(">f4"))
+    assert "initialize" not in str(caught.value)
 
 
 def test_the_message_has_the_path_through_all_layers() -> None:

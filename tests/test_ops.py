@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import combinet as cb
 from cases import floats
 from combinet.ops import NumbaOps, NumpyOps, Ops
 from combinet.ops.erf import erf
@@ -476,3 +477,46 @@ def test_an_override_does_what_the_base_does(backend: Any, name: str, dtype: str
         assert getattr(found, "dtype", None) == getattr(expected, "dtype", None)
         if not isinstance(expected, Program | None):
             np.testing.assert_allclose(found, expected, rtol=near, atol=near)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "longdouble", ">f4", ">f8"])
+@pytest.mark.parametrize(
+    ("make", "form"),
+    [
+        (cb.relu, "array"),
+        (cb.softmax_activation, "array"),
+        (cb.expand_window, "array"),
+        (lambda: cb.attend(1), "array"),
+        (lambda: cb.attend(1, causal=True), "array"),
+        (lambda: cb.elementwise(lambda x: x / (1 + np.exp(-x))), "array"),
+        (cb.reduce_sum, "ragged"),
+        (cb.reduce_mean, "ragged"),
+        (cb.reduce_max, "ragged"),
+        (cb.reduce_first, "ragged"),
+        (lambda: cb.list2padded() >> cb.padded2list(), "list"),
+    ],
+)
+def test_floats_without_a_kernel_are_computed_all_the_same(
+    make: Any, form: str, dtype: str
+) -> None:
+    """Against float64, for layers without weights."""
+
+    def call(X: Any) -> list[Any]:
+        batches = {"array": X, "ragged": cb.Ragged(X, [3, 2]), "list": [X[:2], X[2:]]}
+        Y, backprop = make().begin_update(batches[form])
+        dX = backprop([y * 2 for y in Y] if form == "list" else Y * Y)
+        flat = [part for each in (Y, dX) for part in (each if form == "list" else [each])]
+        return [part.data if form == "ragged" and isinstance(part, cb.Ragged) else part
+                for part in flat]  # fmt: skip
+
+    X = floats(5, 6).astype("float16")
+    for found, expected in zip(call(X.astype(dtype)), call(X.astype("d")), strict=True):
+        near = 16 * max(np.finfo(found.dtype).eps, np.finfo("d").eps)
+        np.testing.assert_allclose(found.astype("d"), expected, rtol=near, atol=near)
+    Y = cb.Ragged(X.astype(dtype), [3, 2])[::-1].data
+    np.testing.assert_array_equal(Y, X[[3, 4, 0, 1, 2]])
+
+
+def test_maxout_of_no_rows(ops: Any) -> None:
+    Y, which = ops.affine_maxout(np.ones((0, 4)), np.ones((6, 4)), np.ones(6), 3)
+    assert Y.shape == which.shape == (0, 2)

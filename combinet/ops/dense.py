@@ -103,7 +103,7 @@ class DenseOps:
         The columns of `affine`, (nP * nO), are those of one piece after another. Of equal pieces
         the first counts.
         """
-        Z = self.affine(X, W, b).reshape(X.shape[0], nP, -1)
+        Z = self.affine(X, W, b).reshape(X.shape[0], nP, W.shape[0] // nP)
         best: Any = Z[:, 0]
         which = self.xp.zeros(best.shape, dtype="uint8")
         for piece in range(1, nP):

@@ -21,6 +21,10 @@ _NUMPYS = {"power", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "
            "arccosh", "arctanh"}  # fmt: skip
 
 
+# What there are kernels for. Floats of other kinds, or in the other order of bytes, NumPy takes.
+_COMPILED = (np.dtype("float32"), np.dtype("float64"))
+
+
 class NumbaOps(NumpyOps):
     """`NumpyOps` with kernels compiled by Numba; the default where Numba is installed.
 
@@ -58,7 +62,7 @@ class NumbaOps(NumpyOps):
 
     def unpad(self, X: Array, slots: Ints1d) -> Array:
         """See `Ops.unpad`. Other than whole rows of numbers NumPy takes."""
-        if X.ndim != 2 or not X.flags.c_contiguous or X.dtype.kind != "f":
+        if X.ndim != 2 or not X.flags.c_contiguous or X.dtype not in _COMPILED:
             return super().unpad(X, slots)
         Y = self.empty((len(slots), X.shape[1]), X.dtype)
         self.kernels.gather_sum(X, np.asarray(slots)[:, None], Y)
@@ -132,6 +136,8 @@ class NumbaOps(NumpyOps):
 
     def relu(self, X: Floats) -> Floats:
         """See `Ops.relu`."""
+        if X.dtype not in _COMPILED:
+            return super().relu(X)
         Y = self.empty(X.shape, X.dtype)
         self.kernels.relu(X.reshape(-1), Y.reshape(-1))
         return Y
@@ -162,6 +168,8 @@ class NumbaOps(NumpyOps):
 
     def backprop_softmax(self, dY: Floats, Y: Floats) -> Floats:
         """See `Ops.backprop_softmax`."""
+        if Y.dtype not in _COMPILED:
+            return super().backprop_softmax(dY, Y)
         dX = self.empty(Y.shape, Y.dtype)
         if Y.size:
             self.kernels.backprop_softmax(*(X.reshape(-1, Y.shape[-1]) for X in (dY, Y, dX)))
@@ -176,23 +184,32 @@ class NumbaOps(NumpyOps):
 
     def backprop_attention_weights(self, dP: Any, P: Any, scale: float) -> None:
         """See `Ops.backprop_attention_weights`."""
-        rows = (X.reshape(-1, X.shape[-1]) for X in (dP, P))
-        self.kernels.backprop_attention_weights(*rows, P.dtype.type(scale))
+        if P.dtype not in _COMPILED:
+            super().backprop_attention_weights(dP, P, scale)
+        else:
+            rows = (X.reshape(-1, X.shape[-1]) for X in (dP, P))
+            self.kernels.backprop_attention_weights(*rows, P.dtype.type(scale))
 
     def reduce_sum(self, X: Floats2d, lengths: Ints1d) -> Floats2d:
         """See `Ops.reduce_sum`."""
+        if X.dtype not in _COMPILED:
+            return super().reduce_sum(X, lengths)
         Y = self.empty((len(lengths), X.shape[1]), X.dtype)
         self.kernels.reduce_sum(X, lengths, Y)
         return Y
 
     def repeat_rows(self, X: Array, lengths: Ints1d) -> Array:
         """See `Ops.repeat_rows`."""
+        if X.dtype not in _COMPILED:
+            return super().repeat_rows(X, lengths)
         Y = self.empty((int(lengths.sum()), X.shape[1]), X.dtype)
         self.kernels.repeat_rows(X, lengths, Y)
         return Y
 
     def expand_window(self, X: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
         """See `Ops.expand_window`."""
+        if X.dtype not in _COMPILED:
+            return super().expand_window(X, window, lengths)
         n, nI = X.shape
         Y = self.empty((n, 2 * window + 1, nI), X.dtype)
         self.kernels.expand_window(X, window, lengths, Y)
@@ -200,6 +217,8 @@ class NumbaOps(NumpyOps):
 
     def backprop_expand_window(self, dY: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
         """See `Ops.backprop_expand_window`."""
+        if dY.dtype not in _COMPILED:
+            return super().backprop_expand_window(dY, window, lengths)
         n, nI = dY.shape[0], dY.shape[1] // (2 * window + 1)
         dX = self.empty((n, nI), dY.dtype)
         parts = dY.reshape(n, 2 * window + 1, nI)
@@ -208,7 +227,7 @@ class NumbaOps(NumpyOps):
 
     def run_program(self, program: Program, X: Floats, *outputs: Floats) -> None:
         """See `Ops.run_program`. One loop, but for a formula with powers, angles and the like."""
-        if X.dtype.char not in "fd" or not _NUMPYS.isdisjoint(step.op for step in program.steps):
+        if X.dtype not in _COMPILED or not _NUMPYS.isdisjoint(step.op for step in program.steps):
             super().run_program(program, X, *outputs)
         else:
             import_module("combinet.ops.loops").run_loop(program, X, *outputs)
