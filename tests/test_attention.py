@@ -226,6 +226,17 @@ def test_no_row_sees_a_later_one_when_causal() -> None:
     np.testing.assert_array_equal(model.predict(X)[:3], before[:3])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("extreme", [np.nan, np.inf, -np.inf])
+def test_a_later_score_that_is_no_number_has_no_say_when_causal(extreme: float, dtype: str) -> None:
+    X = floats(5, 3).astype(dtype)
+    model = cb.attend(1, causal=True)
+    before = model.predict(X)
+    X[3:, 1] = extreme  # of a key: its score alone
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(model.predict(X)[:3], before[:3])
+
+
 def test_extreme_scores_stay_finite() -> None:
     X = np.full((4, 6), 1e4)
     X[0] = -1e4
@@ -398,6 +409,9 @@ def test_cross_attention_says_what_it_takes() -> None:
         cb.cross_attend(1).predict(ragged(2))
     with pytest.raises(cb.InputError, match="cross_attend takes a tuple of two Ragged with floats"):
         cb.cross_attend(1).predict((ragged(2), padded(2, width=6)))
+    M = cb.Ragged(np.ones((2, 6), "f"), [2])
+    with pytest.raises(cb.InputError, match=r"a memory of its queries' dtype, not .*float32"):
+        cb.cross_attend(1).predict((ragged(2), M))
     with pytest.raises(cb.DimensionError, match="in 2 heads, not 3 and 6 columns"):
         cb.cross_attend(2).predict((ragged(2), ragged(2, width=6)))
     with pytest.raises(cb.DimensionError, match="in 1 heads, not 3 and 5 columns"):

@@ -124,7 +124,7 @@ def cross_attend(heads: int) -> Model[tuple[Ragged, Ragged], Ragged]:
     values, each head by head -> Y Ragged with (n, nO). Sequence i attends to sequence i of the
     second, whatever its length; one that is empty gives zeros. Vaswani et al. 2017,
     arXiv:1706.03762, equation 1. Raises DimensionError unless both have as many sequences, and
-    columns that the heads share evenly.
+    columns that the heads share evenly, InputError unless both are floats of one dtype.
 
     Example:
         >>> import numpy as np
@@ -144,6 +144,8 @@ def _cross_attend(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run) ->
             f"{model.name} takes a tuple of two Ragged with floats (total, nI), not {describe(X)}"
         )
     Q, KV = X
+    if Q.data.dtype != KV.data.dtype:
+        raise InputError(f"{model.name} takes a memory of its queries' dtype, not {describe(X)}")
     nO, lengths = Q.data.shape[1], (Q.lengths, KV.lengths)
     if len(Q) != len(KV):
         raise DimensionError(

@@ -89,8 +89,10 @@ class AttentionOps(SequenceOps):
         With `causal`, row i has shares of the first i + 1 alone.
         """
         S *= scale
-        if causal:
-            S += self.xp.asarray(np.triu(np.full(S.shape[2:], -np.inf), 1), dtype=S.dtype)
+        if causal:  # put there, not added: what is infinite or no number has no say either
+            self.xp.copyto(
+                S, -np.inf, where=self.xp.asarray(np.triu(np.ones(S.shape[2:], bool), 1))
+            )
         S -= S.max(axis=3, keepdims=True)
         self.xp.exp(S, out=S)
         S /= S.sum(axis=3, keepdims=True)
