@@ -22,6 +22,12 @@ def test_temperature(temperature: float) -> None:
     assert_agrees(cb.Softmax(4, temperature=temperature), floats(7, 5), reference)
 
 
+def test_a_temperature_of_numpys_keeps_the_dtype() -> None:
+    X = floats(2, 3).astype("f")
+    Y, backprop = cb.Softmax(4, 3, temperature=np.float64(2)).initialize().begin_update(X)
+    assert Y.dtype == backprop(Y).dtype == np.float32
+
+
 def test_logits() -> None:
     def reference(X: Any, W: Any, b: Any) -> Any:
         return F.linear(X, W, b) / 3
