@@ -38,7 +38,7 @@ def suffix(length: int) -> Feature:
         >>> suffix(3)("tagger")
         'ger'
     """
-    return lambda word: word[-length:]
+    return lambda word: word[-length:] if length else ""
 
 
 def shape(word: str) -> str:

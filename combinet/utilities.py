@@ -61,8 +61,8 @@ def to_categorical(Y: Any, n_classes: int | None = None, *, label_smoothing: flo
 def get_width(X: Any, *, dim: int = -1) -> int:
     """The size of a batch along axis `dim`, its number of columns: array, list, Ragged, Padded.
 
-    Of numbers without columns, such as ids, it is the largest plus 1; of an empty list, 0. Raises
-    InputError for what has no arrays.
+    Of numbers without columns, such as ids, it is the largest of all plus 1; of an empty list, 0.
+    Raises InputError for what has no arrays.
 
     Example:
         >>> import numpy as np
@@ -72,7 +72,7 @@ def get_width(X: Any, *, dim: int = -1) -> int:
     if isinstance(X, Ragged | Padded):
         return get_width(X.data, dim=dim)
     if isinstance(X, list | tuple):
-        return get_width(X[0], dim=dim) if X else 0
+        return max((get_width(each, dim=dim) for each in X), default=0)
     if not hasattr(X, "shape") or not hasattr(X, "max"):
         raise InputError(f"a width is that of arrays, not of {describe(X)}")
     if X.ndim > 1:

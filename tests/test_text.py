@@ -174,6 +174,7 @@ def test_shape(word: str, expected: str) -> None:
         (prefix(3), ["Éa", "AbC", ""]),
         (suffix(3), ["Éa", "bCd", ""]),
         (suffix(1), ["a", "d", ""]),
+        (suffix(0), ["", "", ""]),
     ],
 )
 def test_parts_of_words(feature: Any, expected: list[str]) -> None:

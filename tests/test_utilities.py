@@ -58,6 +58,7 @@ ROWS = floats(5, 3)
         (cb.list2padded().predict([ROWS, ROWS[:2]]), 3),
         (np.array([4, 0, 9]), 10),
         ([np.array([4, 0, 9])], 10),
+        ([np.array([4, 0]), np.zeros(0, "int64"), np.array([9])], 10),
         ([], 0),
         (np.zeros((0, 4)), 4),
         (np.zeros(0, "int64"), 0),
