@@ -6,6 +6,8 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, TypeVar, overload
 
+import numpy as np
+
 from combinet.data import Padded, Ragged, map_arrays
 from combinet.errors import DimensionError, InputError, describe
 from combinet.model import A, B, C, Model
@@ -251,7 +253,7 @@ def clone(layer: Model[A, A], n: int) -> Model[A, A]:
           linear  nI=2 nO=2  6
           linear  nI=2 nO=2  6
     """
-    if not isinstance(n, int) or n < 0:
+    if not isinstance(n, int | np.integer) or n < 0:
         raise InputError(f"clone makes 0 copies or more, not {n!r}")
     if n == 0:
         return noop()

@@ -312,6 +312,13 @@ def test_one_copy_is_a_copy() -> None:
     assert np.array_equal(once.predict(floats(2)), f.predict(floats(2)))
 
 
+def test_numbers_may_be_numpys() -> None:
+    two: Any = np.int64(2)
+    assert len(cb.clone(cb.relu(), two).layers) == len(cb.LSTM(4, 3, depth=two).layers) == 2
+    assert cb.clone(cb.relu(), np.int64(0)).name == "noop"  # type: ignore[arg-type]
+    assert cb.expand_window(two).predict(floats(3, 1)).shape == (3, 5)
+
+
 def test_copies_without_weights_are_initialized_apart() -> None:
     model = (L(3, 3) ** 2).initialize()
     W1, W2 = (each.get_param("W") for each in model.layers)

@@ -226,6 +226,8 @@ def test_refusals(make: Any) -> None:
     for depth in (0, 1.5):
         with pytest.raises(cb.InputError, match=f"{name} has a depth from 1 on, not {depth}"):
             make(4, 3, depth=depth)
+    with pytest.raises(cb.InputError, match="dropout takes a rate"):
+        make(4, 3, dropout=1.5)
     model = make(4, 3).initialize()
     with pytest.raises(cb.InputError, match=f"{name} takes Padded with floats"):
         model.predict(map_arrays(padded(2, 1), lambda x: x.astype(int)))

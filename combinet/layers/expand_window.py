@@ -8,7 +8,7 @@ from combinet.errors import DimensionError, InputError
 from combinet.model import Model
 from combinet.run import Run
 from combinet.types import Floats2d
-from combinet.widths import Parts, Widths
+from combinet.widths import Parts, Widths, is_size
 
 
 def expand_window(window_size: int = 1) -> Model[Floats2d, Floats2d]:
@@ -25,12 +25,12 @@ def expand_window(window_size: int = 1) -> Model[Floats2d, Floats2d]:
                [1., 2., 3.],
                [2., 3., 0.]])
     """
-    if not isinstance(window_size, int) or window_size < 1:
+    if not is_size(window_size):
         raise InputError(f"expand_window takes a window of 1 or more, not {window_size!r}")
     return Model(
         "expand_window",
         _expand_window,
-        attrs={"window_size": window_size},
+        attrs={"window_size": int(window_size)},
         takes="floats2d",
         widths=_widths,
     )

@@ -24,6 +24,7 @@ from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
 from combinet.types import Array, Initializer
+from combinet.widths import is_size
 from combinet.wrappers import with_array
 
 
@@ -142,15 +143,16 @@ def _stack(
     attrs: dict[str, Any] | None = None,
 ) -> Model[Padded, Padded]:
     """A layer of one direction, doubled by `bi`, stacked by `depth`."""
-    if not isinstance(depth, int) or depth < 1:
+    if not is_size(depth):
         raise InputError(f"{name} has a depth from 1 on, not {depth!r}")
     if bi and nO is not None and nO % 2:
         raise DimensionError(f"{name} has nO / 2 units in each direction: nO is even, not {nO}")
     units = nO // 2 if bi and nO is not None else nO
     layers: list[Model[Any, Any]] = []
     for i in range(depth):
+        between = Dropout(dropout)  # here, so that a rate that is none is refused at any depth
         if i and dropout:
-            layers.append(with_array(Dropout(dropout)))
+            layers.append(with_array(between))
         dims = {"nI": nO if i else nI, "nO": units, "nG": gates}
         layer: Model[Padded, Padded] = Model(
             name, forward, dims=dims, params=params, attrs=attrs, takes="padded3d"
