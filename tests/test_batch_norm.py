@@ -438,10 +438,17 @@ def test_too_few_rows_have_no_variance(n: int) -> None:
     assert model.predict(batch(0, n)).shape == (n, 3)
 
 
-@pytest.mark.parametrize("options", [{"eps": 0.0}, {"momentum": 0.0}, {"momentum": 1.5}])
+@pytest.mark.parametrize("options", [{"momentum": 0.0}, {"momentum": 1.5}])
 def test_settings_that_mean_nothing_are_refused(options: Any) -> None:
     with pytest.raises(cb.InputError, match="batch norm takes eps above 0"):
         cb.BatchNorm(**options)
+
+
+@pytest.mark.parametrize("make", [cb.BatchNorm, cb.LayerNorm, cb.RMSNorm])
+@pytest.mark.parametrize("eps", [0.0, -1e-5, float("nan")])
+def test_an_eps_that_is_none_is_refused(make: Any, eps: float) -> None:
+    with pytest.raises(cb.InputError, match="norm takes eps above 0"):
+        make(eps=eps)
 
 
 def test_other_widths_are_refused() -> None:

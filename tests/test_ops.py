@@ -520,3 +520,13 @@ def test_floats_without_a_kernel_are_computed_all_the_same(
 def test_maxout_of_no_rows(ops: Any) -> None:
     Y, which = ops.affine_maxout(np.ones((0, 4)), np.ones((6, 4)), np.ones(6), 3)
     assert Y.shape == which.shape == (0, 2)
+
+
+def test_maxout_takes_as_many_pieces_as_a_byte_tells_apart() -> None:
+    model = cb.Maxout(1, 1, pieces=256).initialize()
+    model.set_param("b", np.arange(256.0)[None])
+    _, backprop = model.begin_update(np.zeros((1, 1), "f"))
+    backprop(np.ones((1, 1), "f"))
+    assert model.get_grad("b").argmax() == 255
+    with pytest.raises(cb.DimensionError, match="256 pieces at most, not 257"):
+        cb.Maxout(1, 1, pieces=257)

@@ -65,6 +65,16 @@ def test_array_getitem_refuses_what_is_not_there(index: Any) -> None:
         cb.array_getitem(index).predict(floats(4, 3, 2))
 
 
+@pytest.mark.parametrize(
+    "index",
+    [[True, False, True, True], [0.9, 1.9], True, None, ..., "a", 1.0, (0, np.array([True] * 3))],
+    ids=str,
+)
+def test_array_getitem_refuses_what_is_no_number(index: Any) -> None:
+    with pytest.raises(cb.InputError, match="array_getitem takes ints, slices and lists of ints"):
+        cb.array_getitem(index)
+
+
 def test_array_getitem_of_ids_has_no_gradient() -> None:
     model = cb.array_getitem((slice(None), 1)) >> cb.Embed(2, 5)
     Y, backprop = ready(model).begin_update(np.array([[0, 1], [2, 3]]))

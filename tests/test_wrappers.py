@@ -131,6 +131,11 @@ def test_siamese_and_similarity_say_what_they_take() -> None:
         model.predict(floats(2, 3))
     with pytest.raises(cb.DimensionError, match=r"takes two arrays \(n, 3\), not .* \(4, 3\)"):
         model.predict((floats(2, 3), floats(4, 3)))
+    for wrong in ("uint8", "float32"):
+        X = np.ones((2, 3), wrong)
+        for pair in ((X, X), (floats(2, 3), X)):
+            with pytest.raises(cb.InputError, match=f"cauchy_similarity takes .*not .*{wrong}"):
+                model.predict(pair)
     with pytest.raises(cb.DimensionError, match="nO=4, but cauchy_similarity beside it has 3"):
         cb.siamese(cb.Linear(4), cb.CauchySimilarity(3))
 

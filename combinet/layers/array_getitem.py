@@ -21,13 +21,18 @@ def array_getitem(index: AxisIndex | tuple[AxisIndex, ...]) -> Model[Array, Arra
     An index is what NumPy takes for one axis (an int, a slice, a list of ints), or a tuple of
     them, one for each axis: X[:, :-1] is `(slice(None), slice(-1))`. What is not chosen has the
     gradient 0, what is chosen several times the sum. Ids have no gradient. Raises InputError for
-    anything but an array, DimensionError for an index beyond its end.
+    another index, such as a mask, and for anything but an array, DimensionError for an index beyond
+    its end.
 
     Example:
         >>> import numpy as np
         >>> array_getitem((slice(None), -1)).predict(np.array([[1, 2], [3, 4]]))
         array([2, 4])
     """
+    for part in index if isinstance(index, tuple) else (index,):
+        numbers = np.asarray(part)
+        if not isinstance(part, slice) and numbers.size and numbers.dtype.kind not in "iu":
+            raise InputError(f"array_getitem takes ints, slices and lists of ints, not {part!r}")
     return Model("array_getitem", _array_getitem, attrs={"index": index})
 
 

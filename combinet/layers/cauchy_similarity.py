@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet.errors import DimensionError, describe
+from combinet.errors import DimensionError, InputError, describe
 from combinet.initializers import ones
+from combinet.inputs import KINDS, check_dtype
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
@@ -20,7 +21,7 @@ def CauchySimilarity(
     """How alike the rows of two arrays are: Y = 1 / (1 + sum(W * (X1 - X2)**2)), 1 if they agree.
 
     X tuple of two (n, nI) -> Y (n,). Params: W (nI,). Raises DimensionError if the two differ in
-    shape.
+    shape, InputError if they are not floats of the weights' dtype.
 
     Example:
         >>> import numpy as np
@@ -41,10 +42,13 @@ def _cauchy_similarity(model: Model[Any, Any], X: Any, run: Run) -> Any:
     X1, X2 = pair(model, X)
     nI = model.get_dim("nI")
     for each in (X1, X2):
-        if not run.ops.is_array(each) or each.shape != X1.shape or each.shape[1:] != (nI,):
-            raise DimensionError(
-                f"{model.name} takes two arrays (n, {nI}), not {describe(X1)} and {describe(X2)}"
+        if not KINDS["floats2d"].fits(each, run.ops):
+            raise InputError(
+                f"{model.name} takes two arrays of floats (n, {nI}), not {describe(X)}"
             )
+        check_dtype(model.name, each, each.dtype, model.dtype)
+        if each.shape != X1.shape or each.shape[1] != nI:
+            raise DimensionError(f"{model.name} takes two arrays (n, {nI}), not {describe(X)}")
     (W,) = run.params(model, "W")
     difference = X1 - X2
     squares = difference * difference

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from combinet.errors import InputError
 from combinet.initializers import ones, zeros
 from combinet.model import Model
 from combinet.node import Param
@@ -17,12 +18,15 @@ def LayerNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Fl
 
     X (n, nI) -> Y (n, nI). Params: G (nI,), at first 1, b (nI,). N = (X - mean) / sqrt(var + eps),
     with the biased variance. Ba, Kiros and Hinton 2016, arXiv:1607.06450, equation 4.
+    Raises DimensionError if X is not (n, nI), InputError if eps is not above 0.
 
     Example:
         >>> import numpy as np
         >>> LayerNorm(2).initialize().predict(np.array([[1, 3]], dtype="float32")).round(3)
         array([[-1.,  1.]], dtype=float32)
     """
+    if not eps > 0:
+        raise InputError(f"layer norm takes eps above 0, not {eps!r}")
     return Model(
         "layer_norm",
         _layer_norm,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from combinet.errors import DimensionError
 from combinet.initializers import glorot_uniform, zeros
 from combinet.layers.finish import finished
 from combinet.model import Model
@@ -26,7 +27,8 @@ def Maxout(
 
     X (n, nI) -> Y (n, nO). Params: W (nO, nP, nI), b (nO, nP), where nP is `pieces`. Goodfellow
     et al. 2013, arXiv:1302.4389, section 3. With `normalize` a LayerNorm follows, with `dropout`,
-    a rate from 0 to below 1, a Dropout. Raises DimensionError if X is not (n, nI).
+    a rate from 0 to below 1, a Dropout. Raises DimensionError if X is not (n, nI), and for more
+    than 256 pieces.
 
     Example:
         >>> import numpy as np
@@ -43,6 +45,8 @@ def Maxout(
         params={"W": Param(("nO", "nP", "nI"), init_W), "b": Param(("nO", "nP"), init_b)},
         takes="floats2d",
     )
+    if (model.dims["nP"] or 0) > 256:  # which was the largest is noted in a byte
+        raise DimensionError(f"maxout takes 256 pieces at most, not {pieces}")
     return finished(model, normalize, dropout)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from combinet.errors import InputError
 from combinet.initializers import ones
 from combinet.model import Model
 from combinet.node import Param
@@ -17,13 +18,16 @@ def RMSNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Floa
 
     X (n, nI) -> Y (n, nI). Params: G (nI,), at first 1. N = X / sqrt(mean(X * X) + eps), so that,
     unlike in `LayerNorm`, the mean of a row stays and nothing is added. Zhang and Sennrich 2019,
-    arXiv:1910.07467, equation 4. Raises DimensionError if X is not (n, nI).
+    arXiv:1910.07467, equation 4. Raises DimensionError if X is not (n, nI), InputError if eps is
+    not above 0.
 
     Example:
         >>> import numpy as np
         >>> RMSNorm(2).initialize().predict(np.array([[1, 7]], dtype="float32")).round(3)
         array([[0.2, 1.4]], dtype=float32)
     """
+    if not eps > 0:
+        raise InputError(f"rms norm takes eps above 0, not {eps!r}")
     return Model(
         "rms_norm",
         _rms_norm,
