@@ -101,6 +101,24 @@ def test_scores_of_any_size_and_forbidden_transitions(sgd: cb.Optimizer, left: f
     assert all(len(set(each.tolist())) == 1 for each in found)
 
 
+def test_long_sequences_keep_their_digits_in_float32() -> None:
+    """Against float64, which has enough of them."""
+    lengths, k = (2000, 30), 5
+    scores = [10 * x for x in listed(*lengths, width=k)]
+    field = [floats(k, k), floats(k, seed=1), floats(k, seed=2)]
+    results = []
+    for dtype in ("float32", "float64"):
+        rounded = [each.astype("float32").astype(dtype) for each in (*scores, *field)]
+        chain = (rounded[:2], *rounded[2:])
+        gradient, value = cb.CRFLoss(normalize=False)(chain, truths(lengths, k))
+        assert value.dtype == dtype
+        rows = np.concatenate(gradient[0])
+        np.testing.assert_allclose(rows.sum(axis=1), 0, atol=1e-6)
+        results.append([value, rows, *gradient[1:]])
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=5e-4)
+
+
 def test_truths_may_be_names_and_the_batch_ragged() -> None:
     names = ["B", "I", "O"]
     Y = model().predict(listed(*LENGTHS))

@@ -34,30 +34,38 @@ class CrfOps(RecurrentOps):
         true_pairs = xp.matmul(self.previous_rows(Y, sizes).T, Y[n:])
         ending = xp.asarray(np.flatnonzero(_ending(sizes)))
         firsts, lasts = Y[:n].sum(axis=0), Y[ending].sum(axis=0)
-        true = (X * Y).sum() + (T * true_pairs).sum() + (start * firsts + end * lasts).sum()
+        ends = start * firsts + end * lasts
+        true = sum(each.sum(dtype="float64") for each in (X * Y, T * true_pairs, ends))
         gradients = (
             P - Y,
             pairs - true_pairs,
             P[:n].sum(axis=0) - firsts,
             P[ending].sum(axis=0) - lasts,
         )
-        return log_sum.sum() - true, gradients
+        return (log_sum.sum() - true).astype(X.dtype), gradients
 
     def crf_marginals(
         self, X: Floats2d, T: Floats2d, start: Floats1d, end: Floats1d, sizes: Ints1d
     ) -> tuple[Floats1d, Floats2d, Floats2d]:
-        """The log of each sequence's sum over all ways; P (n, k); pairs (k, k).
+        """The log of each sequence's sum over all ways, in float64; P (n, k); pairs (k, k).
 
         P are the probabilities of each row's labels; pairs[i, j] is how often j is expected after
         i in all. The sums go backwards, as in Sutton and McCallum 2012, (4.9); then, forwards, a
-        label's probability is that of each label before it times that of the step to it.
+        label's probability is that of each label before it times that of the step to it. Sums that
+        grow with the length would lose the digits of what labels differ in: the largest of each
+        step is taken out, and each row of P divided by its sum.
         """
         xp, n = self.xp, int(sizes[:1].sum())
         rest: Any = xp.empty_like(X)  # log of the sum over all ways to go on after each label
         rest[...] = end  # true of last rows, overwritten in all others
-        for rows, before, _ in reversed(list(steps(sizes))):
+        whole: Any = xp.empty_like(X)  # the same before the largest is taken out
+        taken: Any = xp.zeros(n, dtype="float64")
+        for rows, before, running in reversed(list(steps(sizes))):
             if rows.start:
-                rest[before] = _log_sum(xp, T + (X[rows] + rest[rows])[:, None])
+                whole[before] = _log_sum(xp, T + (X[rows] + rest[rows])[:, None])
+                most = whole[before].max(axis=1)
+                rest[before] = whole[before] - most[:, None]
+                taken[running] += most
         first = X[:n] + rest[:n] + start
         log_sum = _log_sum(xp, first)
         P: Any = xp.empty_like(X)
@@ -66,12 +74,13 @@ class CrfOps(RecurrentOps):
         for rows, before, _ in steps(sizes):
             if rows.start:
                 ways = T + (X[rows] + rest[rows])[:, None]
-                ways -= rest[before][:, :, None]
+                ways -= whole[before][:, :, None]
                 xp.exp(ways, out=ways)
                 ways *= P[before][:, :, None]
                 P[rows] = ways.sum(axis=1)
+                P[rows] /= P[rows].sum(axis=1, keepdims=True)
                 pairs += ways.sum(axis=0)
-        return log_sum, P, pairs
+        return taken + log_sum, P, pairs
 
     def viterbi(
         self, X: Floats2d, T: Floats2d, start: Floats1d, end: Floats1d, sizes: Ints1d
