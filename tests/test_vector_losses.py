@@ -121,6 +121,18 @@ def test_scores_of_any_size(dtype: str) -> None:
     assert dY.dtype == dtype
 
 
+@pytest.mark.filterwarnings("error")
+def test_scores_that_are_infinite() -> None:
+    loss = cb.BinaryCrossentropy(logits=True, normalize=False)
+    scores = np.array([np.inf, -np.inf, 0])
+    dY, value = loss(scores, np.array([1, 0, 1]))
+    np.testing.assert_array_equal(dY, [0, 0, -0.5])
+    np.testing.assert_allclose(value, np.log(2), rtol=1e-15)
+    dY, value = loss(scores, np.array([1, 1, 1]))
+    np.testing.assert_array_equal(dY, [0, -1, -0.5])
+    assert value == np.finfo("float64").max  # the most that there is
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_probabilities_of_0_and_1_are_finite(dtype: str) -> None:
     guesses = np.array([0, 0, 1, 1], dtype)

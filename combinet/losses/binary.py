@@ -50,6 +50,8 @@ def _probabilities(xp: Any, P: Floats, T: Floats) -> tuple[Floats, Floats]:
 
 
 def _scores(xp: Any, X: Floats, T: Floats) -> tuple[Floats, Floats]:
+    info = xp.finfo(X.dtype)
+    X = xp.maximum(xp.minimum(X, info.max), info.min)  # infinity less itself is no number
     small = xp.exp(-abs(X))  # never overflows
     sigmoid = xp.where(X >= 0, 1, small) / (1 + small)
     return sigmoid - T, (xp.maximum(X, 0) - X * T + xp.log1p(small)).sum()
