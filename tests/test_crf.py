@@ -126,6 +126,8 @@ def test_truths_may_be_names_and_the_batch_ragged() -> None:
     gradient, value = cb.CRFLoss(names=names)(Y, [[names[i] for i in each] for each in labels])
     plain, expected = cb.CRFLoss()(Y, labels)
     assert value == expected
+    unsigned = [labels[0].astype("uint64"), *labels[1:]]
+    assert cb.CRFLoss()(Y, unsigned)[1] == expected
     ragged = model().predict(cb.Ragged(np.concatenate(Y[0]), LENGTHS))
     other, value = cb.CRFLoss()(ragged, labels)
     assert value == expected
@@ -191,7 +193,13 @@ def test_wrong_input_is_refused(X: Any, message: str) -> None:
         ([[0, 1], [0]], r"lengths \[3, 1\], not \[2, 1\]"),
         ([[0, 1, 3], [0]], "class numbers are from 0 to 2, not 0 to 3"),
         ([[0, -1, 2], [0]], "class numbers are from 0 to 2, not -1 to 2"),
+        ([[0, -(2**63), 2], [0]], f"class numbers are from 0 to 2, not {-(2**63)} to 2"),
+        ([[0, None, 2], [0]], "CRFLoss takes a label for each row, not None"),
         ([[0.0, 1.0, 2.0], [0.0]], "class numbers are integers"),
+        ([np.eye(3), np.eye(3)[:1]], r"CRFLoss takes the labels .* not float64 array \(4, 3\)"),
+        ([np.eye(3), [0]], "class numbers in all sequences, or in none"),
+        (["BIO", "O"], r"\(n, k\), not str"),
+        (None, r"lengths \[3, 1\], not NoneType"),
         ([["B", "I", "O"], ["O"]], "labels need the loss's `names`"),
     ],
 )

@@ -109,6 +109,15 @@ def test_an_empty_sequence_counts_as_one(empty: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("kinds", [("uint64", "int64"), ("uint64", "int8"), ("uint8", "uint64")])
+def test_sequences_of_integers_of_any_kind(kinds: Any) -> None:
+    guesses = [rows(5, 4), rows(5, 4, seed=1)]
+    truths = [CLASSES.astype(kind) for kind in kinds]
+    total = sum(value_of(p, np.eye(4)[CLASSES], False) for p in guesses)
+    value = cb.SequenceCategoricalCrossentropy()(guesses, truths)[1]
+    np.testing.assert_allclose(value, total / 2, rtol=1e-12)
+
+
 def test_sequences_that_are_all_empty() -> None:
     dY, value = cb.SequenceCategoricalCrossentropy()([np.zeros((0, 4))] * 2, [[], []])
     assert [d.shape for d in dY] == [(0, 4), (0, 4)]
@@ -169,12 +178,17 @@ GUESSES = rows(5, 4)
     [
         (GUESSES, CLASSES[:3], cb.DimensionError, r"float64 array \(5, 4\).*int64 array \(3,\)"),
         (GUESSES, rows(5, 3), cb.DimensionError, r"float64 array \(5, 3\)"),
-        (GUESSES, 3, cb.DimensionError, r"int64 array \(\)"),
+        (GUESSES, 3, cb.DimensionError, r"\(n, k\), not int"),
+        (GUESSES, "abcde", cb.DimensionError, r"\(n, k\), not str"),
+        (GUESSES, [[1]] * 4 + [[1, 0]], cb.InputError, "one length, not list of 5: list of 1"),
+        (GUESSES, [["0.25"] * 4] * 5, cb.InputError, r"numbers, not <U4 array \(5, 4\)"),
+        (GUESSES, [[None, 1, 0, 0]] * 5, cb.InputError, r"numbers, not object array \(5, 4\)"),
         (GUESSES, [0, 1, 4, 2, 0], cb.DimensionError, "from 0 to 3, not 0 to 4"),
         (GUESSES, [0, 1, -1, 2, 0], cb.DimensionError, "from 0 to 3, not -1 to 2"),
         (GUESSES, [0.0, 1.0, 2.0, 2.0, 0.0], cb.InputError, r"float64 array \(5,\)"),
-        (GUESSES, list("abcde"), cb.InputError, r"<U1 array \(5,\)"),
+        (GUESSES, list("abcde"), cb.InputError, "integers, not 'a'"),
         (GUESSES.tolist(), CLASSES, cb.InputError, "list of 5"),
+        ([GUESSES], [CLASSES], cb.InputError, "CategoricalCrossentropy are .* list there is Seq"),
         (GUESSES > 0.3, CLASSES, cb.InputError, r"bool array \(5, 4\)"),
         (GUESSES[0], CLASSES, cb.InputError, r"float64 array \(4,\)"),
     ],
@@ -188,6 +202,8 @@ def test_what_does_not_fit_is_named(guesses: Any, truths: Any, error: Any, messa
     ("guesses", "truths", "error", "message"),
     [
         (GUESSES, [CLASSES], cb.InputError, r"float64 array \(5, 4\)"),
+        (cb.Ragged(GUESSES, [5]), [CLASSES], cb.InputError, r"^Sequence.*Ragged.*ragged2list\(\)"),
+        ([GUESSES] * 2, ["abcde"] * 2, cb.DimensionError, r"\(n, k\), not str"),
         ([GUESSES], [CLASSES, CLASSES], cb.DimensionError, "1 sequences.*list of 2"),
         ([GUESSES], None, cb.DimensionError, "NoneType"),
         ([GUESSES], [3], cb.DimensionError, "sequence 0 has 5 rows.*int"),

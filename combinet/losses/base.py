@@ -40,13 +40,13 @@ def scale_of(normalize: bool, n: int) -> float:
     return 1 / max(1, n) if normalize else 1.0
 
 
-def check_floats(X: Any, what: str, ndim: int | None = None) -> Ops:
+def check_floats(X: Any, what: str, ndim: int | None = None, remedy: str = "") -> Ops:
     """The Ops of an array of floats. Raises InputError if X is none, or has other axes."""
     ops = get_array_ops(X)
     fits = ops.is_array(X) and X.dtype.kind == "f" and (X.ndim == ndim if ndim else X.ndim > 0)
     if not fits:
         shape = "(n, k)" if ndim == 2 else "of any shape"
-        raise InputError(f"{what} are floats {shape}, not {describe(X)}")
+        raise InputError(f"{what} are floats {shape}, not {describe(X)}{remedy}")
     return ops
 
 

@@ -35,7 +35,7 @@ class BinaryCrossentropy(Loss):
 
     def __call__(self, guesses: Floats, truths: Any) -> tuple[Floats, Floats]:
         """The gradient and the value."""
-        ops = check_floats(guesses, "guesses")
+        ops = check_floats(guesses, "guesses of BinaryCrossentropy")
         T = like(truths, guesses, ops)
         scale = scale_of(self.normalize, guesses.shape[0])
         gradient, value = (_scores if self.logits else _probabilities)(ops.xp, guesses, T)

@@ -23,9 +23,9 @@ class CRFLoss(Loss):
 
     `loss(guesses, truths)` returns (gradient, value): guesses are what `CRF` gives, a tuple of the
     labels' scores (list of (n_i, k) or Ragged), T (k, k), start (k,) and end (k,), and so is the
-    gradient. `truths` are for each sequence its label numbers (n_i,), from 0 to k - 1, on the host
-    or the device; with `names`, the labels by column, a list of names. With `normalize` both are
-    divided by the number of sequences, else they are sums.
+    gradient. `truths` are for each sequence its label numbers (n_i,), from 0 to k - 1, none of them
+    missing, on the host or the device; with `names`, the labels by column, a list of names. With
+    `normalize` both are divided by the number of sequences, else they are sums.
 
     Lafferty, McCallum and Pereira 2001, "Conditional random fields". Raises DimensionError or
     InputError if guesses and truths don't match.
@@ -51,17 +51,18 @@ class CRFLoss(Loss):
         """The gradient and the value."""
         packed = PackedChain.of("CRFLoss", guesses)
         ops, lengths = packed.ops, packed.lengths
-        given = [len(truth) if hasattr(truth, "__len__") else None for truth in truths]
+        given: Any = describe(truths)
+        if hasattr(truths, "__len__"):
+            given = [len(truth) if hasattr(truth, "__len__") else None for truth in truths]
         if given != lengths.tolist():
             raise DimensionError(
                 f"labels are for sequences of the lengths {lengths.tolist()}, not {given}"
             )
-        read = [self.classes.read(truth, ops) for truth in truths if len(truth)]
-        codes: Any
-        if all(isinstance(truth, np.ndarray) for truth in read):
-            codes = np.concatenate([np.zeros(0, "int64"), *read])
-        else:
-            codes = ops.concatenate([ops.asarray(truth) for truth in read])
+        codes = self.classes.read([truth for truth in truths if len(truth)], ops)
+        if codes.ndim != 1:
+            raise InputError(f"CRFLoss takes the labels of each sequence, not {describe(codes)}")
+        if isinstance(codes, np.ndarray) and np.isnan(codes).any():
+            raise InputError("CRFLoss takes a label for each row, not None")
         labels, _ = self.classes.targets(packed.unpack(packed.X), codes, ops)
         value, (dX, dT, d_start, d_end) = ops.crf_loss(
             packed.X, packed.pack(labels), *guesses[1:], packed.sizes

@@ -56,8 +56,13 @@ class CategoricalCrossentropy(Loss):
 
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
         """The gradient and the value."""
-        ops = check_floats(guesses, "guesses", 2)
-        targets, excluded = self.classes.targets(guesses, self.classes.read(truths, ops), ops)
+        return self.compare("CategoricalCrossentropy", guesses, [truths])
+
+    def compare(self, name: str, guesses: Floats2d, parts: Sequence[Any]) -> tuple[Any, Floats]:
+        """The same for truths in parts, one after the other. Errors are in the name of `name`."""
+        remedy = "; for a list there is SequenceCategoricalCrossentropy"
+        ops = check_floats(guesses, f"guesses of {name}", 2, remedy)
+        targets, excluded = self.classes.targets(guesses, self.classes.read(parts, ops), ops)
         scale = scale_of(self.normalize, guesses.shape[0])
         gradient = targets / guesses
         total = (targets * ops.xp.log(guesses)).sum()
@@ -68,7 +73,8 @@ class CategoricalCrossentropy(Loss):
             gradient += (row - excluded) / others
             total = total + ops.xp.log(others).sum()
         gradient *= -scale
-        return gradient, total * -scale
+        value = total * -scale
+        return gradient, value
 
 
 class FocalLoss(Loss):
@@ -105,13 +111,14 @@ class FocalLoss(Loss):
 
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
         """The gradient and the value."""
-        ops = check_floats(guesses, "guesses", 2)
+        ops = check_floats(guesses, "guesses of FocalLoss", 2)
         xp, gamma = ops.xp, self.gamma
-        targets, _ = self.classes.targets(guesses, self.classes.read(truths, ops), ops)
+        targets, _ = self.classes.targets(guesses, self.classes.read([truths], ops), ops)
         scale = scale_of(self.normalize, guesses.shape[0])
         # Not 0, for powers below 1; where p is 1 the logarithm is 0 and decides.
         rest = xp.maximum(1 - guesses, xp.finfo(guesses.dtype).eps / 4)
         log, power = xp.log(guesses), rest**gamma
         gradient = targets * (power / guesses - gamma * power / rest * log)
         gradient *= -scale
-        return gradient, (targets * power * log).sum() * -scale
+        value = (targets * power * log).sum() * -scale
+        return gradient, value

@@ -53,6 +53,11 @@ class SequenceCategoricalCrossentropy(Loss):
         self, guesses: Sequence[Floats2d], truths: Sequence[Any]
     ) -> tuple[list[Floats2d], Floats]:
         """The gradient and the value."""
+        if not isinstance(guesses, list | tuple):
+            raise InputError(
+                "SequenceCategoricalCrossentropy takes a list of arrays, not "
+                f"{describe(guesses)}; ragged2list() and padded2list() give one"
+            )
         check_list(guesses)
         if _length(truths) != len(guesses):
             raise DimensionError(
@@ -67,15 +72,11 @@ class SequenceCategoricalCrossentropy(Loss):
         if not guesses:
             return [], np.zeros(())
         ops = get_array_ops(guesses[0])
-        read = [self._loss.classes.read(truth, ops) for truth in truths if len(truth)]
-        if any(truth.ndim != read[0].ndim for truth in read):
-            raise InputError("truths are class numbers in all sequences, or in none")
-        joined: Any = np.zeros((0,), "int64")
-        if read and all(isinstance(truth, np.ndarray) for truth in read):
-            joined = np.concatenate(read)  # on the host, where class numbers can be checked
-        elif read:
-            joined = ops.concatenate([ops.asarray(truth) for truth in read])
-        gradient, value = self._loss(ops.concatenate(list(guesses)), joined)
+        gradient, value = self._loss.compare(
+            "SequenceCategoricalCrossentropy",
+            ops.concatenate(list(guesses)),
+            [truth for truth in truths if len(truth)],
+        )
         scale = scale_of(self.normalize, len(guesses))
         gradient *= scale
         return ops.split(gradient, [len(guess) for guess in guesses]), value * scale

@@ -1,12 +1,13 @@
 """True classes, as numbers, names or rows of probabilities, as targets for rows of guesses.
 
-Every form of classes becomes one: integers (n,), from 0 on for a class, MISSING for a row that
-doesn't count, and `negated(i)` for "any class but i".
+Every form of classes becomes one: numbers (n,), whole from 0 on for a class, MISSING for a row that
+doesn't count, and `negated(i)` for "any class but i". No integer that is given means these two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,12 @@ from combinet.errors import DimensionError, InputError, describe
 from combinet.ops import Ops
 from combinet.types import Floats2d
 
-MISSING = -(2**62)  # far from any number that somebody could mean
+MISSING = float("nan")
 
 
 def negated(i: Any) -> Any:
     """The code of "any class but i"."""
-    return MISSING + 1 + i
+    return -0.5 - i
 
 
 class Classes:
@@ -45,39 +46,69 @@ class Classes:
         if len(self.numbers) < len(self.names or ()):
             raise InputError(f"names are all different, not {self.names}")
         self.missing_value = missing_value
+        self.missing = int(missing_value) if isinstance(missing_value, int | np.integer) else None
         self.neg_prefix = neg_prefix
         self.label_smoothing = label_smoothing
 
-    def read(self, truths: Any, ops: Ops) -> Any:
-        """The truths as an array: names as codes, everything else as it is."""
+    def read(self, parts: Sequence[Any], ops: Ops) -> Any:
+        """The truths of neighbouring rows, in parts, as one array: codes, or rows."""
+        read = [self._read(part, ops) for part in parts]
+        if len(read) == 1:
+            return read[0]
+        if any(part.ndim != read[0].ndim for part in read):
+            raise InputError("truths are class numbers in all sequences, or in none")
+        if all(isinstance(part, np.ndarray) for part in read):  # where numbers can be checked
+            return np.concatenate(read) if read else np.zeros(0, "int64")
+        return ops.concatenate([ops.asarray(part) for part in read])
+
+    def _read(self, truths: Any, ops: Ops) -> Any:
         if isinstance(truths, np.ndarray) and truths.dtype.kind in "UO":
             truths = truths.tolist()
-        if isinstance(truths, list | tuple):
-            if self.names is None and any(isinstance(truth, str) for truth in truths):
-                given = describe(np.asarray(truths))
-                raise InputError(
-                    f"class numbers are integers, not {given}: labels need the loss's `names`"
-                )
-            if any(truth is None or isinstance(truth, str) for truth in truths):
-                truths = np.array([self._code(truth) for truth in truths], dtype="int64")
-            else:
-                truths = np.asarray(truths)
-        host = isinstance(truths, np.ndarray)
-        missing = self.missing_value if isinstance(self.missing_value, int) else None
-        if missing is not None and host and truths.dtype.kind in "iu" and truths.ndim == 1:
-            return np.where(truths == missing, MISSING, truths.astype("int64"))
-        return truths if host else ops.asarray(truths)
+        if isinstance(truths, list | tuple) and any(
+            truth is None or isinstance(truth, str) for truth in truths
+        ):
+            return np.array([self._code(truth) for truth in truths], dtype="float64")
+        try:
+            read = ops.asarray(truths) if hasattr(truths, "dtype") else np.asarray(truths)
+        except ValueError as error:
+            raise InputError(f"rows of truths have one length, not {describe(truths)}") from error
+        if read.ndim not in (1, 2):
+            raise DimensionError(
+                "truths are class numbers (n,) or rows of probabilities (n, k), "
+                f"not {describe(truths)}"
+            )
+        if read.ndim == 2:
+            if read.dtype.kind not in "fiub":
+                raise InputError(f"probabilities are numbers, not {describe(read)}")
+            return read
+        if len(read) and read.dtype.kind not in "iu":
+            raise InputError(f"class numbers are integers, not {describe(read)}")
+        if self.missing is None:
+            return read
+        xp = np if isinstance(read, np.ndarray) else ops.xp
+        return xp.where(read == self.missing, MISSING, read)
 
-    def _code(self, truth: Any) -> int:
-        if truth is None or truth == self.missing_value:
+    def _code(self, truth: Any) -> float:
+        if truth is None:
             return MISSING
         if not isinstance(truth, str):
-            return int(truth)
+            try:
+                number = index(truth)
+            except TypeError as error:
+                given = describe(truth)
+                raise InputError(f"a class is a name, an integer or None, not {given}") from error
+            return MISSING if number == self.missing else number
+        if self.names is None:
+            raise InputError(
+                f"class numbers are integers, not {truth!r}: labels need the loss's `names`"
+            )
+        if truth == self.missing_value:
+            return MISSING
         if truth in self.numbers:
             return self.numbers[truth]
         name = truth.removeprefix(self.neg_prefix or "")
         if self.neg_prefix and name != truth and name in self.numbers:
-            return int(negated(self.numbers[name]))
+            return float(negated(self.numbers[name]))
         raise InputError(f"{truth!r} is none of the names {self.names}")
 
     def targets(self, guesses: Floats2d, truths: Any, ops: Ops) -> tuple[Floats2d, Any]:
@@ -89,26 +120,21 @@ class Classes:
         n, k = guesses.shape
         if self.names is not None and len(self.names) != k:
             raise DimensionError(f"{len(self.names)} names are for as many columns, not {k}")
-        dtype, missing = guesses.dtype, self.missing_value
+        dtype = guesses.dtype
         if truths.ndim == 2 and tuple(truths.shape) == (n, k):
             if self.label_smoothing:
                 raise InputError(f"label_smoothing is for classes, not {describe(truths)}")
             rows = ops.asarray(truths).astype(dtype)
-            if isinstance(missing, int) and n:
-                rows *= (rows.argmax(axis=1) != missing)[:, None]
+            if self.missing is not None and n:
+                rows *= (rows.argmax(axis=1) != self.missing)[:, None]
             return rows, None
         if truths.ndim != 1 or truths.shape[0] != n:
             raise DimensionError(
                 f"truths for {describe(guesses)} are {n} class numbers or an array of its shape, "
                 f"not {describe(truths)}"
             )
-        if n and truths.dtype.kind not in "iu":
-            raise InputError(f"class numbers are integers, not {describe(truths)}")
-        excluding = False
-        if isinstance(truths, np.ndarray) and n:  # on a GPU nobody looks
-            excluding = self._check(truths, k)
-        elif isinstance(missing, int):
-            truths = ops.xp.where(truths == missing, MISSING, truths.astype("int64"))
+        # On a GPU nobody looks.
+        excluding = isinstance(truths, np.ndarray) and n > 0 and self._check(truths, k)
         codes = ops.asarray(truths)[:, None]
         classes = ops.xp.arange(k)
         targets = (codes == classes).astype(dtype)
@@ -120,12 +146,13 @@ class Classes:
         """Whether any code negates. Raises DimensionError for a number that is no class."""
         if codes.min() >= 0 and codes.max() < k:  # as it mostly is
             return False
-        numbers = codes[codes > negated(k - 1)]
+        numbers = codes[codes % 1 == 0]
         if len(numbers) and (numbers.min() < 0 or numbers.max() >= k):
             raise DimensionError(
-                f"class numbers are from 0 to {k - 1}, not {numbers.min()} to {numbers.max()}"
+                f"class numbers are from 0 to {k - 1}, not {int(numbers.min())} to "
+                f"{int(numbers.max())}"
             )
-        excluding = bool(((codes > MISSING) & (codes < 0)).any())
+        excluding = bool((codes < 0).any())
         if excluding and k < 2:
             raise DimensionError("of one class none can be excluded")
         return excluding
