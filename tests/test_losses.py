@@ -218,3 +218,37 @@ def test_sequences_that_do_not_fit_are_named(
 ) -> None:
     with pytest.raises(error, match=message):
         cb.SequenceCategoricalCrossentropy()(guesses, truths)
+
+
+SCORES = np.array([[-1.0, 2.0], [3.0, -4.0]])  # as a layer without a softmax gives them
+
+
+@pytest.mark.parametrize(
+    ("loss", "guesses", "truths"),
+    [
+        (cb.CategoricalCrossentropy(), SCORES, [1, 0]),
+        (cb.CategoricalCrossentropy(), abs(SCORES), [1, 0]),
+        (cb.CategoricalCrossentropy(names=["a", "b"], neg_prefix="!"), SCORES, ["!a", "b"]),
+        (cb.SequenceCategoricalCrossentropy(), [SCORES], [[1, 0]]),
+        (cb.FocalLoss(), SCORES, [1, 0]),
+        (cb.BinaryCrossentropy(), SCORES, [[1, 0], [0, 1]]),
+        (cb.BinaryCrossentropy(), SCORES, [[0, 1], [1, 0]]),
+        (cb.BinaryCrossentropy(normalize=False), SCORES, [[0, 1], [1, 0]]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_scores_are_no_probabilities(loss: Any, guesses: Any, truths: Any) -> None:
+    name = type(loss).__name__
+    with pytest.raises(cb.InputError, match=f"^{name} takes probabilities.* not numbers from"):
+        loss(guesses, truths)
+
+
+def test_what_rounds_to_more_than_1_is_a_probability() -> None:
+    guesses = np.array([[1 + 2**-22, 2**-23]], "f")
+    assert cb.CategoricalCrossentropy()(guesses, [0])[1] < 0
+    assert cb.BinaryCrossentropy()(guesses[:, :1], [[1]])[1] < 0
+
+
+@pytest.mark.parametrize("loss", [cb.CategoricalCrossentropy(), cb.FocalLoss()])
+def test_where_a_guess_is_no_number_the_value_is_none(loss: Any) -> None:
+    assert np.isnan(loss(np.array([[np.nan, 0.5]]), [1])[1])

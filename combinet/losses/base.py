@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
 
 from combinet.errors import DimensionError, InputError, describe
 from combinet.ops import Ops, get_array_ops
@@ -48,6 +51,22 @@ def check_floats(X: Any, what: str, ndim: int | None = None, remedy: str = "") -
         shape = "(n, k)" if ndim == 2 else "of any shape"
         raise InputError(f"{what} are floats {shape}, not {describe(X)}{remedy}")
     return ops
+
+
+def check_probabilities(
+    name: str, P: Any, value: Any, source: str = "as Softmax gives them", most: float = math.inf
+) -> None:
+    """Raise InputError if guesses are no probabilities, as scores before a softmax are not.
+
+    Nobody looks at them while the value is what probabilities give, from 0 to below `most`; nor
+    on a GPU, where reading it is a wait.
+    """
+    if not isinstance(P, np.ndarray) or 0 <= value < most:
+        return
+    if (P < 0).any() or (P > 1.01).any():  # a quotient or a sum may round to more than 1
+        raise InputError(
+            f"{name} takes probabilities, {source}, not numbers from {P.min():.4g} to {P.max():.4g}"
+        )
 
 
 def like(truths: Any, guesses: Any, ops: Ops) -> Any:

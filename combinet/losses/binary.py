@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet.losses.base import Loss, check_floats, like, scale_of
+from combinet.losses.base import Loss, check_floats, check_probabilities, like, scale_of
 from combinet.types import Floats
 
 
@@ -14,7 +14,8 @@ class BinaryCrossentropy(Loss):
     `loss(guesses, truths)` returns (dY, value), for guesses p and truths t, from 0 to 1, of one
     shape (n, ...): value = -sum(t * log(p) + (1 - t) * log(1 - p)), dY = (p - t) / (p * (1 - p)).
     With `normalize` both are divided by n, the number of rows. p is held away from 0 and from 1
-    by what the dtype can tell from them.
+    by what the dtype can tell from them. Where the value is none that good guesses give, guesses
+    on the CPU that are no probabilities raise InputError.
 
     With `logits` the guesses are scores Y, before the sigmoid, and dY = sigmoid(Y) - t: right for
     scores of any size, where a sigmoid's output is no longer told from 1.
@@ -39,6 +40,10 @@ class BinaryCrossentropy(Loss):
         T = like(truths, guesses, ops)
         scale = scale_of(self.normalize, guesses.shape[0])
         gradient, value = (_scores if self.logits else _probabilities)(ops.xp, guesses, T)
+        if not self.logits:
+            # Those below 0 count as almost 0 and give no NaN: look where chance would do better.
+            source = "as a sigmoid gives them (scores with logits=True)"
+            check_probabilities("BinaryCrossentropy", guesses, value, source, most=guesses.size)
         return gradient * scale, value * scale
 
 

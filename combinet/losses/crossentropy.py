@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from combinet.errors import InputError
-from combinet.losses.base import Loss, check_floats, scale_of
+from combinet.losses.base import Loss, check_floats, check_probabilities, scale_of
 from combinet.losses.targets import Classes
 from combinet.types import Floats, Floats2d
 
@@ -21,7 +21,8 @@ class CategoricalCrossentropy(Loss):
 
     Since dY is the derivative for the probabilities themselves, it is for a layer whose backward
     pass goes through the softmax, as that of `Softmax` does; together they give (p - t) at its
-    input. Raises DimensionError or InputError if guesses and truths don't match.
+    input. Raises DimensionError or InputError if guesses and truths don't match; on the CPU also
+    if the value is below 0 or not finite because guesses are no probabilities.
 
     `names`: the labels by column; truths may then be a list of them. A truth that is None or
     `missing_value` (a name, or a class number; of a row of probabilities: the place of its
@@ -74,6 +75,7 @@ class CategoricalCrossentropy(Loss):
             total = total + ops.xp.log(others).sum()
         gradient *= -scale
         value = total * -scale
+        check_probabilities(name, guesses, value)
         return gradient, value
 
 
@@ -121,4 +123,5 @@ class FocalLoss(Loss):
         gradient = targets * (power / guesses - gamma * power / rest * log)
         gradient *= -scale
         value = (targets * power * log).sum() * -scale
+        check_probabilities("FocalLoss", guesses, value)
         return gradient, value
