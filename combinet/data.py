@@ -37,11 +37,19 @@ def _select(n: int, index: Index) -> Ints1d:
 
 
 def _integers(name: str, values: Any) -> Ints1d:
-    """An int64 array, so that no fraction is cut off."""
-    array = np.asarray(values)
-    if array.size and array.dtype.kind not in "iu":
-        raise InputError(f"{name} are integers, not {describe(array)}")
+    """An int64 array (n,), so that no fraction is cut off."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError):  # of a GPU; lists of several lengths
+        raise InputError(f"{name} are integers on the host, not {describe(values)}") from None
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise InputError(f"{name} are a row of integers, not {describe(array)}")
     return array.astype("int64", copy=False)
+
+
+def _check_data(takes: str, data: Any, axes: int) -> None:
+    if not hasattr(data, "dtype") or data.ndim < axes:
+        raise InputError(f"{takes}, not {describe(data)}")
 
 
 class Ragged:
@@ -49,7 +57,8 @@ class Ragged:
 
     `ragged[i]` is a Ragged of one sequence, `ragged[i:j]` of several, negative indices, steps and
     lists of indices included; a run of neighbours is a view of the data, anything else a copy.
-    Raises DimensionError if the lengths don't add up to the rows of the data.
+    Raises DimensionError if the lengths don't add up to the rows of the data, InputError if the
+    data is no array or the lengths are no integers.
 
     Example:
         >>> import numpy as np
@@ -61,9 +70,10 @@ class Ragged:
     __slots__ = ("data", "lengths")
 
     def __init__(self, data: Any, lengths: Any) -> None:
+        _check_data("Ragged takes an array (total, ...)", data, axes=1)
         self.data = data
         self.lengths = lengths = _integers("lengths", lengths)
-        if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != len(data):
+        if (lengths < 0).any() or lengths.sum() != len(data):
             raise DimensionError(
                 f"Ragged takes lengths, none below 0, that add up to the {len(data)} rows of "
                 f"its data, not {describe(lengths)} that adds up to {lengths.sum()}"
@@ -101,6 +111,11 @@ class Padded:
     `padded[i]` and `padded[i:j]` select among the sequences as they were given, not among the
     columns: `padded2list()(padded[i:j])` is `padded2list()(padded)[i:j]`.
 
+    All batches of the same lengths lie alike: of equally long sequences the one given first comes
+    first, and there is no row beyond the longest. What is handed in otherwise is brought to that,
+    in a copy, so that `data` and `indices` belong together as they are read from the Padded. Raises
+    DimensionError or InputError if the parts don't fit each other.
+
     Example:
         >>> import numpy as np
         >>> padded = ragged_to_padded(Ragged(np.array([1, 2, 3, 4, 5]), [2, 3]))
@@ -111,23 +126,26 @@ class Padded:
     __slots__ = ("data", "indices", "lengths", "size_at_t")
 
     def __init__(self, data: Any, size_at_t: Any, lengths: Any, indices: Any) -> None:
-        self.data = data
-        self.size_at_t = _integers("size_at_t", size_at_t)
-        self.lengths = _integers("lengths", lengths)
-        self.indices = _integers("indices", indices)
-        n = len(self.lengths)
-        shape = tuple(self.data.shape[:2])
-        ordered = (np.diff(self.lengths) <= 0).all()
-        if shape[1:] != (n,) or shape[0] < self.lengths.max(initial=0) or not ordered:
+        _check_data("Padded takes an array (longest, sequences, ...)", data, axes=2)
+        sizes = _integers("size_at_t", size_at_t)
+        lengths, indices = _integers("lengths", lengths), _integers("indices", indices)
+        n, steps, longest = len(lengths), data.shape[0], int(lengths.max(initial=0))
+        fits = data.shape[1] == n and longest <= steps and lengths.min(initial=0) >= 0
+        if not fits or (np.diff(lengths) > 0).any():
             raise DimensionError(
-                f"Padded takes data (longest, sequences, ...) and lengths that fall, not "
-                f"{describe(self.data)} with the lengths {self.lengths.tolist()}"
+                f"Padded takes data (longest, sequences, ...) and lengths that fall, none below 0, "
+                f"not {describe(data)} with the lengths {lengths.tolist()}"
             )
-        if len(self.size_at_t) != shape[0] or sorted(self.indices) != list(range(n)):
+        expected = _sizes(lengths, steps)
+        if not np.array_equal(sizes, expected) or sorted(indices) != list(range(n)):
             raise DimensionError(
-                f"Padded takes size_at_t for each of {shape[0]} steps and indices that are a "
-                f"permutation of {n}, not {self.size_at_t.tolist()} and {self.indices.tolist()}"
+                f"Padded takes size_at_t, which is {expected.tolist()} for these lengths, and "
+                f"indices that are a permutation of {n}, not {sizes.tolist()} and "
+                f"{indices.tolist()}"
             )
+        order = np.lexsort((indices, -lengths))
+        self.data = ordered_columns(data[:longest], order)
+        self.size_at_t, self.lengths, self.indices = sizes[:longest], lengths, indices[order]
 
     @classmethod
     def known(cls, data: Any, size_at_t: Ints1d, lengths: Ints1d, indices: Ints1d) -> Padded:
@@ -149,6 +167,21 @@ class Padded:
         return ragged_to_padded(ragged[index])
 
 
+def ordered_columns(data: Any, order: Ints1d) -> Any:
+    """Padded data with its columns in another order; itself, if that is their own."""
+    longest, n = data.shape[:2]
+    if np.array_equal(order, np.arange(n)):
+        return data
+    rows = (np.arange(longest)[:, None] * n + order).ravel()
+    flat = data.reshape(longest * n, *data.shape[2:])
+    return get_array_ops(data).unpad(flat, rows).reshape(data.shape)
+
+
+def _sizes(lengths: Ints1d, steps: int) -> Ints1d:
+    """For each step, how many of the sequences, whose lengths fall, have a row there."""
+    return np.searchsorted(-lengths, -np.arange(steps))
+
+
 def _slots(lengths: Ints1d, indices: Ints1d) -> Ints1d:
     """For each row of the flat data, the row of the padded one, (longest * sequences)."""
     column = np.empty_like(indices)
@@ -164,11 +197,10 @@ def ragged_to_padded(X: Ragged) -> Padded:
     indices = np.argsort(-X.lengths, kind="stable")
     ordered = X.lengths[indices]
     longest, n = int(ordered.max(initial=0)), len(ordered)
-    size_at_t = (ordered[None, :] > np.arange(longest)[:, None]).sum(axis=1)
     ops = get_array_ops(X.data)
     data = ops.pad(X.data, _slots(X.lengths, indices), longest * n)
     data = data.reshape(longest, n, *X.data.shape[1:])
-    return Padded.known(data, size_at_t, ordered, indices)
+    return Padded.known(data, _sizes(ordered, longest), ordered, indices)
 
 
 def padded_to_ragged(X: Padded) -> Ragged:

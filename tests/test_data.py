@@ -43,6 +43,9 @@ def to_list(X: Any) -> list[Any]:
     return ragged_to_list(padded_to_ragged(X) if isinstance(X, cb.Padded) else X)
 
 
+SUM = cb.layerize(lambda X: (X.sum(axis=1, keepdims=True), lambda dY: np.repeat(dY, 2, axis=1)))
+
+
 def assert_same(found: list[Any], expected: list[Any]) -> None:
     assert [x.tolist() for x in found] == [x.tolist() for x in expected]
 
@@ -176,11 +179,24 @@ def test_the_dtype_stays(dtype: str) -> None:
         ([[3]], r"int64 array \(1, 1\)"),
         ([1.5, 1.5], r"integers, not float64 array \(2,\)"),
         ([], r"adds up to 0"),
+        (3, r"a row of integers, not int64 array \(\)"),
+        (None, "a row of integers, not object array"),
+        ([[1], [1, 1]], "integers on the host, not list of 2"),
     ],
 )
 def test_ragged_refuses_lengths_that_do_not_fit(lengths: Any, message: str) -> None:
     with pytest.raises((cb.DimensionError, cb.InputError), match=message):
         cb.Ragged(np.zeros((3, 2)), lengths)
+
+
+@pytest.mark.parametrize("data", [[[1.0, 2.0]], 5, None, np.array(1.0), "a"], ids=str)
+def test_what_is_no_array_of_rows_is_refused(data: Any) -> None:
+    with pytest.raises(cb.InputError, match=r"Ragged takes an array \(total, ...\), not"):
+        cb.Ragged(data, [1])
+    with pytest.raises(
+        cb.InputError, match=r"Padded takes an array \(longest, sequences, ...\), not"
+    ):
+        cb.Padded(data, [1], [1], [0])
 
 
 @pytest.mark.parametrize(
@@ -191,6 +207,11 @@ def test_ragged_refuses_lengths_that_do_not_fit(lengths: Any, message: str) -> N
         {"data": np.zeros(2)},
         {"lengths": [1, 2]},
         {"lengths": [2, 1, 0]},
+        {"lengths": [2, -1]},
+        {"lengths": [[2, 1]]},
+        {"lengths": 2},
+        {"lengths": [2, 2]},
+        {"size_at_t": [2, 2]},
         {"size_at_t": [2]},
         {"indices": [0, 0]},
         {"indices": [1, 2]},
@@ -203,6 +224,36 @@ def test_padded_refuses_parts_that_do_not_fit(changed: Any) -> None:
     assert len(cb.Padded(**parts)) == 2
     with pytest.raises((cb.DimensionError, cb.InputError)):
         cb.Padded(**{**parts, **changed})
+
+
+# The sequences [1, 2], [3, 4], [5], [6], whose columns lie in another order, above a row of none.
+OTHERWISE = {
+    "data": np.array([[3.0, 1, 6, 5], [4, 2, 0, 0], [0, 0, 0, 0]])[:, :, None],
+    "size_at_t": [4, 2, 0],
+    "lengths": [2, 2, 1, 1],
+    "indices": [1, 0, 3, 2],
+}
+NUMBERS = [[1.0, 2], [3, 4], [5], [6]]
+
+
+@pytest.mark.parametrize(
+    ("model", "times"),
+    [
+        (cb.noop(), 1),
+        (cb.residual(cb.with_array(cb.noop())), 2),
+        (cb.add(cb.noop(), cb.with_list(cb.noop())), 2),
+        (cb.concatenate(cb.noop(), cb.with_array(cb.noop())) >> cb.with_array(SUM), 2),
+    ],
+    ids=["noop", "residual", "add", "concatenate"],
+)
+def test_padded_in_another_order_is_the_same_batch(model: Any, times: int) -> None:
+    X = cb.Padded(**OTHERWISE)
+    assert X.indices.tolist() == [0, 1, 2, 3]
+    assert X.data.shape == (2, 4, 1)
+    Y, backprop = model.begin_update(X)
+    for found in (Y, backprop(cb.Padded(**OTHERWISE))):
+        sequences = [x[:, 0] / times for x in cb.padded2list().predict(found)]
+        assert_same(sequences, [np.array(x) for x in NUMBERS])
 
 
 @pytest.mark.parametrize(

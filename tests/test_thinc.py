@@ -225,6 +225,21 @@ def test_batches_of_all_forms():
         )
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_equally_long_sequences_of_padded_stay_in_thincs_order(inside):
+    padded = thinc.list2padded()([X[:2], X[2:4], X[4:6]], False)[0]
+    rows = thinc.with_array(thinc.noop())
+    layer = (
+        to_thinc(cb.residual(from_thinc(rows))) if inside else to_thinc(cb.with_array(cb.noop()))
+    )
+    Y, backprop = thinc.residual(layer)(padded, True)
+    times = 3 if inside else 2
+    for found in (Y, backprop(thinc.list2padded()([X[:2], X[2:4], X[4:6]], False)[0])):
+        assert found.indices.tolist() == [2, 1, 0]
+        back = np.concatenate(thinc.padded2list()(found, False)[0])
+        np.testing.assert_allclose(back, times * X, rtol=1e-6)
+
+
 def test_ids_have_a_gradient_of_zeros_as_in_thinc():
     ids = np.array([1, 2], "uint64")
     node = to_thinc(cb.HashEmbed(2, 10).initialize())

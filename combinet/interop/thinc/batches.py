@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet.data import Padded, Ragged
+import numpy as np
+
+from combinet.data import Padded, Ragged, ordered_columns
 from combinet.interop.extras import load
 
 types = load("thinc.types", "spacy")
@@ -22,14 +24,19 @@ def to_combinet(X: Any) -> Any:
 
 
 def to_thinc(X: Any) -> Any:
-    """The other way round."""
+    """The other way round.
+
+    Columns of Padded come in the order in which Thinc puts them: of equally long sequences the one
+    given last is the first. So they fit those that Thinc's own layers go on with.
+    """
     if isinstance(X, list | tuple):
         return type(X)([to_thinc(x) for x in X])
     if isinstance(X, Ragged):
         return types.Ragged(X.data, X.lengths.astype("int32"))
     if isinstance(X, Padded):
-        sizes = (each.astype("int32") for each in (X.size_at_t, X.lengths, X.indices))
-        return types.Padded(X.data, *sizes)
+        order = np.lexsort((-X.indices, -X.lengths))
+        sizes = (each.astype("int32") for each in (X.size_at_t, X.lengths, X.indices[order]))
+        return types.Padded(ordered_columns(X.data, order), *sizes)
     return X
 
 
