@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from combinet.data import Padded, Ragged, map_arrays
+from combinet.data import Padded, Ragged, given_lengths, like, map_arrays, same_sequences
 from combinet.errors import DimensionError, InputError, describe
 from combinet.model import A, B, C, Model
 from combinet.operators import DEFAULT
@@ -310,14 +310,24 @@ def add_batches(X: Any, Y: Any) -> Any:
 
 
 def _check_alike(model: Model[Any, Any], X: Any, Y: Any, verb: str = "add") -> None:
-    if type(X) is not type(Y) or _shape(X) != _shape(Y):
-        raise DimensionError(f"{model.name} cannot {verb} {describe(X)} and {describe(Y)}")
+    if type(X) is not type(Y) or not _are_alike(X, Y):
+        raise DimensionError(f"{model.name} cannot {verb} {_both(X, Y)}")
 
 
-def _shape(X: Any) -> Any:
+def _are_alike(X: Any, Y: Any) -> bool:
     if isinstance(X, list | tuple):
-        return [_shape(x) for x in X]
-    return tuple(X.data.shape if isinstance(X, Ragged | Padded) else X.shape)
+        return len(X) == len(Y) and all(map(_are_alike, X, Y))
+    if isinstance(X, Ragged | Padded):
+        return tuple(X.data.shape) == tuple(Y.data.shape) and same_sequences(X, Y)
+    return tuple(X.shape) == tuple(Y.shape)
+
+
+def _both(X: Any, Y: Any) -> str:
+    """Two batches in words, that cannot be put together."""
+    words = f"{describe(X)} and {describe(Y)}"
+    if not isinstance(X, Ragged | Padded) or not isinstance(Y, Ragged | Padded):
+        return words
+    return f"{words}, of the lengths {given_lengths(X).tolist()} and {given_lengths(Y).tolist()}"
 
 
 def _last_axis(Y: Any) -> int:

@@ -189,6 +189,26 @@ def _slots(lengths: Ints1d, indices: Ints1d) -> Ints1d:
     return positions(lengths) * len(lengths) + column[owners(lengths)]
 
 
+def given_lengths(X: Ragged | Padded) -> Ints1d:
+    """The lengths of the sequences in the order in which they were given."""
+    if isinstance(X, Ragged):
+        return X.lengths
+    lengths: Ints1d = np.empty_like(X.lengths)
+    lengths[X.indices] = X.lengths
+    return lengths
+
+
+def same_sequences(X: Any, Y: Any) -> bool:
+    """Whether the rows of two Ragged, or of two Padded, are divided into sequences alike."""
+    if isinstance(X, Padded) and not _are_equal(X.indices, Y.indices):
+        return False
+    return _are_equal(X.lengths, Y.lengths)
+
+
+def _are_equal(a: Ints1d, b: Ints1d) -> bool:
+    return a is b or np.array_equal(a, b)  # most batches have it from one that they come from
+
+
 def ragged_to_padded(X: Ragged) -> Padded:
     """The same sequences, padded."""
     if len(X) == 1:
@@ -207,8 +227,7 @@ def padded_to_ragged(X: Padded) -> Ragged:
     """The same sequences one after the other, in the order in which they were given."""
     if len(X) == 1 and X.data.shape[0] == X.lengths[0]:
         return Ragged.known(X.data[:, 0], X.lengths)
-    lengths = np.empty_like(X.lengths)
-    lengths[X.indices] = X.lengths
+    lengths = given_lengths(X)
     flat = X.data.reshape(-1, *X.data.shape[2:])
     data = get_array_ops(X.data).unpad(flat, _slots(lengths, X.indices))
     return Ragged.known(data, lengths)
@@ -322,15 +341,10 @@ def match_gradient(Y: Any, dY: Any) -> Any:
     if isinstance(Y, Ragged | Padded):
         if type(dY) is not type(Y):
             raise InputError(f"the gradient of {type(Y).__name__} is one too, not {describe(dY)}")
-        if not np.array_equal(Y.lengths, dY.lengths):
+        if not same_sequences(Y, dY):
             raise DimensionError(
-                f"the gradient's lengths are {dY.lengths.tolist()}, the output's "
-                f"{Y.lengths.tolist()}"
-            )
-        there, here = (getattr(each, "indices", Y.lengths).tolist() for each in (dY, Y))
-        if there != here:
-            raise DimensionError(
-                f"the gradient's columns are the sequences {there}, the output's {here}"
+                f"the gradient's sequences have the lengths {given_lengths(dY).tolist()}, the "
+                f"output's {given_lengths(Y).tolist()}"
             )
         data = match_gradient(Y.data, dY.data)
         return dY if data is dY.data else map_arrays(dY, lambda _: data)

@@ -90,6 +90,7 @@ LIST = "a list of arrays"
 ANY = "a list of arrays, Ragged, Padded or an array"
 R4, R8 = "Ragged of 2: float32 array (3, 3)", "Ragged of 2: float64 array (3, 3)"
 LISTED = "list of 2: float32 array (2, 3)"
+TURNED = cb.layerize(lambda X: (X[::-1], lambda dY: dY[::-1]))
 
 
 @pytest.mark.parametrize(
@@ -167,6 +168,9 @@ def test_wrong_input_is_refused_with_what_was_expected_and_what_arrived(
         (cb.noop() | cb.list2array(), listed(), f"{LISTED} and float32 array (3, 3)"),
         (cb.noop() + cb.list2array(), listed(), f"{LISTED} and float32 array (3, 3)"),
         (cb.residual(cb.list2array()), listed(), f"{LISTED} and float32 array (3, 3)"),
+        (cb.noop() + TURNED, ragged(), f"{R4} and {R4}, of the lengths [1, 2] and [2, 1]"),
+        (cb.residual(TURNED), padded(), "of the lengths [2, 1] and [1, 2]"),
+        (cb.residual(cb.with_getitem(0, TURNED)), (ragged(), f4(2)), "cannot add tuple of 2"),
         (cb.with_array(cb.with_ragged(cb.reduce_sum())), ragged(),
          "give back what it takes, Ragged, not float32 array"),
         (cb.with_list(cb.list2array()), ragged(), "give back what it takes, list, not float32"),
