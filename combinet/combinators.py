@@ -303,7 +303,7 @@ def add_batches(X: Any, Y: Any) -> Any:
     if X is None or Y is None:
         return Y if X is None else X
     if isinstance(X, list | tuple):
-        return type(X)([add_batches(x, y) for x, y in zip(X, Y, strict=True)])
+        return like(X, [add_batches(x, y) for x, y in zip(X, Y, strict=True)])
     if isinstance(X, Ragged | Padded):
         return map_arrays(X, lambda data: add_batches(data, Y.data))
     return get_array_ops(X).add(X, Y)

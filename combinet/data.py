@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from combinet.errors import DimensionError, InputError, describe
+from combinet.errors import CombinetError, DimensionError, InputError, describe
 from combinet.ops import Ops, get_array_ops
 from combinet.ops.sequence import owners, positions, starts
 from combinet.types import Array, Ints1d, Shape
@@ -283,10 +283,15 @@ def check_list(X: Any) -> None:
             )
 
 
+def like(X: Any, items: list[Any]) -> Any:
+    """Items as a list or tuple of the class of X: a named tuple takes them one by one."""
+    return type(X)(*items) if hasattr(X, "_fields") else type(X)(items)
+
+
 def map_arrays(X: Any, function: Callable[[Any], Any]) -> Any:
     """A batch of the same form with `function` applied to each array of its data."""
     if isinstance(X, list | tuple):
-        return type(X)([map_arrays(x, function) for x in X])
+        return like(X, [map_arrays(x, function) for x in X])
     if isinstance(X, Ragged):
         return Ragged.known(function(X.data), X.lengths)
     if isinstance(X, Padded):
@@ -330,14 +335,23 @@ def width_of(X: Any) -> Any:
 
 
 def match_gradient(Y: Any, dY: Any) -> Any:
-    """DY in the dtype of Y, its form and shapes checked.
+    """DY in the dtype of Y if that is of floats, its form and shapes checked.
 
-    `Y` may be the output itself or its `outline`. Raises InputError or DimensionError.
+    `Y` may be the output itself or its `outline`. An item of a tuple may have none: None. Raises
+    InputError or DimensionError, with the number of the item that is wrong.
     """
     if isinstance(Y, list | tuple):
         if not isinstance(dY, list | tuple) or len(dY) != len(Y):
             raise InputError(f"the gradient of a {describe(Y)} is like it, not {describe(dY)}")
-        return type(Y)([match_gradient(y, d) for y, d in zip(Y, dY, strict=True)])
+        matched: list[Any] = []
+        try:
+            for y, d in zip(Y, dY, strict=True):
+                none = d is None and isinstance(Y, tuple)
+                matched.append(None if none else match_gradient(y, d))
+        except CombinetError as error:
+            error.message = f"item {len(matched)}: {error.message}"
+            raise
+        return like(Y, matched)
     if isinstance(Y, Ragged | Padded):
         if type(dY) is not type(Y):
             raise InputError(f"the gradient of {type(Y).__name__} is one too, not {describe(dY)}")
@@ -358,7 +372,7 @@ def match_gradient(Y: Any, dY: Any) -> Any:
         )
     if tuple(dY.shape) != tuple(Y.shape):
         raise DimensionError(f"the gradient of {describe(Y)} has its shape, not {describe(dY)}")
-    return dY if dY.dtype == Y.dtype else dY.astype(Y.dtype)
+    return dY if dY.dtype == Y.dtype or Y.dtype.kind != "f" else dY.astype(Y.dtype)
 
 
 class Outline:

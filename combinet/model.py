@@ -81,8 +81,8 @@ class Model(Node, Operators, Generic[In, Out]):
         are drawn from `rng`, a generator or a seed, by default the model's generator.
         `backprop(dY, sgd=None)` returns dX, None for input that has no gradient (ids), and sums
         gradients on the model; with an optimizer it then updates each parameter once, and the pass
-        is over: another call raises StateError.
-        dY is the gradient of a sum over the batch; it has the form and shape of Y. Any number of
+        is over: another call raises StateError. dY is the gradient of a sum over the batch; it has
+        the form and shape of Y, with None for an item of a tuple that has none. Any number of
         passes may be under way, in threads too.
 
         Without `wants_dX` nobody needs the gradient of X: the first layers may spare themselves

@@ -15,7 +15,8 @@ def tuplify(*layers: Model[Any, Any]) -> Model[Any, tuple[Any, ...]]:
     """Layers side by side on one input, their outputs in a tuple.
 
     X anything that all layers take -> Y tuple of their outputs. The input's gradient is the sum
-    of theirs. Raises InputError for no layers.
+    of theirs. A layer whose output's gradient is None goes without a backward pass: of several
+    tasks that share an input, a batch may be labelled for some. Raises InputError for no layers.
 
     Example:
         >>> import numpy as np
@@ -158,8 +159,9 @@ def _siamese(model: Model[Any, Any], X: Any, run: Run) -> Any:
     Y, callback = run(similarity, (Y1, Y2))
 
     def backprop(dY: Any) -> Any:
-        dY1, dY2 = callback(dY)
-        dX1, dX2 = callback1(dY1), callback2(dY2)
+        dY1, dY2 = callback(dY) or (None, None)
+        dX1 = None if dY1 is None else callback1(dY1)
+        dX2 = None if dY2 is None else callback2(dY2)
         return None if dX1 is None and dX2 is None else (dX1, dX2)
 
     return Y, backprop

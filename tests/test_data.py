@@ -1,6 +1,6 @@
 """Batches of sequences: indexing, conversions, checks, devices, gradients' forms."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -336,6 +336,33 @@ def test_an_outline_keeps_no_numbers() -> None:
     assert (Y.data.shape, Y.data.dtype, Y.lengths.tolist()) == ((3, 2), "float64", [2, 1])
 
 
+def test_an_item_of_a_tuple_may_have_no_gradient() -> None:
+    Y = ((floats(3, 2), floats(1)), floats(2))
+    dY = ((floats(3, 2).astype("f"), None), None)
+    matched = match_gradient(outline(Y), dY)
+    assert matched[0][0].dtype == "float64"
+    assert (matched[0][1], matched[1]) == (None, None)
+
+
+def test_a_gradient_of_integers_keeps_its_fractions() -> None:
+    np.testing.assert_array_equal(
+        match_gradient(outline(np.arange(2)), np.array([0.5, 1.5])), [0.5, 1.5]
+    )
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+def test_a_named_tuple_stays_one() -> None:
+    layer = cb.layerize(lambda X: (Pair(X, 2 * X), lambda dY: dY.first + 2 * dY.second))
+    _, backprop = layer.begin_update(np.ones(2))
+    np.testing.assert_array_equal(backprop((np.ones(2), np.ones(2))), [3, 3])
+    both = cb.add(layer, layer).predict(np.ones(2))
+    np.testing.assert_array_equal(both.second, [4, 4])
+
+
 SWAPPED = cb.Padded(make_padded([1, 2]).data, [2, 1], [2, 1], [0, 1])
 
 
@@ -355,6 +382,8 @@ SWAPPED = cb.Padded(make_padded([1, 2]).data, [2, 1], [2, 1], [0, 1])
         ("padded", make_padded([1, 1]), r"\[1, 1\].*\[1, 2\]"),
         ("padded", SWAPPED, r"\[2, 1\].*\[1, 2\]"),
         ("tuple", (floats(3, 2),), "tuple of 2.*tuple of 1"),
+        ("tuple", (None, make_ragged([2])), r"^item 1: .*\[2\].*\[1\]"),
+        ("list", [make_list([2])[0], None], "^item 1: .*NoneType"),
     ],
 )
 def test_a_gradient_of_another_form_is_refused(Y: str, dY: Any, message: str) -> None:

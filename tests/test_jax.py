@@ -228,6 +228,19 @@ def test_dicts_go_in_and_out() -> None:
     assert layer.get_grad("params") == 8
 
 
+@pytest.mark.parametrize("idx", [0, 1])
+def test_an_output_without_a_gradient_counts_as_zeros(idx: int) -> None:
+    layer = JaxWrapper(lambda W, X: (X @ W, jnp.sin(X @ W), None), normal(3, 2)).initialize()
+    Y, backprop = layer.begin_update(normal(4, 3, dtype="float32"))
+    dY = [np.ones_like(y) for y in Y[:2]]
+    zeros = [y if i == idx else y * 0 for i, y in enumerate(dY)]
+    expected = backprop((*zeros, None))
+    dW = layer.get_grad("params")
+    found = backprop((*(y if i == idx else None for i, y in enumerate(dY)), None))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(layer.get_grad("params"), 2 * dW)
+
+
 def test_it_is_compiled_once_for_each_shape() -> None:
     traced = []
 

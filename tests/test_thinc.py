@@ -240,6 +240,13 @@ def test_equally_long_sequences_of_padded_stay_in_thincs_order(inside):
         np.testing.assert_allclose(back, times * X, rtol=1e-6)
 
 
+def test_from_thinc_says_that_each_item_needs_a_gradient():
+    layer = from_thinc(thinc.tuplify(thinc.Linear(2, 3), thinc.Linear(2, 3)).initialize())
+    _, backprop = layer.begin_update(X)
+    with pytest.raises(cb.InputError, match="takes zeros where an item has no gradient"):
+        backprop((DY, None))
+
+
 def test_ids_have_a_gradient_of_zeros_as_in_thinc():
     ids = np.array([1, 2], "uint64")
     node = to_thinc(cb.HashEmbed(2, 10).initialize())

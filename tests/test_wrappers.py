@@ -9,6 +9,7 @@ import pytest
 
 import combinet as cb
 from cases import floats, ids, keys, listed, ragged
+from combinet.data import map_arrays
 from combinet.types import Array
 
 SEED = 3
@@ -153,6 +154,73 @@ def test_tuplify_sums_the_gradients_of_the_input() -> None:
         cb.tuplify(cb.Linear(2, 3), cb.Linear(2, 4))
     with pytest.raises(cb.InputError, match="at least one layer"):
         cb.tuplify()
+
+
+def _pairs(n: int) -> Any:
+    return (listed(*range(1, n + 1)), listed(*range(n, 0, -1), width=2))
+
+
+TUPLES = {
+    "tuplify": (lambda: cb.tuplify(cb.Linear(2), cb.Gelu(3)) >> cb.with_getitem(1, cb.Linear(2)),
+                floats(4, 3)),
+    "residual": (lambda: cb.residual(cb.with_getitem(0, cb.Linear(3))) ** 2,
+                 (floats(4, 3), floats(2, 2))),
+    "add": (lambda: cb.tuplify(cb.Linear(2), cb.noop()) + cb.tuplify(cb.noop(), cb.Linear(2)),
+            floats(4, 2)),
+    "crf": (lambda: cb.with_flatten(cb.Linear(2)) >> cb.CRF(2), listed(3, 1)),
+    "memory": (lambda: cb.tuplify(cb.CrossAttention(4), cb.tuple_getitem(1)), _pairs(3)),
+    "checkpointed": (lambda: cb.checkpointed(cb.tuplify(cb.Linear(2), cb.noop())), floats(4, 3)),
+    "with_cpu": (lambda: cb.with_cpu(cb.tuplify(cb.Linear(2), cb.noop())), floats(4, 3)),
+    "with_list": (lambda: cb.with_list(cb.with_getitem(0, cb.with_array(cb.Linear(2)))), _pairs(2)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "X"), TUPLES.values(), ids=TUPLES)
+def test_a_gradient_of_none_in_a_tuple_counts_as_zeros(make: Any, X: Any) -> None:
+    model = ready(make(), X)
+    dY = [map_arrays(y, lambda y: floats(*y.shape, seed=1)) for y in model.predict(X)]
+    for i, zeros in enumerate(map_arrays(dY, np.zeros_like)):
+        (dX, found), (zeros_dX, expected) = (
+            both_gradients(model.copy(), X, (*dY[:i], item, *dY[i + 1 :])) for item in (None, zeros)
+        )
+        for each, other in zip(found, expected, strict=True):
+            close(each, other)
+        same_but_for_none(dX, zeros_dX)
+
+
+def both_gradients(model: Any, X: Any, dY: Any) -> tuple[Any, list[Any]]:
+    dX = model.begin_update(X)[1](dY)
+    slots = model.slots_by_path().values()
+    return dX, [slot.of(slot.store.gradient) if slot.touched else slot.own * 0 for slot in slots]
+
+
+def same_but_for_none(X: Any, Y: Any) -> None:
+    if isinstance(X, list | tuple):
+        for x, y in zip(X, Y, strict=True):
+            same_but_for_none(x, y)
+    elif X is None:
+        map_arrays(Y, lambda y: close(y, 0))
+    else:
+        close(X, Y)
+
+
+def test_the_branch_of_an_output_without_a_gradient_has_no_backward_pass() -> None:
+    calls: list[Any] = []
+    skipped = cb.with_debug(cb.noop(), on_backprop=calls.append)
+    _, backprop = cb.tuplify(skipped, cb.noop()).begin_update(floats(2))
+    np.testing.assert_array_equal(backprop((None, floats(2))), floats(2))
+    assert backprop((None, None)) is None
+    assert calls == []
+
+
+def test_siamese_by_one_of_the_two_alone() -> None:
+    X = (floats(2, 3), floats(2, 3, seed=1))
+    model = ready(cb.siamese(cb.Linear(4, 3), cb.tuple_getitem(0)))
+    dX1, dX2 = model.begin_update(X)[1](floats(2, 4))
+    close(dX1, floats(2, 4) @ model.layers[0].get_param("W"))
+    assert dX2 is None
+    nothing = cb.layerize(lambda X: (X[0], lambda dY: None))
+    assert cb.siamese(cb.noop(), nothing).begin_update(X)[1](floats(2, 3)) is None
 
 
 @pytest.mark.parametrize("idx", [1, -2])

@@ -89,7 +89,10 @@ def _jax(model: Model[Any, Any], X: Any, run: Run) -> Any:
         if y.dtype.kind != "f":
             raise InputError(f"{model.name} gives {describe(y)}; in training it has to give floats")
 
+    form = jax.tree_util.tree_map(lambda y: jax.ShapeDtypeStruct(y.shape, y.dtype), Y)
+
     def backprop(dY: Any) -> Any:
+        dY = jax.tree_util.tree_map(_zeros_for_none, form, dY)
         gradients, dX = _to_host(compiled.backprop(vjp, dY))
         run.inc_grad(model, **dict(zip(model.param_names, gradients, strict=True)))
         return dX
@@ -124,6 +127,10 @@ class _Compiled:
         self.begin = jax.jit(begin)
         self.begin_without_dX = jax.jit(begin_without_dX)
         self.backprop = jax.jit(backprop)
+
+
+def _zeros_for_none(y: Any, dy: Any) -> Any:
+    return np.zeros(y.shape, y.dtype) if dy is None else dy
 
 
 def _none_of_ints(gradient: Any) -> Any:

@@ -66,8 +66,9 @@ def _crf(model: Model[Any, Any], X: Any, run: Run) -> Any:
     T, start, end = run.params(model, "T", "start", "end")
 
     def backprop(dY: Chain) -> Any:
-        dX, dT, d_start, d_end = dY
-        run.inc_grad(model, T=dT, start=d_start, end=d_end)
+        dX, *rest = dY
+        named = zip(("T", "start", "end"), rest, strict=True)
+        run.inc_grad(model, **{name: gradient for name, gradient in named if gradient is not None})
         return dX
 
     # Copies: who keeps Y keeps no weights, which an update would then have to copy all.

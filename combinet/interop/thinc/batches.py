@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from combinet.data import Padded, Ragged, ordered_columns
+from combinet.data import Padded, Ragged, like, ordered_columns
 from combinet.interop.extras import load
 
 types = load("thinc.types", "spacy")
@@ -15,7 +15,7 @@ types = load("thinc.types", "spacy")
 def to_combinet(X: Any) -> Any:
     """A batch of Thinc's as combinet's; what is neither Ragged nor Padded is the same in both."""
     if isinstance(X, list | tuple):
-        return type(X)([to_combinet(x) for x in X])
+        return like(X, [to_combinet(x) for x in X])
     if isinstance(X, types.Ragged):
         return Ragged(X.dataXd, _on_host(X.lengths))
     if isinstance(X, types.Padded):
@@ -30,7 +30,7 @@ def to_thinc(X: Any) -> Any:
     given last is the first. So they fit those that Thinc's own layers go on with.
     """
     if isinstance(X, list | tuple):
-        return type(X)([to_thinc(x) for x in X])
+        return like(X, [to_thinc(x) for x in X])
     if isinstance(X, Ragged):
         return types.Ragged(X.data, X.lengths.astype("int32"))
     if isinstance(X, Padded):

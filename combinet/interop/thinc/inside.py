@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from combinet.data import Padded, Ragged, map_arrays
+from combinet.data import Padded, Ragged, like, map_arrays
 from combinet.errors import DimensionError, InputError, StateError, describe
 from combinet.interop.extras import load
 from combinet.interop.thinc import batches
@@ -163,6 +163,8 @@ def _forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
         Y, callback = model.attrs["function"](batches.to_thinc(X), run)
 
     def backprop(dY: Any) -> Any:
+        if isinstance(dY, tuple) and any(dy is None for dy in dY):
+            raise InputError(f"{model.name} takes zeros where an item has no gradient, not None")
         own = map_arrays(dY, lambda dy: dy.copy())  # some of Thinc's layers write into it
         with this.under_way():
             dX = callback(batches.to_thinc(own))
@@ -175,6 +177,6 @@ def _floats(dX: Any) -> Any:
     """None instead of what Thinc's layers give for the gradient of ids and documents."""
     if isinstance(dX, list | tuple):
         items = [_floats(dx) for dx in dX]
-        return None if all(item is None for item in items) else type(dX)(items)
+        return None if all(item is None for item in items) else like(dX, items)
     dtype = getattr(dX.data if isinstance(dX, Ragged | Padded) else dX, "dtype", None)
     return dX if dtype is not None and dtype.kind == "f" else None
