@@ -17,7 +17,7 @@ from combinet.operators import Operators
 from combinet.ops import CupyOps, Ops, default_ops
 from combinet.optimizers import Optimizer
 from combinet.run import PredictRun, Run
-from combinet.store import Key, Slot, clear_gradients, locks
+from combinet.store import Key, Slot, clear_gradients, locked
 from combinet.tree import draw, movable, paths, walk
 from combinet.types import Generator
 
@@ -133,7 +133,7 @@ class Model(Node, Operators, Generic[In, Out]):
             False
         """
         slots = [slot for node in self.walk() for slot in node.slots.values()]
-        with locks(slots), self.ops.on_device():
+        with locked(slots), self.ops.on_device():
             clear_gradients(slots, changed=False)
 
     def _slots_for(self, sgd: Optimizer) -> list[Slot]:
@@ -278,13 +278,13 @@ class Model(Node, Operators, Generic[In, Out]):
                 f"loaded, has others, and averages of its own (model.averages)"
             )
         block, slots = object(), [slot for slot, _ in chosen]
-        with locks(slots):
+        with locked(slots):
             for slot, value in chosen:
                 slot.lend(block, value)
         try:
             yield
         finally:
-            with locks(slots):
+            with locked(slots):
                 for slot in slots:
                     slot.take_back(block)
 

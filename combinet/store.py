@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from math import prod
 from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary, ref
@@ -200,13 +200,12 @@ class Store:
         return self.memories[optimizer]
 
 
-@contextmanager
-def locks(slots: Iterable[Slot]) -> Iterator[None]:
-    """A block that has the locks of all stores of these slots: two such never wait in a circle."""
+def locked(slots: Iterable[Slot]) -> ExitStack:
+    """The locks of all stores of these slots, for `with`; whoever takes several takes them so."""
     with ExitStack() as stack:
         for store in sorted({slot.store for slot in slots}, key=id):
             stack.enter_context(store.lock)
-        yield
+        return stack.pop_all()
 
 
 def clear_gradients(slots: Sequence[Slot], *, changed: bool) -> None:
