@@ -48,7 +48,12 @@ def decode(kind: str, data: bytes) -> Any:
         record = msgpack.unpackb(body, object_hook=_unpack, strict_map_key=False)
     except (ValueError, TypeError, KeyError, msgpack.exceptions.UnpackException) as error:
         raise FormatError(f"{_size(data)} no saved {kind}: {error}") from None
-    if not isinstance(record, dict) or record.get("format") != MAGIC:
+    header = ("format", "version", "kind")
+    if (
+        not isinstance(record, dict)
+        or any(isinstance(record.get(name), np.ndarray) for name in header)
+        or record.get("format") != MAGIC
+    ):
         raise FormatError(f"{_size(data)} no saved {kind}")
     if record.get("version") != VERSION:
         raise FormatError(
@@ -89,9 +94,11 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(unfinished)
+        if isinstance(error, OSError) and error.filename == unfinished:
+            error.filename = os.fspath(path)  # the name that was asked for
         raise
 
 

@@ -367,3 +367,18 @@ def test_a_saved_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> Non
     TRAINED.to_disk(tmp_path / "model")
     (tmp_path / "plain").write_bytes(b"")
     assert os.stat(tmp_path / "model").st_mode == os.stat(tmp_path / "plain").st_mode
+@pytest.mark.parametrize("name", ["format", "version", "kind"])
+def test_an_array_in_the_header_is_refused(name: str) -> None:
+    record = msgpack.unpackb(DATA[:-5]) | {name: fmt._pack(ONES)}
+    body = msgpack.packb(record)
+    with pytest.raises(FormatError, match="no saved model"):
+        build().from_bytes(body + fmt._checksum(body))
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "model"
+    with pytest.raises(FileNotFoundError) as caught:
+        TRAINED.to_disk(path)
+    assert caught.value.filename == str(path)
+
+
