@@ -51,13 +51,15 @@ class DeviceError(CombinetError, RuntimeError):
 def path_name(path: list[Any]) -> str:
     """The way through nested layers by their names, `tagger >> with_flatten >> linear[2]`.
 
-    A name that several layers of one parent have gets the position among them all.
+    A name that several layers of one parent have gets the position among them all, as does one
+    that ends as if it had it.
     """
     names = [path[0].name]
     for parent, layer in pairwise(path):
         same = [i for i, other in enumerate(parent.layers) if other.name == layer.name]
         position = next((i for i in same if parent.layers[i] is layer), 0)
-        names.append(layer.name if len(same) < 2 else f"{layer.name}[{position}]")
+        several = len(same) > 1 or layer.name.endswith("]")
+        names.append(f"{layer.name}[{position}]" if several else layer.name)
     return " >> ".join(names)
 
 

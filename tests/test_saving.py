@@ -106,6 +106,14 @@ def test_the_form_of_an_array_in_memory_makes_no_difference_in_bytes() -> None:
 
 
 # -- averages ----------------------------------------------------------------------------------
+def test_layers_of_like_names_have_paths_of_their_own() -> None:
+    model = cb.chain(*(cb.Model(name, cb.relu().forward) for name in ("a", "a", "a[1]", "b")))
+    assert [*model.paths()] == [
+        "chain", "chain >> a[0]", "chain >> a[1]", "chain >> a[1][2]", "chain >> b"
+    ]  # fmt: skip
+    assert model.from_bytes(model.to_bytes()) is model
+
+
 
 
 def test_averages_are_saved_and_loaded() -> None:
