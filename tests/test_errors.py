@@ -48,7 +48,7 @@ def ids(*shape: int) -> Any:
         (lambda: cb.LayerNorm(3) >> cb.Maxout(4, 5),
          "layer_norm has nI=3, but maxout beside it has 5, in 'chain >> layer_norm'"),
         (lambda: L(4, 3) >> cb.expand_window(1) >> cb.Softmax(2, 4),
-         "expand_window makes 12 columns of 4, not 4, in 'chain >> expand_window'"),
+         "expand_window makes 3 columns of each, not 4, in 'chain >> expand_window'"),
         (lambda: (L(2, 3) | L(3, 3)) >> cb.Softmax(1, 4),
          "concatenate has nO=2 + 3=5, but softmax beside it has 4, in 'chain >> concatenate'"),
         (lambda: L(4, 3) | cb.Relu(2, 5),

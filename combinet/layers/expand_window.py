@@ -50,6 +50,8 @@ def _widths(model: Model[Any, Any], nI: Any, nO: Any, solve: Any) -> Widths:
     if nI is None and nO is not None and nO % times == 0:
         nI = nO // times
     if nI is None:
+        if nO is not None and not solve.resize:
+            raise DimensionError(f"{model.name} makes {times} columns of each, not {nO}")
         return None, solve.same(model, nO)
     if nO not in (None, nI * times) and not solve.resize:
         raise DimensionError(f"{model.name} makes {nI * times} columns of {nI}, not {nO}")
