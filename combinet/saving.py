@@ -10,6 +10,7 @@ import numpy as np
 from combinet import format
 from combinet.errors import DimensionError, FormatError
 from combinet.layout import allocate, own_slots
+from combinet.store import locked
 from combinet.tree import paths
 from combinet.widths import Solver, is_size
 
@@ -25,31 +26,31 @@ def to_bytes(model: Any, exclude: Mapping[str, bool]) -> bytes:
     keep = _Kept(model, exclude)
     children = _children(model)
     nodes = []
-    for path, node in paths(model).items():
-        record: dict[str, Any] = {"name": node.name, "layers": children[path]}
-        if keep("dims", path):
-            record["dims"] = dict(node.dims)
-        if keep("attrs", path):
-            record["attrs"] = {name: v for name, v in node.attrs.items() if _is_plain(v)}
-        if keep("params", path):
-            record["params"], averages = _params(node)
-            if keep("averages", path):
-                record["averages"] = averages
-        nodes.append(record)
+    with locked(model.slots_by_path().values()):  # all is of one moment, between two updates
+        for path, node in paths(model).items():
+            record: dict[str, Any] = {"name": node.name, "layers": children[path]}
+            if keep("dims", path):
+                record["dims"] = dict(node.dims)
+            if keep("attrs", path):
+                record["attrs"] = {name: v for name, v in node.attrs.items() if _is_plain(v)}
+            if keep("params", path):
+                record["params"], averages = _params(node)
+                if keep("averages", path):
+                    record["averages"] = averages
+            nodes.append(record)
     return format.encode("model", {"nodes": nodes})
 
 
 def _params(node: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A layer's parameters and their averages on the host, all of one moment."""
+    """A layer's parameters and their averages on the host."""
     slots = node.slots
-    if not slots:
-        return {}, {}
-    store = next(iter(slots.values())).store
-    with store.lock:
-        params = {name: format.to_host(slot.value) for name, slot in slots.items()}
-        if store.averages is None:
-            return params, {}
-        return params, {n: format.to_host(s.of(store.averages)) for n, s in slots.items()}
+    params = {name: format.to_host(slot.value) for name, slot in slots.items()}
+    averages = {
+        name: format.to_host(slot.of(slot.store.averages))
+        for name, slot in slots.items()
+        if slot.store.averages is not None
+    }
+    return params, averages
 
 
 def _children(model: Any) -> dict[str, list[int]]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,41 @@ def test_layers_of_like_names_have_paths_of_their_own() -> None:
         "chain", "chain >> a[0]", "chain >> a[1]", "chain >> a[1][2]", "chain >> b"
     ]  # fmt: skip
     assert model.from_bytes(model.to_bytes()) is model
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one-store", "two-stores"])
+def test_no_update_comes_between_what_is_saved(
+    apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [cb.Linear(2, 2), cb.Linear(2, 2)]
+    for part in parts if apart else [cb.chain(*parts)]:
+        part.initialize()
+    model, sgd = cb.chain(*parts), cb.SGD(0.1, momentum=0.9)
+    Y, backprop = model.begin_update(np.ones((1, 2), "f"))
+    backprop(Y, sgd)
+    stores = {slot.store for slot in model.slots_by_path().values()}
+    expected = model.to_bytes(), sgd.to_bytes(model)
+    free: list[bool] = []
+
+    def is_free(store: Any) -> bool:
+        taken = store.lock.acquire(blocking=False)
+        if taken:
+            store.lock.release()
+        return bool(taken)
+
+    def to_host(X: Any) -> Any:
+        with ThreadPoolExecutor(1) as thread:
+            free.extend(thread.map(is_free, stores))
+        return np.array(X)
+
+    monkeypatch.setattr(fmt, "to_host", to_host)
+    for save, data in zip((model.to_bytes, lambda: sgd.to_bytes(model)), expected, strict=True):
+        free.clear()
+        assert save() == data
+        assert free
+        assert not any(free)
+    with ThreadPoolExecutor(1) as thread:
+        assert all(thread.map(is_free, stores))
+
 
 
 

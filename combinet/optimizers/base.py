@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypedDict
 from weakref import WeakSet
@@ -18,7 +17,7 @@ from combinet.ops.threads import share
 from combinet.optimizers import saving
 from combinet.optimizers.segments import Rows, Segment, same_paces, same_steps, segments
 from combinet.schedules import constant
-from combinet.store import Key, Slot, Store, clear_gradients
+from combinet.store import Key, Slot, Store, clear_gradients, locked
 from combinet.types import Floats1d, Generator, Ints1d, Schedule, Shape
 
 
@@ -196,9 +195,7 @@ class Optimizer:
 
     def update(self, slots: Sequence[Slot]) -> None:
         """Update the parameters that have a gradient waiting, and clear it: one step, or none."""
-        with ExitStack() as stack:
-            for store in sorted({slot.store for slot in slots}, key=id):
-                stack.enter_context(store.lock)
+        with locked(slots):
             # Only now: another thread may just have applied what was waiting.
             waiting = [slot for slot in slots if slot.touched]
             if not waiting:
@@ -308,7 +305,10 @@ class Optimizer:
         }
 
     def to_bytes(self, model: Any) -> bytes:
-        """The steps and moments for `model`, by each parameter's path, with the step count."""
+        """The steps and moments for `model`, by each parameter's path, with the step count.
+
+        Updates in other threads wait meanwhile.
+        """
         return saving.to_bytes(self, model)
 
     def from_bytes(self, data: bytes, model: Any) -> Optimizer:

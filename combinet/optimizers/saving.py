@@ -7,18 +7,20 @@ from typing import Any
 
 from combinet import format
 from combinet.errors import DimensionError, FormatError
-from combinet.store import Slot
+from combinet.store import Slot, locked
 
 
 def to_bytes(optimizer: Any, model: Any) -> bytes:
     """See `Optimizer.to_bytes`."""
     kept = {}
-    for path, slot in model.slots_by_path().items():
-        memory = slot.store.memories.get(optimizer)
-        if memory is not None and memory.steps[slot.number]:
-            arrays = {n: format.to_host(array) for n, array in optimizer.kept(slot).items()}
-            kept[path] = {"steps": int(memory.steps[slot.number]), "arrays": arrays}
-    content = {"type": optimizer.kind, "step": optimizer.step, "kept": kept}
+    slots = model.slots_by_path()
+    with locked(slots.values()):  # all is of one moment, between two updates
+        for path, slot in slots.items():
+            memory = slot.store.memories.get(optimizer)
+            if memory is not None and memory.steps[slot.number]:
+                arrays = {n: format.to_host(array) for n, array in optimizer.kept(slot).items()}
+                kept[path] = {"steps": int(memory.steps[slot.number]), "arrays": arrays}
+        content = {"type": optimizer.kind, "step": optimizer.step, "kept": kept}
     return format.encode("optimizer", content)
 
 
