@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import combinet as cb
 from cases import floats
+from combinet import format as fmt
 
 
 def make_parts(n: int = 3) -> list[Any]:
@@ -373,6 +376,100 @@ def test_a_bad_state_is_refused_and_changes_nothing(what: str) -> None:
     with pytest.raises((cb.FormatError, cb.DimensionError)):
         adam.from_bytes(BAD[what], model)
     assert adam.to_bytes(model) == before
+
+
+def at(*keys: str, value: Any = None) -> Callable[[Any], Any]:
+    """A change of a state: a value put where the keys lead, or without one, what is there away."""
+
+    def change(content: Any) -> None:
+        for key in keys[:-1]:
+            content = content[key]
+        content.pop(keys[-1], None)
+        if value is not None:
+            content[keys[-1]] = value
+
+    return change
+
+
+SECOND = "chain >> linear[1].W"
+ARRAY = np.ones((4, 4))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        at("type"), at("type", value=ARRAY), at("step"), at("step", value="x"),
+        at("step", value=-1), at("step", value=ARRAY), at("kept"), at("kept", value=[1]),
+        at("more", value=1), at("kept", SECOND, value=[1]), at("kept", SECOND, "steps"),
+        at("kept", SECOND, "steps", value="x"), at("kept", SECOND, "steps", value=-1),
+        at("kept", SECOND, "steps", value=2**63), at("kept", SECOND, "steps", value=True),
+        at("kept", SECOND, "more", value=1), at("kept", SECOND, "arrays"),
+        at("kept", SECOND, "arrays", value=[1]), at("kept", SECOND, "arrays", "first"),
+        at("kept", SECOND, "arrays", "more", value=ARRAY),
+        at("kept", SECOND, "arrays", "first", value=1.5),
+        at("kept", SECOND, "arrays", "first", value=ARRAY.astype("int64")),
+        at("kept", SECOND, "arrays", "first", value=ARRAY[:2]),
+    ],
+)  # fmt: skip
+def test_wrong_content_is_refused_and_changes_nothing(change: Any) -> None:
+    model, _ = whole()
+    adam, other = cb.Adam(), cb.Adam()
+    train(model, adam, range(3))
+    content = fmt.decode("optimizer", adam.to_bytes(model))
+    change(content)
+    with pytest.raises((cb.FormatError, cb.DimensionError)):
+        other.from_bytes(fmt.encode("optimizer", content), model)
+    assert not other.stores
+    assert other.step == 0
+
+
+@pytest.mark.parametrize("content", [[], None, 1, "x", ARRAY], ids=repr)
+def test_a_state_is_a_dict(content: Any) -> None:
+    with pytest.raises(cb.FormatError, match="type, a step"):
+        cb.Adam().from_bytes(fmt.encode("optimizer", content), whole()[0])
+
+
+def damaged(data: Any, content: Any) -> Any:
+    """Something of the content away, or another thing in its place."""
+    key = data.draw(st.sampled_from(sorted(content)))
+    if isinstance(content[key], dict) and content[key] and data.draw(st.integers(0, 4)):
+        return content | {key: damaged(data, content[key])}
+    others = [
+        None,
+        -1,
+        2,
+        2**64 - 1,
+        1.5,
+        True,
+        "x",
+        [],
+        {},
+        ARRAY,
+        ARRAY.astype("int32"),
+        ARRAY[0],
+    ]
+    other = data.draw(st.sampled_from([*others, damaged]))
+    rest = {name: value for name, value in content.items() if name != key}
+    return rest if other is damaged else content | {key: other}
+
+
+TRAINED = whole()[0]
+ADAM = cb.Adam()
+train(TRAINED, ADAM, range(2))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_damage_below_a_right_checksum_loads_or_changes_nothing(data: Any) -> None:
+    before = ADAM.to_bytes(TRAINED)
+    content = damaged(data, fmt.decode("optimizer", before))
+    try:
+        ADAM.from_bytes(fmt.encode("optimizer", content), TRAINED)
+    except (cb.FormatError, cb.DimensionError):
+        assert ADAM.to_bytes(TRAINED) == before
+    else:
+        ADAM.from_bytes(before, TRAINED)
+    assert ADAM.to_bytes(TRAINED) == before
 
 
 def test_momentum_is_not_dropped_silently() -> None:

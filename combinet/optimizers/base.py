@@ -315,7 +315,7 @@ class Optimizer:
         """Take up what `to_bytes` saved, for the same model; returns self.
 
         Raises FormatError or DimensionError, before anything is changed, if the bytes are of
-        another kind of optimizer or of a model with other parameters.
+        another kind of optimizer, of a model with other parameters, or damaged.
         """
         saving.from_bytes(self, data, model)
         return self

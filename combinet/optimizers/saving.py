@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from combinet import format
-from combinet.errors import DimensionError, FormatError
+from combinet.errors import DimensionError, FormatError, describe
 from combinet.store import Slot, locked
+
+_MOST = np.iinfo("int64").max
 
 
 def to_bytes(optimizer: Any, model: Any) -> bytes:
@@ -30,12 +34,19 @@ def read(optimizer: Any, data: bytes, model: Any) -> tuple[dict[str, Any], dict[
     Raises FormatError for anything else.
     """
     content = format.decode("optimizer", data)
+    if not _has(content, "type", "step", "kept") or not isinstance(content["type"], str):
+        raise FormatError("these bytes do not hold a type, a step and what is kept")
     if content["type"] != optimizer.kind:
         raise FormatError(f"this is the state of {content['type']}, not {optimizer.kind}")
+    kept = content["kept"]
+    if not _is_count(content["step"]) or not isinstance(kept, dict):
+        raise FormatError(f"these bytes hold {describe(kept)} of step {content['step']!r}")
     slots = model.slots_by_path()
-    for path in content["kept"]:
+    for path, saved in kept.items():
         if path not in slots:
             raise FormatError(f"the model has no initialized parameter '{path}'")
+        if not isinstance(saved, dict) or not _is_count(saved.get("steps")):
+            raise FormatError(f"for '{path}' there is no number of steps")
     return content, slots
 
 
@@ -43,23 +54,39 @@ def from_bytes(optimizer: Any, data: bytes, model: Any) -> None:
     """See `Optimizer.from_bytes`."""
     content, slots = read(optimizer, data, model)
     for path, saved in content["kept"].items():
-        shapes = {name: array.shape for name, array in optimizer.kept(slots[path]).items()}
-        if set(saved["arrays"]) != set(shapes):
-            raise FormatError(
-                f"for '{path}' there is {[*saved['arrays']]}; this {content['type']} keeps "
-                f"{[*shapes]}"
-            )
-        for name, array in saved["arrays"].items():
-            if array.shape != shapes[name]:
-                raise DimensionError(
-                    f"'{name}' of '{path}' is {shapes[name]}, what was saved {array.shape}"
-                )
+        if not _has(saved, "steps", "arrays") or not isinstance(saved["arrays"], dict):
+            raise FormatError(f"for '{path}' there is {[*saved]}, not steps and arrays alone")
+        _check(path, saved["arrays"], optimizer, slots[path])
     for path, slot in slots.items():
         if path in content["kept"]:
             _remember(optimizer, slot, **content["kept"][path])
         elif optimizer in slot.store.memories:  # not updated yet when this was saved
             _remember(optimizer, slot, 0, dict.fromkeys(optimizer.kept(slot), 0))
     optimizer.step = content["step"]
+
+
+def _has(record: Any, *names: str) -> bool:
+    return isinstance(record, dict) and set(record) == {*names}
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
+
+
+def _check(path: str, arrays: Mapping[str, Any], optimizer: Any, slot: Slot) -> None:
+    """Raise FormatError or DimensionError if these are not what is kept for a parameter."""
+    shapes = optimizer.shapes(slot.shape) if slot.rate is None else {}
+    if set(arrays) != set(shapes):
+        raise FormatError(
+            f"for '{path}' there is {[*arrays]}; this {optimizer.kind} keeps {[*shapes]}"
+        )
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+            raise FormatError(f"'{name}' of '{path}' is an array of floats, not {describe(array)}")
+        if array.shape != shapes[name]:
+            raise DimensionError(
+                f"'{name}' of '{path}' is {shapes[name]}, what was saved {array.shape}"
+            )
 
 
 def _remember(optimizer: Any, slot: Slot, steps: int, arrays: Mapping[str, Any]) -> None:
