@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +18,8 @@ from combinet.widths import Solver, is_size
 _PARTS = ("attrs", "averages", "dims", "params")
 # For each layer its path, itself, and what was saved of it: any of _PARTS, by their names.
 Plan: TypeAlias = "Sequence[tuple[str, Any, Mapping[str, Any]]]"
+# For each layer its name and the numbers of its children.
+Outline: TypeAlias = "list[tuple[str, list[int]]]"
 _Keep: TypeAlias = Callable[[str, str], bool]
 _PLAIN = (bool, int, float, str, type(None), np.ndarray)
 
@@ -24,11 +27,11 @@ _PLAIN = (bool, int, float, str, type(None), np.ndarray)
 def to_bytes(model: Any, exclude: Mapping[str, bool]) -> bytes:
     """See `Model.to_bytes`."""
     keep = _Kept(model, exclude)
-    children = _children(model)
     nodes = []
     with locked(model.slots_by_path().values()):  # all is of one moment, between two updates
-        for path, node in paths(model).items():
-            record: dict[str, Any] = {"name": node.name, "layers": children[path]}
+        for (path, node), (name, children) in zip(paths(model).items(), _outline(model),
+                                                  strict=True):  # fmt: skip
+            record: dict[str, Any] = {"name": name, "layers": children}
             if keep("dims", path):
                 record["dims"] = dict(node.dims)
             if keep("attrs", path):
@@ -53,11 +56,11 @@ def _params(node: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return params, averages
 
 
-def _children(model: Any) -> dict[str, list[int]]:
-    """For each path the numbers of the layer's children, which say what is shared as well."""
-    named = paths(model)
-    number = {node.id: i for i, node in enumerate(named.values())}
-    return {path: [number[layer.id] for layer in node.layers] for path, node in named.items()}
+def _outline(model: Any) -> Outline:
+    """For each path the layer's name and its children's numbers, which say what is shared too."""
+    nodes = paths(model).values()
+    number = {node.id: i for i, node in enumerate(nodes)}
+    return [(node.name, [number[layer.id] for layer in node.layers]) for node in nodes]
 
 
 def from_bytes(model: Any, data: bytes, exclude: Mapping[str, bool]) -> None:
@@ -65,12 +68,9 @@ def from_bytes(model: Any, data: bytes, exclude: Mapping[str, bool]) -> None:
     keep = _Kept(model, exclude)
     named = paths(model)
     records = _records(format.decode("model", data))
-    children = _children(model)
-    outline = [(node.name, children[path]) for path, node in named.items()]
-    if (saved := [(record["name"], record["layers"]) for record in records]) != outline:
-        differs = next((i for i, pair in enumerate(zip(outline, saved, strict=False))
-                        if pair[0] != pair[1]), min(len(outline), len(saved)))  # fmt: skip
-        here, there = (_nth(each, differs) for each in (outline, saved))
+    outline, saved = _outline(model), [(record["name"], record["layers"]) for record in records]
+    if saved != outline:
+        here, there = _difference([*named], outline, saved)
         raise FormatError(f"the model saved has {there} where this one has {here}")
     plan = [(path, node, record) for (path, node), record in zip(named.items(), records,
                                                                  strict=True)]  # fmt: skip
@@ -130,26 +130,46 @@ class _Kept:
         return not (below and part in ("params", "averages"))
 
 
-def _nth(outline: list[tuple[str, list[int]]], i: int) -> str:
-    if i >= len(outline):
-        return "no more"
-    name, children = outline[i]
-    return f"layer {i}, '{name}'" + (f" of the layers {children}" if children else "")
+def _difference(named: list[str], outline: Outline, saved: Outline) -> tuple[str, str]:
+    """What is here, and what was saved, at the first place where two outlines differ."""
+    for here, there in zip_longest(_places(outline), _places(saved)):
+        if here == there:
+            continue
+        if here and there and here[:2] == there[:2]:
+            return f"'{named[here[3]]}'", f"{'another ' * (here[2] == there[2])}'{there[2]}'"
+        if here and (there is None or here[1] >= len(saved[here[0]][1])):
+            return f"'{named[here[3]]}'", "no layer"
+        return f"no layer {there[1]} in '{named[there[0]]}'", f"'{there[2]}'"
+    return "no more", "more layers"
+
+
+def _places(outline: Outline) -> Iterator[tuple[int, int, str, int]]:
+    """Depth-first each layer's parent, position there, name and number; the first has no parent."""
+    seen: set[int] = set()
+    waiting = [(-1, 0, 0)] if outline else []
+    while waiting:
+        parent, position, number = waiting.pop()
+        name, children = outline[number]
+        yield parent, position, name, number
+        if number not in seen:
+            seen.add(number)
+            waiting += reversed([(number, i, child) for i, child in enumerate(children)])
 
 
 def _records(content: Any) -> list[dict[str, Any]]:
     """The records of the layers, each of the form that `to_bytes` gives it."""
     records = content.get("nodes") if isinstance(content, dict) else None
-    if not isinstance(records, list) or not all(_is_record(record) for record in records):
+    if not isinstance(records, list) or not all(_is_record(each, len(records)) for each in records):
         raise FormatError("these bytes do not hold layers as a saved model does")
     return records
 
 
-def _is_record(record: Any) -> bool:
+def _is_record(record: Any, number: int) -> bool:
     return (
         isinstance(record, dict)
         and isinstance(record.get("name"), str)
         and isinstance(record.get("layers"), list)
+        and all(isinstance(child, int) and 0 <= child < number for child in record["layers"])
         and _is_table(record.get("dims", {}), lambda size: size is None or is_size(size))
         and _is_table(record.get("attrs", {}), _is_plain)
         and _is_table(record.get("params", {}), lambda value: isinstance(value, np.ndarray))
