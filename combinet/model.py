@@ -303,8 +303,8 @@ class Model(Node, Operators, Generic[In, Out]):
     def to_bytes(self, **exclude: bool) -> bytes:
         """The model's dims, settings, parameters and averages as msgpack.
 
-        What is named with False is left out: `params`, `dims`, `attrs`, `averages`, or the
-        parameters of one layer and all below it by its path, as `paths` gives it:
+        What is named with False is left out: `params`, `dims`, `attrs`, `averages`, or all of
+        one layer and of those below it by its path, as `paths` gives it:
         `model.to_bytes(averages=False, **{"chain >> softmax": False})`. The function itself is
         not saved: load into a model that the same code has composed.
         """

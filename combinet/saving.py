@@ -126,8 +126,7 @@ class _Kept:
     def __call__(self, part: str, path: str) -> bool:
         if part in self.names:
             return False
-        below = any(path == name or path.startswith(f"{name} >> ") for name in self.names)
-        return not (below and part in ("params", "averages"))
+        return not any(path == name or path.startswith(f"{name} >> ") for name in self.names)
 
 
 def _difference(named: list[str], outline: Outline, saved: Outline) -> tuple[str, str]:

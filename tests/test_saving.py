@@ -228,6 +228,23 @@ def test_a_layers_parameters_can_be_left_out_by_its_path() -> None:
             assert np.array_equal(weights, (before if name.startswith(path) else after)[name])
 
 
+@pytest.mark.parametrize("fresh", [False, True], ids=["initialized", "uninitialized"])
+@pytest.mark.parametrize("saved", [{"chain >> softmax": False}, {}], ids=["body", "whole"])
+def test_a_layer_that_is_left_out_may_have_other_sizes_and_settings(
+    saved: Any, fresh: bool
+) -> None:
+    exclude = {"chain >> softmax": False}
+    source = (cb.Relu(3, 4) >> cb.Softmax(2, temperature=2)).initialize(rng=1)
+    model = cb.Relu(3, 4) >> cb.Softmax(5)
+    head = {} if fresh else arrays(model.initialize().layers[1])
+    model.from_bytes(source.to_bytes(**saved), **exclude)
+    body, expected = arrays(model.layers[0]), arrays(source.layers[0])
+    assert all(np.array_equal(body[path], weights) for path, weights in expected.items())
+    assert all(np.array_equal(arrays(model.layers[1])[p], weights) for p, weights in head.items())
+    assert model.layers[1].attrs["softmax_temperature"] == 1
+    assert model.initialize().get_dim("nO") == 5
+
+
 @pytest.mark.parametrize("exclude", [{"weights": False}, {"chain >> relu": False}])
 def test_exclusions_that_name_nothing_are_refused(exclude: Any) -> None:
     for call in (TRAINED.to_bytes, lambda **kw: TRAINED.from_bytes(DATA, **kw)):
