@@ -306,15 +306,18 @@ class Model(Node, Operators, Generic[In, Out]):
         What is named with False is left out: `params`, `dims`, `attrs`, `averages`, or all of
         one layer and of those below it by its path, as `paths` gives it:
         `model.to_bytes(averages=False, **{"chain >> softmax": False})`. The function itself is
-        not saved: load into a model that the same code has composed.
+        not saved: load into a model that the same code has composed. Updates in other threads
+        wait meanwhile.
         """
         return saving.to_bytes(self, exclude)
 
     def from_bytes(self, data: bytes, **exclude: bool) -> Self:
         """Load what `to_bytes` has saved, and return self; the model need not be initialized.
 
-        What is excluded stays as it is. All is checked before anything is assigned: FormatError
-        or DimensionError, the model unchanged, for bytes that are damaged or of another model.
+        What is excluded stays as it is, and may have other sizes than what was saved. All is
+        checked before anything is assigned: FormatError or DimensionError, the model unchanged,
+        for bytes that are damaged or of another model. A setting that is loaded is of the kind
+        of the present one, an int for a float, or one of both is None.
         """
         saving.from_bytes(self, data, exclude)
         return self

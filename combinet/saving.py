@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from combinet import format
-from combinet.errors import DimensionError, FormatError
+from combinet.errors import CombinetError, DimensionError, FormatError, describe
 from combinet.layout import allocate, own_slots
 from combinet.store import locked
 from combinet.tree import paths
@@ -21,6 +21,8 @@ Plan: TypeAlias = "Sequence[tuple[str, Any, Mapping[str, Any]]]"
 # For each layer its name and the numbers of its children.
 Outline: TypeAlias = "list[tuple[str, list[int]]]"
 _Keep: TypeAlias = Callable[[str, str], bool]
+_INT, _FLOAT = (int, np.integer), (float, np.floating)
+_KINDS = ((bool, np.bool_), _INT, _FLOAT, (str,), (np.ndarray,))
 _PLAIN = (bool, int, float, str, type(None), np.ndarray)
 
 
@@ -80,14 +82,17 @@ def from_bytes(model: Any, data: bytes, exclude: Mapping[str, bool]) -> None:
 def load(model: Any, plan: Plan, keep: _Keep) -> None:
     """Check what is kept of a record for each layer, then assign it all, or raise."""
     own_slots(model)
-    sizes = _validated_dims(model, plan, keep)
-    dtype = _validate_params(plan, keep, sizes)
-    _validate_attrs(plan, keep)
+    before = [(node, node.attrs) for _, node, _ in plan]
+    try:
+        _set_attrs(plan, keep)  # first: widths follow from some of them
+        sizes = _validated_dims(model, plan, keep)
+        dtype = _validate_params(plan, keep, sizes)
+    except BaseException:
+        for node, attrs in before:
+            node.attrs = attrs
+        raise
     for (node, name), size in sizes.items():
         node.dims[name] = int(size)
-    for path, node, record in plan:
-        if keep("attrs", path):
-            node.attrs.update(record.get("attrs", {}))
     loaded = [(path, node, record) for path, node, record in plan if keep("params", path)]
     allocate(model, [(node, record["params"]) for _, node, record in loaded
                      if record.get("params") and not node.slots], dtype)  # fmt: skip
@@ -205,7 +210,15 @@ def _validated_dims(model: Any, plan: Plan, keep: _Keep) -> dict[tuple[Any, str]
                 raise DimensionError(
                     f"'{path}' has {name}={node.dims[name]}, the model saved {name}={size}"
                 ) from None
-    solve(model, None, None)
+    try:
+        solve(model, None, None)
+    except CombinetError:
+        raise
+    except Exception as error:
+        raise FormatError(f"{model.name} can't have the attrs saved: {error}") from error
+    for (node, name), size in solve.found.items():
+        if not is_size(size):
+            raise DimensionError(f"{node.name} can't have {name}={size}, as the model saved has")
     return solve.found
 
 
@@ -232,13 +245,33 @@ def _validate_params(plan: Plan, keep: _Keep, sizes: Mapping[Any, int]) -> Any:
                     raise DimensionError(f"{name} of '{path}' is {expected}, not {array.shape}")
                 dtypes.add(array.dtype)
         dtypes |= {slot.store.dtype for slot in node.slots.values()} if saved else set()
-    if len(dtypes) > 1 or any(dtype.kind != "f" for dtype in dtypes):
-        raise FormatError(f"weights of {' and '.join(sorted(map(str, dtypes)))} don't go together")
+    if len(dtypes) > 1 or any(dtype.name not in ("float32", "float64") for dtype in dtypes):
+        found = " and ".join(sorted(map(str, dtypes)))
+        raise FormatError(f"weights are all of float32 or all of float64, not of {found}")
     return dtypes.pop() if dtypes else None
 
 
-def _validate_attrs(plan: Plan, keep: _Keep) -> None:
+def _set_attrs(plan: Plan, keep: _Keep) -> None:
+    """Check each layer's attrs, then let it have them in place of its own."""
     for path, node, record in plan:
-        for name, value in record.get("attrs", {}).items() if keep("attrs", path) else ():
+        attrs = record.get("attrs", {}) if keep("attrs", path) else {}
+        for name, value in attrs.items():
             if name not in node.attrs:
                 raise FormatError(f"'{path}' has no attr {name} = {value!r}")
+            if not _is_alike(value, node.attrs[name]):
+                raise FormatError(
+                    f"{name} of '{path}' is of the kind {describe(node.attrs[name])}, "
+                    f"the model saved {describe(value)}"
+                )
+        node.attrs = {**node.attrs, **attrs}
+
+
+def _is_alike(value: Any, present: Any) -> bool:
+    """Whether a setting is of the kind of the present one; None may be either of them."""
+    if value is None or present is None:
+        return True
+    if isinstance(value, list) and isinstance(present, list):
+        return all(any(_is_alike(item, each) for each in present) for item in value)
+    kinds = [next((kind for kind in _KINDS if isinstance(each, kind)), ())
+             for each in (value, present)]  # fmt: skip
+    return kinds[1] != () and (kinds[0] == kinds[1] or kinds == [_INT, _FLOAT])

@@ -106,13 +106,13 @@ def test_the_form_of_an_array_in_memory_makes_no_difference_in_bytes() -> None:
     assert one.to_bytes() == two.to_bytes()
 
 
-# -- averages ----------------------------------------------------------------------------------
 def test_layers_of_like_names_have_paths_of_their_own() -> None:
     model = cb.chain(*(cb.Model(name, cb.relu().forward) for name in ("a", "a", "a[1]", "b")))
     assert [*model.paths()] == [
         "chain", "chain >> a[0]", "chain >> a[1]", "chain >> a[1][2]", "chain >> b"
     ]  # fmt: skip
     assert model.from_bytes(model.to_bytes()) is model
+
 
 @pytest.mark.parametrize("apart", [False, True], ids=["one-store", "two-stores"])
 def test_no_update_comes_between_what_is_saved(
@@ -149,7 +149,7 @@ def test_no_update_comes_between_what_is_saved(
         assert all(thread.map(is_free, stores))
 
 
-
+# -- averages ----------------------------------------------------------------------------------
 
 
 def test_averages_are_saved_and_loaded() -> None:
@@ -272,9 +272,15 @@ def put(*keys: str, value: Any) -> Callable[[Any], Any]:
     return change
 
 
-def integers(nodes: Any) -> None:
-    for node in nodes:
-        node["params"] = {name: value.astype("int32") for name, value in node["params"].items()}
+def cast(dtype: str) -> Callable[[Any], Any]:
+    """A change of all parameters and averages."""
+
+    def change(nodes: Any) -> None:
+        for node in nodes:
+            for part in ("params", "averages"):
+                node[part] = {name: value.astype(dtype) for name, value in node[part].items()}
+
+    return change
 
 
 ONES = np.ones(4, "f")
@@ -341,6 +347,55 @@ def test_bytes_of_another_model_say_what_differs_and_change_nothing(other: Any, 
     assert model.to_bytes() == before
 
 
+def test_no_width_is_0() -> None:
+    data = cb.Linear(2, 3).initialize().to_bytes(dims=False)
+    empty = {"W": np.ones((0, 3), "f"), "b": ONES[:0]}
+    model = cb.Linear()
+    with pytest.raises(DimensionError, match="nO=0"):
+        model.from_bytes(repacked(put("params", value=empty), data))
+    assert model.maybe_get_dim("nI") is None
+
+
+def settings_of(model: Any, **attrs: Any) -> Any:
+    """The bytes of a model, its first child's settings changed."""
+    return repacked(lambda nodes: nodes[1].update(attrs=attrs), model.to_bytes(params=False))
+
+
+@pytest.mark.parametrize(
+    ("make", "attrs"),
+    [
+        (lambda: cb.Dropout(0), {"rate": "zzz"}),
+        (lambda: cb.Dropout(0.5), {"rate": [0.1]}),
+        (lambda: cb.layerize(lambda X: (X, lambda dY: dY)), {"function": 3}),
+        (lambda: cb.tuple_getitem(1), {"idx": True}),
+        (lambda: cb.MultiSoftmax([1, 1], 2), {"nOs": ["a", "b"]}),
+        (lambda: cb.MultiSoftmax([1, 1], 2), {"nOs": np.ones(2, "int32")}),
+        *[(cb.expand_window, {"window_size": size}) for size in (-1, 1.5, None, 2)],
+    ],
+)
+def test_settings_that_a_layer_cannot_have_change_nothing(make: Any, attrs: Any) -> None:
+    model = make() >> cb.Linear(2, 3 if "window_size" in attrs else 2)
+    before = model.layers[0].attrs, model.to_bytes()
+    with pytest.raises((FormatError, DimensionError)):
+        model.from_bytes(settings_of(model, **attrs), params=False)
+    assert (model.layers[0].attrs, model.to_bytes()) == before
+
+
+@pytest.mark.parametrize(("own", "rate"), [(None, 0.5), (0.5, None), (0.5, 0), (0, 0.5)])
+def test_settings_of_the_same_kind_are_taken_over(own: Any, rate: Any) -> None:
+    model = cb.Dropout(own) >> cb.Linear(2, 2)
+    model.from_bytes(settings_of(model, rate=rate))
+    assert model.layers[0].attrs == {"rate": rate}
+
+
+def test_a_wider_window_is_no_setting_for_the_weights_behind_it() -> None:
+    model = (cb.expand_window(1) >> cb.Linear(2, 3)).initialize()
+    before = model.to_bytes()
+    with pytest.raises(DimensionError, match="expand_window"):
+        model.from_bytes((cb.expand_window(2) >> cb.Linear(2)).to_bytes(), params=False)
+    assert model.to_bytes() == before
+
+
 def test_models_that_share_other_layers_are_other_models() -> None:
     a, b = cb.Linear(2, 2), cb.Linear(2, 2)
     one, two = cb.chain(a, b, a).initialize(), cb.chain(b, a, a).initialize()
@@ -359,6 +414,14 @@ def test_what_is_no_saved_model_is_refused(data: Any) -> None:
     with pytest.raises(FormatError, match="saved"):
         model.from_bytes(data)
     assert model.to_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["format", "version", "kind"])
+def test_an_array_in_the_header_is_refused(name: str) -> None:
+    record = msgpack.unpackb(DATA[:-5]) | {name: fmt._pack(ONES)}
+    body = msgpack.packb(record)
+    with pytest.raises(FormatError, match="no saved model"):
+        build().from_bytes(body + fmt._checksum(body))
 
 
 def test_another_version_of_the_format_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,18 +500,6 @@ def test_a_file_that_cannot_be_loaded_changes_nothing(tmp_path: Path) -> None:
     assert model.to_bytes() == before
 
 
-def test_a_saved_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
-    TRAINED.to_disk(tmp_path / "model")
-    (tmp_path / "plain").write_bytes(b"")
-    assert os.stat(tmp_path / "model").st_mode == os.stat(tmp_path / "plain").st_mode
-@pytest.mark.parametrize("name", ["format", "version", "kind"])
-def test_an_array_in_the_header_is_refused(name: str) -> None:
-    record = msgpack.unpackb(DATA[:-5]) | {name: fmt._pack(ONES)}
-    body = msgpack.packb(record)
-    with pytest.raises(FormatError, match="no saved model"):
-        build().from_bytes(body + fmt._checksum(body))
-
-
 def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "model"
     with pytest.raises(FileNotFoundError) as caught:
@@ -456,3 +507,7 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     assert caught.value.filename == str(path)
 
 
+def test_a_saved_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    TRAINED.to_disk(tmp_path / "model")
+    (tmp_path / "plain").write_bytes(b"")
+    assert os.stat(tmp_path / "model").st_mode == os.stat(tmp_path / "plain").st_mode

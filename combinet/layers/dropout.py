@@ -26,7 +26,8 @@ def Dropout(rate: float | None = None) -> Model[Floats, Floats]:
     """
     if rate is not None and not 0 <= rate < 1:
         raise InputError(f"dropout takes a rate from 0 to below 1, not {rate!r}")
-    return Model("dropout", _dropout, attrs={"rate": rate}, takes="floats", widths=same_widths)
+    attrs = {"rate": None if rate is None else float(rate)}
+    return Model("dropout", _dropout, attrs=attrs, takes="floats", widths=same_widths)
 
 
 def _dropout(model: Model[Any, Any], X: Floats, run: Run) -> Any:

@@ -44,7 +44,7 @@ def Softmax(
         _softmax,
         dims={"nI": nI, "nO": nO},
         params=affine_params(init_W, init_b),
-        attrs={"softmax_normalize": normalize_outputs, "softmax_temperature": temperature},
+        attrs={"softmax_normalize": normalize_outputs, "softmax_temperature": float(temperature)},
         takes="floats2d",
     )
 
