@@ -271,7 +271,8 @@ def _is_alike(value: Any, present: Any) -> bool:
     if value is None or present is None:
         return True
     if isinstance(value, list) and isinstance(present, list):
-        return all(any(_is_alike(item, each) for each in present) for item in value)
+        # An empty one is a place for any.
+        return not present or all(any(_is_alike(i, each) for each in present) for i in value)
     kinds = [next((kind for kind in _KINDS if isinstance(each, kind)), ())
              for each in (value, present)]  # fmt: skip
     return kinds[1] != () and (kinds[0] == kinds[1] or kinds == [_INT, _FLOAT])
