@@ -82,14 +82,16 @@ def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
     if not is_size(size):
         raise DimensionError(f"a width is a positive int, not {size!r}")
     end = 0 if nO is None else 1
-    before = Solver()
-    width = before(model, *before(model, None, None))[end]  # told, so that all learn their parts
+    width = Solver()(model, None, None)[end]
+    width = int(width) if isinstance(width, int) else width  # as `size` is: without its parts
     solve = Solver(resize=True)
     solve(model, nI, nO)
     check = Solver(dict(solve.found))  # the rules decide whether the proposal is valid
     if check(model, nI, nO)[end] != size or (not solve.found and width != size):
         raise DimensionError(f"no layer in {model.name} has this width for its own")
-    sizes = check.found
+    sizes = {key: int(found) for key, found in check.found.items()}
+    before = _parts(model, {}, *((width, None) if nO is None else (None, width)))
+    after = _parts(model, sizes, nI, nO)
 
     def shape(node: Any, name: str) -> Shape:
         return node.param_shape(name, sizes)  # type: ignore[no-any-return]
@@ -98,12 +100,19 @@ def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
     if slots:
         nodes = walk(model, "dfs_pre")
         pieces = {
-            (node, name): piece._replace(moved=_moved(node, name, before.parts, check.parts))
+            (node, name): piece._replace(moved=_moved(node, name, before, after))
             for (node, name), piece in _pieces(model, nodes, shape, allocated=True).items()
         }
         _lay_out(model, pieces, slots[0].store.dtype)
     for (node, name), new in sizes.items():
-        node.dims[name] = int(new)
+        node.dims[name] = new
+
+
+def _parts(model: Any, sizes: Mapping[tuple[Any, str], int], nI: Width, nO: Width) -> PartsOf:
+    """The dims that are made of parts, with these sizes; by one walk, so that parts match."""
+    solve = Solver(dict(sizes))
+    solve(model, *Solver(dict(sizes))(model, nI, nO))  # told, so that all learn their parts
+    return solve.parts
 
 
 def _moved(node: Any, name: str, before: PartsOf, after: PartsOf) -> Moved:
@@ -111,12 +120,19 @@ def _moved(node: Any, name: str, before: PartsOf, after: PartsOf) -> Moved:
     moved = {}
     for axis, dim in enumerate(node.param(name).axes):
         old, new = (parts.get((node, dim)) for parts in (before, after))
-        if old is not None and new is not None and old.parts != new.parts:
+        if new is None or (old is not None and old.parts == new.parts):
+            continue
+        if old is not None and len(old.parts) == len(new.parts):
             kept = np.minimum(old.parts, new.parts)
             within = positions(kept)
             begins = (np.repeat(starts(np.array(each.parts)), kept) for each in (old, new))
             taken, put = (begin + within for begin in begins)
             moved[axis] = (taken, put)
+        elif new != node.dims[dim]:
+            raise DimensionError(
+                f"which columns of {node.name}'s {name} belong to which part is not known: "
+                f"it has {dim}={node.dims[dim]}, and no layer says the width before the resize"
+            )
     return moved
 
 

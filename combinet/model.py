@@ -242,7 +242,8 @@ class Model(Node, Operators, Generic[In, Out]):
         change is made in the layer that the output comes from, and in all that must follow: where
         output and input have one width, as in `residual` and layer norm, the input changes as
         well, up to the layer that makes it. Optimizers' moments and averages follow. Raises
-        DimensionError, the model unchanged, where no valid model results.
+        DimensionError, the model unchanged, where no valid model results, or where no layer says
+        which of a concatenation's columns the weights behind it belong to.
         """
         layout.resize(self, nO=new_size)
         return self

@@ -315,6 +315,64 @@ def test_weights_behind_a_concatenation_stay_with_their_columns() -> None:
     _keeps_its_outputs(model, X, lambda m: m.resize_input(3))
 
 
+def test_weights_inside_parts_that_did_not_change_stay_with_their_columns() -> None:
+    X = np.random.default_rng(0).normal(size=(5, 3))
+    inner = cb.residual(L(5, 5) >> cb.residual(L(1, 5) | L(4, 5)))
+    model = ((L(2, 3) | L(3, 3)) >> inner).initialize(dtype="float64")
+    _keeps_its_outputs(model, X, lambda m: m.resize_input(4))
+    model = ((L(1, 3) | L(2, 3) | L(2, 3)) >> inner.copy()).initialize(dtype="float64")
+    _keeps_its_outputs(model, X, lambda m: m.resize_input(7))
+
+
+def tree(rng: Any, nI: int, depth: int) -> tuple[Any, int]:
+    """A random model of so many columns, and its number of output columns."""
+    kind, n = rng.integers(0, 8 if depth else 2), int(rng.integers(1, 4))
+    if kind == 0:
+        return L(n, nI), n
+    if kind == 1:
+        return cb.gelu(), nI
+    one, size = tree(rng, nI, depth - 1)
+    if kind == 2:
+        return one >> cb.expand_window(1), 3 * size
+    if kind == 3:
+        return cb.residual(one >> L(nI, size)), nI
+    other, width = tree(rng, nI if kind > 5 else size, depth - 1)
+    if kind == 6:
+        return one | other, size + width
+    return (one + (other >> L(size, width)), size) if kind == 7 else (one >> other, width)
+
+
+@pytest.mark.parametrize("end", ["nI", "nO"])
+def test_a_resize_keeps_the_numbers_of_any_tree(end: str) -> None:
+    resized = 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        nI = int(rng.integers(1, 4))
+        model, nO = tree(rng, nI, 3)
+        model = model >> L(nO, nO) if end == "nI" else L(nI, nI) >> model
+        model.initialize(rng=rng, dtype="float64")
+        X = rng.normal(size=(4, nI))
+        before = model.predict(X)
+        try:
+            model.resize_input(nI + 2) if end == "nI" else model.resize_output(nO + 2)
+        except DimensionError:
+            continue  # the width is made of that of columns which cannot change alone
+        after = model.predict(np.pad(X, ((0, 0), (0, 2))) if end == "nI" else X)
+        columns = iter(after.T)  # the old ones are there in their order, with others between
+        assert all(any(np.allclose(old, new) for new in columns) for old in before.T), seed
+        resized += 1
+    assert resized > 50
+
+
+@pytest.mark.parametrize("front", [cb.noop() | cb.noop(), (cb.noop() | cb.noop()) >> cb.gelu()])
+def test_weights_of_columns_that_nobody_can_tell_apart_refuse_a_resize(front: Any) -> None:
+    model = (front >> L(3, 8)).initialize()
+    before = model.to_bytes()
+    with pytest.raises(DimensionError, match="which columns of linear's W belong to which part"):
+        model.resize_input(3)
+    assert model.to_bytes() == before
+
+
 def test_moments_behind_a_window_stay_with_their_columns() -> None:
     X = np.random.default_rng(0).normal(size=(5, 2))
     model = cb.residual(cb.expand_window(1) >> cb.Linear(2)).initialize(X, dtype="float64")
