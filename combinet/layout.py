@@ -96,14 +96,12 @@ def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
     def shape(node: Any, name: str) -> Shape:
         return node.param_shape(name, sizes)  # type: ignore[no-any-return]
 
-    slots = [slot for node in walk(model) for slot in node.slots.values()]
-    if slots:
-        nodes = walk(model, "dfs_pre")
-        pieces = {
-            (node, name): piece._replace(moved=_moved(node, name, before, after))
-            for (node, name), piece in _pieces(model, nodes, shape, allocated=True).items()
-        }
-        _lay_out(model, pieces, slots[0].store.dtype)
+    nodes = walk(model, "dfs_pre")
+    pieces = {
+        (node, name): piece._replace(moved=_moved(node, name, before, after))
+        for (node, name), piece in _pieces(model, nodes, shape, allocated=True).items()
+    }
+    _lay_out(model, pieces)
     for (node, name), new in sizes.items():
         node.dims[name] = new
 
@@ -143,10 +141,8 @@ def move(model: Any, nodes: Sequence[Any], ops: Ops) -> None:
     for node in nodes:
         if id(node) in inside:
             raise DeviceError(f"{node.name} is to stay and to move: it stands in two places")
-    shapes = _pieces(model, nodes, lambda node, name: node.slots[name].shape, allocated=True)
-    pieces = list(shapes.values())
-    if pieces and pieces[0].old is not None:
-        _assign(model, lay_out(pieces, ops, pieces[0].old.store.dtype))
+    pieces = _pieces(model, nodes, lambda node, name: node.slots[name].shape, allocated=True)
+    _lay_out(model, pieces, ops=ops)
     for node in nodes:
         node.ops = ops
 
@@ -157,10 +153,7 @@ def duplicate(model: Any, twin: Any) -> None:
     for old, new in zip(walk(model, "dfs_pre"), walk(twin, "dfs_pre"), strict=True):
         for name, slot in old.slots.items():
             pieces[new, name] = Piece((new.id, name), slot.shape, slot.order, slot.rate, old=slot)
-    for piece in pieces.values():
-        if piece.old is not None:
-            _lay_out(twin, pieces, piece.old.store.dtype, memories=False)
-            return
+    _lay_out(twin, pieces, memories=False)
 
 
 def allocate(model: Any, values: list[tuple[Any, dict[str, Any]]], dtype: Any) -> None:
@@ -208,20 +201,28 @@ def _piece(node: Any, name: str, shape: Shape, value: Any, old: Slot | None = No
     return Piece((node.id, name), shape, param.order, param.rate, value, old)
 
 
-def _lay_out(model: Any, pieces: Pieces, dtype: Any, *, memories: bool = True) -> None:
-    """Give the model's layers what the pieces say, on the device of each in one store."""
-    devices: dict[Any, tuple[Ops, list[Piece]]] = {}
+def _lay_out(
+    model: Any,
+    pieces: Pieces,
+    dtype: Any = None,
+    *,
+    ops: Ops | None = None,
+    memories: bool = True,
+) -> None:
+    """Give the model's layers what the pieces say: a store for each device and dtype.
+
+    What has an old slot keeps its dtype, what is new gets `dtype`; all goes to the device of its
+    layer, or of `ops`.
+    """
+    groups: dict[Any, tuple[Ops, list[Piece]]] = {}
     for (node, _), piece in pieces.items():
-        key = node.ops.name, node.ops.device
-        devices.setdefault(key, (node.ops, []))[1].append(piece)
-    slots: list[Slot] = []
-    for ops, group in devices.values():
-        slots += lay_out(group, ops, dtype, memories=memories)
-    _assign(model, slots)
-
-
-def _assign(model: Any, slots: list[Slot]) -> None:
-    by_key = {slot.key: slot for slot in slots}
+        target = ops or node.ops
+        kind = np.dtype(dtype) if piece.old is None else piece.old.store.dtype
+        key = target.name, target.device, kind
+        groups.setdefault(key, (target, []))[1].append(piece)
+    by_key: dict[Any, Slot] = {}
+    for (*_, kind), (target, group) in groups.items():
+        by_key |= {slot.key: slot for slot in lay_out(group, target, kind, memories=memories)}
     for node in walk(model):
         for name in node.param_names:
             if (node.id, name) in by_key:

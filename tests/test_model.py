@@ -413,6 +413,27 @@ def test_a_copy_keeps_averages() -> None:
     assert np.array_equal(twin.averages[twin.id, "W"], model.averages[model.id, "W"])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.copy(),
+        lambda model: model.resize_output(3),
+        lambda model: model._move(cb.NumpyOps()),
+    ],
+    ids=["copy", "resize", "move"],
+)
+def test_layers_of_two_dtypes_keep_each_its_own(change: Any) -> None:
+    cast = cb.layerize(lambda X: (X.astype("float32"), lambda dY: dY.astype("float64")))
+    first, last = (cb.Linear(2, 2).initialize(dtype=dtype) for dtype in ("float64", "float32"))
+    model, X = first >> cast >> last, np.ones((3, 2))
+    model.begin_update(X)[1](np.ones((3, 2), "float32"), cb.SGD(0.1))
+    before = model.predict(X)
+    twin = change(model)
+    np.testing.assert_allclose(twin.predict(X)[:, :2], before, rtol=1e-6)
+    assert [twin.layers[i].dtype for i in (0, 2)] == ["float64", "float32"]
+    assert {array.dtype for array in twin.averages.values()} == {np.dtype("d"), np.dtype("f")}
+
+
 def test_shared_layers_are_shared_within_the_copy() -> None:
     shared = cb.Linear(3, 3)
     twin = cb.chain(shared, cb.residual(shared), cb.Linear(3)).initialize().copy()
