@@ -89,7 +89,7 @@ class Node:
     def _renew(self, layers: Sequence[Any]) -> None:
         """Become another node with these layers, without weights: a step of `Model.copy`."""
         self.id, self.layers, self.slots, self._rng = next(_ids), tuple(layers), {}, None
-        self.dims, self.attrs = dict(self.dims), dict(self.attrs)
+        self.dims, self.attrs = dict(self.dims), _copied(self.attrs)
 
     @property
     def rng(self) -> Generator:
@@ -211,3 +211,12 @@ def _check_param(layer: str, name: str, param: Any, dims: Mapping[str, Any]) -> 
             f"{layer}'s parameter {name} has for axes a tuple of its dims {(*dims,)}, or of sizes, "
             f"not {param.axes!r}"
         )
+
+
+def _copied(value: Any) -> Any:
+    """A setting for another node: lists, dicts and arrays are copied, all else is shared."""
+    if type(value) is dict:
+        return {name: _copied(each) for name, each in value.items()}
+    if type(value) is list:
+        return [_copied(each) for each in value]
+    return value.copy() if hasattr(value, "dtype") and hasattr(value, "copy") else value

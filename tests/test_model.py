@@ -434,6 +434,19 @@ def test_layers_of_two_dtypes_keep_each_its_own(change: Any) -> None:
     assert {array.dtype for array in twin.averages.values()} == {np.dtype("d"), np.dtype("f")}
 
 
+def test_a_copy_has_lists_dicts_and_arrays_among_its_settings_for_itself() -> None:
+    attrs: Any = {"list": [1, [2]], "dict": {"a": [3]}, "array": np.ones(2), "function": floats}
+    model: Any = cb.Model("model", lambda model, X, run: (X, lambda dY: dY), attrs=attrs)
+    twin = model.copy()
+    twin.attrs["list"][1].append(0)
+    twin.attrs["dict"]["a"].append(0)
+    twin.attrs["array"][0] = 0
+    assert model.attrs["list"] == [1, [2]]
+    assert model.attrs["dict"] == {"a": [3]}
+    assert model.attrs["array"].tolist() == [1, 1]
+    assert twin.attrs["function"] is floats
+
+
 def test_shared_layers_are_shared_within_the_copy() -> None:
     shared = cb.Linear(3, 3)
     twin = cb.chain(shared, cb.residual(shared), cb.Linear(3)).initialize().copy()
