@@ -148,12 +148,20 @@ def move(model: Any, nodes: Sequence[Any], ops: Ops) -> None:
 
 
 def duplicate(model: Any, twin: Any) -> None:
-    """Give `twin`, a copy of the tree without weights, what the model has."""
+    """Give `twin`, a copy of the tree, what the model has, where it has no weights yet."""
     pieces = {}
     for old, new in zip(walk(model, "dfs_pre"), walk(twin, "dfs_pre"), strict=True):
-        for name, slot in old.slots.items():
+        for name, slot in old.slots.items() if not new.slots else ():
             pieces[new, name] = Piece((new.id, name), slot.shape, slot.order, slot.rate, old=slot)
     _lay_out(twin, pieces, memories=False)
+
+
+def gather(model: Any) -> None:
+    """Bring what lies in several stores of one device and dtype into one."""
+    stores = {slot.store for slot in own_slots(model)}
+    if len(stores) > len({(store.ops.name, store.ops.device, store.dtype) for store in stores}):
+        nodes = walk(model, "dfs_pre")
+        _lay_out(model, _pieces(model, nodes, lambda n, name: n.slots[name].shape, allocated=True))
 
 
 def allocate(model: Any, values: list[tuple[Any, dict[str, Any]]], dtype: Any) -> None:

@@ -192,25 +192,50 @@ class Model(Node, Operators, Generic[In, Out]):
     def copy(self) -> Self:
         """A model like this one, weights, waiting gradients and averages too, sharing nothing.
 
-        A layer that stands in several places of the tree is one layer in the copy as well.
+        A layer that stands in several places of the tree is one layer in the copy as well. Settings
+        that are lists, dicts or arrays are copied, others shared. `copy.copy` and `copy.deepcopy`
+        do the same.
         """
+        return self.__deepcopy__({})
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         layout.own_slots(self)
-        twin = self.bare()
+        twin = self._twin(memo)
         layout.duplicate(self, twin)
         return twin
 
     def bare(self) -> Self:
         """A model like this one, of the same layers and dims, without weights.
 
-        Where its layers are functions of modules, as combinet's own are, it can be pickled.
+        As the model itself, it can be pickled where its layers are functions of modules, as
+        combinet's own are. A model's pickle holds weights and averages; waiting gradients and
+        optimizers' moments stay behind.
         """
-        twins: dict[int, Any] = {}
-        for node in self.walk():
-            twin = twins[node.id] = object.__new__(type(node))
+        return self._twin({})
+
+    def _twin(self, memo: dict[int, Any]) -> Self:
+        """A copy without weights, but with those layers that `memo` has; the others are added."""
+        nodes = [node for node in self.walk() if id(node) not in memo]
+        for node in nodes:
+            twin = memo[id(node)] = object.__new__(type(node))
             twin.__dict__.update(node.__dict__)
-        for twin in twins.values():
-            twin._renew([twins[layer.id] for layer in twin.layers])
-        return twins[self.id]  # type: ignore[no-any-return]
+        for node in nodes:
+            memo[id(node)]._renew([memo[id(layer)] for layer in node.layers])
+        return memo[id(self)]  # type: ignore[no-any-return]
+
+    def __getstate__(self) -> Any:
+        params, averages = saving._params(self)
+        record = {"params": params, "averages": averages}
+        return {**self.__dict__, "slots": {}, "_rng": None}, record
+
+    def __setstate__(self, state: Any) -> None:
+        fields, record = state
+        self.__dict__.update(fields)
+        self._renew(self.layers)  # its id may be that of another layer in this process
+        saving.load(self, [(self.name, self, record)], lambda part, path: True)
+        layout.gather(self)
 
     def __repr__(self) -> str:
         return draw(self)

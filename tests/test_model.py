@@ -1,5 +1,6 @@
 """The surface of a model: passes, initialization, dims, parameters, the tree."""
 
+import copy
 import pickle
 from typing import Any
 
@@ -386,6 +387,14 @@ def test_paths_name_every_layer_once() -> None:
     assert model.paths()["chain >> linear[2]"] is model.layers[2]
 
 
+def pickled(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))
+
+
+def cast(X: Any) -> Any:
+    return X.astype("float32"), lambda dY: dY.astype("float64")
+
+
 def test_a_copy_shares_nothing_with_its_model() -> None:
     model = tree().initialize()
     model.begin_update(floats(2, 3))[1](floats(2, 5))
@@ -419,19 +428,57 @@ def test_a_copy_keeps_averages() -> None:
         lambda model: model.copy(),
         lambda model: model.resize_output(3),
         lambda model: model._move(cb.NumpyOps()),
+        pickled,
     ],
-    ids=["copy", "resize", "move"],
+    ids=["copy", "resize", "move", "pickle"],
 )
 def test_layers_of_two_dtypes_keep_each_its_own(change: Any) -> None:
-    cast = cb.layerize(lambda X: (X.astype("float32"), lambda dY: dY.astype("float64")))
     first, last = (cb.Linear(2, 2).initialize(dtype=dtype) for dtype in ("float64", "float32"))
-    model, X = first >> cast >> last, np.ones((3, 2))
+    model, X = first >> cb.layerize(cast) >> last, np.ones((3, 2))
     model.begin_update(X)[1](np.ones((3, 2), "float32"), cb.SGD(0.1))
     before = model.predict(X)
     twin = change(model)
     np.testing.assert_allclose(twin.predict(X)[:, :2], before, rtol=1e-6)
     assert [twin.layers[i].dtype for i in (0, 2)] == ["float64", "float32"]
     assert {array.dtype for array in twin.averages.values()} == {np.dtype("d"), np.dtype("f")}
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
+@pytest.mark.parametrize("initialized", [True, False])
+def test_what_python_copies_is_another_layer(duplicate: Any, initialized: bool) -> None:
+    layer = cb.Linear(3, 3)
+    if initialized:
+        layer.initialize()
+    twin, X = duplicate(layer), floats(2, 3)
+    model = cb.chain(layer, twin, duplicate(layer)).initialize()
+    assert repr(model).split().count("12") == 3
+    if initialized:
+        expected = twin.predict(X)
+        assert np.array_equal(expected, layer.predict(X))
+        layer.set_param("W", np.zeros((3, 3)))
+        assert np.array_equal(twin.predict(X), expected)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
+def test_what_is_shared_in_a_list_of_models_is_shared_in_a_copy_of_it(duplicate: Any) -> None:
+    layer = cb.Linear(3, 3)
+    model = cb.chain(layer, cb.Relu(3), cb.residual(layer)).initialize()
+    twin_layer, twin = duplicate([layer, model])
+    assert twin.layers[0] is twin.layers[2].layers[0] is twin_layer
+    X = floats(2, 3)
+    assert np.array_equal(twin.predict(X), model.predict(X))
+
+
+def test_a_pickle_holds_weights_and_averages_but_no_gradients() -> None:
+    model, sgd = tree().initialize(), cb.SGD(0.5)
+    for optimizer in (sgd, sgd, None):
+        model.begin_update(floats(2, 3))[1](floats(2, 5), optimizer)
+    twin = pickled(model)
+    assert same(params_of(twin), params_of(model))
+    assert same(*({key: slot.of(slot.store.averages) for key, slot in each.slots_by_path().items()}
+                  for each in (model, twin)))  # fmt: skip
+    assert not twin.layers[2].has_grad("W")
+    assert len({slot.store for slot in twin.slots_by_path().values()}) == 1
 
 
 def test_a_copy_has_lists_dicts_and_arrays_among_its_settings_for_itself() -> None:

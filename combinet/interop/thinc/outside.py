@@ -159,7 +159,7 @@ class Shim(thinc.Shim):
 
 
 def _unpickled(bare: Model[Any, Any], data: bytes) -> Shim:
-    return Shim(bare.bare()).from_bytes(data)  # bare() once more: ids are those of this process
+    return Shim(bare).from_bytes(data)
 
 
 class _Borrowed(Optimizer):
