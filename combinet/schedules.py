@@ -6,9 +6,34 @@ Wherever an optimizer takes a rate it takes a schedule; they serve for batch siz
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from combinet.errors import InputError
 from combinet.types import Schedule
+
+Bounds = tuple[Callable[[Any], bool], str]
+
+FROM_0: Bounds = (lambda x: 0 <= x < math.inf, "a number from 0")
+BELOW_1: Bounds = (lambda x: 0 <= x < 1, "a number from 0 to below 1")
+
+
+def require(owner: str, name: str, value: Any, fits: Callable[[Any], bool], what: str) -> None:
+    """Refuse a value that does not fit, or is no number: InputError, with the name of its owner."""
+    try:
+        fine = bool(fits(value))
+    except (TypeError, ValueError):
+        fine = False
+    if not fine:
+        raise InputError(f"{owner} takes {what} for {name}, not {value!r}")
+
+
+def as_schedule(owner: str, name: str, rate: float | Schedule) -> Schedule:
+    """A schedule as it is; a number, from 0, as one that stays the same."""
+    if callable(rate):
+        return rate
+    require(owner, name, rate, FROM_0[0], "a number from 0, or a function of the step,")
+    return constant(rate)
 
 
 def constant(rate: float) -> Schedule:
@@ -68,15 +93,16 @@ def warmup_linear(initial_rate: float, warmup_steps: int, total_steps: int) -> S
     return schedule
 
 
-def constant_then(rate: float, steps: int, schedule: Schedule) -> Schedule:
-    """The same for a number of steps, then another schedule from its beginning.
+def constant_then(rate: float, steps: int, schedule: float | Schedule) -> Schedule:
+    """The same for a number of steps, then another schedule from its beginning, or a number.
 
     Example:
         >>> rate = constant_then(1.0, 2, decaying(1.0, 1.0))
         >>> [rate(step) for step in range(4)]
         [1.0, 1.0, 1.0, 0.5]
     """
-    return lambda step: rate if step < steps else schedule(step - steps)
+    after = as_schedule("constant_then", "schedule", schedule)
+    return lambda step: rate if step < steps else after(step - steps)
 
 
 def cosine(initial_rate: float, total_steps: int, *, final_rate: float = 0.0) -> Schedule:
@@ -103,13 +129,15 @@ def slanted_triangular(
     """A short rise to max_rate, in cut_frac of num_steps, and a long fall to max_rate / ratio.
 
     Howard and Ruder 2018, arXiv:1801.06146, equation 3, with t = step + 1. From num_steps on the
-    rate stays at max_rate / ratio.
+    rate stays at max_rate / ratio. Raises InputError unless 0 < cut_frac < 1.
 
     Example:
         >>> rate = slanted_triangular(1.0, 40, ratio=4)
         >>> [round(rate(step), 4) for step in (0, 1, 3, 21, 39, 50)]
         [0.4375, 0.625, 1.0, 0.625, 0.25, 0.25]
     """
+    within = "a number between 0 and 1"
+    require("slanted_triangular", "cut_frac", cut_frac, lambda x: 0 < x < 1, within)
     cut = max(1, int(num_steps * cut_frac))
 
     def schedule(step: int) -> float:
@@ -124,12 +152,14 @@ def cyclic_triangular(min_lr: float, max_lr: float, period: int) -> Schedule:
     """Up from min_lr to max_lr in `period` steps, down in as many, and so on.
 
     Smith 2017, arXiv:1506.01186, section 3.1, with t = step + 1: the first rate is above min_lr.
+    Raises InputError if the period is not positive.
 
     Example:
         >>> rate = cyclic_triangular(0.0, 1.0, 2)
         >>> [rate(step) for step in range(6)]
         [0.5, 1.0, 0.5, 0.0, 0.5, 1.0]
     """
+    require("cyclic_triangular", "period", period, lambda x: x > 0, "a positive number")
 
     def schedule(step: int) -> float:
         place = (step + 1) % (2 * period) / period
@@ -168,9 +198,9 @@ def one_cycle(
 
 
 def plateau(
-    max_patience: int, scale: float, schedule: Schedule, scores: Sequence[float]
+    max_patience: int, scale: float, schedule: float | Schedule, scores: Sequence[float]
 ) -> Schedule:
-    """Another schedule, times `scale` for each time that the scores have stopped rising.
+    """A schedule, or a number, times `scale` for each time that the scores have stopped rising.
 
     `scores` is the list to which you append each evaluation's score, higher being better; it is
     read at every step. A plateau is max_patience scores after each other, none of them above the
@@ -190,6 +220,7 @@ def plateau(
         0.5
         0.25
     """
+    base = as_schedule("plateau", "schedule", schedule)
 
     def rate(step: int) -> float:
         best, patience, plateaus = -math.inf, 0, 0
@@ -198,6 +229,6 @@ def plateau(
             best = max(best, score)
             if patience == max_patience:
                 plateaus, patience = plateaus + 1, 0
-        return schedule(step) * scale**plateaus
+        return base(step) * scale**plateaus
 
     return rate

@@ -154,7 +154,27 @@ def test_plateaus_are_those_of_torch(patience: int, seed: int) -> None:
     assert ours(0) < 0.1
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: cb.slanted_triangular(0.1, 50, cut_frac=0), "cut_frac, not 0"),
+        (lambda: cb.slanted_triangular(0.1, 50, cut_frac=1), "cut_frac, not 1"),
+        (lambda: cb.cyclic_triangular(0.1, 0.7, 0), "period, not 0"),
+        (lambda: cb.plateau(2, 0.5, iter([0.1]), []), "schedule, not <list_iterator"),
+        (lambda: cb.constant_then(0.1, 5, "0.1"), "schedule, not '0.1'"),
+    ],
+)
+def test_what_gives_no_rates_is_refused(make: Any, message: str) -> None:
+    with pytest.raises(cb.InputError, match=message):
+        make()
+
+
 def test_plateau_scales_another_schedule() -> None:
     rate = cb.plateau(2, 0.1, cb.decaying(1.0, 1.0), [0.5, 0.4, 0.5])
     assert [rate(step) for step in range(3)] == pytest.approx([0.1, 0.05, 0.1 / 3])
     assert cb.plateau(2, 0.1, cb.constant(1.0), [])(7) == 1.0
+
+
+def test_a_number_is_a_schedule() -> None:
+    assert cb.plateau(1, 0.5, 0.1, [0.2, 0.1])(7) == 0.05
+    assert rates(cb.constant_then(0.1, 2, 0.3), 4) == [0.1, 0.1, 0.3, 0.3]
