@@ -1,5 +1,7 @@
 """RAdam, AdamW, Nesterov, Lion, Lookahead and noise: by torch.optim, or by the paper's formula."""
 
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ from test_optimizers import (
     RATE,
     Twin,
     add_gradients,
+    assert_identical,
     assert_same,
     falling,
     gradients,
@@ -244,11 +247,66 @@ def test_a_state_is_of_one_kind_of_optimizer() -> None:
         (lambda: cb.Lookahead(cb.SGD(0.1), k=0), "not 0 and 0.5"),
         (lambda: cb.Lookahead(cb.SGD(0.1), alpha=0.0), "not 5 and 0.0"),
         (lambda: cb.SGD(0.1, grad_noise=0.1), "give rng="),
+        (lambda: setattr(cb.SGD(0.1), "grad_noise", 0.1), "give rng="),
+        (lambda: cb.Lookahead(cb.Lookahead(cb.SGD(0.1))), "another kind, not <.*Lookahead"),
+        (lambda: setattr(cb.SGD(0.1), "learn_rate", -0.1), "^SGD takes .* learn_rate, not -0.1"),
+        (lambda: cb.Adam("0.1"), "^Adam takes .* learn_rate, not '0.1'"),
+        (lambda: cb.Lion(None), "^Lion takes .* learn_rate, not None"),
+        (lambda: cb.Adam(iter([0.1])), "^Adam takes .* function of the step.*not <list_iterator"),
+        (lambda: cb.SGD(math.nan), "^SGD takes .* learn_rate, not nan"),
+        (lambda: cb.SGD(0.1, L2="x"), "^SGD takes .* L2, not 'x'"),
+        (lambda: cb.SGD(0.1, momentum=1.5), "^SGD takes .* momentum, not 1.5"),
+        (lambda: cb.SGD(0.1, average_decay=2.0), "^SGD takes .* average_decay, not 2.0"),
+        (lambda: cb.SGD(0.1, grad_clip=-1), "^SGD takes .* grad_clip, not -1"),
+        (lambda: cb.SGD(0.1, threads=2.5), "^SGD takes .* threads, not 2.5"),
+        (lambda: cb.Adam(beta1=1.0), "^Adam takes .* beta1, not 1.0"),
+        (lambda: cb.RAdam(beta2=1.5), "^RAdam takes .* beta2, not 1.5"),
+        (lambda: cb.AdamW(eps=-1.0), "^AdamW takes .* eps, not -1.0"),
+        (lambda: cb.Lion(beta2=np.ones(2)), "^Lion takes .* beta2, not array"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(make: Any, message: str) -> None:
     with pytest.raises(cb.InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize("make", [cb.SGD, cb.Adam])
+def test_numbers_may_be_set_where_there_were_schedules(make: Any) -> None:
+    settings = {"learn_rate": 0.5, "L2": 0.1, "grad_noise": 0.2}
+    found = []
+    for sgd in (make(rng=0, **settings), make(falling, rng=0)):
+        for name, value in settings.items():
+            setattr(sgd, name, value)
+        model, _ = whole()
+        train(model, sgd, range(2))
+        found.append(weights(model))
+    assert_same(*found)
+
+
+class Failing(Exception):
+    pass
+
+
+def fails(step: int) -> float:
+    raise Failing
+
+
+@pytest.mark.parametrize("name", ["learn_rate", "L2", "grad_noise"])
+@pytest.mark.parametrize("schedule", [fails, lambda step: math.nan, lambda step: None])
+def test_a_schedule_that_fails_leaves_all_as_it_was(name: str, schedule: Any) -> None:
+    model, twin = whole()[0], whole()[0]
+    sgd, control = (cb.Adam(0.1, grad_noise=0.2, grad_clip=0.01, rng=0) for _ in range(2))
+    add_gradients(model, 0), add_gradients(twin, 0)
+    good = getattr(sgd, name)
+    setattr(sgd, name, schedule)
+    with pytest.raises((Failing, cb.InputError)) as raised:
+        model.finish_update(sgd)
+    if raised.type is cb.InputError:
+        assert re.match(rf"Adam takes .* {name}\(0\), not {schedule(0)}", str(raised.value))
+    setattr(sgd, name, good)
+    model.finish_update(sgd), twin.finish_update(control)
+    assert_identical(weights(model), weights(twin))
+    assert sgd.to_bytes(model) == control.to_bytes(twin)
 
 
 def test_parts_that_train_apart_count_their_own_steps() -> None:

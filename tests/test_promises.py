@@ -198,12 +198,12 @@ def test_no_gradient_of_parallel_passes_is_lost(layer: Any, X: Any) -> None:
 
 @pytest.mark.usefixtures("often_switching")
 def test_a_pass_during_updates_sees_each_layers_weights_of_one_moment() -> None:
-    model = scale(0.0)  # W == b == 0, which stay equal in training on X = dY = 1
-    sgd, done = cb.SGD(-1.0, grad_clip=0), threading.Event()
+    model = scale(0.0)  # W == b == 0, which stay equal in training on X = 1, dY = -1
+    sgd, done = cb.SGD(1.0, grad_clip=0), threading.Event()
 
     def train() -> None:
         for _ in range(800):
-            model.begin_update(ONE)[1](ONE, sgd)  # W and b both grow by 1
+            model.begin_update(ONE)[1](-ONE, sgd)  # W and b both grow by 1
         done.set()
 
     def read() -> list[Any]:
@@ -220,11 +220,11 @@ def test_a_pass_during_updates_sees_each_layers_weights_of_one_moment() -> None:
 @pytest.mark.usefixtures("often_switching")
 def test_what_is_saved_during_updates_is_of_one_moment_in_each_layer() -> None:
     model = scale(0.0)
-    sgd, done = cb.SGD(-1.0, grad_clip=0, use_averages=False), threading.Event()
+    sgd, done = cb.SGD(1.0, grad_clip=0, use_averages=False), threading.Event()
 
     def train() -> None:
         for _ in range(800):
-            model.begin_update(ONE)[1](ONE, sgd)
+            model.begin_update(ONE)[1](-ONE, sgd)
         done.set()
 
     def save() -> list[bytes]:
@@ -242,11 +242,11 @@ def test_what_is_saved_during_updates_is_of_one_moment_in_each_layer() -> None:
 @pytest.mark.usefixtures("often_switching")
 def test_threads_that_finish_at_once_apply_each_gradient_once() -> None:
     model = scale(0.0)
-    sgd = cb.SGD(-1.0, grad_clip=0)
+    sgd = cb.SGD(1.0, grad_clip=0)
 
     def train() -> None:
         for _ in range(500):
-            model.begin_update(ONE)[1](ONE, sgd)
+            model.begin_update(ONE)[1](-ONE, sgd)
 
     in_threads(train, train, train)
     assert model.get_param("W").item() == 1500

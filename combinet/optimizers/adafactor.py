@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from combinet.errors import InputError
 from combinet.ops import Ops
 from combinet.optimizers.base import Optimizer, Options
+from combinet.schedules import FROM_0, require
 from combinet.types import Floats, Schedule, Shape
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+
+def _are_least(eps: Any) -> bool:
+    fits, _ = FROM_0
+    first, second = eps
+    return (first is None or fits(first)) and fits(second)
 
 
 class Adafactor(Optimizer):
@@ -53,10 +60,10 @@ class Adafactor(Optimizer):
         d: float = 1.0,
         **options: Unpack[Options],
     ) -> None:
-        if beta2_decay > 0 or d < 1:
-            raise InputError(
-                f"beta2_decay is 0 or below and d from 1, not {beta2_decay!r} and {d!r}"
-            )
+        own = type(self).__name__
+        require(own, "beta2_decay", beta2_decay, lambda x: -math.inf < x <= 0, "a number up to 0")
+        require(own, "eps", eps, _are_least, "two numbers from 0, the first of them or None,")
+        require(own, "d", d, lambda x: 1 <= x < math.inf, "a number from 1")
         options["use_averages"] = options.get("use_averages", False)
         super().__init__(learn_rate, **options)
         self.beta2_decay = beta2_decay

@@ -8,6 +8,7 @@ from combinet.errors import InputError
 from combinet.ops import Ops
 from combinet.ops.update import AdamStep
 from combinet.optimizers.base import Optimizer, Options
+from combinet.schedules import BELOW_1, FROM_0, require
 from combinet.types import Floats1d, Ints1d, Schedule
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Adam(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(learn_rate, ("first", "second"), **options)
+        for name, beta in (("beta1", beta1), ("beta2", beta2)):
+            require(type(self).__name__, name, beta, *BELOW_1)
+        require(type(self).__name__, "eps", eps, *FROM_0)
         self.beta1 = beta1
         self.beta2 = beta2
         self.eps = eps

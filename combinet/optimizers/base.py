@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 from typing import Any, TypedDict
 from weakref import WeakSet
 
@@ -16,7 +17,7 @@ from combinet.ops import Ops
 from combinet.ops.threads import share
 from combinet.optimizers import saving
 from combinet.optimizers.segments import Rows, Segment, same_paces, same_steps, segments
-from combinet.schedules import constant
+from combinet.schedules import FROM_0, as_schedule, require
 from combinet.store import Key, Slot, Store, clear_gradients, locked
 from combinet.types import Floats1d, Generator, Ints1d, Schedule, Shape
 
@@ -29,8 +30,20 @@ def _add(Y: Any, X: Any) -> None:
     X += Y
 
 
-def _schedule(rate: float | Schedule) -> Schedule:
-    return rate if callable(rate) else constant(rate)
+class _Rate:
+    """A setting that is a schedule; a number that is set becomes one that stays the same."""
+
+    def __set_name__(self, owner: Any, name: str) -> None:
+        self.name = name
+
+    def __get__(self, optimizer: Optimizer, owner: Any = None) -> Schedule:
+        return optimizer.__dict__[self.name]  # type: ignore[no-any-return]
+
+    def __set__(self, optimizer: Optimizer, rate: float | Schedule) -> None:
+        schedule = as_schedule(type(optimizer).__name__, self.name, rate)
+        if self.name == "grad_noise" and rate and optimizer.rng is None:
+            raise InputError("grad_noise is drawn from a generator: give rng=, one or a seed")
+        optimizer.__dict__[self.name] = schedule
 
 
 class Options(TypedDict, total=False):
@@ -50,7 +63,9 @@ class Options(TypedDict, total=False):
 class Optimizer:
     """The base of the optimizers: clipping, noise, decay, averaging; a subclass adds the step.
 
-    `learn_rate` and `L2` are numbers or schedules of the number of updates so far, `step`.
+    `learn_rate` and `L2` are numbers or schedules of the number of updates so far, `step`; they may
+    be set anew. An update raises InputError, before it changes anything, where a schedule gives
+    what is no number from 0.
     With `grad_clip` above 0, gradients whose norm, over all parameters of the update together, is
     larger are scaled down to it. `L2` decays the weights by learn_rate * L2 * W beside the step
     (`L2_is_weight_decay`, Loshchilov and Hutter 2019, arXiv:1711.05101), or adds L2 * W to the
@@ -80,6 +95,10 @@ class Optimizer:
     # Whether `apply` gets each parameter by itself, in its shape, instead of flat runs of them.
     by_parameter = False
 
+    learn_rate: _Rate = _Rate()
+    L2: _Rate = _Rate()
+    grad_noise: _Rate = _Rate()
+
     def __init__(
         self,
         learn_rate: float | Schedule,
@@ -95,23 +114,24 @@ class Optimizer:
         sparse: bool = False,
         threads: int = 1,
     ) -> None:
+        own = type(self).__name__
+        if not isinstance(threads, int) or threads < 1:
+            raise InputError(f"{own} takes a positive number of threads, not {threads!r}")
         if sparse and self.by_parameter:
-            raise InputError(f"{self.kind} takes whole parameters: it has no sparse updates")
+            raise InputError(f"{own} takes whole parameters: it has no sparse updates")
         if threads > 1 and self.by_parameter:
-            raise InputError(f"{self.kind} takes parameters one by one: it has one thread")
-        if threads < 1:
-            raise InputError(f"{self.kind} takes a positive number of threads, not {threads}")
-        if grad_noise and rng is None:
-            raise InputError("grad_noise is drawn from a generator: give rng=, one or a seed")
-        self.learn_rate = _schedule(learn_rate)
+            raise InputError(f"{own} takes parameters one by one: it has one thread")
+        require(own, "grad_clip", grad_clip, lambda x: x >= 0, "a number from 0")
+        require(own, "average_decay", average_decay, lambda x: 0 <= x <= 1, "a number from 0 to 1")
+        self.learn_rate = learn_rate
         self.arrays = arrays
-        self.L2 = _schedule(L2)
+        self.L2 = L2
         self.grad_clip = grad_clip
         self.L2_is_weight_decay = L2_is_weight_decay
         self.use_averages = use_averages
         self.average_decay = average_decay
-        self.grad_noise = _schedule(grad_noise)
         self.rng = None if rng is None else np.random.default_rng(rng)
+        self.grad_noise = grad_noise
         self.sparse = sparse
         self.threads = threads
         self.step = 0
@@ -200,14 +220,16 @@ class Optimizer:
             waiting = [slot for slot in slots if slot.touched]
             if not waiting:
                 return
+            # All before the first change: a schedule that fails leaves everything as it is.
+            rate, L2 = self._ask("learn_rate"), self._ask("L2")
+            deviation = 0.0 if self.rng is None else self._ask("grad_noise")
             trained = [slot for slot in waiting if slot.rate is None]
             tables = [slot for slot in trained if self.sparse and slot.rows is not None]
             dense = [slot for slot in trained if slot not in tables] if tables else trained
             runs = segments(dense)
             rows = [Rows(slot) for slot in tables]
             self._clip([*runs, *rows])
-            self._add_noise([*runs, *rows])
-            rate, L2 = self.learn_rate(self.step), self.L2(self.step)
+            self._add_noise([*runs, *rows], deviation)
             for run in runs:
                 self._update_segment(run, rate, L2)
             for table in rows:
@@ -218,6 +240,13 @@ class Optimizer:
             clear_gradients(tables, changed=False)  # nothing but their rows was written to
             clear_gradients(waiting, changed=written)
             self.step += 1
+
+    def _ask(self, name: str) -> float:
+        """What a schedule says for this step."""
+        rate: float = getattr(self, name)(self.step)
+        if type(rate) is not float or not 0.0 <= rate < inf:  # no call for what mostly is right
+            require(type(self).__name__, f"{name}({self.step})", rate, *FROM_0)
+        return rate
 
     def _clip(self, runs: Sequence[Segment | Rows]) -> None:
         if not self.grad_clip or not runs:
@@ -232,10 +261,9 @@ class Optimizer:
             by = run.store.ops.asarray(scale, run.store.dtype)
             run.change_gradient(partial(_multiply, by))
 
-    def _add_noise(self, runs: Sequence[Segment | Rows]) -> None:
+    def _add_noise(self, runs: Sequence[Segment | Rows], deviation: float) -> None:
         if self.rng is None:
             return
-        deviation = self.grad_noise(self.step)
         for run in runs:
             # On the host: a seed is a seed.
             noise = self.rng.normal(0.0, deviation, run.gradient.size)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from combinet.ops import Ops
 from combinet.optimizers.base import Optimizer, Options
+from combinet.schedules import BELOW_1, require
 from combinet.types import Floats1d, Schedule
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Lion(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(learn_rate, ("momentum",), **options)
+        for name, beta in (("beta1", beta1), ("beta2", beta2)):
+            require(type(self).__name__, name, beta, *BELOW_1)
         self.beta1 = beta1
         self.beta2 = beta2
 

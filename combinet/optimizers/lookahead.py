@@ -33,6 +33,8 @@ class Lookahead(Optimizer):
     def __init__(self, optimizer: Optimizer, *, k: int = 5, alpha: float = 0.5) -> None:
         if not isinstance(k, int) or k < 1 or not 0 < alpha <= 1:
             raise InputError(f"k is an int from 1 and 0 < alpha <= 1, not {k!r} and {alpha!r}")
+        if not isinstance(optimizer, Optimizer) or isinstance(optimizer, Lookahead):
+            raise InputError(f"Lookahead takes an optimizer of another kind, not {optimizer!r}")
         if optimizer.sparse:
             raise InputError("Lookahead looks at whole parameters: it takes no sparse optimizer")
         super().__init__(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from combinet.errors import InputError
 from combinet.ops import Ops
 from combinet.optimizers.base import Optimizer, Options
+from combinet.schedules import BELOW_1, require
 from combinet.types import Floats1d, Schedule
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class SGD(Optimizer):
         nesterov: bool = False,
         **options: Unpack[Options],
     ) -> None:
+        require(type(self).__name__, "momentum", momentum, *BELOW_1)
         if nesterov and not momentum:
             raise InputError("nesterov is a form of momentum: give momentum=, such as 0.9")
         super().__init__(learn_rate, ("velocity",) if momentum else (), **options)
