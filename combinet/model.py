@@ -316,13 +316,15 @@ class Model(Node, Operators, Generic[In, Out]):
 
     @property
     def averages(self) -> dict[Key, Any]:
-        """The running means of the weights, kept by an optimizer or loaded, for `use_params`."""
-        return {
-            slot.key: slot.of(slot.store.averages)
-            for node in self.walk()
-            for slot in node.slots.values()
-            if slot.store.averages is not None
-        }
+        """The running means of the weights, kept by an optimizer or loaded, for `use_params`.
+
+        The mean of a parameter that is set, as by `set_param`, starts again at that value.
+        """
+        slots = [slot for node in self.walk() for slot in node.slots.values()]
+        averages: dict[Key, Any] = {}
+        for store in dict.fromkeys(slot.store for slot in slots):
+            averages |= store.read_averages([slot for slot in slots if slot.store is store])
+        return averages
 
     # -- saving ----------------------------------------------------------------------------
 

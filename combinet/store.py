@@ -123,6 +123,12 @@ class Store:
             # Neither a generator nor `slot.value`: this is done for each layer of each pass.
             return tuple([s.own if s.borrowed is None else s.borrowed for s in slots])
 
+    def read_averages(self, slots: Sequence[Slot]) -> dict[Key, Any]:
+        """The averages of slots, all of one moment: no update writes to what is given here."""
+        with self.lock:
+            flat = self.averages
+            return {} if flat is None else {slot.key: slot.of(flat) for slot in slots}
+
     def writable(self) -> Any:
         """The weights, safe to write in place; the caller has the lock.
 
@@ -148,9 +154,12 @@ class Store:
             slot.own = slot.of(weights)
 
     def write(self, slot: Slot, value: Any) -> None:
-        """Set one parameter."""
+        """Set one parameter; its average, if there is one, starts again there."""
         with self.lock:
-            slot.of(self.writable())[...] = self.ops.asarray(value, self.dtype)
+            value = self.ops.asarray(value, self.dtype)
+            slot.of(self.writable())[...] = value
+            if self.averages is not None:
+                slot.of(self.writable_averages())[...] = value
 
     def add_gradient(self, slot: Slot, gradient: Any) -> None:
         """Add to the gradient of one parameter."""

@@ -13,6 +13,7 @@ import pytest
 
 import combinet as cb
 from combinet.layout import own_slots
+from combinet.store import Slot
 
 
 def floats(*shape: int, seed: int = 0) -> Any:
@@ -250,6 +251,23 @@ def test_threads_that_finish_at_once_apply_each_gradient_once() -> None:
 
     in_threads(train, train, train)
     assert model.get_param("W").item() == 1500
+
+
+@pytest.mark.parametrize("of", [lambda model, sgd: model, lambda model, sgd: sgd])
+def test_no_update_comes_between_while_averages_are_taken(of: Any, monkeypatch: Any) -> None:
+    model, sgd = scale(0.0), cb.SGD(0.1)
+    model.begin_update(ONE)[1](ONE, sgd)
+    taken: list[bool] = []
+
+    def spy(slot: Any, flat: Any) -> Any:
+        thread = threading.Thread(target=lambda: taken.append(slot.store.lock.acquire(False)))
+        thread.start(), thread.join()
+        return view(slot, flat)
+
+    view = Slot.of
+    monkeypatch.setattr(Slot, "of", spy)
+    assert len(of(model, sgd).averages) == 2
+    assert taken == [False, False]
 
 
 # -- one interception point --------------------------------------------------------------------

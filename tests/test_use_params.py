@@ -181,6 +181,21 @@ def test_an_update_afterwards_does_not_change_what_was_borrowed() -> None:
     assert sgd.averages[model.id, "W"].item() != before
 
 
+def test_the_average_of_what_is_set_starts_again_there() -> None:
+    one, two = scale(2.0), scale(3.0)
+    model = (one >> two).initialize()
+    sgd = cb.SGD(1.0, grad_clip=0, average_decay=0.5)
+    one.begin_update(ONE)[1](ONE, sgd)  # now there are averages, of the other layer too
+    taken = model.averages
+    two.set_param("W", 7 * ONE)
+    assert weight(one) == 1
+    assert model.averages[two.id, "W"].item() == 7
+    assert model.averages[one.id, "W"].item() == pytest.approx(2 - (1 - 2 / 11))
+    assert taken[two.id, "W"].item() == 3
+    two.begin_update(ONE)[1](ONE, sgd)
+    assert model.averages[two.id, "W"].item() == pytest.approx(7 - (1 - 2 / 11))
+
+
 def test_other_threads_see_the_borrowed_weights() -> None:
     model, seen = scale(2.0), []
     with model.use_params({(model.id, "W"): 10 * ONE}):

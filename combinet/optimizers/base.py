@@ -324,13 +324,11 @@ class Optimizer:
             >>> with model.use_params(sgd.averages):
             ...     averaged = model.predict(np.ones((2, 1), "f"))
         """
-        return {
-            slot.key: slot.of(store.averages)
-            for store in self.stores
-            if store.averages is not None
-            for slot in store.slots()
-            if self.use_averages and store.memories[self].steps[slot.number]
-        }
+        averages: dict[Key, Any] = {}
+        for store in self.stores if self.use_averages else ():
+            steps = store.memories[self].steps
+            averages |= store.read_averages([s for s in store.slots() if steps[s.number]])
+        return averages
 
     def to_bytes(self, model: Any) -> bytes:
         """The steps and moments for `model`, by each parameter's path, with the step count.

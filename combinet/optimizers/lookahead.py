@@ -14,6 +14,7 @@ class Lookahead(Optimizer):
     """The steps of another optimizer; after every k-th, slow += alpha * (W - slow), W = slow.
 
     `slow` is at first the weights before the first step; the count is each parameter's own.
+    Weights that are set, by `set_param` or by loading, don't change it: they are drawn back to it.
     All settings (rates, clipping, decay, averages, noise) are those of `optimizer`, which is not
     to be used by itself beside this. Zhang et al. 2019, arXiv:1907.08610, algorithm 1.
 
