@@ -266,9 +266,10 @@ class Model(Node, Operators, Generic[In, Out]):
         Larger: the new weights are 0, statistics as at first; smaller: columns go from the end. The
         change is made in the layer that the output comes from, and in all that must follow: where
         output and input have one width, as in `residual` and layer norm, the input changes as
-        well, up to the layer that makes it. Optimizers' moments and averages follow. Raises
-        DimensionError, the model unchanged, where no valid model results, or where no layer says
-        which of a concatenation's columns the weights behind it belong to.
+        well, up to the layer that makes it. Optimizers' moments and averages follow; the
+        latter forget faster again, as at first, where the size has changed. Raises DimensionError,
+        the model unchanged, where no valid model results, or where no layer says which of a
+        concatenation's columns the weights behind it belong to.
         """
         layout.resize(self, nO=new_size)
         return self

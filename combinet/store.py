@@ -82,12 +82,24 @@ class Memory:
     """What one optimizer keeps beside a store: the steps of each slot, and arrays by name.
 
     `arrays` are laid out as the store; `parts`, by a slot's number first, have shapes of their own.
+    `began` are the steps, by a slot's number, after which it was resized.
     """
 
     def __init__(self, steps: Ints1d) -> None:
         self.steps = steps
         self.arrays: dict[str, Any] = {}
         self.parts: dict[int, dict[str, Any]] = {}
+        self.began: dict[int, int] = {}
+
+    def averaged(self) -> Ints1d:
+        """How often each slot's average has moved: its steps, or those since it was resized."""
+        if not self.began:
+            return self.steps
+        counts: Ints1d = self.steps.copy()
+        for number, began in self.began.items():
+            if began < counts[number]:  # otherwise other steps have been loaded since
+                counts[number] -= began
+        return counts
 
 
 class Store:
@@ -281,8 +293,14 @@ def lay_out(pieces: Sequence[Piece], ops: Ops, dtype: Any, *, memories: bool = T
             if old.store.averages is not None:
                 _carry(old.of(old.store.averages), slot.of(store.averages), moved, ops)
             for optimizer, memory in old.store.memories.items() if memories else ():
-                if memory.steps[old.number]:
-                    store.memory(optimizer).steps[slot.number] = memory.steps[old.number]
+                if steps := int(memory.steps[old.number]):
+                    new = store.memory(optimizer)
+                    new.steps[slot.number] = steps
+                    # An average in a new shape counts from there: a late one would hardly follow.
+                    if old.shape != slot.shape:
+                        new.began[slot.number] = steps
+                    elif old.number in memory.began:
+                        new.began[slot.number] = memory.began[old.number]
                     _carry_kept(optimizer.kept(old), old, optimizer.kept(slot), moved, ops)
     return slots
 

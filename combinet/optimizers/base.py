@@ -71,8 +71,9 @@ class Optimizer:
     (`L2_is_weight_decay`, Loshchilov and Hutter 2019, arXiv:1711.05101), or adds L2 * W to the
     gradient. With `use_averages` the exponential running mean of the weights after each update
     is kept: mean += (1 - d) * (W - mean), with d = min(average_decay, (1 + t) / (10 + t)) at the
-    parameter's t-th update. Moments and averages live beside the weights and go where they go:
-    to a GPU, into a new size.
+    parameter's t-th update. Once it is resized t counts from there, so that the mean soon follows
+    what is new; `to_bytes` does not save that. Moments and averages live beside the weights and
+    go where they go: to a GPU, into a new size.
 
     With `grad_noise`, a number or a schedule, normal noise of that deviation, drawn from `rng`, is
     added to the clipped gradient: `lambda step: (0.3 / (1 + step) ** 0.55) ** 0.5` is that of
@@ -162,7 +163,7 @@ class Optimizer:
         `weights` are those of the store. An optimizer of another library does its own step here.
         """
         store = run.store
-        for t, alike in same_steps(run, store.memory(self)):
+        for t, alike in same_steps(run, store.memory(self).steps):
             jobs = []
             for part in alike.slots() if self.by_parameter else self._parts(alike):
                 W, dW, kept = part.of(weights), part.of(store.gradient), [*self.kept(part).values()]
@@ -277,7 +278,7 @@ class Optimizer:
         weights = store.writable()
         self.apply_segment(run, weights, rate, L2)
         if averages is not None:
-            for t, alike in same_steps(run, memory):
+            for t, alike in same_steps(run, memory.averaged()):
                 decay = min(self.average_decay, (1 + t) / (10 + t))
                 parts = [(part.of(averages), part.of(weights)) for part in self._parts(alike)]
                 share([partial(store.ops.average, mean, W, decay) for mean, W in parts])
@@ -294,6 +295,7 @@ class Optimizer:
         W, dW, kept = slot.of(weights), slot.of(store.gradient), [*self.kept(slot).values()]
         self.apply_rows(ops, table.rows, W, dW, kept, t, rate)
         if averages is not None:
+            t = int(memory.averaged()[slot.number])
             decay = min(self.average_decay, (1 + t) / (10 + t))
             table.change(partial(ops.average, decay=decay), averages, weights)
 

@@ -7,7 +7,8 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from combinet.store import Memory, Slot, Store
+from combinet.store import Slot, Store
+from combinet.types import Ints1d
 
 _WORTH = 1 << 19  # numbers, from which on an update gains by another thread
 
@@ -93,12 +94,12 @@ def segments(slots: Sequence[Slot]) -> list[Segment]:
     ]
 
 
-def same_steps(run: Segment, memory: Memory) -> list[tuple[int, Segment]]:
-    """A run as runs (t, segment) of slots that have been updated equally often."""
-    steps = memory.steps[run.first : run.last]
-    if (steps == steps[0]).all():
-        return [(int(steps[0]), run)]
-    counted = groupby(run.slots(), key=lambda slot: int(memory.steps[slot.number]))
+def same_steps(run: Segment, steps: Ints1d) -> list[tuple[int, Segment]]:
+    """A run as runs (t, segment) of slots whose steps, by their numbers, are equally many."""
+    own = steps[run.first : run.last]
+    if (own == own[0]).all():
+        return [(int(own[0]), run)]
+    counted = groupby(run.slots(), key=lambda slot: int(steps[slot.number]))
     return [(t, part) for t, slots in counted for part in segments([*slots])]
 
 
