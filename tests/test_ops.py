@@ -439,6 +439,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "backprop_lstm": (floats(4, 2), floats(4, 8), floats(4, 2, seed=1), floats(4, 2, seed=2),
                       floats(2, 8, seed=3), ints(3, 1)),
     "adam": (floats(9), floats(9, seed=1), floats(9, seed=2), np.abs(floats(9, seed=3)), STEP),
+    "sum_squares": (floats(9),),
     "adam_rows": (ints(4, 0, 1), *(np.abs(floats(6, 3, seed=i)) for i in range(4)), STEP),
 }  # fmt: skip
 OWN = [

@@ -177,6 +177,15 @@ def test_gradients_below_the_norm_are_not_scaled() -> None:
     assert_same(weights(model), {path: W - dW[path] for path, W in before.items()})
 
 
+@pytest.mark.parametrize("size", [1e15, 1e25, 1e37])
+def test_huge_gradients_are_scaled_to_the_norm(size: float) -> None:
+    """Their squares are beyond float32."""
+    model = cb.Linear(1, 1).initialize()
+    _, backprop = model.begin_update(np.zeros((1, 1), "f"))
+    backprop(np.full((1, 1), size, "f"), cb.SGD(0.5, grad_clip=3.0))
+    assert model.get_param("b").item() == pytest.approx(-1.5, rel=1e-6)
+
+
 def test_gradients_of_zero_change_nothing() -> None:
     model, _ = whole()
     before = weights(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from math import prod
+from math import isfinite, prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from combinet.ops.product import product
 from combinet.ops.sequence import starts
 from combinet.ops.threads import BLAS, processors
 from combinet.ops.workspace import SMALL, Workspace
-from combinet.types import Array, Floats, Floats2d, Ints1d, Ints2d, Shape
+from combinet.types import Array, Floats, Floats1d, Floats2d, Ints1d, Ints2d, Shape
 
 _WORKSPACE = Workspace()
 _WIDEST = SMALL // 16  # numbers: fewer are less than SMALL bytes, whatever their dtype
@@ -52,6 +52,14 @@ class NumpyOps(Ops):
         dtype = np.dtype(dtype)
         size = count * dtype.itemsize
         return np.empty(shape, dtype) if size < SMALL else _WORKSPACE.empty(shape, dtype, size)
+
+    def sum_squares(self, X: Floats1d) -> Floats:
+        """As `Ops.sum_squares`; in float64 where float32 overflows."""
+        total: Any = np.vdot(X, X)  # where np.dot would warn
+        if not isfinite(total):
+            wide = X.astype("float64")
+            total = np.vdot(wide, wide)
+        return total  # type: ignore[no-any-return]
 
     def matmul(self, A: Floats2d, B: Floats2d, out: Floats2d) -> None:
         """As `Ops.matmul`, in tiles."""

@@ -65,9 +65,9 @@ class Optimizer:
 
     `learn_rate` and `L2` are numbers or schedules of the number of updates so far, `step`; they may
     be set anew. An update raises InputError, before it changes anything, where a schedule gives
-    what is no number from 0.
-    With `grad_clip` above 0, gradients whose norm, over all parameters of the update together, is
-    larger are scaled down to it. `L2` decays the weights by learn_rate * L2 * W beside the step
+    what is no number from 0. With `grad_clip` above 0, gradients whose norm, over all parameters
+    of the update together, is larger are scaled down to it (to 0 on a GPU, where the squares'
+    sum overflows). `L2` decays the weights by learn_rate * L2 * W beside the step
     (`L2_is_weight_decay`, Loshchilov and Hutter 2019, arXiv:1711.05101), or adds L2 * W to the
     gradient. With `use_averages` the exponential running mean of the weights after each update
     is kept: mean += (1 - d) * (W - mean), with d = min(average_decay, (1 + t) / (10 + t)) at the
