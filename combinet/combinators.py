@@ -355,7 +355,7 @@ def _zip_arrays(model: Model[Any, Any], function: Any, batches: list[Any]) -> An
 def _rows(X: Any) -> Any:
     if isinstance(X, list):
         return [_rows(x) for x in X]
-    return X.lengths.tolist() if isinstance(X, Ragged | Padded) else tuple(X.shape[:-1])
+    return given_lengths(X).tolist() if isinstance(X, Ragged | Padded) else tuple(X.shape[:-1])
 
 
 DEFAULT.update({">>": chain, "|": concatenate, "+": add, "**": clone})

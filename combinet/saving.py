@@ -105,10 +105,9 @@ def load(model: Any, plan: Plan, keep: _Keep) -> None:
 def _load(slot: Any, value: Any, average: Any) -> None:
     store = slot.store
     store.write(slot, value)
-    if average is not None or store.averages is not None:
-        with store.lock:  # without one of its own, the mean starts again at the weights
-            flat = store.writable_averages()
-            slot.of(flat)[...] = store.ops.asarray(value if average is None else average)
+    if average is not None:
+        with store.lock:
+            slot.of(store.writable_averages())[...] = store.ops.asarray(average)
 
 
 def _is_plain(value: Any) -> bool:

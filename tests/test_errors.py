@@ -170,6 +170,7 @@ def test_wrong_input_is_refused_with_what_was_expected_and_what_arrived(
         (cb.residual(cb.list2array()), listed(), f"{LISTED} and float32 array (3, 3)"),
         (cb.noop() + TURNED, ragged(), f"{R4} and {R4}, of the lengths [1, 2] and [2, 1]"),
         (cb.residual(TURNED), padded(), "of the lengths [2, 1] and [1, 2]"),
+        (cb.noop() | TURNED, padded(), "side by side"),
         (cb.residual(cb.with_getitem(0, TURNED)), (ragged(), f4(2)), "cannot add tuple of 2"),
         (cb.with_array(cb.with_ragged(cb.reduce_sum())), ragged(),
          "give back what it takes, Ragged, not float32 array"),
