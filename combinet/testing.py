@@ -54,8 +54,15 @@ def check_backprop(
     (f(x + h) - f(x - h)) / 2h must be its gradient, within 1e-6 of the largest in its array.
     Choose X away from the kinks of rectifiers and maxima. The same dropout mask is drawn for
     each evaluation. Of statistics, which have no gradient, something must have been added. Raises
-    AssertionError with the parameter, the index and both numbers.
+    AssertionError with the parameter, the index and both numbers, InputError for a sample in
+    float32.
     """
+    for array in _arrays(X):
+        if array.dtype.kind == "f" and array.dtype != np.float64:
+            raise InputError(
+                f"central differences are taken in float64, of X.astype('float64') and a model "
+                f"that is not initialized or is in float64, not of {describe(X)}"
+            )
     model, X = _prepared(model, X, ops)
 
     def begin() -> Any:
@@ -196,12 +203,6 @@ def _prepared(
     model: Model[Any, Any], X: Any, ops: Ops | None, seed: int = _SEED
 ) -> tuple[Model[Any, Any], Any]:
     """Copies on the device: of X, and of the model with weights of which none is 0 or 1."""
-    for array in _arrays(X):
-        if array.dtype.kind == "f" and array.dtype != np.float64:
-            raise InputError(
-                f"the laws are checked in float64, on X.astype('float64') and a model that is not "
-                f"initialized or is in float64, not on {describe(X)}"
-            )
     model = model.copy()
     if all(slot.store.dtype == np.float64 for slot in model.slots_by_path().values()):
         model.initialize(X, rng=seed, dtype="float64")

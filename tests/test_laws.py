@@ -138,5 +138,5 @@ def test_copy_law_refuses_a_shared_layer(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("X", [floats(2, 3).astype("f"), [floats(2, 3).astype("f")]])
 def test_samples_in_float32_are_refused(X: Any) -> None:
-    with pytest.raises(cb.InputError, match=r"checked in float64, .* not on .*float32 array"):
+    with pytest.raises(cb.InputError, match=r"taken in float64, .* not .*float32 array"):
         testing.check_laws(cb.with_flatten(cb.relu()), X)

@@ -22,6 +22,7 @@ def move(nlp: Any) -> Any:
 
     Example:
         >>> import spacy
+        >>> spacy.util.fix_random_seed(0)
         >>> nlp = spacy.blank("en")
         >>> tok2vec = nlp.add_pipe("tok2vec")
         >>> optimizer = nlp.initialize()
