@@ -194,7 +194,9 @@ class Store:
         the update: until then nobody may change them.
         """
         with self.lock:
-            waiting, rows = self._gradient_of(slot), self.ops.asarray(rows, "int64")
+            waiting, rows = self._gradient_of(slot), self.ops.asarray(rows)
+            if rows.dtype.kind != "i":  # with signed ones these would become floats
+                rows = rows.astype("int64")
             if not slot.touched:
                 if not slot.clean:
                     waiting[...] = 0

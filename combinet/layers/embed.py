@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from combinet.errors import DimensionError, InputError, describe
 from combinet.initializers import uniform
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
 from combinet.types import Floats2d, Initializer, Ints, Ints1d
+
+_INTS = (np.dtype("int32"), np.dtype("int64"))
 
 
 def Embed(
@@ -49,15 +53,15 @@ def _embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
 
 
 def ids_of(model: Model[Any, Any], X: Ints, run: Run) -> Ints1d:
-    """The ids of a layer's column as int64; raises DimensionError for those beyond 0 to nV - 1.
+    """The ids of a layer's column as int32 or int64; DimensionError for those beyond 0 to nV - 1.
 
     In training they are a copy: they are read again in the backward pass and in the update, when
     X may hold others. On a GPU nobody looks how large they are.
     """
     given, nV = column_of(model, X), model.get_dim("nV")
-    ids: Any = given.astype("int64", copy=run.train)
+    ids: Any = given.astype(given.dtype if given.dtype in _INTS else "int64", copy=run.train)
     # Read without a sign, those below 0 are the largest: one look at all of them is enough.
-    if run.ops.name == "numpy" and ids.size and ids.view("uint64").max() >= nV:
+    if run.ops.name == "numpy" and ids.size and ids.view(f"u{ids.dtype.itemsize}").max() >= nV:
         raise DimensionError(
             f"{model.name} takes ids from 0 to {nV - 1}, not {given.min()} to {given.max()}"
         )
