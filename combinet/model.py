@@ -226,7 +226,8 @@ class Model(Node, Operators, Generic[In, Out]):
         return memo[id(self)]  # type: ignore[no-any-return]
 
     def __getstate__(self) -> Any:
-        params, averages = saving._params(self)
+        with locked(self.slots.values()):
+            params, averages = saving.params_of(self)
         record = {"params": params, "averages": averages}
         return {**self.__dict__, "slots": {}, "_rng": None}, record
 

@@ -39,15 +39,15 @@ def to_bytes(model: Any, exclude: Mapping[str, bool]) -> bytes:
             if keep("attrs", path):
                 record["attrs"] = {name: v for name, v in node.attrs.items() if _is_plain(v)}
             if keep("params", path):
-                record["params"], averages = _params(node)
+                record["params"], averages = params_of(node)
                 if keep("averages", path):
                     record["averages"] = averages
             nodes.append(record)
     return format.encode("model", {"nodes": nodes})
 
 
-def _params(node: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A layer's parameters and their averages on the host."""
+def params_of(node: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A layer's parameters and their averages on the host; the caller has the locks."""
     slots = node.slots
     params = {name: format.to_host(slot.value) for name, slot in slots.items()}
     averages = {

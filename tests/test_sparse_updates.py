@@ -214,3 +214,13 @@ def test_ids_may_be_of_another_dtype_in_each_pass() -> None:
     model.finish_update(cb.SGD(1.0, grad_clip=0, sparse=True))
     before[1] -= 3
     np.testing.assert_array_equal(model.get_param("E"), before)
+
+
+def test_rows_that_a_layer_names_without_a_sign_are_rows() -> None:
+    model = table()
+    (slot,), before = model.slots_by_path().values(), model.get_param("E").copy()
+    for dtype in ("int64", "uint64"):
+        slot.store.add_gradient_rows(slot, np.array([1, 2], dtype)[:, None], np.ones((2, NO)))
+    model.finish_update(cb.SGD(0.1, grad_clip=0, sparse=True))
+    before[[1, 2]] -= 0.1 * 2
+    np.testing.assert_allclose(model.get_param("E"), before, rtol=1e-12)

@@ -52,8 +52,7 @@ def Softmax(
 def _softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     W, b = run.params(model, "W", "b")
     wants_dX = run.wants_dX
-    normalize = model.attrs["softmax_normalize"]
-    temperature = float(model.attrs["softmax_temperature"])  # NumPy's would make float32 float64
+    normalize, temperature = (model.attrs[f"softmax_{a}"] for a in ("normalize", "temperature"))
     Z = run.ops.affine(X, W, b)
     if temperature != 1:
         Z = Z / temperature

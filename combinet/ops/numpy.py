@@ -17,7 +17,7 @@ from combinet.ops.workspace import SMALL, Workspace
 from combinet.types import Array, Floats, Floats1d, Floats2d, Ints1d, Ints2d, Shape
 
 _WORKSPACE = Workspace()
-_WIDEST = SMALL // 16  # numbers: fewer are less than SMALL bytes, whatever their dtype
+_SMALL_COUNT = SMALL // 16  # numbers: fewer are less than SMALL bytes, whatever their dtype
 _FEW = SMALL // 16  # bytes: arrays that are smaller have more to look at than to copy
 _ROW = 64  # columns, from which on a row is worth a call of its own
 _LONG = 16  # rows of a sequence, from which on a product for it is worth its call
@@ -47,7 +47,7 @@ class NumpyOps(Ops):
     def empty(self, shape: Shape, dtype: Any) -> Array:
         """As `Ops.empty`; large arrays come from a `Workspace`."""
         count = prod(shape)
-        if count < _WIDEST:
+        if count < _SMALL_COUNT:
             return np.empty(shape, dtype)
         dtype = np.dtype(dtype)
         size = count * dtype.itemsize
