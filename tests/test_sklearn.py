@@ -27,10 +27,28 @@ from combinet.interop.sklearn import CombinetClassifier, CombinetRegressor
 from combinet.text import features
 
 
+class Named:
+    """A function shown by its name, so that each process of pytest-xdist has the same test ids."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+    def __repr__(self) -> str:
+        return str(self.function.__name__)
+
+    def __reduce__(self) -> str:  # as for functions: copies are the same object
+        return repr(self)
+
+
+@Named
 def deep(width: int = 16) -> cb.Model[Any, Any]:
     return cb.Mish(width) >> cb.LayerNorm() >> cb.Dropout() >> cb.Softmax()
 
 
+@Named
 def linear() -> cb.Model[Any, Any]:
     return cb.Linear(init_W=cb.zeros)
 
