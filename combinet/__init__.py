@@ -166,7 +166,7 @@ from combinet.wrappers import (
     with_reshape,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"
 
 __all__ = [
     "CRF",
