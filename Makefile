@@ -4,6 +4,7 @@ PYENV_ROOT ?= $(HOME)/.pyenv
 VERSIONS ?= 3.10 3.11 3.12 3.13
 
 .PHONY: demo lint format fast test matrix sdist long clean
+.PRECIOUS: .envs/%/ready
 
 # The main job: learn to tell what each word of Python source is.
 demo: .venv/demo
