@@ -1,3 +1,26 @@
-"""What pytest is told about this folder."""
+"""Fixtures that several test modules use."""
 
-collect_ignore_glob = ["strict_cupy*.py"]  # helpers, which need CuPy to be imported
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def often_switching() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The stand-in for CuPy, with two devices."""
+    pytest.importorskip("cupy", reason="the stand-in checks names against the real CuPy")
+    strict_cupy = pytest.importorskip("helpers.strict_cupy")
+    strict_cupy.install(monkeypatch)
+    return strict_cupy

@@ -9,17 +9,9 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from cases import CASES, Case, floats, keys, sparse
+from cases import CASES, Case
 from combinet.testing import LAWS, check_device
-
-
-@pytest.fixture
-def strict(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The stand-in for CuPy, with two devices."""
-    pytest.importorskip("cupy", reason="the stand-in checks names against the real CuPy")
-    strict_cupy = pytest.importorskip("strict_cupy")
-    strict_cupy.install(monkeypatch)
-    return strict_cupy
+from helpers.arrays import floats, keys, sparse
 
 
 @pytest.fixture(params=["strict", pytest.param("real", marks=pytest.mark.gpu)])
