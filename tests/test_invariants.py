@@ -9,6 +9,7 @@ import combinet as cb
 from cases import CASES, Case
 from combinet import testing
 from helpers.arrays import floats, ids
+from helpers.errors import raises
 
 
 @pytest.mark.parametrize("law", testing.LAWS, ids=lambda law: law.__name__)
@@ -104,14 +105,14 @@ def test_law_refuses(forward: Any, law: Any) -> None:
 @pytest.mark.parametrize(
     ("gradient", "words"),
     [
-        (lambda dY: (dY, dY), "a gradient for integers"),
-        (lambda dY: (None, None), "no gradient for its input 1"),
-        (lambda dY: None, "no gradient for its input 1"),
+        (lambda dY: (dY, dY), "integers"),
+        (lambda dY: (None, None), "gradient ... 1"),
+        (lambda dY: None, "gradient ... 1"),
     ],
 )
 def test_gradient_law_looks_at_each_item_of_a_tuple(gradient: Any, words: str) -> None:
     model: Any = cb.layerize(lambda X: (X[1] * 1.0, gradient))
-    with pytest.raises(AssertionError, match=words):
+    with raises(AssertionError, words):
         testing.check_backprop(model, (ids(3), floats(3)))
 
 
@@ -119,7 +120,7 @@ def test_gradient_law_refuses_a_statistic_to_which_nothing_is_added() -> None:
     params = {"mean": cb.Param(("nI",), cb.zeros, rate=0.1)}
     model: Any = cb.Model("wrong", lambda model, X, run: (X, lambda dY: dY), dims={"nI": 3},
                           params=params)  # fmt: skip
-    with pytest.raises(AssertionError, match="mean got no gradient"):
+    with raises(AssertionError, "mean", "gradient"):
         testing.check_backprop(model, floats(5, 3))
 
 
@@ -139,5 +140,5 @@ def test_copy_law_refuses_a_shared_layer(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("X", [floats(2, 3).astype("f"), [floats(2, 3).astype("f")]])
 def test_samples_in_float32_are_refused(X: Any) -> None:
-    with pytest.raises(cb.InputError, match=r"taken in float64, .* not .*float32 array"):
+    with raises(cb.InputError, "float64", "float32"):
         testing.check_laws(cb.with_flatten(cb.relu()), X)

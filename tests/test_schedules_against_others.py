@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import combinet as cb
+from helpers.errors import raises
 
 N = 60
 
@@ -157,15 +158,15 @@ def test_plateaus_are_those_of_torch(patience: int, seed: int) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: cb.slanted_triangular(0.1, 50, cut_frac=0), "cut_frac, not 0"),
-        (lambda: cb.slanted_triangular(0.1, 50, cut_frac=1), "cut_frac, not 1"),
-        (lambda: cb.cyclic_triangular(0.1, 0.7, 0), "period, not 0"),
-        (lambda: cb.plateau(2, 0.5, iter([0.1]), []), "schedule, not <list_iterator"),
-        (lambda: cb.constant_then(0.1, 5, "0.1"), "schedule, not '0.1'"),
+        (lambda: cb.slanted_triangular(0.1, 50, cut_frac=0), "cut_frac ... 0"),
+        (lambda: cb.slanted_triangular(0.1, 50, cut_frac=1), "cut_frac ... 1"),
+        (lambda: cb.cyclic_triangular(0.1, 0.7, 0), "period ... 0"),
+        (lambda: cb.plateau(2, 0.5, iter([0.1]), []), "list_iterator"),
+        (lambda: cb.constant_then(0.1, 5, "0.1"), "schedule ... '0.1'"),
     ],
 )
 def test_what_gives_no_rates_is_refused(make: Any, message: str) -> None:
-    with pytest.raises(cb.InputError, match=message):
+    with raises(cb.InputError, message):
         make()
 
 

@@ -18,6 +18,7 @@ from combinet.data import (
     ragged_to_padded,
 )
 from helpers.arrays import floats
+from helpers.errors import raises
 
 
 def make_list(lengths: Any, width: int = 2) -> list[Any]:
@@ -174,28 +175,26 @@ def test_the_dtype_stays(dtype: str) -> None:
 @pytest.mark.parametrize(
     ("lengths", "message"),
     [
-        ([2, 2], r"3 rows.* adds up to 4"),
-        ([4, -1], "none below 0"),
-        ([[3]], r"int64 array \(1, 1\)"),
-        ([1.5, 1.5], r"integers, not float64 array \(2,\)"),
-        ([], r"adds up to 0"),
-        (3, r"a row of integers, not int64 array \(\)"),
-        (None, "a row of integers, not object array"),
-        ([[1], [1, 1]], "integers on the host, not list of 2"),
+        ([2, 2], "3 ... 4"),
+        ([4, -1], "0"),
+        ([[3]], "int64 ... (1, 1)"),
+        ([1.5, 1.5], "float64 ... (2,)"),
+        ([], "0"),
+        (3, "int64 ... ()"),
+        (None, "object"),
+        ([[1], [1, 1]], "list"),
     ],
 )
 def test_ragged_refuses_lengths_that_do_not_fit(lengths: Any, message: str) -> None:
-    with pytest.raises((cb.DimensionError, cb.InputError), match=message):
+    with raises((cb.DimensionError, cb.InputError), message):
         cb.Ragged(np.zeros((3, 2)), lengths)
 
 
 @pytest.mark.parametrize("data", [[[1.0, 2.0]], 5, None, np.array(1.0), "a"], ids=str)
 def test_what_is_no_array_of_rows_is_refused(data: Any) -> None:
-    with pytest.raises(cb.InputError, match=r"Ragged takes an array \(total, ...\), not"):
+    with raises(cb.InputError, "Ragged"):
         cb.Ragged(data, [1])
-    with pytest.raises(
-        cb.InputError, match=r"Padded takes an array \(longest, sequences, ...\), not"
-    ):
+    with raises(cb.InputError, "Padded"):
         cb.Padded(data, [1], [1], [0])
 
 
@@ -259,22 +258,22 @@ def test_padded_in_another_order_is_the_same_batch(model: Any, times: int) -> No
 @pytest.mark.parametrize(
     ("X", "message"),
     [
-        (floats(3, 2), r"float64 array \(3, 2\)"),
-        ([floats(3, 2), [1.0]], "list of 1"),
-        ([floats(3, 2), np.array(1.0)], r"float64 array \(\)"),
-        ([floats(3, 2), floats(3, 4)], r"\(3, 2\) and float64 array \(3, 4\)"),
+        (floats(3, 2), "float64 ... (3, 2)"),
+        ([floats(3, 2), [1.0]], "list"),
+        ([floats(3, 2), np.array(1.0)], "float64 ... ()"),
+        ([floats(3, 2), floats(3, 4)], "(3, 2) ... (3, 4)"),
         ([floats(3, 2), floats(3, 2).astype("f")], "float32"),
         ([floats(3, 2).astype("f"), floats(3, 2)], "float64"),
         ([floats(3000, 2).astype("f"), floats(3000, 2)], "float64"),
-        ([floats(3000, 2), floats(3000, 3)], r"\(3000, 2\) and float64 array \(3000, 3\)"),
-        ([floats(3), [1.0]], "list of 1"),
-        ([floats(3, 2), floats(3)], r"\(3, 2\) and float64 array \(3,\)"),
-        ([[1.0], [2.0]], "list of 1"),
-        ([], "empty list"),
+        ([floats(3000, 2), floats(3000, 3)], "(3000, 2) ... (3000, 3)"),
+        ([floats(3), [1.0]], "list"),
+        ([floats(3, 2), floats(3)], "(3, 2) ... (3,)"),
+        ([[1.0], [2.0]], "list"),
+        ([], "empty"),
     ],
 )
 def test_a_list_that_is_no_batch_is_refused(X: Any, message: str) -> None:
-    with pytest.raises(cb.InputError, match=message):
+    with raises(cb.InputError, message):
         list_to_ragged(X)
 
 
@@ -369,26 +368,26 @@ SWAPPED = cb.Padded(make_padded([1, 2]).data, [2, 1], [2, 1], [0, 1])
 @pytest.mark.parametrize(
     ("Y", "dY", "message"),
     [
-        ("array", floats(2, 3), r"\(3, 2\).*\(2, 3\)"),
-        ("array", [floats(3, 2)], "list of 1"),
-        ("array", np.ones((3, 2), int), r"int64 array \(3, 2\)"),
+        ("array", floats(2, 3), "(3, 2) ... (2, 3)"),
+        ("array", [floats(3, 2)], "list"),
+        ("array", np.ones((3, 2), int), "int64 ... (3, 2)"),
         ("array", 1.0, "float"),
-        ("list", make_list([2]), "list of 2.*list of 1"),
-        ("list", make_list([1, 2]), r"\(2, 2\).*\(1, 2\)"),
-        ("list", floats(3, 2), r"list.*float64 array \(3, 2\)"),
-        ("ragged", make_ragged([2, 1, 0]), r"\[2, 1, 0\].*\[2, 0, 1\]"),
-        ("ragged", make_padded([2, 0, 1]), "Ragged.*Padded"),
-        ("ragged", floats(3, 2), "Ragged.*float64 array"),
-        ("padded", make_padded([1, 1]), r"\[1, 1\].*\[1, 2\]"),
-        ("padded", SWAPPED, r"\[2, 1\].*\[1, 2\]"),
-        ("tuple", (floats(3, 2),), "tuple of 2.*tuple of 1"),
-        ("tuple", (None, make_ragged([2])), r"^item 1: .*\[2\].*\[1\]"),
-        ("list", [make_list([2])[0], None], "^item 1: .*NoneType"),
+        ("list", make_list([2]), "list ... 2 ... 1"),
+        ("list", make_list([1, 2]), "(2, 2) ... (1, 2)"),
+        ("list", floats(3, 2), "list ... float64 ... (3, 2)"),
+        ("ragged", make_ragged([2, 1, 0]), "[2, 1, 0] ... [2, 0, 1]"),
+        ("ragged", make_padded([2, 0, 1]), "Ragged ... Padded"),
+        ("ragged", floats(3, 2), "Ragged ... float64"),
+        ("padded", make_padded([1, 1]), "[1, 1] ... [1, 2]"),
+        ("padded", SWAPPED, "[2, 1] ... [1, 2]"),
+        ("tuple", (floats(3, 2),), "tuple ... 2 ... 1"),
+        ("tuple", (None, make_ragged([2])), "item 1 ... [2] ... [1]"),
+        ("list", [make_list([2])[0], None], "item 1 ... NoneType"),
     ],
 )
 def test_a_gradient_of_another_form_is_refused(Y: str, dY: Any, message: str) -> None:
     for form in (OUTPUTS[Y], outline(OUTPUTS[Y])):
-        with pytest.raises((cb.InputError, cb.DimensionError), match=message):
+        with raises((cb.InputError, cb.DimensionError), message):
             match_gradient(form, dY)
 
 

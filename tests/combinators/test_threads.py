@@ -19,6 +19,7 @@ from combinet.ops.threads import BLAS, share
 from combinet.optimizers import base, segments
 from combinet.threads import _cuts
 from helpers.arrays import floats, ids, listed, padded, ragged
+from helpers.errors import raises
 
 SEED = 3
 SECONDS = 30.0  # before a test gives up on a thread that never comes
@@ -205,7 +206,7 @@ def test_an_error_in_one_part_is_raised_when_the_others_have_ended(bad: int) -> 
         return X, lambda dY: dY
 
     model = cb.with_threads(cb.Model("fails", fails), 2) >> cb.noop()
-    with pytest.raises(cb.InputError, match=r"this one.*with_threads >> fails") as caught:
+    with raises(cb.InputError, "with_threads >> fails") as caught:
         model.predict(np.arange(2.0)[:, None])
     assert len(ended) == 1
     assert caught.value.__context__ is None
@@ -246,7 +247,7 @@ def test_a_block_s_settings_count_in_all_threads() -> None:
         return X, lambda dY: dY
 
     model, X = cb.with_threads(cb.Model("picky", both, takes="floats2d"), 2), ids(5)
-    with pytest.raises(cb.InputError, match=r"picky takes .*not int64"):
+    with raises(cb.InputError, "picky", "int64"):
         model.predict(X)
     with cb.data_validation(False):
         assert model.predict(X).tolist() == X.tolist()
@@ -443,38 +444,38 @@ def test_a_segment_s_parts_are_all_of_it(
     [
         (padded(2, 1), "Padded"),
         ((floats(2, 3), floats(2, 3)), "tuple"),
-        (np.array(1.0), r"float64 array \(\)"),
+        (np.array(1.0), "float64 ... ()"),
         ("a b", "str"),
     ],
 )
 def test_other_batches_are_refused(X: Any, words: str) -> None:
-    with pytest.raises(cb.InputError, match=f"with_threads takes a list, Ragged or .*{words}"):
+    with raises(cb.InputError, "with_threads", words):
         cb.with_threads(cb.noop()).predict(X)
 
 
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
-        (cb.tuplify(cb.noop(), cb.noop()), "tuple of 2"),
-        (cb.array_getitem(slice(1)), r"float64 array \(1, 3\)"),
+        (cb.tuplify(cb.noop(), cb.noop()), "tuple"),
+        (cb.array_getitem(slice(1)), "float64 ... (1, 3)"),
         (cb.layerize(lambda X: (X.sum(), None)), "float64"),
     ],
 )
 def test_what_cannot_be_put_together_is_refused(layer: Any, words: str) -> None:
-    with pytest.raises(cb.InputError, match=f"the layer in with_threads has to .*{words}"):
+    with raises(cb.InputError, "with_threads", words):
         cb.with_threads(layer, 2).predict(floats(6, 3))
 
 
 @pytest.mark.parametrize("threads", [0, -1])
 def test_there_is_at_least_one_thread(threads: int) -> None:
-    with pytest.raises(cb.InputError, match=f"positive number of threads, not {threads}"):
+    with raises(cb.InputError, "threads", threads):
         cb.with_threads(cb.noop(), threads)
-    with pytest.raises(cb.InputError, match=f"Adam takes a positive number .*not {threads}"):
+    with raises(cb.InputError, "Adam", threads):
         cb.Adam(threads=threads)
 
 
 def test_what_takes_whole_parameters_has_one_thread() -> None:
-    with pytest.raises(cb.InputError, match="Adafactor takes parameters one by one"):
+    with raises(cb.InputError, "Adafactor"):
         cb.Adafactor(threads=2)
 
 

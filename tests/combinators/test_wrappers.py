@@ -11,6 +11,7 @@ import combinet as cb
 from combinet.data import map_arrays
 from combinet.types import Array
 from helpers.arrays import close, floats, ids, keys, listed, ragged
+from helpers.errors import raises
 from helpers.models import gradients, ready
 
 
@@ -69,12 +70,12 @@ def test_uniqued_finds_the_rows_that_numpy_finds() -> None:
 
 
 def test_uniqued_says_what_it_takes() -> None:
-    with pytest.raises(cb.InputError, match=r"uniqued takes an array of integers .* not float64"):
+    with raises(cb.InputError, "uniqued", "float64"):
         cb.uniqued(cb.noop()).predict(floats(3))
-    with pytest.raises(cb.InputError, match=r"uniqued takes an array with a column 2, not int64"):
+    with raises(cb.InputError, "uniqued", "2", "int64"):
         cb.uniqued(cb.noop(), column=2).predict(np.zeros((3, 2), "int64"))
     merged = cb.layerize(lambda X: (X[:1], lambda dY: None))
-    with pytest.raises(cb.DimensionError, match=r"has to keep the rows"):
+    with raises(cb.DimensionError, "rows"):
         cb.uniqued(merged).predict(np.arange(3))
 
 
@@ -114,16 +115,16 @@ def test_cauchy_similarity_against_torch() -> None:
 
 def test_siamese_and_similarity_say_what_they_take() -> None:
     model = ready(cb.siamese(cb.noop(), cb.CauchySimilarity(3)))
-    with pytest.raises(cb.InputError, match=r"siamese takes a tuple of two, not float64 array"):
+    with raises(cb.InputError, "siamese", "tuple"):
         model.predict(floats(2, 3))
-    with pytest.raises(cb.DimensionError, match=r"takes two arrays \(n, 3\), not .* \(4, 3\)"):
+    with raises(cb.DimensionError, "(n, 3)", "(4, 3)"):
         model.predict((floats(2, 3), floats(4, 3)))
     for wrong in ("uint8", "float32"):
         X = np.ones((2, 3), wrong)
         for pair in ((X, X), (floats(2, 3), X)):
-            with pytest.raises(cb.InputError, match=f"cauchy_similarity takes .*not .*{wrong}"):
+            with raises(cb.InputError, "cauchy_similarity", wrong):
                 model.predict(pair)
-    with pytest.raises(cb.DimensionError, match="nO=4, but cauchy_similarity beside it has 3"):
+    with raises(cb.DimensionError, "nO=4", "cauchy_similarity", "3"):
         cb.siamese(cb.Linear(4), cb.CauchySimilarity(3))
 
 
@@ -136,9 +137,9 @@ def test_tuplify_sums_the_gradients_of_the_input() -> None:
     np.testing.assert_array_equal(Y[1], X)
     close(Y[0], X @ W1.T)
     close(backprop(dYs), dYs[0] @ W1 + dYs[1] + dYs[2] @ W2)
-    with pytest.raises(cb.DimensionError, match="nI"):
+    with raises(cb.DimensionError, "nI"):
         cb.tuplify(cb.Linear(2, 3), cb.Linear(2, 4))
-    with pytest.raises(cb.InputError, match="at least one layer"):
+    with raises(cb.InputError, "layer"):
         cb.tuplify()
 
 
@@ -221,7 +222,7 @@ def test_with_getitem_leaves_the_other_items_alone(idx: int) -> None:
 
 def test_with_getitem_says_what_it_takes() -> None:
     for X in (floats(2, 3), (floats(2, 3),)):
-        with pytest.raises(cb.InputError, match=r"with_getitem takes a tuple with an item 1, not"):
+        with raises(cb.InputError, "with_getitem", "1"):
             cb.with_getitem(1, cb.noop()).predict(X)
 
 
@@ -233,7 +234,7 @@ def test_tuple_getitem_gives_one_item_alone() -> None:
     assert dX[0] is None
     np.testing.assert_array_equal(dX[1], X[1])
     for wrong in (floats(2, 3), X[:1]):
-        with pytest.raises(cb.InputError, match=r"tuple_getitem takes a tuple with an item 1, not"):
+        with raises(cb.InputError, "tuple_getitem", "1"):
             cb.tuple_getitem(1).predict(wrong)
 
 
@@ -244,11 +245,11 @@ def test_each_item_of_a_tuple_has_its_width() -> None:
     assert [layer.get_dim("nI") for layer in model.walk("dfs_pre") if layer.name == "linear"] == [
         3, 3, 2, 5,
     ]  # fmt: skip
-    with pytest.raises(cb.DimensionError, match="has nO=2, but tuplify beside it has 3"):
+    with raises(cb.DimensionError, "nO=2", "tuplify", "3"):
         pair >> cb.with_getitem(1, cb.Linear(5, 3))
-    with pytest.raises(cb.DimensionError, match="linear takes one batch, not a tuple"):
+    with raises(cb.DimensionError, "linear", "tuple"):
         pair >> cb.Linear(5)
-    with pytest.raises(cb.DimensionError, match="columns of arrays side by side, not tuples"):
+    with raises(cb.DimensionError, "columns"):
         pair | pair
     assert pair.maybe_get_dim("nO") is None
     assert pair.get_dim("nI") == 3
@@ -269,7 +270,7 @@ def test_a_resize_goes_through_a_tuple() -> None:
     assert first.get_dim("nO") == 6
     after = model.predict(X)
     np.testing.assert_array_equal(after, np.pad(before, ((0, 0), (0, 2))))
-    with pytest.raises(cb.DimensionError, match="has this width for its own"):
+    with raises(cb.DimensionError, "width"):
         cb.with_getitem(0, cb.Linear(4, 3)).resize_output(5)
 
 
@@ -329,11 +330,9 @@ def test_with_square_sequences_makes_one_pass_for_each_length() -> None:
 
 def test_with_square_sequences_says_what_it_takes() -> None:
     summed = cb.layerize(lambda X: (X.sum(axis=1), lambda dY: None))
-    with pytest.raises(
-        cb.DimensionError, match=r"give back 1 sequences of 2 rows, not .* \(1, 3\)"
-    ):
+    with raises(cb.DimensionError, "(1, 3)"):
         cb.with_square_sequences(summed).predict(listed(2))
-    with pytest.raises(cb.InputError, match="differ in length alone"):
+    with raises(cb.InputError, "length"):
         cb.with_square_sequences(cb.noop()).predict([floats(2, 3), floats(2, 4)])
 
 
@@ -377,12 +376,10 @@ def test_with_reshape_against_each_sequence_alone() -> None:
 
 
 def test_with_reshape_says_what_it_takes() -> None:
-    with pytest.raises(
-        cb.InputError, match=r"with_reshape takes an array .* not float64 array \(3,"
-    ):
+    with raises(cb.InputError, "with_reshape", "float64"):
         cb.with_reshape(cb.noop()).predict(floats(3))
     first = cb.layerize(lambda X: (X[:1], lambda dY: None))
-    with pytest.raises(cb.InputError, match=r"a row for each of 6, not float64 array \(1, 4\)"):
+    with raises(cb.InputError, "6", "(1, 4)"):
         cb.with_reshape(first).predict(floats(2, 3, 4))
 
 
@@ -401,11 +398,11 @@ def test_pooling_several_ways_at_once_is_a_concatenation() -> None:
 
 @pytest.mark.parametrize("X", [[np.ones(3)], cb.Ragged(np.ones(3), [3]), np.ones((2, 2, 2))])
 def test_with_array2d_refuses_what_are_no_rows(X: Any) -> None:
-    with pytest.raises(cb.InputError, match=r"with_array2d takes rows of numbers, \(n, nI\), not"):
+    with raises(cb.InputError, "with_array2d"):
         cb.with_array2d(cb.noop()).predict(X)
 
 
 def test_a_layer_that_looks_at_neighbours_after_rows_have_gone_is_refused() -> None:
     model = cb.with_flatten(cb.array_getitem(slice(1)) >> cb.expand_window(1))
-    with pytest.raises(cb.DimensionError, match=r"have 5 rows in all, not 1: .*expand_window"):
+    with raises(cb.DimensionError, "5", "1", "expand_window"):
         model.predict(listed(3, 2))

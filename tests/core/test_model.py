@@ -10,6 +10,7 @@ import pytest
 import combinet as cb
 from combinet import DimensionError, InputError, StateError
 from combinet.testing import check_laws
+from helpers.errors import raises
 from helpers.models import params_of
 
 
@@ -45,7 +46,7 @@ def test_backprop_sums_gradients_until_finish_update_applies_and_clears_them() -
     model.finish_update(cb.SGD(0.25, grad_clip=0))
     assert model.get_param("W").item() == 0.5
     assert not model.has_grad("W")
-    with pytest.raises(StateError, match="no gradient of W"):
+    with raises(StateError, "W"):
         model.get_grad("W")
 
 
@@ -117,9 +118,9 @@ def test_a_seed_stands_for_a_generator(seed: int) -> None:
 
 @pytest.mark.parametrize("drop", [-0.1, 1.0, 1.5, float("nan")])
 def test_drop_out_of_range_is_refused(drop: float) -> None:
-    with pytest.raises(InputError, match="from 0 to below 1"):
+    with raises(InputError, drop):
         cb.Dropout().begin_update(np.ones(3), drop=drop)
-    with pytest.raises(InputError, match="from 0 to below 1"):
+    with raises(InputError, drop):
         cb.Dropout(drop)
 
 
@@ -184,9 +185,9 @@ def test_learning_dims_from_a_sample_draws_no_dropout_mask() -> None:
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: cb.Linear(2), "linear needs nI"),
-        (lambda: cb.Linear(2, 3) >> cb.Maxout(), "maxout needs nO"),
-        (lambda: cb.Linear(2, 3) >> cb.Embed(2), "embed needs nV"),
+        (lambda: cb.Linear(2), "linear ... nI"),
+        (lambda: cb.Linear(2, 3) >> cb.Maxout(), "maxout ... nO"),
+        (lambda: cb.Linear(2, 3) >> cb.Embed(2), "embed ... nV"),
     ],
 )
 def test_what_cannot_be_inferred_is_refused_by_name_and_nothing_changes(
@@ -194,7 +195,7 @@ def test_what_cannot_be_inferred_is_refused_by_name_and_nothing_changes(
 ) -> None:
     model = build()
     before = model.to_bytes()
-    with pytest.raises(DimensionError, match=words):
+    with raises(DimensionError, words):
         model.initialize()
     assert model.to_bytes() == before
     assert not model.slots_by_path()
@@ -230,13 +231,13 @@ def test_float64_all_the_way() -> None:
 
 @pytest.mark.parametrize("dtype", ["int64", "float16", "complex128", "nonsense"])
 def test_weights_of_other_dtypes_are_refused(dtype: str) -> None:
-    with pytest.raises(InputError, match="float32 or float64"):
+    with raises(InputError, "float32"):
         cb.Linear(1, 1).initialize(dtype=dtype)
 
 
 def test_a_second_dtype_is_refused() -> None:
     model = cb.Linear(1, 1).initialize()
-    with pytest.raises(StateError, match="float32 and float64"):
+    with raises(StateError, "float32"):
         model.initialize(dtype="float64")
 
 
@@ -274,7 +275,7 @@ def test_dims_of_combinators_are_those_of_their_layers() -> None:
     model = cb.with_array((cb.Linear(2, 3) | cb.LayerNorm()) >> cb.residual(cb.Linear()))
     assert (model.get_dim("nI"), model.get_dim("nO")) == (3, 5)
     assert cb.noop().maybe_get_dim("nO") is None
-    with pytest.raises(DimensionError, match="nI"):
+    with raises(DimensionError, "nI"):
         cb.Linear(4).get_dim("nI")
 
 
@@ -283,17 +284,17 @@ def test_set_dim_sets_what_is_unknown_and_changes_nothing_else() -> None:
     model.set_dim("nI", 3)
     model.set_dim("nI", 3)
     assert model.get_dim("nI") == 3
-    with pytest.raises(DimensionError, match="nI=3"):
+    with raises(DimensionError, "nI=3"):
         model.set_dim("nI", 5)
-    with pytest.raises(DimensionError, match="no dim nV"):
+    with raises(DimensionError, "nV"):
         model.set_dim("nV", 5)
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, "3", True])
 def test_sizes_are_positive_ints(size: Any) -> None:
-    with pytest.raises(DimensionError, match="positive int"):
+    with raises(DimensionError, "int"):
         cb.Linear(size)
-    with pytest.raises(DimensionError, match="positive int"):
+    with raises(DimensionError, "int"):
         cb.Linear().set_dim("nO", size)
 
 
@@ -316,9 +317,9 @@ def test_an_axis_can_be_an_int_and_a_parameter_have_any_name() -> None:
     check_laws(fixed(), np.random.default_rng(0).normal(size=(4, 3)))
     model = fixed().initialize()
     assert model.get_param("model").tolist() == [1, 1, 1]
-    with pytest.raises(DimensionError, match=r"model of 'fixed' is \(4,\), not \(3,\)"):
+    with raises(DimensionError, "'fixed'", "(4,)", "(3,)"):
         fixed(4).from_bytes(model.to_bytes())
-    with pytest.raises(DimensionError, match="no layer in fixed has this width"):
+    with raises(DimensionError, "fixed", "width"):
         model.resize_output(4)
 
 
@@ -333,9 +334,9 @@ def test_has_param_is_true_none_or_false() -> None:
 @pytest.mark.parametrize("call", ["get_param", "get_grad", "has_grad"])
 def test_parameters_that_are_not_there_are_refused(call: str) -> None:
     model = cb.Linear(2, 3)
-    with pytest.raises(StateError, match="not initialized"):
+    with raises(StateError, "initialized"):
         getattr(model, call)("W")
-    with pytest.raises(StateError, match=r"only \['W', 'b'\]"):
+    with raises(StateError, "'W'", "'b'"):
         getattr(model, call)("Q")
 
 
@@ -346,7 +347,7 @@ def test_set_param_copies_a_value_of_the_right_shape() -> None:
     value[...] = 0
     assert model.get_param("W").tolist() == [[1.0], [2.0]]
     assert model.get_param("W").dtype == np.float32
-    with pytest.raises(DimensionError, match=r"\(2, 1\), not \(1, 2\)"):
+    with raises(DimensionError, "(2, 1)", "(1, 2)"):
         model.set_param("W", [[1.0, 2.0]])
 
 

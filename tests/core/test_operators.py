@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import combinet as cb
 from combinet import InputError
+from helpers.errors import raises
 
 L = cb.Linear
 WIDTH = 3
@@ -39,7 +40,7 @@ def test_the_defaults_are_chain_concatenate_add_and_clone() -> None:
 
 @pytest.mark.parametrize("symbol", [s for s in SYMBOLS if s not in (">>", "|", "+", "**")])
 def test_an_operator_without_a_meaning_is_refused(symbol: str) -> None:
-    with pytest.raises(InputError, match="has no meaning"):
+    with raises(InputError, symbol):
         eval(f"a {symbol} b", {"a": cb.relu(), "b": cb.noop()})
 
 
@@ -52,14 +53,14 @@ def test_every_operator_can_be_defined(symbol: str) -> None:
 def test_the_other_operand_can_be_anything_that_the_meaning_takes() -> None:
     with cb.Model.define_operators({"*": named}):
         assert cb.relu() * 3 == "relu and 3"
-    with pytest.raises(InputError, match="made of models, not int"):
+    with raises(InputError, "int"):
         cb.relu() >> 3
 
 
 @pytest.mark.parametrize("symbol", ["<", "and", "~", "chain", ""])
 def test_unknown_symbols_are_refused(symbol: str) -> None:
     with (
-        pytest.raises(InputError, match="no operators"),
+        raises(InputError, "operators"),
         cb.Model.define_operators({symbol: cb.chain}),
     ):
         pytest.fail("the block was entered")
@@ -327,17 +328,17 @@ def test_copies_without_weights_are_initialized_apart() -> None:
 
 @pytest.mark.parametrize("n", [-1, 1.5, "2", None])
 def test_copies_are_counted_in_whole_numbers(n: Any) -> None:
-    with pytest.raises(InputError, match="0 copies or more"):
+    with raises(InputError, "0"):
         cb.clone(cb.relu(), n)
 
 
 def test_what_is_no_model_is_refused_as_a_layer() -> None:
     for combine in (cb.chain, cb.concatenate, cb.add, cb.residual, cb.with_flatten):
-        with pytest.raises(InputError, match="made of models, not int"):
+        with raises(InputError, "int"):
             combine(3)
 
 
 def test_a_combination_of_nothing_is_refused() -> None:
     for combine in (cb.concatenate, cb.add):
-        with pytest.raises(InputError, match="at least one"):
+        with raises(InputError, combine.__name__):
             combine()

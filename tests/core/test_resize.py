@@ -8,6 +8,7 @@ import pytest
 import combinet as cb
 from combinet import DimensionError
 from helpers.arrays import floats
+from helpers.errors import raises
 
 L = cb.Linear
 
@@ -265,7 +266,7 @@ def test_a_pass_begun_before_a_resize_is_refused_its_gradients() -> None:
     model = L(4, 3).initialize(dtype="float64")
     Y, backprop = model.begin_update(floats(5, 3))
     model.resize_output(6)
-    with pytest.raises(DimensionError, match="resized since this pass began"):
+    with raises(DimensionError, "resized"):
         backprop(Y)
     assert not model.has_grad("W")
 
@@ -390,7 +391,7 @@ def test_a_resize_keeps_the_numbers_of_any_tree(end: str) -> None:
 def test_weights_of_columns_that_nobody_can_tell_apart_refuse_a_resize(front: Any) -> None:
     model = (front >> L(3, 8)).initialize()
     before = model.to_bytes()
-    with pytest.raises(DimensionError, match="which columns of linear's W belong to which part"):
+    with raises(DimensionError, "linear", "W"):
         model.resize_input(3)
     assert model.to_bytes() == before
 
@@ -413,5 +414,5 @@ def test_moments_behind_a_window_stay_with_their_columns() -> None:
 
 @pytest.mark.parametrize("make", [cb.relu, cb.noop, cb.Dropout, cb.expand_window])
 def test_a_layer_without_sizes_cannot_be_resized(make: Any) -> None:
-    with pytest.raises(cb.DimensionError, match="no layer in"):
+    with raises(cb.DimensionError, make().name):
         make().resize_output(6)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import combinet as cb
 from combinet import CombinetError, DimensionError, FormatError, StateError
 from combinet import format as fmt
+from helpers.errors import raises
 from helpers.models import params_of
 
 
@@ -184,7 +185,7 @@ def test_params_can_be_left_out_of_saving() -> None:
     assert len(data) < len(DATA) / 2
     model = trained(seed=5)
     before = params_of(model)
-    with pytest.raises(FormatError, match="exclude what was excluded"):
+    with raises(FormatError, "exclude"):
         model.from_bytes(data)
     model.from_bytes(data, params=False)
     assert all(np.array_equal(before[path], w) for path, w in params_of(model).items())
@@ -253,12 +254,12 @@ def test_a_layer_that_is_left_out_may_have_other_sizes_and_settings(
 @pytest.mark.parametrize("exclude", [{"weights": False}, {"chain >> relu": False}])
 def test_exclusions_that_name_nothing_are_refused(exclude: Any) -> None:
     for call in (TRAINED.to_bytes, lambda **kw: TRAINED.from_bytes(DATA, **kw)):
-        with pytest.raises(FormatError, match="neither"):
+        with raises(FormatError, f"'{next(iter(exclude))}'"):
             call(**exclude)
 
 
 def test_exclusions_are_false() -> None:
-    with pytest.raises(FormatError, match="params=True says nothing"):
+    with raises(FormatError, "params=True"):
         TRAINED.to_bytes(params=True)
 
 
@@ -328,26 +329,26 @@ def test_bytes_that_do_not_fit_change_nothing(change: Any, fresh: bool) -> None:
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (lambda: trained(classes=5), "nO=4, the model saved nO=5"),
-        (lambda: trained(window=2), "nI=18, the model saved nI=30"),
-        (lambda: trained(dtype="float64"), "float32 and float64"),
-        (lambda: cb.Linear(2, 3).initialize(), "has 'linear' where this one has 'chain'"),
-        (lambda: cb.chain(*TRAINED.layers[:3]), r"no layer where this one has 'chain >> dropout'"),
-        (lambda: TRAINED >> cb.relu(), "'relu' where this one has no layer 5 in 'chain'"),
+        (lambda: trained(classes=5), "nO=4 ... nO=5"),
+        (lambda: trained(window=2), "nI=18 ... nI=30"),
+        (lambda: trained(dtype="float64"), "float32 ... float64"),
+        (lambda: cb.Linear(2, 3).initialize(), "'linear' ... 'chain'"),
+        (lambda: cb.chain(*TRAINED.layers[:3]), "'chain >> dropout'"),
+        (lambda: TRAINED >> cb.relu(), "'relu' ... 'chain' ... 5"),
         (
             lambda: cb.chain(*TRAINED.layers[:3], cb.relu(), TRAINED.layers[4]),
-            "'relu' where this one has 'chain >> dropout'",
+            "'relu' ... 'chain >> dropout'",
         ),
         (
             lambda: cb.chain(*TRAINED.layers[:2], *build().layers[1:2], *TRAINED.layers[3:]),
-            r"another 'residual' where this one has 'chain >> residual\[1\]'",
+            "'residual' ... 'chain >> residual[1]'",
         ),
     ],
 )
 def test_bytes_of_another_model_say_what_differs_and_change_nothing(other: Any, words: str) -> None:
     model = trained(seed=5)
     before = model.to_bytes()
-    with pytest.raises(CombinetError, match=words):
+    with raises(CombinetError, words):
         model.from_bytes(other().to_bytes())
     assert model.to_bytes() == before
 
@@ -356,7 +357,7 @@ def test_no_width_is_0() -> None:
     data = cb.Linear(2, 3).initialize().to_bytes(dims=False)
     empty = {"W": np.ones((0, 3), "f"), "b": ONES[:0]}
     model = cb.Linear()
-    with pytest.raises(DimensionError, match="nO=0"):
+    with raises(DimensionError, "nO=0"):
         model.from_bytes(repacked(put("params", value=empty), data))
     assert model.maybe_get_dim("nI") is None
 
@@ -396,7 +397,7 @@ def test_settings_of_the_same_kind_are_taken_over(own: Any, rate: Any) -> None:
 def test_a_wider_window_is_no_setting_for_the_weights_behind_it() -> None:
     model = (cb.expand_window(1) >> cb.Linear(2, 3)).initialize()
     before = model.to_bytes()
-    with pytest.raises(DimensionError, match="expand_window"):
+    with raises(DimensionError, "expand_window"):
         model.from_bytes((cb.expand_window(2) >> cb.Linear(2)).to_bytes(), params=False)
     assert model.to_bytes() == before
 
@@ -404,7 +405,7 @@ def test_a_wider_window_is_no_setting_for_the_weights_behind_it() -> None:
 def test_models_that_share_other_layers_are_other_models() -> None:
     a, b = cb.Linear(2, 2), cb.Linear(2, 2)
     one, two = cb.chain(a, b, a).initialize(), cb.chain(b, a, a).initialize()
-    with pytest.raises(FormatError, match="another 'linear' where"):
+    with raises(FormatError, "'linear'"):
         two.from_bytes(one.to_bytes())
 
 
@@ -416,7 +417,7 @@ def test_models_that_share_other_layers_are_other_models() -> None:
 def test_what_is_no_saved_model_is_refused(data: Any) -> None:
     model = trained(seed=5)
     before = model.to_bytes()
-    with pytest.raises(FormatError, match="saved"):
+    with pytest.raises(FormatError):
         model.from_bytes(data)
     assert model.to_bytes() == before
 
@@ -425,7 +426,7 @@ def test_what_is_no_saved_model_is_refused(data: Any) -> None:
 def test_an_array_in_the_header_is_refused(name: str) -> None:
     record = msgpack.unpackb(DATA[:-5]) | {name: fmt._pack(ONES)}
     body = msgpack.packb(record)
-    with pytest.raises(FormatError, match="no saved model"):
+    with pytest.raises(FormatError):
         build().from_bytes(body + fmt._checksum(body))
 
 
@@ -433,13 +434,13 @@ def test_another_version_of_the_format_is_named(monkeypatch: pytest.MonkeyPatch)
     with monkeypatch.context() as patch:
         patch.setattr(fmt, "VERSION", 99)
         data = TRAINED.to_bytes()
-    with pytest.raises(FormatError, match="version 99"):
+    with raises(FormatError, "99"):
         build().from_bytes(data)
 
 
 def test_borrowed_weights_are_not_loaded_over() -> None:
     model = trained(seed=5)
-    with model.use_params(model.averages), pytest.raises(StateError, match="use_params"):
+    with model.use_params(model.averages), raises(StateError, "use_params"):
         model.from_bytes(DATA)
 
 

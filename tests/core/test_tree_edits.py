@@ -7,6 +7,7 @@ import pytest
 
 import combinet as cb
 from helpers.arrays import floats
+from helpers.errors import raises
 
 # -- to_categorical, get_width --------------------------------------------------------------------
 
@@ -31,18 +32,18 @@ def test_to_categorical_is_that_of_thinc(smoothing: float, n: int | None) -> Non
 @pytest.mark.parametrize(
     ("args", "smoothing", "error", "message"),
     [
-        (([0, 3], 3), 0.0, cb.DimensionError, "from 0 to 2, not 0 to 3"),
-        (([0, -1], 3), 0.0, cb.DimensionError, "from 0 to 2, not -1 to 0"),
-        (([0.5], 3), 0.0, cb.InputError, "integers, not float64"),
-        (([], None), 0.0, cb.InputError, "at least one class, not 0"),
-        (([0], 0), 0.0, cb.InputError, "at least one class, not 0"),
-        (([0, 1], 2), 0.5, cb.InputError, "2 classes is below 0.5, not 0.5"),
-        (([0], 1), 0.1, cb.InputError, "1 classes is below 0, not 0.1"),
-        (([0, 1], 2), -0.1, cb.InputError, "from 0 to below 1, not -0.1"),
+        (([0, 3], 3), 0.0, cb.DimensionError, "2 ... 3"),
+        (([0, -1], 3), 0.0, cb.DimensionError, "2 ... -1"),
+        (([0.5], 3), 0.0, cb.InputError, "float64"),
+        (([], None), 0.0, cb.InputError, "class ... 0"),
+        (([0], 0), 0.0, cb.InputError, "class ... 0"),
+        (([0, 1], 2), 0.5, cb.InputError, "2 ... 0.5"),
+        (([0], 1), 0.1, cb.InputError, "1 ... 0 ... 0.1"),
+        (([0, 1], 2), -0.1, cb.InputError, "-0.1"),
     ],
 )
 def test_what_has_no_rows_is_refused(args: Any, smoothing: float, error: Any, message: str) -> None:
-    with pytest.raises(error, match=message):
+    with raises(error, message):
         cb.to_categorical(*args, label_smoothing=smoothing)
 
 
@@ -73,7 +74,7 @@ def test_get_width_along_another_axis() -> None:
 
 
 def test_get_width_of_what_has_none() -> None:
-    with pytest.raises(cb.InputError, match="not of dict"):
+    with raises(cb.InputError, "dict"):
         cb.get_width({})
 
 
@@ -133,15 +134,15 @@ def test_nothing_has_no_batches() -> None:
 @pytest.mark.parametrize(
     ("args", "error", "message"),
     [
-        ((2, [1, 2], [1]), cb.DimensionError, r"as long, not \[2, 1\]"),
-        ((0, [1, 2]), cb.InputError, "int from 1, not 0"),
-        ((2.5, [1, 2]), cb.InputError, "int from 1, not 2.5"),
-        ((lambda i: 1 - i, [1, 2]), cb.InputError, "int from 1, not 0"),
-        ((2, iter([1, 2])), cb.InputError, "not of list_iterator"),
+        ((2, [1, 2], [1]), cb.DimensionError, "[2, 1]"),
+        ((0, [1, 2]), cb.InputError, "int ... 0"),
+        ((2.5, [1, 2]), cb.InputError, "int ... 2.5"),
+        ((lambda i: 1 - i, [1, 2]), cb.InputError, "int ... 0"),
+        ((2, iter([1, 2])), cb.InputError, "list_iterator"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(args: Any, error: Any, message: str) -> None:
-    with pytest.raises(error, match=message):
+    with raises(error, message):
         list(cb.minibatch(*args))
 
 
@@ -168,7 +169,7 @@ def test_a_rate_of_something_else_stays() -> None:
 
 def test_set_dropout_rate_refuses_what_is_no_rate() -> None:
     model = cb.Dropout(0.5)
-    with pytest.raises(cb.InputError, match="not 1"):
+    with raises(cb.InputError, "1"):
         cb.set_dropout_rate(model, 1.0)
     assert model.attrs["rate"] == 0.5
 
@@ -269,14 +270,14 @@ def test_remove_a_term_of_a_sum() -> None:
 def test_what_must_stay_is_refused() -> None:
     model, _ = tree()
     residual = model.layers[1]
-    with pytest.raises(cb.InputError, match=r"residual needs its chain: replace it, by noop\(\)"):
+    with raises(cb.InputError, "residual", "chain", "noop()"):
         cb.remove_node(model, residual.layers[0])
-    with pytest.raises(cb.InputError, match="chain needs its linear"):
+    with raises(cb.InputError, "chain", "linear"):
         cb.remove_node(cb.chain(a := cb.Linear(2, 2), a), a)
     for change in (cb.remove_node, lambda model, node: cb.replace_node(model, node, cb.relu())):
-        with pytest.raises(cb.InputError, match="no such linear below chain"):
+        with raises(cb.InputError, "linear", "chain"):
             change(model, cb.Linear())
-        with pytest.raises(cb.InputError, match="no such chain below chain"):
+        with raises(cb.InputError, "chain"):
             change(model, model)
 
 
@@ -294,7 +295,7 @@ def test_layers_of_a_layer_with_parameters_stay() -> None:
         "scaled", lambda model, X, run: run(model.layers[0], X), layers=[child],
         dims={"nI": 2}, params={"s": cb.Param(("nI",), cb.ones)},
     )  # fmt: skip
-    with pytest.raises(cb.InputError, match="scaled has parameters of its own"):
+    with raises(cb.InputError, "scaled", "parameters"):
         cb.replace_node(model >> cb.relu(), child, cb.gelu())
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import combinet as cb
 from combinet import DimensionError, StateError
+from helpers.errors import raises
 from helpers.models import scale
 
 ONE = np.ones((1, 1))
@@ -78,7 +79,7 @@ def test_weights_of_other_models_alone_are_refused() -> None:
         assert weight(model) == 2
     model.begin_update(ONE)[1](ONE, sgd)
     with (
-        pytest.raises(StateError, match=r"none of these weights are of linear: a copy .*averages"),
+        raises(StateError, "linear", "averages"),
         model.copy().use_params(sgd.averages),
     ):
         pass
@@ -97,7 +98,7 @@ def test_wrong_shapes_are_refused_and_nothing_is_borrowed(value: Any) -> None:
     one, two = scale(2.0), scale(3.0)
     model = one >> two
     with (
-        pytest.raises(DimensionError, match=r"W is \(1, 1\), not"),
+        raises(DimensionError, "W", "(1, 1)"),
         model.use_params({(one.id, "W"): 10 * ONE, (two.id, "W"): value}),
     ):
         pytest.fail("the block was entered")
@@ -130,7 +131,7 @@ def begun(model: Any) -> Callable[[Any, Any], Any]:
 def test_changes_of_borrowed_weights_are_refused(change: Any) -> None:
     model = scale(2.0)
     with model.use_params({(model.id, "W"): 10 * ONE}):
-        with pytest.raises(StateError, match="borrowed"):
+        with raises(StateError, "use_params"):
             change(model)
         assert weight(model) == 10
     assert weight(model) == 2

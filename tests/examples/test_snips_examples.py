@@ -15,6 +15,7 @@ import pytest
 import slots
 import snips
 from helpers.commands import run_example, start_example
+from helpers.errors import raises
 from lines import MalformedLine
 from slots import Span, span_f1, spans
 from vectors import read_vectors
@@ -71,18 +72,18 @@ def test_requests_are_learned_and_questions_answered(
     assert re.fullmatch(answer + "\n", again.stdout)
     without = run_example(example, "--model", model, "--ask", "play jazz")
     assert without.returncode == 1
-    assert without.stderr.startswith(f"{model}: the model saved has ")
+    assert without.stderr.startswith(f"{model}: ")
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("PlayMusic\tplay jazz", "expected 3 columns parted by tabs, found 2"),
-        ("PlayMusic\tplay jazz\tO", "expected a tag for each of 2 words, found 1"),
-        ("PlayMusic\tplay  jazz\tO O O", "expected an intent and words parted by single blanks"),
-        ("\tplay jazz\tO O", "expected an intent and words parted by single blanks"),
-        ("PlayMusic\tplay jazz\tO genre", "expected O, or B- or I- with a kind of slot"),
-        ("PlayMusic\tplay jazz\tO B-", "expected O, or B- or I- with a kind of slot, found 'B-'"),
+        ("PlayMusic\tplay jazz", "3 ... columns ... 2"),
+        ("PlayMusic\tplay jazz\tO", "tag ... 2 ... 1"),
+        ("PlayMusic\tplay  jazz\tO O O", "intent"),
+        ("\tplay jazz\tO O", "intent"),
+        ("PlayMusic\tplay jazz\tO genre", "slot"),
+        ("PlayMusic\tplay jazz\tO B-", "'B-'"),
         ("PlayMusic\t\udcff\tO", "invalid start byte"),
     ],
 )
@@ -92,21 +93,21 @@ def test_a_malformed_line_is_reported_with_file_and_number(
     path = tmp_path / "bad.tsv"
     good = "\t".join(REQUESTS[0])
     path.write_bytes(f"{good}\n{line}\n".encode("utf8", "surrogateescape"))
-    with pytest.raises(MalformedLine, match=re.escape(f"{path}:2: ") + ".*" + re.escape(message)):
+    with raises(MalformedLine, f"{path}:2:", message):
         snips.read_requests(path)
 
 
 def test_damaged_and_empty_files_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv.gz"
     _write(path, [])
-    with pytest.raises(MalformedLine, match="there is no request in it"):
+    with raises(MalformedLine, "request"):
         snips.read_requests(path)
     path.write_bytes(b"no gzip")
-    with pytest.raises(MalformedLine, match=re.escape(f"{path}:1: Not a gzipped file")):
+    with raises(MalformedLine, f"{path}:1:", "gzipped"):
         snips.read_requests(path)
     whole = gzip.compress(("\t".join(REQUESTS[0]) + "\n").encode())
     path.write_bytes(whole[:-8])
-    with pytest.raises(MalformedLine, match=re.escape(f"{path}:2: Compressed file ended")):
+    with raises(MalformedLine, f"{path}:2:", "ended"):
         snips.read_requests(path)
 
 
@@ -115,8 +116,8 @@ def test_the_command_line_reports_what_is_wrong(example: str, data: Path, vector
     valid = data / "valid.tsv.gz"
     _write(valid, ["PlayMusic\tplay"])
     done = run_example(example, "--data", data)
-    expected = f"{valid}:1: expected 3 columns parted by tabs, found 2: 'PlayMusic\\tplay'\n"
-    assert (done.returncode, done.stderr) == (1, expected)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"{re.escape(str(valid))}:1: .*columns.*\n", done.stderr)
     valid.unlink()
     done = run_example(example, "--data", data)
     assert done.returncode == 1

@@ -12,6 +12,7 @@ import pytest
 import tag
 from conllu import read_conllu
 from helpers.commands import run_example, start_example
+from helpers.errors import raises
 from lines import MalformedLine
 from tag import predict, score
 from training import Recipe
@@ -58,10 +59,10 @@ def test_a_treebank_is_learned_and_the_model_saved(treebank: list[str], tmp_path
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("1\tword", "expected 10 columns parted by tabs, found 2"),
-        ("2\tword\tword\tNOUN\t_\t_\t_\t_\t_\t_", "expected word number 1, found '2'"),
-        ("x\tword\tword\tNOUN\t_\t_\t_\t_\t_\t_", "expected word number 1, found 'x'"),
-        ("1\tword\tword\t_\t_\t_\t_\t_\t_\t_", "expected a word and its UPOS tag"),
+        ("1\tword", "10 ... columns ... 2"),
+        ("2\tword\tword\tNOUN\t_\t_\t_\t_\t_\t_", "1 ... '2'"),
+        ("x\tword\tword\tNOUN\t_\t_\t_\t_\t_\t_", "1 ... 'x'"),
+        ("1\tword\tword\t_\t_\t_\t_\t_\t_\t_", "UPOS"),
         ("1\t\udcff\tword\tNOUN\t_\t_\t_\t_\t_\t_", "invalid start byte"),
     ],
 )
@@ -70,7 +71,7 @@ def test_a_malformed_line_is_reported_with_file_and_number(
 ) -> None:
     path = tmp_path / "bad.conllu"
     path.write_bytes(f"# a comment\n{line}\n".encode("utf8", "surrogateescape"))
-    with pytest.raises(MalformedLine, match=re.escape(f"{path}:2: ") + ".*" + re.escape(message)):
+    with raises(MalformedLine, f"{path}:2:", message):
         read_conllu(path)
 
 
@@ -78,9 +79,7 @@ def test_the_command_line_reports_it_too(treebank: list[str], tmp_path: Path) ->
     Path(treebank[1]).write_text("1\tword\n")
     done = run_example("tag", *treebank, "--model", str(tmp_path / "model"))
     assert done.returncode == 1
-    assert (
-        done.stderr == f"{treebank[1]}:1: expected 10 columns parted by tabs, found 2: '1\\tword'\n"
-    )
+    assert re.fullmatch(rf"{re.escape(treebank[1])}:1: .*columns.*'1\\\\tword'\n", done.stderr)
     assert not (tmp_path / "model").exists()
 
 

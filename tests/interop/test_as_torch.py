@@ -11,6 +11,7 @@ import pytest
 import combinet as cb
 from combinet.testing import check_laws
 from helpers.arrays import close, floats
+from helpers.errors import raises
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -139,7 +140,7 @@ def test_a_state_dict_is_read_into_the_weights_of_now() -> None:
     backprop(Y, cb.Adam(0.1))
     module.load_state_dict(before)
     close(model.predict(floats(5, 3)), mlp().predict(floats(5, 3)))
-    with pytest.raises(cb.StateError, match="assign=True"):
+    with raises(cb.StateError, "assign=True"):
         module.load_state_dict(before, assign=True)
 
 
@@ -276,7 +277,7 @@ def test_running_means_move_through_both() -> None:
 
 
 def test_a_model_without_weights_is_refused_unless_it_has_none() -> None:
-    with pytest.raises(cb.StateError, match="'chain >> linear' has no weights yet"):
+    with raises(cb.StateError, "'chain >> linear'"):
         as_torch(cb.Linear(2) >> cb.relu())
     assert not [*as_torch(cb.relu()).to("cpu").parameters()]
 
@@ -284,14 +285,14 @@ def test_a_model_without_weights_is_refused_unless_it_has_none() -> None:
 def test_weights_keep_their_dtype() -> None:
     module = as_torch(mlp())
     assert module.double() is module
-    with pytest.raises(cb.StateError, match=r"are torch\.float64 and stay so"):
+    with raises(cb.StateError, "torch.float64"):
         module.float()
-    with pytest.raises(cb.StateError, match="no arrays on the device meta"):
+    with raises(cb.StateError, "meta"):
         module.to("meta")
 
 
 def test_input_that_does_not_fit_is_refused_with_the_path() -> None:
-    with pytest.raises(cb.DimensionError, match="'chain >> linear'"):
+    with raises(cb.DimensionError, "'chain >> linear'"):
         as_torch(mlp())(tensor(2, 4))
 
 

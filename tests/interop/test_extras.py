@@ -6,15 +6,14 @@ import sys
 import pytest
 
 from combinet.interop.extras import load
+from helpers.errors import raises
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(
-        ImportError, match=r"^torch is not installed: pip install 'combinet\[torch\]'"
-    ):
+    with raises(ImportError, "torch", "pip install 'combinet[torch]'"):
         load("torch", "torch")
-    with pytest.raises(ImportError, match=r"^nowhere is not installed: .*\[some\]"):
+    with raises(ImportError, "nowhere", "[some]"):
         load("nowhere.at.all", "some")
 
 
@@ -47,5 +46,6 @@ def test_each_module_says_which_extra_it_needs(module: str) -> None:
         [sys.executable, "-c", f"{hide}import combinet.interop.{module}"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    message = f"{library} is not installed: pip install 'combinet[{extra}]' brings it"
-    assert ran.stderr.splitlines()[-1] == f"ImportError: {message}"
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith(f"ImportError: {library} ")
+    assert f"pip install 'combinet[{extra}]'" in last

@@ -10,6 +10,7 @@ import pytest
 import combinet as cb
 from combinet import DeviceError, DimensionError, InputError
 from combinet.testing import check_backprop, check_device, check_laws
+from helpers.errors import raises
 
 jax: Any = pytest.importorskip("jax")
 jnp: Any = pytest.importorskip("jax.numpy")
@@ -204,7 +205,7 @@ def test_bytes_copies_and_averages() -> None:
         "out": (mean["out.0"], mean["out.1"]),
     }
     np.testing.assert_allclose(averaged, network(tree, X), rtol=1e-5)
-    with pytest.raises(DimensionError, match=r"hidden.W of 'jax' is \(3, 4\), not \(3, 5\)"):
+    with raises(DimensionError, "hidden.W", "'jax'", "(3, 4)", "(3, 5)"):
         JaxWrapper(network, weights(nH=4)).from_bytes(layer.to_bytes())
 
 
@@ -262,11 +263,11 @@ def test_widths_are_learned_by_neighbours_and_checked() -> None:
     told = cb.Linear() >> JaxWrapper(network, weights(), nI=3, nO=2) >> cb.Linear(7)
     assert told.initialize(normal(4, 9)).layers[0].get_dim("nO") == 3
     assert told.layers[2].get_dim("nI") == 2
-    with pytest.raises(DimensionError, match="linear has nO=4, but jax beside it has 3"):
+    with raises(DimensionError, "linear", "nO=4", "jax", "3"):
         cb.Linear(4) >> JaxWrapper(network, weights(), nI=3)
-    with pytest.raises(DimensionError, match="jax has nI=3, but there is 4"):
+    with raises(DimensionError, "jax", "nI=3", "4"):
         JaxWrapper(network, weights(), nI=3).initialize(normal(2, 4))
-    with pytest.raises(DimensionError, match="jax takes nI=3 columns, not float32 array"):
+    with raises(DimensionError, "jax", "nI=3", "float32"):
         told.layers[1].predict(normal(4, 4, dtype="float32"))
 
 
@@ -288,48 +289,48 @@ def ints(params: Any, X: Any) -> Any:
 def test_integers_may_come_out_of_a_prediction_alone() -> None:
     layer = JaxWrapper(ints, 2.0).initialize()
     assert layer.predict(np.ones(3, "float32")).tolist() == [2, 2, 2]
-    with pytest.raises(InputError, match=r"jax gives .*int32 array .*has to give floats, in 'jax'"):
+    with raises(InputError, "int32", "floats", "'jax'"):
         layer.begin_update(np.ones(3, "float32"))
 
 
 @pytest.mark.parametrize(
     ("params", "X", "words"),
     [
-        ((), np.ones(2), r"takes float32, not float64 array \(2,\), unless .*jax_enable_x64"),
-        (1.0, np.ones(2), "takes float32, as its weights are, not float64"),
-        ((), (np.zeros(2, "uint64"),), "takes uint32, not uint64"),
-        ((), cb.Ragged(np.ones((2, 1), "f"), [1, 1]), "not Ragged of 2: .*with_array"),
-        ((), "text", "not str"),
-        ((), np.array(["text"]), "not <U4 array"),
+        ((), np.ones(2), "float32 ... float64 ... jax_enable_x64"),
+        (1.0, np.ones(2), "float32 ... float64"),
+        ((), (np.zeros(2, "uint64"),), "uint32 ... uint64"),
+        ((), cb.Ragged(np.ones((2, 1), "f"), [1, 1]), "Ragged ... with_array"),
+        ((), "text", "str"),
+        ((), np.array(["text"]), "<U4"),
     ],
 )
 def test_input_that_jax_would_not_take_as_it_is(params: Any, X: Any, words: str) -> None:
-    with pytest.raises(InputError, match=words):
+    with raises(InputError, words):
         JaxWrapper(lambda p, X: X, params).initialize().predict(X)
 
 
 def test_weights_in_float64_need_jax_to_be_told() -> None:
     layer = JaxWrapper(lambda p, X: p[X], normal(6, 3)).initialize(dtype="float64")
-    with pytest.raises(InputError, match=r"jax takes float32, not float64 .*jax_enable_x64"):
+    with raises(InputError, "jax", "float32", "float64", "jax_enable_x64"):
         layer.predict(np.array([1, 5]))
 
 
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"steps": np.array(3)}, r"floats, not int64 array \(\), steps: what is not trained"),
-        ({"W": np.zeros((0, 3))}, r"floats, not float64 array \(0, 3\), W"),
-        ({"a.b": np.ones(1), "a": {"b": np.ones(1)}}, "not two called a.b"),
+        ({"steps": np.array(3)}, "int64 ... steps"),
+        ({"W": np.zeros((0, 3))}, "(0, 3) ... W"),
+        ({"a.b": np.ones(1), "a": {"b": np.ones(1)}}, "a.b"),
     ],
 )
 def test_parameters_that_are_refused(params: Any, words: str) -> None:
-    with pytest.raises(InputError, match=words):
+    with raises(InputError, words):
         JaxWrapper(network, params)
 
 
 @pytest.mark.parametrize("apply", [3, cb.Linear()])
 def test_what_is_no_function_is_refused(apply: Any) -> None:
-    with pytest.raises(InputError, match="mine takes a function apply"):
+    with raises(InputError, "mine", "apply"):
         JaxWrapper(apply, (), name="mine")
 
 
@@ -342,5 +343,5 @@ def test_leaves_of_half_precision_are_computed_in_the_dtype_of_the_weights() -> 
 def test_with_cpu_lets_it_stay_while_a_model_goes_to_a_gpu() -> None:
     layer, gpu = JaxWrapper(network, weights(), nI=3, nO=2), cb.CupyOps(0)
     check_device(cb.Linear(3) >> cb.with_cpu(layer) >> cb.Linear(2), normal(4, 6), gpu)
-    with pytest.raises(DeviceError, match=r"jax takes arrays on the CPU: .*with_cpu"):
+    with raises(DeviceError, "jax", "with_cpu"):
         layer.initialize().to_gpu(0).predict(gpu.asarray(normal(4, 3, dtype="float32")))

@@ -10,6 +10,7 @@ import combinet as cb
 from cases import CASES, Case
 from combinet.data import map_arrays
 from helpers.arrays import floats, ids, keys, listed, padded, ragged, sparse
+from helpers.errors import raises
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -67,9 +68,8 @@ def test_onnxruntime_gives_what_predict_gives(case: Case) -> None:
 @pytest.mark.parametrize("case", [c for c in CASES if c.id in NONE], ids=lambda case: case.id)
 def test_a_layer_without_a_form_is_named(case: Case) -> None:
     model, X = prepared(case)
-    with pytest.raises(cb.InputError) as caught:
+    with raises(cb.InputError, NONE[case.id]):
         to_onnx(model, X)
-    assert str(caught.value).endswith(f"{NONE[case.id]}'")
 
 
 def test_the_list_of_those_without_a_form_names_rows() -> None:
@@ -79,14 +79,14 @@ def test_the_list_of_those_without_a_form_names_rows() -> None:
 def test_a_layer_of_ones_own_is_refused_by_its_path() -> None:
     own: Any = cb.Model("my_layer", lambda model, X, run: (X, None))
     model = (cb.Linear(3, 3) >> cb.residual(own)).initialize()
-    with pytest.raises(cb.InputError, match="my_layer has no ONNX form, in 'chain >> residual >>"):
+    with raises(cb.InputError, "my_layer", "ONNX", "'chain >> residual >>"):
         to_onnx(model, np.ones((2, 3), "float32"))
 
 
 def test_an_example_that_the_model_does_not_take_is_refused_in_its_words() -> None:
-    with pytest.raises(cb.DimensionError, match="linear takes nI=3 columns"):
+    with raises(cb.DimensionError, "linear", "nI=3"):
         to_onnx(cb.Linear(2, 3).initialize(), np.ones((2, 4), "float32"))
-    with pytest.raises(cb.StateError, match="no weights yet"):
+    with raises(cb.StateError, "weights"):
         to_onnx(cb.Linear(2, 3), np.ones((2, 3), "float32"))
 
 
@@ -127,8 +127,8 @@ def test_sequences_come_in_the_order_in_which_they_were_given() -> None:
 
 
 def test_a_batch_that_is_none_is_refused() -> None:
-    for batch, words in ((3, "int"), ([ragged(2)], "Ragged"), ([], "an empty list")):
-        with pytest.raises(cb.InputError, match=words):
+    for batch, words in ((3, "int"), ([ragged(2)], "Ragged"), ([], "empty")):
+        with raises(cb.InputError, words):
             to_arrays(batch)
 
 

@@ -9,6 +9,7 @@ import pytest
 import combinet as cb
 from combinet.ops.primitives import PRIMITIVES
 from helpers.arrays import floats, listed
+from helpers.errors import raises
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -94,7 +95,7 @@ def test_ids_are_mapped_with_a_sign_or_without() -> None:
 
 def test_words_are_mapped() -> None:
     check(cb.remap_ids({"a": 1, "é": 2}, default=7), ["é", "b", "a"], ["x"])
-    with pytest.raises(cb.InputError, match="a mapping of words alone, in 'remap_ids'"):
+    with raises(cb.InputError, "'remap_ids'"):
         to_onnx(cb.remap_ids({1: 1}), ["a"])
 
 
@@ -115,7 +116,7 @@ def test_part_of_an_array(index: Any) -> None:
 
 @pytest.mark.parametrize("index", [([0, 1], [1, 0]), (0, slice(None), [0, 1])])
 def test_lists_on_several_axes_are_refused(index: Any) -> None:
-    with pytest.raises(cb.InputError, match="a list on one axis alone"):
+    with raises(cb.InputError, "axis"):
         to_onnx(cb.array_getitem(index), single(4, 3, 2))
 
 
@@ -130,7 +131,7 @@ def test_items_that_change_their_lengths() -> None:
 
 
 def test_items_of_which_there_is_no_array() -> None:
-    with pytest.raises(cb.InputError, match=r"a layer that gives arrays alone, in 'map_list'$"):
+    with raises(cb.InputError, "'map_list'"):
         to_onnx(cb.map_list(cb.tuplify(cb.noop(), cb.noop())), docs(2))
 
 

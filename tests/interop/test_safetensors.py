@@ -10,6 +10,7 @@ import combinet as cb
 from cases import CASES, Case
 from combinet import format
 from helpers.arrays import floats, ids
+from helpers.errors import raises
 from helpers.optimizers import weights
 
 pytest.importorskip("safetensors")
@@ -101,7 +102,7 @@ def test_averages_are_saved_in_their_place(tmp_path: Path) -> None:
 
 
 def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(cb.StateError, match="linear has no weights yet"):
+    with raises(cb.StateError, "linear", "weights"):
         to_safetensors(tagger(), tmp_path / "weights")
     assert not list(tmp_path.iterdir())
 
@@ -121,9 +122,8 @@ def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def _refused(model: Any, path: Path, error: type[Exception], *words: str) -> None:
     before, form = weights(model), repr(model)
-    with pytest.raises(error) as caught:
+    with raises(error, *words):
         from_safetensors(model, path)
-    assert all(word in str(caught.value) for word in words), caught.value
     assert repr(model) == form
     for name, value in weights(model).items():
         np.testing.assert_array_equal(value, before[name])
@@ -133,14 +133,14 @@ def _refused(model: Any, path: Path, error: type[Exception], *words: str) -> Non
 def test_another_shape_is_refused(prepare: Any, tmp_path: Path) -> None:
     to_safetensors(tagger(5, 3).initialize(rng=1), tmp_path / "weights")
     _refused(prepare(tagger(4, 3)), tmp_path / "weights", cb.DimensionError,
-             "'chain >> linear[0].W' is (4, 3), not (5, 3) as in the file")  # fmt: skip
+             "'chain >> linear[0].W'", "(4, 3)", "(5, 3)")  # fmt: skip
 
 
 def test_other_axes_are_refused(tmp_path: Path) -> None:
     safetensors.numpy.save_file({"linear.W": np.ones(3), "linear.b": np.ones(3)},
                                 tmp_path / "weights")  # fmt: skip
     _refused(cb.Linear(3), tmp_path / "weights", cb.DimensionError,
-             "'linear.W' is (3, nI), not (3,) as in the file")  # fmt: skip
+             "'linear.W'", "(3, nI)", "(3,)")  # fmt: skip
 
 
 def test_sizes_that_disagree_within_the_file_are_refused(tmp_path: Path) -> None:
@@ -152,30 +152,29 @@ def test_sizes_that_disagree_within_the_file_are_refused(tmp_path: Path) -> None
 def test_another_dtype_is_refused(tmp_path: Path) -> None:
     to_safetensors(tagger().initialize(dtype="float64"), tmp_path / "weights")
     _refused(tagger().initialize(), tmp_path / "weights", cb.FormatError,
-             "'chain >> linear[0].W' is float32, not float64 as in the file")  # fmt: skip
+             "'chain >> linear[0].W'", "float32", "float64")  # fmt: skip
     half = {"linear.W": np.ones((2, 2), "float16"), "linear.b": np.ones(2, "float16")}
     safetensors.numpy.save_file(half, tmp_path / "half")
     _refused(cb.Linear(), tmp_path / "half", cb.FormatError,
-             "'linear.W' is float32 or float64, not float16")  # fmt: skip
+             "'linear.W'", "float16")  # fmt: skip
 
 
 def test_other_names_are_refused(tmp_path: Path) -> None:
     to_safetensors(cb.Linear(2, 3).initialize(), tmp_path / "weights")
     _refused(cb.Softmax(2, 3).initialize(), tmp_path / "weights", cb.FormatError,
-             "'softmax.W', 'softmax.b' the file lacks, 'linear.W', 'linear.b' it has")  # fmt: skip
+             "'softmax.W'", "'softmax.b'", "'linear.W'", "'linear.b'")  # fmt: skip
     to_safetensors(tagger().initialize(), tmp_path / "weights")
-    _refused(cb.noop(), tmp_path / "weights", cb.FormatError, "nothing the file lacks",
-             "and 3 more it has instead")  # fmt: skip
+    _refused(cb.noop(), tmp_path / "weights", cb.FormatError, "3")  # fmt: skip
 
 
 def test_another_version_and_damage_are_refused(tmp_path: Path) -> None:
     about = {"format": "combinet", "version": "2"}
     one = {"linear.W": np.ones((1, 1)), "linear.b": np.ones(1)}
     safetensors.numpy.save_file(one, tmp_path / "weights", about)
-    _refused(cb.Linear(), tmp_path / "weights", cb.FormatError, "version 2", "version 1")
+    _refused(cb.Linear(), tmp_path / "weights", cb.FormatError, "2", "1")
     for damaged in (b"", b"no weights", (tmp_path / "weights").read_bytes()[:-1]):
         (tmp_path / "damaged").write_bytes(damaged)
-        _refused(cb.Linear(), tmp_path / "damaged", cb.FormatError, "holds no weights")
+        _refused(cb.Linear(), tmp_path / "damaged", cb.FormatError, "weights")
     _refused(cb.Linear(), tmp_path / "nowhere", FileNotFoundError, "nowhere")
 
 

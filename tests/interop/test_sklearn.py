@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers.errors import raises
+
 pytest.importorskip("sklearn")
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.datasets import load_iris
@@ -254,35 +256,35 @@ def test_lists_of_arrays_with_numbers_to_guess() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"build": list}, InputError, "a function that returns a model, not list"),
-        ({"build": lambda: cb.Softmax(2)}, DimensionError, "nO=2, but there is 3"),
-        ({"epochs": 0}, InputError, "epochs is an int from 1, not 0"),
-        ({"batch_size": 0}, InputError, "a batch's size is an int from 1, not 0"),
-        ({"drop": 1}, InputError, "drop is a rate"),
+        ({"build": list}, InputError, "list"),
+        ({"build": lambda: cb.Softmax(2)}, DimensionError, "nO=2 ... 3"),
+        ({"epochs": 0}, InputError, "epochs ... 0"),
+        ({"batch_size": 0}, InputError, "size ... 0"),
+        ({"drop": 1}, InputError, "drop"),
     ],
 )
 def test_settings_that_are_refused(options: Any, error: Any, words: str) -> None:
-    with pytest.raises(error, match=words):
+    with raises(error, words):
         CombinetClassifier(**options).fit(X, labels)
 
 
 def test_classes_that_are_refused() -> None:
     classifier = CombinetClassifier()
-    with pytest.raises(ValueError, match="needs all classes"):
+    with raises(ValueError, "classes"):
         classifier.partial_fit(X, labels)
-    with pytest.raises(ValueError, match=r"classes are \[0 1\], without \[2\]"):
+    with raises(ValueError, "[0 1]", "[2]"):
         classifier.partial_fit(X, labels, classes=[0, 1])
     with pytest.raises(NotFittedError):
         classifier.predict(X)
     fitted = CombinetClassifier(epochs=1).fit(X, labels)
-    with pytest.raises(ValueError, match="cannot become"):
+    with raises(ValueError, "[0 1]"):
         fitted.partial_fit(X, labels, classes=[0, 1])
-    with pytest.raises(ValueError, match=r"without \[-1  7\]"):
+    with raises(ValueError, "[-1  7]"):
         fitted.partial_fit(X[:2], [7, -1])
 
 
 def test_without_validation_lengths_are_compared_all_the_same() -> None:
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with raises(ValueError, "samples"):
         CombinetClassifier(textcat, validate=False).fit(hashed(TEXTS), TONES[:3])
     with pytest.raises(NotFittedError):
         CombinetClassifier(textcat, validate=False).predict(hashed(TEXTS))

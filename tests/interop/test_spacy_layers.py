@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from helpers.errors import raises
+
 spacy = pytest.importorskip("spacy")
 
 import thinc.api as thinc  # noqa: E402
@@ -60,7 +62,7 @@ def test_vectors_of_documents(mode):
 
 
 def test_a_vocabulary_without_vectors_is_refused():
-    with pytest.raises(cb.InputError, match="the vocabulary has no vectors"):
+    with raises(cb.InputError, "vectors"):
         doc_vectors().predict(documents(spacy.blank("en")))
 
 
@@ -153,7 +155,7 @@ def test_the_gradients_of_a_tok2vec():
 
 
 def test_rows_for_each_attribute():
-    with pytest.raises(cb.InputError, match=r"takes rows for each of \['NORM'\], not \[3, 4\]"):
+    with raises(cb.InputError, "'NORM'", "[3, 4]"):
         Tok2Vec(width=4, depth=1, rows=[3, 4], attrs=["NORM"])
 
 
@@ -205,20 +207,20 @@ def test_the_vectors_of_a_hash_embed_cnn(settings):
             np.testing.assert_allclose(doc.tensor, tensor, atol=1e-5)
         moved = each.get_pipe("ner").model.get_ref("tok2vec").predict(documents(each))
         np.testing.assert_allclose(moved, states, atol=1e-5)
-    with pytest.raises(cb.InputError, match="has a tok2vec of spaCy's own"):
+    with raises(cb.InputError, "tok2vec"):
         move(nlp)
 
 
 def test_what_cannot_be_moved():
     nlp = spacy.blank("en")
     nlp.add_pipe("sentencizer")
-    with pytest.raises(cb.InputError, match=r"none of \['sentencizer'\] has a tok2vec"):
+    with raises(cb.InputError, "'sentencizer'", "tok2vec"):
         move(nlp)
     nlp.add_pipe("tok2vec")
-    with pytest.raises(cb.StateError, match="hashembed has no weights yet"):
+    with raises(cb.StateError, "hashembed", "weights"):
         move(nlp)
     nlp.get_pipe_config("tok2vec")["model"]["@architectures"] = "another.v1"
-    with pytest.raises(cb.InputError, match="tok2vec has 1 tok2vecs where its config has 0"):
+    with raises(cb.InputError, "tok2vec", "1", "0"):
         move(nlp)
     characters = {
         "@architectures": "spacy.Tok2Vec.v2",
@@ -229,5 +231,5 @@ def test_what_cannot_be_moved():
     }  # fmt: skip
     nlp = spacy.blank("en")
     nlp.add_pipe("tok2vec", config={"model": characters})
-    with pytest.raises(cb.InputError, match="not made of MultiHashEmbed and MaxoutWindowEncoder"):
+    with raises(cb.InputError, "MultiHashEmbed", "MaxoutWindowEncoder"):
         move(nlp)

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from helpers.errors import raises
+
 thinc = pytest.importorskip("thinc.api")
 
 import combinet as cb  # noqa: E402
@@ -243,7 +245,7 @@ def test_equally_long_sequences_of_padded_stay_in_thincs_order(inside):
 def test_from_thinc_says_that_each_item_needs_a_gradient():
     layer = from_thinc(thinc.tuplify(thinc.Linear(2, 3), thinc.Linear(2, 3)).initialize())
     _, backprop = layer.begin_update(X)
-    with pytest.raises(cb.InputError, match="takes zeros where an item has no gradient"):
+    with raises(cb.InputError, "gradient"):
         backprop((DY, None))
 
 
@@ -335,13 +337,13 @@ def test_both_nest():
 
 def test_widths_and_what_is_refused():
     linear = thinc.Linear(2, 3).initialize()
-    with pytest.raises(cb.DimensionError, match=r"thinc linear gives nO=2.*linear beside it has 5"):
+    with raises(cb.DimensionError, "nO=2", "linear", "5"):
         from_thinc(linear) >> cb.Linear(1, 5)
-    with pytest.raises(cb.DimensionError, match="gives nO=2"):
+    with raises(cb.DimensionError, "nO=2"):
         from_thinc(linear).resize_output(4)
-    with pytest.raises(cb.StateError, match="linear has no W yet"):
+    with raises(cb.StateError, "linear", "W"):
         from_thinc(thinc.Linear(2, 3))
-    with pytest.raises(cb.InputError, match="in shims"):
+    with raises(cb.InputError, "shims"):
         from_thinc(to_thinc(cb.Linear(2, 3).initialize()))
-    with pytest.raises(cb.InputError, match="takes a Thinc model, not"):
+    with raises(cb.InputError, "Thinc"):
         from_thinc(cb.relu())

@@ -7,6 +7,7 @@ import pytest
 
 import combinet as cb
 from helpers.arrays import floats
+from helpers.errors import raises
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
@@ -85,7 +86,7 @@ def test_files_that_do_not_fit_change_nothing(tmp_path: Any) -> None:
     wide = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 5)).double()
     safetensors.save_file(wide.state_dict(), tmp_path / "wide")
     for name in ("words", "other", "wide"):
-        with pytest.raises(cb.FormatError, match=r"does not fit torch\(Sequential\)"):
+        with raises(cb.FormatError, "torch(Sequential)"):
             from_safetensors(model, tmp_path / name)
     assert model.to_bytes() == before
 
@@ -93,12 +94,12 @@ def test_files_that_do_not_fit_change_nothing(tmp_path: Any) -> None:
 def test_modules_that_do_not_fit_are_refused() -> None:
     model = trained()
     before = model.to_bytes()
-    with pytest.raises(cb.InputError, match=r"needs .*'2.weight'.*; the module has \['weight'"):
+    with raises(cb.InputError, "'2.weight'", "'weight'"):
         take_weights(model, nn.Linear(3, 2))
-    with pytest.raises(cb.DimensionError, match=r"2.weight is \(2, 4\), not \(5, 4\)"):
+    with raises(cb.DimensionError, "2.weight", "(2, 4)", "(5, 4)"):
         take_weights(model, nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 5)))
     assert model.to_bytes() == before
-    with pytest.raises(cb.InputError, match="a TorchWrapper is needed, not linear"):
+    with raises(cb.InputError, "TorchWrapper", "linear"):
         unwrap(cb.Linear(2, 3))
 
 

@@ -12,6 +12,7 @@ import pytest
 import combinet as cb
 from combinet.testing import check_laws, check_predict
 from helpers.arrays import floats
+from helpers.errors import raises
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -397,7 +398,7 @@ def test_sizes_are_known_to_what_is_beside() -> None:
     model = cb.Linear() >> TorchWrapper(mlp()) >> cb.Softmax()
     model.initialize(floats(2, 5), np.zeros((2, 7)), dtype="float64")
     assert [layer.dims.get("nI") for layer in model.layers] == [5, 3, 2]
-    with pytest.raises(cb.DimensionError, match=r"torch\(Sequential\)"):
+    with raises(cb.DimensionError, "torch(Sequential)"):
         cb.Linear(4) >> TorchWrapper(mlp())
 
 
@@ -434,7 +435,7 @@ def test_an_embedding_changes_its_rows_and_columns() -> None:
 def test_other_modules_are_not_resized(module: Any) -> None:
     model = TorchWrapper(module)
     before = model.to_bytes()
-    with pytest.raises(cb.DimensionError, match="no layer in"):
+    with raises(cb.DimensionError, "layer"):
         model.resize_output(5)
     assert model.to_bytes() == before
 
@@ -521,33 +522,33 @@ def test_the_scale_grows_again() -> None:
 
 
 def test_what_is_no_module_or_has_no_shape_is_refused() -> None:
-    with pytest.raises(cb.InputError, match=r"takes a torch\.nn\.Module, not function"):
+    with raises(cb.InputError, "torch.nn.Module", "function"):
         TorchWrapper(lambda X: X)  # type: ignore[arg-type]
-    with pytest.raises(cb.InputError, match="not of TorchScript"):
+    with raises(cb.InputError, "TorchScript"):
         TorchWrapper(torch.jit.ScriptModule())
-    with pytest.raises(cb.InputError, match="weight has no shape yet"):
+    with raises(cb.InputError, "weight"):
         TorchWrapper(nn.LazyLinear(2))
     module = nn.Module()
     module.ids = nn.Parameter(torch.tensor([1, 2]), requires_grad=False)
-    with pytest.raises(cb.InputError, match="weights here are floats"):
+    with raises(cb.InputError, "floats"):
         TorchWrapper(module)
-    with pytest.raises(cb.InputError, match="autocast is"):
+    with raises(cb.InputError, "autocast"):
         TorchWrapper(nn.Linear(1, 1), autocast="float8")
 
 
 def test_input_that_does_not_fit_is_refused_with_the_layer() -> None:
     model = TorchWrapper(mlp())
-    with pytest.raises(cb.DimensionError, match=r"nI=3 columns, not float64 array \(2, 4\)"):
+    with raises(cb.DimensionError, "nI=3", "(2, 4)"):
         model.predict(floats(2, 4))
-    with pytest.raises(cb.InputError, match="takes float64, as its weights are"):
+    with raises(cb.InputError, "float64"):
         model.predict(floats(2, 3).astype("float32"))
 
 
 def test_modules_that_write_in_place_are_refused() -> None:
     X = floats(2, 3)
-    with pytest.raises(cb.StateError, match="has written to its input"):
+    with raises(cb.StateError, "input"):
         TorchWrapper(nn.ReLU(inplace=True)).predict(X)
-    with pytest.raises(cb.StateError, match="has written to weight"):
+    with raises(cb.StateError, "weight"):
         TorchWrapper(nn.Embedding(3, 2, max_norm=0.1)).predict(np.array([0]))
 
 

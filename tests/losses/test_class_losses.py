@@ -7,6 +7,7 @@ import pytest
 
 import combinet as cb
 from helpers.arrays import floats, probs
+from helpers.errors import raises
 
 NAMES = ["a", "b", "c", "d"]
 CLASSES = np.array([2, 0, 1, 1, 3])
@@ -227,60 +228,60 @@ def test_focal_loss_of_a_sure_guess_is_finite(gamma: float) -> None:
 @pytest.mark.parametrize(
     ("options", "truths", "error", "message"),
     [
-        ({}, LABELS, cb.InputError, "not 'c': labels need the loss's `names`"),
-        ({"names": NAMES}, ["x"] * 5, cb.InputError, "'x' is none of the names"),
-        ({"names": NAMES}, ["!a"] * 5, cb.InputError, "'!a' is none of the names"),
-        ({"names": NAMES, "neg_prefix": "!"}, ["!x"] * 5, cb.InputError, "'!x' is none"),
-        ({"names": NAMES[:3]}, ["a"] * 5, cb.DimensionError, "3 names .* columns, not 4"),
-        ({"missing_value": -1}, [0, 1, -2, 1, 0], cb.DimensionError, "from 0 to 3, not -2 to 1"),
-        ({"missing_value": -1}, [0, 1, 4, 1, 0], cb.DimensionError, "from 0 to 3"),
-        ({}, [0, 1, -(2**63), 1, 0], cb.DimensionError, f"from 0 to 3, not {-(2**63)} to 1"),
-        ({}, [0, 1, 1 - 2**62, 1, 0], cb.DimensionError, f"from 0 to 3, not {1 - 2**62} to 1"),
-        ({}, [0, 1, -(2**63), None, 0], cb.DimensionError, f"from 0 to 3, not {-(2**63)} to 1"),
-        ({}, [0, 1, 2**70, None, 0], cb.DimensionError, f"from 0 to 3, not 0 to {2**70}"),
-        ({"names": NAMES}, [-(2**62), "a", "b", "c", "d"], cb.DimensionError, "from 0 to 3"),
+        ({}, LABELS, cb.InputError, "'c' ... `names`"),
+        ({"names": NAMES}, ["x"] * 5, cb.InputError, "'x' ... names"),
+        ({"names": NAMES}, ["!a"] * 5, cb.InputError, "'!a' ... names"),
+        ({"names": NAMES, "neg_prefix": "!"}, ["!x"] * 5, cb.InputError, "'!x'"),
+        ({"names": NAMES[:3]}, ["a"] * 5, cb.DimensionError, "3 ... 4"),
+        ({"missing_value": -1}, [0, 1, -2, 1, 0], cb.DimensionError, "3 ... -2"),
+        ({"missing_value": -1}, [0, 1, 4, 1, 0], cb.DimensionError, "3"),
+        ({}, [0, 1, -(2**63), 1, 0], cb.DimensionError, f"3 ... {-(2**63)}"),
+        ({}, [0, 1, 1 - 2**62, 1, 0], cb.DimensionError, f"3 ... {1 - 2**62}"),
+        ({}, [0, 1, -(2**63), None, 0], cb.DimensionError, f"3 ... {-(2**63)}"),
+        ({}, [0, 1, 2**70, None, 0], cb.DimensionError, f"3 ... {2**70}"),
+        ({"names": NAMES}, [-(2**62), "a", "b", "c", "d"], cb.DimensionError, "3"),
         (
             {"missing_value": 0},
             np.array([0, 1, 2**63, 1, 0], "uint64"),
             cb.DimensionError,
-            f"not 1 to {2**63}",
+            f"{2**63}",
         ),
-        ({}, [1.7, 0, None, 1, 0], cb.InputError, "an integer or None, not float"),
-        ({}, [float("nan"), 0, None, 1, 0], cb.InputError, "an integer or None, not float"),
-        ({}, [[0.25] * 4] * 4 + [None], cb.InputError, "or None, not list of 4: float"),
-        ({"names": NAMES}, [1.7, "a", "b", "c", "d"], cb.InputError, "or None, not float"),
-        ({"names": NAMES}, [["a"], "a", "b", "c", "d"], cb.InputError, "not list of 1: str"),
+        ({}, [1.7, 0, None, 1, 0], cb.InputError, "integer ... None ... float"),
+        ({}, [float("nan"), 0, None, 1, 0], cb.InputError, "integer ... None ... float"),
+        ({}, [[0.25] * 4] * 4 + [None], cb.InputError, "None ... list"),
+        ({"names": NAMES}, [1.7, "a", "b", "c", "d"], cb.InputError, "None ... float"),
+        ({"names": NAMES}, [["a"], "a", "b", "c", "d"], cb.InputError, "list"),
         (
             {"label_smoothing": 0.1},
             probs(5, 4),
             cb.InputError,
-            "label_smoothing is for classes",
+            "label_smoothing",
         ),
-        ({"label_smoothing": 0.8}, CLASSES, cb.InputError, "4 classes is below 0.75, not 0.8"),
+        ({"label_smoothing": 0.8}, CLASSES, cb.InputError, "4 ... 0.8"),
     ],
 )
 def test_what_does_not_fit_is_named(options: Any, truths: Any, error: Any, message: str) -> None:
-    with pytest.raises(error, match=message):
+    with raises(error, message):
         cb.CategoricalCrossentropy(**options)(P, truths)
 
 
 def test_of_one_class_none_can_be_excluded() -> None:
-    with pytest.raises(cb.DimensionError, match="one class"):
+    with raises(cb.DimensionError, "class"):
         cb.CategoricalCrossentropy(names=["a"], neg_prefix="!")(np.ones((1, 1)), ["!a"])
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: cb.CategoricalCrossentropy(label_smoothing=1.0), "from 0 to below 1, not 1.0"),
-        (lambda: cb.CategoricalCrossentropy(label_smoothing=-0.1), "from 0 to below 1, not -0.1"),
+        (lambda: cb.CategoricalCrossentropy(label_smoothing=1.0), "1.0"),
+        (lambda: cb.CategoricalCrossentropy(label_smoothing=-0.1), "-0.1"),
         (lambda: cb.CategoricalCrossentropy(neg_prefix="!"), "names"),
-        (lambda: cb.CategoricalCrossentropy(names=["a", "a"]), "all different"),
-        (lambda: cb.FocalLoss(gamma=-1.0), "gamma is 0 or above, not -1.0"),
+        (lambda: cb.CategoricalCrossentropy(names=["a", "a"]), "names"),
+        (lambda: cb.FocalLoss(gamma=-1.0), "gamma ... -1.0"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(make: Any, message: str) -> None:
-    with pytest.raises(cb.InputError, match=message):
+    with raises(cb.InputError, message):
         make()
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import combinet as cb
 from helpers.arrays import floats, probs
+from helpers.errors import raises
 
 CLASSES = np.array([2, 0, 1, 1, 3])
 normalized = pytest.mark.parametrize("normalize", [True, False])
@@ -179,47 +180,52 @@ GUESSES = probs(5, 4)
 @pytest.mark.parametrize(
     ("guesses", "truths", "error", "message"),
     [
-        (GUESSES, CLASSES[:3], cb.DimensionError, r"float64 array \(5, 4\).*int64 array \(3,\)"),
-        (GUESSES, probs(5, 3), cb.DimensionError, r"float64 array \(5, 3\)"),
-        (GUESSES, 3, cb.DimensionError, r"\(n, k\), not int"),
-        (GUESSES, "abcde", cb.DimensionError, r"\(n, k\), not str"),
-        (GUESSES, [[1]] * 4 + [[1, 0]], cb.InputError, "one length, not list of 5: list of 1"),
-        (GUESSES, [["0.25"] * 4] * 5, cb.InputError, r"numbers, not <U4 array \(5, 4\)"),
-        (GUESSES, [[None, 1, 0, 0]] * 5, cb.InputError, r"numbers, not object array \(5, 4\)"),
-        (GUESSES, [0, 1, 4, 2, 0], cb.DimensionError, "from 0 to 3, not 0 to 4"),
-        (GUESSES, [0, 1, -1, 2, 0], cb.DimensionError, "from 0 to 3, not -1 to 2"),
-        (GUESSES, [0.0, 1.0, 2.0, 2.0, 0.0], cb.InputError, r"float64 array \(5,\)"),
-        (GUESSES, list("abcde"), cb.InputError, "integers, not 'a'"),
-        (GUESSES.tolist(), CLASSES, cb.InputError, "list of 5"),
-        ([GUESSES], [CLASSES], cb.InputError, "CategoricalCrossentropy are .* list there is Seq"),
-        (GUESSES > 0.3, CLASSES, cb.InputError, r"bool array \(5, 4\)"),
-        (GUESSES[0], CLASSES, cb.InputError, r"float64 array \(4,\)"),
+        (GUESSES, CLASSES[:3], cb.DimensionError, "(5, 4) ... (3,)"),
+        (GUESSES, probs(5, 3), cb.DimensionError, "(5, 3)"),
+        (GUESSES, 3, cb.DimensionError, "int"),
+        (GUESSES, "abcde", cb.DimensionError, "str"),
+        (GUESSES, [[1]] * 4 + [[1, 0]], cb.InputError, "length ... list"),
+        (GUESSES, [["0.25"] * 4] * 5, cb.InputError, "<U4 ... (5, 4)"),
+        (GUESSES, [[None, 1, 0, 0]] * 5, cb.InputError, "object ... (5, 4)"),
+        (GUESSES, [0, 1, 4, 2, 0], cb.DimensionError, "3 ... 4"),
+        (GUESSES, [0, 1, -1, 2, 0], cb.DimensionError, "3 ... -1"),
+        (GUESSES, [0.0, 1.0, 2.0, 2.0, 0.0], cb.InputError, "float64 ... (5,)"),
+        (GUESSES, list("abcde"), cb.InputError, "integers ... 'a'"),
+        (GUESSES.tolist(), CLASSES, cb.InputError, "list"),
+        (
+            [GUESSES],
+            [CLASSES],
+            cb.InputError,
+            "CategoricalCrossentropy ... SequenceCategoricalCrossentropy",
+        ),
+        (GUESSES > 0.3, CLASSES, cb.InputError, "bool ... (5, 4)"),
+        (GUESSES[0], CLASSES, cb.InputError, "(4,)"),
     ],
 )
 def test_what_does_not_fit_is_named(guesses: Any, truths: Any, error: Any, message: str) -> None:
-    with pytest.raises(error, match=message):
+    with raises(error, message):
         cb.CategoricalCrossentropy()(guesses, truths)
 
 
 @pytest.mark.parametrize(
     ("guesses", "truths", "error", "message"),
     [
-        (GUESSES, [CLASSES], cb.InputError, r"float64 array \(5, 4\)"),
-        (cb.Ragged(GUESSES, [5]), [CLASSES], cb.InputError, r"^Sequence.*Ragged.*ragged2list\(\)"),
-        ([GUESSES] * 2, ["abcde"] * 2, cb.DimensionError, r"\(n, k\), not str"),
-        ([GUESSES], [CLASSES, CLASSES], cb.DimensionError, "1 sequences.*list of 2"),
+        (GUESSES, [CLASSES], cb.InputError, "(5, 4)"),
+        (cb.Ragged(GUESSES, [5]), [CLASSES], cb.InputError, "Ragged ... ragged2list()"),
+        ([GUESSES] * 2, ["abcde"] * 2, cb.DimensionError, "str"),
+        ([GUESSES], [CLASSES, CLASSES], cb.DimensionError, "1 ... list ... 2"),
         ([GUESSES], None, cb.DimensionError, "NoneType"),
-        ([GUESSES], [3], cb.DimensionError, "sequence 0 has 5 rows.*int"),
-        ([GUESSES, GUESSES], [CLASSES, [0, 1]], cb.DimensionError, "sequence 1.*5.*list of 2"),
-        ([GUESSES, probs(5, 3)], [CLASSES] * 2, cb.InputError, r"\(5, 4\).*\(5, 3\)"),
-        ([GUESSES], [[0, 1, 4, 2, 0]], cb.DimensionError, "from 0 to 3, not 0 to 4"),
-        ([GUESSES, GUESSES], [CLASSES, probs(5, 4)], cb.InputError, "all sequences"),
+        ([GUESSES], [3], cb.DimensionError, "0 ... 5 ... int"),
+        ([GUESSES, GUESSES], [CLASSES, [0, 1]], cb.DimensionError, "1 ... 5 ... list ... 2"),
+        ([GUESSES, probs(5, 3)], [CLASSES] * 2, cb.InputError, "(5, 4) ... (5, 3)"),
+        ([GUESSES], [[0, 1, 4, 2, 0]], cb.DimensionError, "3 ... 4"),
+        ([GUESSES, GUESSES], [CLASSES, probs(5, 4)], cb.InputError, "sequences"),
     ],
 )
 def test_sequences_that_do_not_fit_are_named(
     guesses: Any, truths: Any, error: Any, message: str
 ) -> None:
-    with pytest.raises(error, match=message):
+    with raises(error, message):
         cb.SequenceCategoricalCrossentropy()(guesses, truths)
 
 
@@ -242,7 +248,7 @@ SCORES = np.array([[-1.0, 2.0], [3.0, -4.0]])  # as a layer without a softmax gi
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_scores_are_no_probabilities(loss: Any, guesses: Any, truths: Any) -> None:
     name = type(loss).__name__
-    with pytest.raises(cb.InputError, match=f"^{name} takes probabilities.* not numbers from"):
+    with raises(cb.InputError, name, "probabilities"):
         loss(guesses, truths)
 
 

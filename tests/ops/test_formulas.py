@@ -18,6 +18,7 @@ from combinet.ops.cuda import CONSTANTS, PREAMBLE
 from combinet.ops.primitives import PRIMITIVES
 from combinet.ops.program import Program, slope, trace
 from helpers.arrays import floats
+from helpers.errors import raises
 from helpers.models import value_and_slope
 
 torch: Any = pytest.importorskip("torch")
@@ -386,53 +387,53 @@ def _with_state(calls: list[int] = []) -> Callable[[Any], Any]:  # noqa: B006
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: x if x > 0 else 0.1 * x, r"np\.where, &, \|, ~"),
-        (lambda x: (x > 0 and x < 1) * x, r"np\.where, &, \|, ~"),
-        (lambda x: max(x, 0), r"np\.maximum"),
-        (lambda x: x * math.exp(x), r"instead of math\.exp write np\.exp"),
-        (lambda x: np.floor(x) * x, r"np\.floor is none of .*absolute, add, .*where"),
-        (lambda x: np.sum(x), r"np\.sum is none of"),
-        (lambda x: np.add.reduce(x), r"np\.add takes its arguments here and nothing else"),
-        (lambda x: np.exp(x, dtype="float32"), r"np\.exp takes its arguments here"),
-        (lambda x: x.mean(), r"AttributeError: .* one element, which has no \.mean: see np\.mean"),
-        (lambda x: x[0], r"TypeError: .*not subscriptable"),
-        (lambda x: x % 2, r"TypeError: unsupported operand"),
-        (lambda x: x * np.ones(3), r"of numbers, not of float64 array \(3,\)"),
-        (lambda x: x + 1j, r"of numbers, not of complex"),
-        (lambda x: x * "a", r"of numbers, not of str"),
-        (lambda x: x > 0, r"returns a number, not a condition"),
-        (lambda x: (x > 0) + (x > 1), r"np\.add takes numbers, not conditions alone"),
-        (lambda x: np.where(x > 0, x > 1, x < 1) * 2.0, r"np\.where takes numbers"),
-        (lambda x: x & (x > 0), r"np\.logical_and takes conditions"),
-        (lambda x: (x, lambda dY: dY), r"returns a number, not tuple of 2"),
-        (lambda x: None, r"returns a number, not NoneType"),
-        (lambda x: 2.0, r"depends on its argument, not always 2\.0"),
-        (lambda: 1.0, r"takes 0 positional arguments"),
-        (lambda x, y: x + y, r"missing 1 required positional argument"),
-        (lambda x: x * _generator.normal(), r"draws random numbers or keeps a state"),
-        (_with_state(), r"draws random numbers or keeps a state"),
+        (lambda x: x if x > 0 else 0.1 * x, "np.where ... & ... | ... ~"),
+        (lambda x: (x > 0 and x < 1) * x, "np.where ... & ... | ... ~"),
+        (lambda x: max(x, 0), "np.maximum"),
+        (lambda x: x * math.exp(x), "math.exp ... np.exp"),
+        (lambda x: np.floor(x) * x, "np.floor ... absolute ... where"),
+        (lambda x: np.sum(x), "np.sum"),
+        (lambda x: np.add.reduce(x), "np.add ... arguments"),
+        (lambda x: np.exp(x, dtype="float32"), "np.exp ... arguments"),
+        (lambda x: x.mean(), "AttributeError ... np.mean"),
+        (lambda x: x[0], "TypeError"),
+        (lambda x: x % 2, "TypeError"),
+        (lambda x: x * np.ones(3), "float64 ... (3,)"),
+        (lambda x: x + 1j, "complex"),
+        (lambda x: x * "a", "str"),
+        (lambda x: x > 0, "condition"),
+        (lambda x: (x > 0) + (x > 1), "np.add ... conditions"),
+        (lambda x: np.where(x > 0, x > 1, x < 1) * 2.0, "np.where"),
+        (lambda x: x & (x > 0), "np.logical_and ... conditions"),
+        (lambda x: (x, lambda dY: dY), "tuple"),
+        (lambda x: None, "NoneType"),
+        (lambda x: 2.0, "2.0"),
+        (lambda: 1.0, "0"),
+        (lambda x, y: x + y, "1"),
+        (lambda x: x * _generator.normal(), "random ... state"),
+        (_with_state(), "random ... state"),
         (lambda x: x + unknown, r"NameError"),  # type: ignore[name-defined] # noqa: F821
     ],
 )  # fmt: skip
 def test_what_is_no_formula_is_refused(function: Any, message: str) -> None:
-    with pytest.raises(cb.InputError, match=rf"^bent .*{message}"):
+    with raises(cb.InputError, "bent", message):
         cb.elementwise(function, name="bent")
-    if "always" not in message:  # a derivative may be constant
-        with pytest.raises(cb.InputError, match=rf"^the derivative of bent .*{message}"):
+    if message != "2.0":  # a derivative may be constant
+        with raises(cb.InputError, "derivative", "bent", message):
             cb.elementwise(lambda x: x, function, name="bent")
 
 
 @pytest.mark.parametrize("value", [3, "tanh", None, cb.relu()])
 def test_what_is_no_function_is_refused(value: Any) -> None:
-    with pytest.raises(cb.InputError, match="elementwise takes a function of one number, not"):
+    with raises(cb.InputError, "elementwise", "function"):
         cb.elementwise(value)
     if value is not None:
-        with pytest.raises(cb.InputError, match="elementwise takes a function as derivative, not"):
+        with raises(cb.InputError, "elementwise", "derivative"):
             cb.elementwise(np.tanh, value)
 
 
 def test_integers_are_refused() -> None:
-    with pytest.raises(cb.InputError, match="tanh takes an array of floats, not int64 array"):
+    with raises(cb.InputError, "tanh", "int64"):
         cb.elementwise(np.tanh).predict(np.arange(3))
 
 

@@ -1,7 +1,6 @@
 """RAdam, AdamW, Nesterov, Lion, Lookahead and noise: by torch.optim, or by the paper's formula."""
 
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 import combinet as cb
 from helpers.arrays import floats
+from helpers.errors import raises
 from helpers.optimizers import (
     RATE,
     Twin,
@@ -232,38 +232,38 @@ def test_a_state_is_of_one_kind_of_optimizer() -> None:
     train(model, sgd, range(1))
     state = sgd.to_bytes(model)
     for other in (cb.Adam(0.1), cb.Lookahead(cb.AdamW(0.1)), cb.RAdam(0.1)):
-        with pytest.raises(cb.FormatError, match=r"state of Lookahead\(Adam\), not"):
+        with raises(cb.FormatError, "Lookahead(Adam)"):
             other.from_bytes(state, model)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: cb.SGD(0.1, nesterov=True), "give momentum="),
-        (lambda: cb.AdamW(L2_is_weight_decay=False), "there is Adam"),
-        (lambda: cb.Lookahead(cb.SGD(0.1), k=0), "not 0 and 0.5"),
-        (lambda: cb.Lookahead(cb.SGD(0.1), alpha=0.0), "not 5 and 0.0"),
-        (lambda: cb.SGD(0.1, grad_noise=0.1), "give rng="),
-        (lambda: setattr(cb.SGD(0.1), "grad_noise", 0.1), "give rng="),
-        (lambda: cb.Lookahead(cb.Lookahead(cb.SGD(0.1))), "another kind, not <.*Lookahead"),
-        (lambda: setattr(cb.SGD(0.1), "learn_rate", -0.1), "^SGD takes .* learn_rate, not -0.1"),
-        (lambda: cb.Adam("0.1"), "^Adam takes .* learn_rate, not '0.1'"),
-        (lambda: cb.Lion(None), "^Lion takes .* learn_rate, not None"),
-        (lambda: cb.Adam(iter([0.1])), "^Adam takes .* function of the step.*not <list_iterator"),
-        (lambda: cb.SGD(math.nan), "^SGD takes .* learn_rate, not nan"),
-        (lambda: cb.SGD(0.1, L2="x"), "^SGD takes .* L2, not 'x'"),
-        (lambda: cb.SGD(0.1, momentum=1.5), "^SGD takes .* momentum, not 1.5"),
-        (lambda: cb.SGD(0.1, average_decay=2.0), "^SGD takes .* average_decay, not 2.0"),
-        (lambda: cb.SGD(0.1, grad_clip=-1), "^SGD takes .* grad_clip, not -1"),
-        (lambda: cb.SGD(0.1, threads=2.5), "^SGD takes .* threads, not 2.5"),
-        (lambda: cb.Adam(beta1=1.0), "^Adam takes .* beta1, not 1.0"),
-        (lambda: cb.RAdam(beta2=1.5), "^RAdam takes .* beta2, not 1.5"),
-        (lambda: cb.AdamW(eps=-1.0), "^AdamW takes .* eps, not -1.0"),
-        (lambda: cb.Lion(beta2=np.ones(2)), "^Lion takes .* beta2, not array"),
+        (lambda: cb.SGD(0.1, nesterov=True), "momentum="),
+        (lambda: cb.AdamW(L2_is_weight_decay=False), "Adam"),
+        (lambda: cb.Lookahead(cb.SGD(0.1), k=0), "0 ... 0.5"),
+        (lambda: cb.Lookahead(cb.SGD(0.1), alpha=0.0), "5 ... 0.0"),
+        (lambda: cb.SGD(0.1, grad_noise=0.1), "rng="),
+        (lambda: setattr(cb.SGD(0.1), "grad_noise", 0.1), "rng="),
+        (lambda: cb.Lookahead(cb.Lookahead(cb.SGD(0.1))), "Lookahead"),
+        (lambda: setattr(cb.SGD(0.1), "learn_rate", -0.1), "SGD ... learn_rate ... -0.1"),
+        (lambda: cb.Adam("0.1"), "Adam ... learn_rate ... '0.1'"),
+        (lambda: cb.Lion(None), "Lion ... learn_rate ... None"),
+        (lambda: cb.Adam(iter([0.1])), "Adam ... list_iterator"),
+        (lambda: cb.SGD(math.nan), "SGD ... learn_rate ... nan"),
+        (lambda: cb.SGD(0.1, L2="x"), "SGD ... L2 ... 'x'"),
+        (lambda: cb.SGD(0.1, momentum=1.5), "SGD ... momentum ... 1.5"),
+        (lambda: cb.SGD(0.1, average_decay=2.0), "SGD ... average_decay ... 2.0"),
+        (lambda: cb.SGD(0.1, grad_clip=-1), "SGD ... grad_clip ... -1"),
+        (lambda: cb.SGD(0.1, threads=2.5), "SGD ... threads ... 2.5"),
+        (lambda: cb.Adam(beta1=1.0), "Adam ... beta1 ... 1.0"),
+        (lambda: cb.RAdam(beta2=1.5), "RAdam ... beta2 ... 1.5"),
+        (lambda: cb.AdamW(eps=-1.0), "AdamW ... eps ... -1.0"),
+        (lambda: cb.Lion(beta2=np.ones(2)), "Lion ... beta2 ... array"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(make: Any, message: str) -> None:
-    with pytest.raises(cb.InputError, match=message):
+    with raises(cb.InputError, message):
         make()
 
 
@@ -299,7 +299,7 @@ def test_a_schedule_that_fails_leaves_all_as_it_was(name: str, schedule: Any) ->
     with pytest.raises((Failing, cb.InputError)) as raised:
         model.finish_update(sgd)
     if raised.type is cb.InputError:
-        assert re.match(rf"Adam takes .* {name}\(0\), not {schedule(0)}", str(raised.value))
+        assert all(word in str(raised.value) for word in ("Adam", name, str(schedule(0))))
     setattr(sgd, name, good)
     model.finish_update(sgd), twin.finish_update(control)
     assert_identical(weights(model), weights(twin))

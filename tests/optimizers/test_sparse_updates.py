@@ -12,6 +12,7 @@ import pytest
 import combinet as cb
 from combinet.store import Slot
 from helpers.arrays import floats
+from helpers.errors import raises
 
 NV, NO = 30, 4
 
@@ -159,9 +160,9 @@ def test_a_step_costs_the_same_however_large_the_table(nV: int) -> None:
 
 
 def test_what_needs_whole_parameters_has_no_sparse_updates() -> None:
-    with pytest.raises(cb.InputError, match="Adafactor takes whole parameters"):
+    with raises(cb.InputError, "Adafactor"):
         cb.Adafactor(0.1, sparse=True)
-    with pytest.raises(cb.InputError, match="Lookahead looks at whole parameters"):
+    with raises(cb.InputError, "Lookahead"):
         cb.Lookahead(cb.Adam(0.1, sparse=True))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import combinet as cb
 from helpers.arrays import floats, listed, padded, ragged
+from helpers.errors import raises
 from helpers.load_torch import gradients, load_torch
 
 LENGTHS = [3, 1, 5, 3]
@@ -246,9 +247,9 @@ def test_extreme_scores_stay_finite() -> None:
 
 
 def test_widths_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(cb.DimensionError, match="3 heads share evenly"):
+    with raises(cb.DimensionError, "3", "heads"):
         cb.MultiHeadAttention(8, heads=3)
-    with pytest.raises(cb.DimensionError, match="a multiple of 6 columns, not 4"):
+    with raises(cb.DimensionError, "6", "4"):
         cb.attend(2).predict(np.ones((2, 4)))
 
 
@@ -280,9 +281,7 @@ def test_learned_positions_add_the_row_of_the_place() -> None:
     backprop(docs)
     expected = sum(np.pad(doc, ((0, 5 - len(doc)), (0, 0))) for doc in docs)
     _close(model.layers[0].get_grad("P"), expected)
-    with pytest.raises(
-        cb.DimensionError, match=r"learned_positions knows 5 places, .* a sequence of 6 rows"
-    ):
+    with raises(cb.DimensionError, "learned_positions", "5", "6"):
         model.predict([*docs, floats(6, 3)])
 
 
@@ -362,7 +361,7 @@ def test_a_decoder_learns_its_memorys_width_from_what_makes_it() -> None:
     X = (listed(3, 1, width=8), listed(2, 2))
     assert [Y.shape for Y in model.predict(X)] == [(3, 8), (1, 8)]
     assert model.get_dim("nO") == 8
-    with pytest.raises(cb.DimensionError, match=r"has nO=6, but .* beside it has 5"):
+    with raises(cb.DimensionError, "nO=6", "5"):
         memory >> cb.TransformerDecoder(8, 5)
 
 
@@ -399,38 +398,38 @@ def test_resizing_keeps_a_memorys_keys_and_values_apart() -> None:
 def test_cross_attention_says_what_it_takes() -> None:
     layer = cb.CrossAttention(4, 3, 2).initialize(dtype="float64")
     X, M = listed(3, 1), listed(2, 5, width=2)
-    with pytest.raises(cb.DimensionError, match="a memory for each of 2 sequences, not 1 of them"):
+    with raises(cb.DimensionError, "2", "1"):
         layer.predict((X, M[:1]))
-    with pytest.raises(cb.InputError, match="takes a tuple with an item 0, not Ragged"):
+    with raises(cb.InputError, "tuple", "0", "Ragged"):
         layer.predict(X)
-    with pytest.raises(cb.DimensionError, match="linear takes nI=2 columns"):
+    with raises(cb.DimensionError, "linear", "nI=2"):
         layer.predict((X, listed(2, 5)))
-    with pytest.raises(cb.InputError, match="cross_attend takes a tuple of two, not"):
+    with raises(cb.InputError, "cross_attend", "tuple"):
         cb.cross_attend(1).predict(ragged(2))
-    with pytest.raises(cb.InputError, match="cross_attend takes a tuple of two Ragged with floats"):
+    with raises(cb.InputError, "cross_attend", "Ragged"):
         cb.cross_attend(1).predict((ragged(2), padded(2, width=6)))
     M = cb.Ragged(np.ones((2, 6), "f"), [2])
-    with pytest.raises(cb.InputError, match=r"a memory of its queries' dtype, not .*float32"):
+    with raises(cb.InputError, "dtype", "float32"):
         cb.cross_attend(1).predict((ragged(2), M))
-    with pytest.raises(cb.DimensionError, match="in 2 heads, not 3 and 6 columns"):
+    with raises(cb.DimensionError, "2", "3", "6"):
         cb.cross_attend(2).predict((ragged(2), ragged(2, width=6)))
-    with pytest.raises(cb.DimensionError, match="in 1 heads, not 3 and 5 columns"):
+    with raises(cb.DimensionError, "1", "3", "5"):
         cb.cross_attend(1).predict((ragged(2), ragged(2, width=5)))
-    with pytest.raises(cb.DimensionError, match="3 heads share evenly, not 8"):
+    with raises(cb.DimensionError, "3", "heads", "8"):
         cb.CrossAttention(8, heads=3)
     for make in (cb.attend, cb.cross_attend):
-        with pytest.raises(cb.InputError, match="takes 1 head or more, not 0"):
+        with raises(cb.InputError, "0"):
             make(0)
 
 
 def test_what_there_is_no_name_for_is_refused() -> None:
-    with pytest.raises(cb.InputError, match="activation is one of relu, gelu, swiglu, not 'tanh'"):
+    with raises(cb.InputError, "activation", "relu", "gelu", "swiglu", "'tanh'"):
         cb.FeedForward(4, activation="tanh")
-    with pytest.raises(cb.InputError, match="norm is one of layer, rms, not 'batch'"):
+    with raises(cb.InputError, "norm", "layer", "rms", "'batch'"):
         cb.TransformerEncoder(4, norm="batch")
-    with pytest.raises(cb.DimensionError, match="4 heads of an even width share evenly"):
+    with raises(cb.DimensionError, "4", "heads"):
         cb.MultiHeadAttention(4, rotary=True)
-    with pytest.raises(cb.DimensionError, match="2 heads of an even width, so a multiple of 12"):
+    with raises(cb.DimensionError, "2", "heads", "12"):
         cb.attend(2, rotary=True).predict(floats(3, 6))
-    with pytest.raises(cb.DimensionError, match="gated cannot multiply"):
+    with raises(cb.DimensionError, "gated"):
         cb.gated(cb.noop(), cb.layerize(lambda X: (X[:1], None))).predict(floats(3, 2))

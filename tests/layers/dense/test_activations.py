@@ -10,6 +10,7 @@ import pytest
 
 import combinet as cb
 from helpers.arrays import floats
+from helpers.errors import raises
 from helpers.models import value_and_slope
 
 # -- formulas with 450 digits: what a float64 can hold of them must be right ------------------
@@ -217,7 +218,7 @@ def test_normalize_and_dropout_are_layers_after_it(make: Any) -> None:
 
 
 def test_a_rate_that_is_none_is_refused() -> None:
-    with pytest.raises(cb.InputError, match="dropout takes a rate"):
+    with raises(cb.InputError, "dropout"):
         cb.Mish(dropout=1.0)
 
 
@@ -239,21 +240,21 @@ def test_settings_are_saved() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: cb.clipped_linear(slope=0.0), r"slope other than 0 .*slope=0\.0"),
-        (lambda: cb.ClippedLinear(min_val=1.0, max_val=1.0), r"min_val=1\.0, max_val=1\.0"),
+        (lambda: cb.clipped_linear(slope=0.0), "slope=0.0"),
+        (lambda: cb.ClippedLinear(min_val=1.0, max_val=1.0), "min_val=1.0 ... max_val=1.0"),
         (lambda: cb.HardTanh() >> cb.clipped_linear(max_val=float("nan")), "max_val=nan"),
-        (lambda: cb.relu_k(0.0), r"k above 0, not 0\.0"),
-        (lambda: cb.ReluK(k=-1.0), r"k above 0, not -1\.0"),
+        (lambda: cb.relu_k(0.0), "k ... 0.0"),
+        (lambda: cb.ReluK(k=-1.0), "k ... -1.0"),
     ],
 )
 def test_settings_that_make_no_sense(make: Callable[[], Any], message: str) -> None:
-    with pytest.raises(cb.InputError, match=message):
+    with raises(cb.InputError, message):
         make()
 
 
 @pytest.mark.parametrize("name", sorted(LIMITS))
 def test_integers_are_refused(name: str) -> None:
-    with pytest.raises(cb.InputError, match=r"takes an array of floats, not int64 array \(3,\)"):
+    with raises(cb.InputError, "int64", "(3,)"):
         getattr(cb, name)().predict(np.arange(3))
 
 

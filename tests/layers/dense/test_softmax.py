@@ -7,6 +7,7 @@ import pytest
 
 import combinet as cb
 from helpers.arrays import floats
+from helpers.errors import raises
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -52,7 +53,7 @@ def test_settings_are_saved() -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
 def test_a_temperature_that_is_none(temperature: float) -> None:
-    with pytest.raises(cb.InputError, match="softmax takes a temperature above 0, not"):
+    with raises(cb.InputError, "softmax", "temperature"):
         cb.Softmax(temperature=temperature)
 
 
@@ -82,16 +83,14 @@ def test_multi_softmax_of_one_group_is_softmax() -> None:
 
 def test_multi_softmax_has_the_width_of_its_groups() -> None:
     assert cb.MultiSoftmax(SIZES).get_dim("nO") == 8
-    with pytest.raises(
-        cb.DimensionError, match=r"multi_softmax has nO=8 by its groups \[3, 1, 4\]"
-    ):
+    with raises(cb.DimensionError, "multi_softmax", "nO=8", "[3, 1, 4]"):
         cb.MultiSoftmax(SIZES) >> cb.Linear(2, 7)
 
 
 def test_multi_softmax_is_not_resized_at_its_output() -> None:
     model = cb.MultiSoftmax(SIZES, 5).initialize()
     data = model.to_bytes()
-    with pytest.raises(cb.DimensionError, match="multi_softmax has nO=8 by its groups"):
+    with raises(cb.DimensionError, "multi_softmax", "nO=8"):
         model.resize_output(9)
     assert model.to_bytes() == data
     assert model.resize_input(6).predict(np.zeros((2, 6), "f")).shape == (2, 8)
@@ -99,5 +98,5 @@ def test_multi_softmax_is_not_resized_at_its_output() -> None:
 
 @pytest.mark.parametrize("sizes", [[], [2, 0], [1.5]])
 def test_groups_that_are_none(sizes: Any) -> None:
-    with pytest.raises(cb.InputError, match="multi_softmax takes the sizes of one group or more"):
+    with raises(cb.InputError, "multi_softmax"):
         cb.MultiSoftmax(sizes)

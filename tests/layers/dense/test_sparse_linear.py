@@ -7,6 +7,7 @@ import pytest
 
 import combinet as cb
 from helpers.arrays import floats, sparse
+from helpers.errors import raises
 
 LENGTHS = [3, 0, 1, 5, 0, 2]
 
@@ -100,22 +101,22 @@ KEYS, VALUES, COUNTS = sparse(3, 2)
 @pytest.mark.parametrize(
     ("X", "error", "words"),
     [
-        (KEYS, cb.InputError, r"a tuple of keys .* and lengths \(n,\), not uint64 array \(5,\)"),
-        ((KEYS, VALUES), cb.InputError, "not tuple of 2"),
-        ((KEYS, COUNTS, COUNTS), cb.InputError, r"uint64 array \(5,\), int64 array \(2,\), int64"),
-        ((VALUES, VALUES, COUNTS), cb.InputError, "not tuple of 3: float64"),
-        ((KEYS, VALUES, VALUES), cb.InputError, "not tuple of 3"),
-        ((KEYS, VALUES, [3, 2]), cb.InputError, "list of 2"),
-        ((KEYS, VALUES[:, None], COUNTS), cb.InputError, r"float64 array \(5, 1\)"),
-        ((KEYS, VALUES.astype("f"), COUNTS), cb.InputError, "takes float64, as its weights are"),
-        ((KEYS, VALUES[:4], COUNTS), cb.DimensionError, "a value for each key, not tuple of 3"),
-        ((KEYS, VALUES, COUNTS[:1]), cb.DimensionError, "add up to its 5 keys, .* up to 3, in"),
-        ((KEYS, VALUES, np.array([6, -1])), cb.DimensionError, "none below 0"),
+        (KEYS, cb.InputError, "keys ... lengths ... (5,)"),
+        ((KEYS, VALUES), cb.InputError, "tuple ... 2"),
+        ((KEYS, COUNTS, COUNTS), cb.InputError, "uint64 ... (5,) ... int64 ... (2,)"),
+        ((VALUES, VALUES, COUNTS), cb.InputError, "tuple ... float64"),
+        ((KEYS, VALUES, VALUES), cb.InputError, "tuple"),
+        ((KEYS, VALUES, [3, 2]), cb.InputError, "list"),
+        ((KEYS, VALUES[:, None], COUNTS), cb.InputError, "(5, 1)"),
+        ((KEYS, VALUES.astype("f"), COUNTS), cb.InputError, "float64 ... float32"),
+        ((KEYS, VALUES[:4], COUNTS), cb.DimensionError, "key"),
+        ((KEYS, VALUES, COUNTS[:1]), cb.DimensionError, "keys ... 5 ... 3"),
+        ((KEYS, VALUES, np.array([6, -1])), cb.DimensionError, "0"),
     ],
 )
 def test_what_it_does_not_take(X: Any, error: Any, words: str) -> None:
     model = cb.SparseLinear(2, 7).initialize(dtype="float64")
-    with pytest.raises(error, match=words):
+    with raises(error, words):
         model.predict(X)
 
 
@@ -123,7 +124,7 @@ def test_outputs_are_counted_by_what_they_are_compared_with() -> None:
     model = cb.SparseLinear(length=7).initialize(sparse(3, 2), np.zeros((2, 4)))
     assert model.get_param("W").shape == (7, 4)
     assert not model.get_param("W").any()
-    with pytest.raises(cb.DimensionError, match="sparse_linear needs nO"):
+    with raises(cb.DimensionError, "sparse_linear", "nO"):
         cb.SparseLinear(length=7).initialize(sparse(3, 2))
 
 

@@ -11,6 +11,7 @@ import combinet as cb
 from combinet.layers.tables import Table
 from combinet.text import hash_text
 from helpers.arrays import close, floats, ids
+from helpers.errors import raises
 from helpers.models import SEED, ready
 
 # -- functions and parts of arrays ----------------------------------------------------------------
@@ -26,7 +27,7 @@ def test_layerize_makes_a_layer_of_the_functions_name() -> None:
     close(Y, floats(2, 3) * 4)
     close(backprop(np.ones((2, 3))), np.full((2, 3), 4.0))
     for wrong in (3, cb.relu()):
-        with pytest.raises(cb.InputError, match=r"layerize takes a function X -> \(Y, backprop\)"):
+        with raises(cb.InputError, "layerize", "backprop"):
             cb.layerize(wrong)  # type: ignore[arg-type]
 
 
@@ -51,7 +52,7 @@ def test_array_getitem_against_torch(index: Any) -> None:
 
 @pytest.mark.parametrize("index", [4, -5, [0, 4], (0, 3), (0, 0, 0, 0)], ids=str)
 def test_array_getitem_refuses_what_is_not_there(index: Any) -> None:
-    with pytest.raises(cb.DimensionError, match=r"array_getitem finds no .* \(4, 3, 2\)"):
+    with raises(cb.DimensionError, "array_getitem", "(4, 3, 2)"):
         cb.array_getitem(index).predict(floats(4, 3, 2))
 
 
@@ -61,7 +62,7 @@ def test_array_getitem_refuses_what_is_not_there(index: Any) -> None:
     ids=str,
 )
 def test_array_getitem_refuses_what_is_no_number(index: Any) -> None:
-    with pytest.raises(cb.InputError, match="array_getitem takes ints, slices and lists of ints"):
+    with raises(cb.InputError, "array_getitem"):
         cb.array_getitem(index)
 
 
@@ -69,7 +70,7 @@ def test_array_getitem_of_ids_has_no_gradient() -> None:
     model = cb.array_getitem((slice(None), 1)) >> cb.Embed(2, 5)
     Y, backprop = ready(model).begin_update(np.array([[0, 1], [2, 3]]))
     assert backprop(np.ones_like(Y)) is None
-    with pytest.raises(cb.InputError, match="array_getitem takes an array, not list"):
+    with raises(cb.InputError, "array_getitem", "list"):
         cb.array_getitem(0).predict([floats(2)])  # type: ignore[arg-type]
 
 
@@ -95,16 +96,16 @@ def test_static_vectors_have_the_width_of_their_table() -> None:
     assert ready(model).layers[1].get_dim("nI") == 3
     for call in (lambda: cb.StaticVectors(floats(7, 3)) >> cb.Linear(2, 4),
                  lambda: cb.StaticVectors(floats(7, 3)).resize_output(4)):  # fmt: skip
-        with pytest.raises(cb.DimensionError, match="nO=3"):
+        with raises(cb.DimensionError, "nO=3"):
             call()
     assert model.resize_output(5).predict(ids(3)).shape == (3, 5)
 
 
 def test_static_vectors_say_what_they_take() -> None:
-    with pytest.raises(cb.DimensionError, match="takes ids from 0 to 6, not 2 to 7"):
+    with raises(cb.DimensionError, "0", "6", "2", "7"):
         cb.StaticVectors(floats(7, 3)).predict(np.array([2, 7]))
     for wrong in (np.zeros((2, 2), "int64"), floats(3), [[1.0]]):
-        with pytest.raises(cb.InputError, match=r"StaticVectors takes floats \(rows, nO\)"):
+        with raises(cb.InputError, "StaticVectors", "nO"):
             cb.StaticVectors(wrong)  # type: ignore[arg-type]
 
 
@@ -131,7 +132,7 @@ def test_remap_ids_is_a_look_up_in_the_mapping() -> None:
     assert Y.tolist() == [mapping.get(word, 9) for word in words]
     assert Y.dtype.kind == "i"
     assert cb.remap_ids(mapping).predict([]).shape == (0,)
-    with pytest.raises(cb.InputError, match=r"a list of words \(premap_ids: an array of ids\)"):
+    with raises(cb.InputError, "premap_ids"):
         cb.remap_ids(mapping).predict(np.arange(3))  # type: ignore[arg-type]
 
 
@@ -149,9 +150,9 @@ def test_premap_ids_is_a_look_up_in_the_mapping(dtype: str) -> None:
 
 
 def test_premap_ids_says_what_it_takes() -> None:
-    with pytest.raises(cb.InputError, match="a mapping of ints to ints, not of str"):
+    with raises(cb.InputError, "ints", "str"):
         cb.premap_ids({"a": 1})  # type: ignore[dict-item]
-    with pytest.raises(cb.InputError, match="premap_ids takes an array of integers"):
+    with raises(cb.InputError, "premap_ids"):
         cb.premap_ids({1: 1}).predict(floats(3))
 
 
@@ -160,7 +161,7 @@ def test_strings2arrays_hashes_each_word() -> None:
     Y = cb.strings2arrays().predict(docs)
     assert [y.shape for y in Y] == [(3, 1), (0, 1), (1, 1)]
     assert [y[:, 0].tolist() for y in Y] == [[hash_text(word) for word in doc] for doc in docs]
-    with pytest.raises(cb.InputError, match="not the text 'word'"):
+    with raises(cb.InputError, "'word'"):
         cb.strings2arrays().predict(["word"])
 
 
@@ -174,18 +175,18 @@ def test_words_pass_to_device_as_they_are() -> None:
         (
             cb.Ragged(np.ones(2, "f"), [2]),
             cb.InputError,
-            "with integers .*, not Ragged of 1: float",
+            "embed_bag ... Ragged ... float32",
         ),
-        (cb.Ragged(np.ones((2, 1, 1), "i"), [2]), cb.InputError, "with integers .*, not Ragged"),
-        (cb.Ragged(np.array([0, 7]), [2]), cb.DimensionError, "embed_bag takes ids from 0 to 6"),
-        (cb.Ragged(np.array([-1, 1]), [2]), cb.DimensionError, "from 0 to 6, not -1 to 1"),
-        (np.array([1]), cb.InputError, "embed_bag takes Ragged with .*, not int64 array"),
+        (cb.Ragged(np.ones((2, 1, 1), "i"), [2]), cb.InputError, "embed_bag ... Ragged"),
+        (cb.Ragged(np.array([0, 7]), [2]), cb.DimensionError, "embed_bag ... 6 ... 7"),
+        (cb.Ragged(np.array([-1, 1]), [2]), cb.DimensionError, "embed_bag ... 6 ... -1"),
+        (np.array([1]), cb.InputError, "embed_bag ... Ragged ... int64"),
     ],
 )
 def test_embed_bag_says_what_it_takes(X: Any, error: Any, message: str) -> None:
-    with pytest.raises(error, match=message):
+    with raises(error, message):
         cb.EmbedBag(2, 7).initialize().predict(X)
-    with pytest.raises(cb.InputError, match="the 'mean' or the 'sum' of vectors, not 'max'"):
+    with raises(cb.InputError, "'mean'", "'sum'", "'max'"):
         cb.EmbedBag(2, 7, reduce="max")
 
 
@@ -202,5 +203,5 @@ def test_the_order_of_bytes_does_not_matter(make: Any, form: Any) -> None:
     model = make().initialize(rng=SEED)
     close(model.predict(form(np.array([6, 1], ">i8"))), model.predict(form(np.array([6, 1]))))
     if "hash" not in model.name:
-        with pytest.raises(cb.DimensionError, match=f"from 0 to 6, not 1 to {2**56}"):
+        with raises(cb.DimensionError, "0", "6", "1", 2**56):
             model.predict(form(np.array([1, 2**56], ">i8")))

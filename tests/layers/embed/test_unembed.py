@@ -7,6 +7,7 @@ import pytest
 
 import combinet as cb
 from helpers.arrays import floats, ids
+from helpers.errors import raises
 
 torch = pytest.importorskip("torch")
 from helpers.against_torch import F, assert_agrees  # noqa: E402
@@ -92,7 +93,7 @@ def test_the_table_tells_the_layers_around_it() -> None:
     model = tied().initialize()
     assert model.layers[1].dims == {"nI": 3, "nO": 3}
     assert model.get_dim("nO") == 7
-    with pytest.raises(cb.DimensionError, match="linear has nO=4, but unembed beside it has 3"):
+    with raises(cb.DimensionError, "linear", "nO=4", "unembed", "3"):
         cb.Linear(4) >> cb.unembed(cb.Embed(3, 7))
 
 
@@ -113,7 +114,7 @@ def test_a_smaller_vocabulary_and_another_width() -> None:
     model = tied().initialize(dtype="float64")
     before = model.predict(ids(9, below=5))
     np.testing.assert_array_equal(model.resize_output(5).predict(ids(9, below=5)), before[:, :5])
-    with pytest.raises(cb.DimensionError, match="ids from 0 to 4, not 6"):
+    with raises(cb.DimensionError, "0", "4", "6"):
         model.predict(np.array([6]))
     alone = cb.unembed(cb.Embed(3, 7)).initialize(dtype="float64")
     X = floats(5, 3)
@@ -134,7 +135,7 @@ def test_the_table_may_stand_in_other_layers_too() -> None:
     "make", [cb.HashEmbed, cb.Linear, cb.relu, lambda: cb.uniqued(cb.Embed()), lambda: "embed"]
 )
 def test_anything_but_an_embed_is_refused(make: Any) -> None:
-    with pytest.raises(cb.InputError, match=r"unembed (takes an Embed|is made of models), not"):
+    with raises(cb.InputError, "unembed"):
         cb.unembed(make())
 
 
@@ -142,27 +143,27 @@ def test_another_table_takes_both_places_and_nothing_else_does() -> None:
     model, wider = tied(), cb.Embed(3, 8)
     exchanged = cb.replace_node(model, model.layers[0], wider)
     assert exchanged.layers[0] is exchanged.layers[2].layers[0] is wider
-    with pytest.raises(cb.InputError, match="unembed takes an Embed, not hash_embed"):
+    with raises(cb.InputError, "unembed", "Embed", "hash_embed"):
         cb.replace_node(model, model.layers[0], cb.HashEmbed(3, 7))
 
 
 @pytest.mark.parametrize(
     ("X", "error", "words"),
     [
-        (ids(5), cb.InputError, r"unembed takes an array of floats \(n, nI\), not int64"),
+        (ids(5), cb.InputError, "unembed ... floats ... int64"),
         (
             floats(5, 4),
             cb.DimensionError,
-            r"unembed takes nO=3 columns, not float64 array \(5, 4\)",
+            "unembed ... nO=3 ... (5, 4)",
         ),
-        (floats(5, 3).astype("f"), cb.InputError, "unembed takes float64, as its weights are"),
+        (floats(5, 3).astype("f"), cb.InputError, "unembed ... float64 ... float32"),
     ],
 )
 def test_what_it_does_not_take(X: Any, error: Any, words: str) -> None:
-    with pytest.raises(error, match=words):
+    with raises(error, words):
         cb.unembed(cb.Embed(3, 7)).initialize(dtype="float64").predict(X)
 
 
 def test_without_weights_it_says_so() -> None:
-    with pytest.raises(cb.StateError, match="embed has no weights yet"):
+    with raises(cb.StateError, "embed", "weights"):
         cb.unembed(cb.Embed(3, 7)).predict(floats(5, 3))

@@ -11,6 +11,7 @@ import pytest
 import combinet as cb
 from combinet import testing
 from helpers.arrays import close, floats
+from helpers.errors import raises
 from helpers.optimizers import Counting
 
 EPS = {"eps": 0.01, "momentum": 0.3}
@@ -126,7 +127,7 @@ def test_a_forward_pass_and_a_prediction_change_nothing() -> None:
 
 def _refused(model: Any, name: str) -> Any:
     assert not model.has_grad(name)
-    with pytest.raises(cb.StateError, match=f"no gradient of {name} waiting") as caught:
+    with raises(cb.StateError, name) as caught:
         model.get_grad(name)
     return caught.type
 
@@ -406,29 +407,28 @@ def test_statistics_are_parameters_without_gradients() -> None:
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_rows_have_no_variance(n: int) -> None:
     model = (cb.Linear(3, 3) >> cb.BatchNorm()).initialize(dtype="float64")
-    message = rf"2 rows or more in training.*array \({n}, 3\), in 'chain >> batch_norm'"
-    with pytest.raises(cb.DimensionError, match=message):
+    with raises(cb.DimensionError, "2", f"({n}, 3)", "'chain >> batch_norm'"):
         model.begin_update(batch(0, n))
     assert model.predict(batch(0, n)).shape == (n, 3)
 
 
 @pytest.mark.parametrize("options", [{"momentum": 0.0}, {"momentum": 1.5}])
 def test_settings_that_mean_nothing_are_refused(options: Any) -> None:
-    with pytest.raises(cb.InputError, match="batch norm takes eps above 0"):
+    with raises(cb.InputError, "eps"):
         cb.BatchNorm(**options)
 
 
 @pytest.mark.parametrize("make", [cb.BatchNorm, cb.LayerNorm, cb.RMSNorm])
 @pytest.mark.parametrize("eps", [0.0, -1e-5, float("nan")])
 def test_an_eps_that_is_none_is_refused(make: Any, eps: float) -> None:
-    with pytest.raises(cb.InputError, match="norm takes eps above 0"):
+    with raises(cb.InputError, "eps"):
         make(eps=eps)
 
 
 def test_other_widths_are_refused() -> None:
-    with pytest.raises(cb.DimensionError, match="takes nI=3 columns"):
+    with raises(cb.DimensionError, "nI=3"):
         ready().predict(floats(2, 4))
-    with pytest.raises(cb.DimensionError, match="batch_norm beside it has 3"):
+    with raises(cb.DimensionError, "batch_norm", "3"):
         cb.Linear(4) >> cb.BatchNorm(3)
 
 
@@ -437,12 +437,12 @@ def test_a_prediction_has_no_backward_pass() -> None:
     run = cb.Run(model.ops, model.rng, train=False)
     Y, backprop = run(model, batch(0))
     close(Y, model.predict(batch(0)))
-    with pytest.raises(cb.StateError, match="no backward pass"):
+    with raises(cb.StateError, "backward"):
         backprop(Y)
 
 
 def test_laws_hold_but_for_the_one_that_is_excused() -> None:
     model = cb.Linear(3, 3) >> cb.BatchNorm()
-    with pytest.raises(AssertionError, match="predict"):
+    with raises(AssertionError, "predict"):
         testing.check_laws(model, batch(0))
     testing.check_laws(model, batch(0), excused=[testing.check_predict])

@@ -7,6 +7,7 @@ import pytest
 
 import combinet as cb
 from helpers.arrays import floats, listed, padded, ragged
+from helpers.errors import raises
 
 torch = pytest.importorskip("torch")
 from helpers.against_torch import F, assert_agrees  # noqa: E402
@@ -126,33 +127,33 @@ def test_columns_of_a_concatenation_keep_their_weights() -> None:
 @pytest.mark.parametrize("wrap", [cb.with_flatten, cb.with_array])
 def test_arrays_of_several_sequences_cannot_get_shorter(wrap: Any, how: Any) -> None:
     model = wrap(cb.Conv1d(2, 3, **how)).initialize(dtype="float64")
-    with pytest.raises(cb.DimensionError, match=r"changes how long .* it takes Ragged here, in"):
+    with raises(cb.DimensionError, "Ragged"):
         model.predict(listed(4, 3))
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"stride": 0}, cb.InputError, "a stride of 1 or more, not 0"),
-        ({"dilation": 1.5}, cb.InputError, "a dilation of 1 or more, not 1.5"),
-        ({"padding": "full"}, cb.InputError, "'causal', 'valid'.* not 'full'"),
-        ({"width": 0}, cb.DimensionError, "a positive int for nW, not 0"),
+        ({"stride": 0}, cb.InputError, "stride ... 0"),
+        ({"dilation": 1.5}, cb.InputError, "dilation ... 1.5"),
+        ({"padding": "full"}, cb.InputError, "'causal' ... 'valid' ... 'full'"),
+        ({"width": 0}, cb.DimensionError, "nW ... 0"),
     ],
 )
 def test_what_no_window_is(arguments: Any, error: Any, words: str) -> None:
-    with pytest.raises(error, match=words):
+    with raises(error, words):
         cb.Conv1d(2, 3, **arguments)
 
 
 @pytest.mark.parametrize(
     ("X", "error", "words"),
     [
-        (listed(2), cb.InputError, "conv1d takes Ragged .* or an array .*, not list of 1"),
-        (floats(2, 3, 1), cb.InputError, r"not float64 array \(2, 3, 1\)"),
-        (floats(2, 4), cb.DimensionError, r"nI=3 columns, not float64 array \(2, 4\)"),
-        (ragged(2, width=4), cb.DimensionError, "nI=3 columns, not Ragged"),
+        (listed(2), cb.InputError, "conv1d ... list"),
+        (floats(2, 3, 1), cb.InputError, "(2, 3, 1)"),
+        (floats(2, 4), cb.DimensionError, "nI=3 ... (2, 4)"),
+        (ragged(2, width=4), cb.DimensionError, "nI=3 ... Ragged"),
     ],
 )
 def test_what_it_does_not_take(X: Any, error: Any, words: str) -> None:
-    with pytest.raises(error, match=words):
+    with raises(error, words):
         cb.Conv1d(2, 3).initialize(dtype="float64").predict(X)

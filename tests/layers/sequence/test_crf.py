@@ -9,6 +9,7 @@ import pytest
 import combinet as cb
 from combinet.testing import check_device
 from helpers.arrays import floats, listed
+from helpers.errors import raises
 
 torch = pytest.importorskip("torch")
 
@@ -175,49 +176,49 @@ def test_resizing_keeps_what_was_learned() -> None:
 @pytest.mark.parametrize(
     ("X", "message"),
     [
-        (floats(3, K), r"crf takes a list of floats \(n, nO\) or Ragged, not float64 array"),
-        ([floats(3, K), np.array([1])], "crf takes a list of floats"),
-        ([floats(3, 2)], "crf takes scores of nO=3 labels, not list of 1: float64 array"),
-        ([floats(3, K).astype("f")], "crf takes float64, as its weights are"),
+        (floats(3, K), "crf ... list ... Ragged ... float64"),
+        ([floats(3, K), np.array([1])], "crf ... floats"),
+        ([floats(3, 2)], "crf ... nO=3"),
+        ([floats(3, K).astype("f")], "crf ... float64 ... float32"),
     ],
 )
 def test_wrong_input_is_refused(X: Any, message: str) -> None:
-    with pytest.raises((cb.InputError, cb.DimensionError), match=message):
+    with raises((cb.InputError, cb.DimensionError), message):
         model().predict(X)
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([[0, 1, 2]], "labels are for sequences of the lengths"),
-        ([[0, 1], [0]], r"lengths \[3, 1\], not \[2, 1\]"),
-        ([[0, 1, 3], [0]], "class numbers are from 0 to 2, not 0 to 3"),
-        ([[0, -1, 2], [0]], "class numbers are from 0 to 2, not -1 to 2"),
-        ([[0, -(2**63), 2], [0]], f"class numbers are from 0 to 2, not {-(2**63)} to 2"),
-        ([[0, None, 2], [0]], "CRFLoss takes a label for each row, not None"),
-        ([[0.0, 1.0, 2.0], [0.0]], "class numbers are integers"),
-        ([np.eye(3), np.eye(3)[:1]], r"CRFLoss takes the labels .* not float64 array \(4, 3\)"),
-        ([np.eye(3), [0]], "class numbers in all sequences, or in none"),
-        (["BIO", "O"], r"\(n, k\), not str"),
-        (None, r"lengths \[3, 1\], not NoneType"),
-        ([["B", "I", "O"], ["O"]], "labels need the loss's `names`"),
+        ([[0, 1, 2]], "lengths"),
+        ([[0, 1], [0]], "[3, 1] ... [2, 1]"),
+        ([[0, 1, 3], [0]], "2 ... 3"),
+        ([[0, -1, 2], [0]], "2 ... -1"),
+        ([[0, -(2**63), 2], [0]], f"2 ... {-(2**63)}"),
+        ([[0, None, 2], [0]], "CRFLoss ... None"),
+        ([[0.0, 1.0, 2.0], [0.0]], "integers"),
+        ([np.eye(3), np.eye(3)[:1]], "CRFLoss ... (4, 3)"),
+        ([np.eye(3), [0]], "sequences"),
+        (["BIO", "O"], "str"),
+        (None, "[3, 1] ... NoneType"),
+        ([["B", "I", "O"], ["O"]], "`names`"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(labels: Any, message: str) -> None:
     Y = model().predict(listed(3, 1))
-    with pytest.raises((cb.InputError, cb.DimensionError), match=message):
+    with raises((cb.InputError, cb.DimensionError), message):
         cb.CRFLoss()(Y, labels)
 
 
 def test_what_is_no_output_of_a_field_is_refused() -> None:
-    with pytest.raises(cb.InputError, match="viterbi takes what CRF gives, a tuple of four, not"):
+    with raises(cb.InputError, "viterbi", "CRF"):
         cb.viterbi().predict(listed(2))
-    with pytest.raises(cb.DimensionError, match="CRFLoss takes scores of as many labels"):
+    with raises(cb.DimensionError, "CRFLoss"):
         cb.CRFLoss()((listed(2, width=2), *model().predict(listed(2))[1:]), [[0, 1]])
 
 
 def test_names_are_as_many_as_labels() -> None:
-    with pytest.raises(cb.DimensionError, match="2 names are for as many columns, not 3"):
+    with raises(cb.DimensionError, "2", "3"):
         cb.CRFLoss(names=["B", "I"])(model().predict(listed(2)), [["B", "I"]])
 
 
