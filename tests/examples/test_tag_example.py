@@ -79,7 +79,7 @@ def test_the_command_line_reports_it_too(treebank: list[str], tmp_path: Path) ->
     Path(treebank[1]).write_text("1\tword\n")
     done = run_example("tag", *treebank, "--model", str(tmp_path / "model"))
     assert done.returncode == 1
-    assert re.fullmatch(rf"{re.escape(treebank[1])}:1: .*columns.*'1\\\\tword'\n", done.stderr)
+    assert re.fullmatch(rf"{re.escape(treebank[1])}:1: .*columns.*\n", done.stderr)
     assert not (tmp_path / "model").exists()
 
 
