@@ -13,7 +13,7 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "torch", None)
     with raises(ImportError, "torch", "pip install 'combinet[torch]'"):
         load("torch", "torch")
-    with raises(ImportError, "nowhere", "[some]"):
+    with raises(ImportError, "nowhere", "combinet[some]"):
         load("nowhere.at.all", "some")
 
 
