@@ -1,6 +1,6 @@
 """One row for every public layer and combinator: its name, a model, a sample input.
 
-The laws run over all rows; a public constructor without a row fails test_laws.py.
+The laws run over all rows; a public constructor without a row fails test_invariants.py.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,36 +12,7 @@ import pytest
 
 import combinet as cb
 from combinet import testing
-from combinet.data import ragged_to_padded
-
-
-def floats(*shape: int, seed: int = 0) -> Any:
-    return np.random.default_rng(seed).normal(size=shape)
-
-
-def listed(*lengths: int, width: int = 3) -> Any:
-    return [floats(n, width, seed=i) for i, n in enumerate(lengths)]
-
-
-def ragged(*lengths: int, width: int = 3) -> cb.Ragged:
-    return cb.Ragged(floats(sum(lengths), width), lengths)
-
-
-def padded(*lengths: int, width: int = 3) -> cb.Padded:
-    return ragged_to_padded(ragged(*lengths, width=width))
-
-
-def ids(n: int, below: int = 7) -> Any:
-    return np.random.default_rng(n).integers(0, below, n)
-
-
-def sparse(*lengths: int) -> Any:
-    total = sum(lengths)
-    return keys(total, 1)[:, 0], floats(total), np.array(lengths, "int64")
-
-
-def keys(n: int, columns: int = 3) -> Any:
-    return np.random.default_rng(n).integers(0, 2**63, (n, columns)).astype("uint64")
+from helpers.arrays import floats, ids, keys, listed, padded, ragged, sparse
 
 
 @dataclass

@@ -1,0 +1,485 @@
+"""with_threads: the layer itself, whatever the form of the batch, and really in several threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+import combinet as cb
+from combinet.ops import threads as module
+from combinet.ops.threads import BLAS, share
+from combinet.optimizers import base, segments
+from combinet.threads import _cuts
+from helpers.arrays import floats, ids, listed, padded, ragged
+from helpers.errors import raises
+
+SEED = 3
+SECONDS = 30.0  # before a test gives up on a thread that never comes
+
+
+def close(found: Any, expected: Any) -> None:
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def flat(batch: Any) -> Any:
+    """All numbers of a batch, and how they are divided."""
+    if isinstance(batch, list):
+        return [np.concatenate([np.ravel(x) for x in batch]), [x.shape for x in batch]]
+    if isinstance(batch, cb.Ragged):
+        return [batch.data, batch.lengths]
+    return [batch, None]
+
+
+def same(found: Any, expected: Any) -> None:
+    assert type(found) is type(expected)
+    (numbers, lengths), (known, divided) = flat(found), flat(expected)
+    close(numbers, known)
+    assert np.array_equal(lengths, divided)
+
+
+def _window() -> Any:
+    return cb.expand_window(1) >> cb.Maxout(4, 9) >> cb.LayerNorm()
+
+
+FORMS: dict[str, tuple[Callable[[], Any], Any]] = {
+    "list to list": (lambda: cb.with_flatten(_window()), listed(3, 0, 2, 4, 1)),
+    "list to array": (lambda: cb.list2ragged() >> cb.reduce_max() >> cb.Linear(2), listed(3, 2, 4)),
+    "list to Ragged": (cb.list2ragged, listed(3, 1)),
+    "Ragged to Ragged": (lambda: cb.with_array(_window()), ragged(3, 0, 1, 5)),
+    "Ragged to array": (cb.reduce_mean, ragged(3, 1, 5)),
+    "rows": (lambda: cb.Relu(5, 3) >> cb.Linear(2), floats(7, 3)),
+    "documents of no known length": (lambda: cb.strings2arrays() >> cb.with_flatten(
+        cb.HashEmbed(2, 9, column=0)), [["a", "b"], [], ["c"]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [2, 3, 16])
+@pytest.mark.parametrize("form", FORMS)
+def test_it_is_the_layer(form: str, threads: int) -> None:
+    make, X = FORMS[form]
+    layer = make().initialize(X, rng=SEED, dtype="float64")
+    model = cb.with_threads(layer.copy(), threads)
+    results = []
+    for each in (layer, model):
+        Y, backprop = each.begin_update(X)
+        dY = cb.noop().predict(Y)
+        results.append((Y, backprop(dY), each.predict(X), each.slots_by_path().values()))
+    (Y, dX, predicted, slots), (Y2, dX2, predicted2, slots2) = results
+    same(Y2, Y)
+    same(predicted2, predicted)
+    assert (dX2 is None) == (dX is None)
+    if dX is not None:
+        same(dX2, dX)
+    for mine, theirs in zip(slots2, slots, strict=True):
+        close(mine.of(mine.store.gradient), theirs.of(theirs.store.gradient))
+
+
+@pytest.mark.parametrize("threads", [2, 3, 9])
+def test_inside_a_wrapper_it_is_cut_between_sequences(threads: int) -> None:
+    layer = _window().initialize(floats(2, 3), rng=SEED, dtype="float64")
+    X = listed(3, 1, 2, 0, 4)
+    same(
+        cb.with_flatten(cb.with_threads(layer, threads)).predict(X),
+        cb.with_flatten(layer).predict(X),
+    )
+
+
+def test_what_nobody_wants_is_not_computed() -> None:
+    wanted = []
+
+    def look(model: Any, X: Any, run: Any) -> Any:
+        wanted.append(run.wants_dX)
+        return X, lambda dY: dY
+
+    model = cb.with_threads(cb.Model("look", look), 2)
+    model.begin_update(floats(4, 3), wants_dX=False)
+    assert wanted == [False, False]
+
+
+@pytest.mark.parametrize(
+    "sizes", [[5], [1, 1], [1, 1000], [1000, 1, 1], [0, 0, 0], [3] * 64, [10] * 6 + [1] * 54]
+)
+@pytest.mark.parametrize("parts", [2, 3, 8])
+def test_the_parts_are_in_order_none_is_empty_and_none_is_needlessly_long(
+    sizes: list[int], parts: int
+) -> None:
+    parts = min(parts, len(sizes))
+    cuts = _cuts(np.array(sizes), parts)
+    assert cuts[0] == 0
+    assert cuts[-1] == len(sizes)
+    assert (np.diff(cuts) > 0).all()
+    assert min(parts, 2) <= len(cuts) - 1 <= parts
+    work = [sum(sizes[a:b]) + b - a for a, b in pairwise(cuts)]
+    assert max(work) <= sum(work) / parts + max(sizes) + 1  # a cut is half an item off at most
+
+
+# -- threads --------------------------------------------------------------------------------------
+
+
+def _meeting(parties: int) -> Any:
+    """A layer, each of whose passes waits until so many are under way, there and back."""
+    forth, back = (threading.Barrier(parties, timeout=SECONDS) for _ in range(2))
+
+    def meet(model: Any, X: Any, run: Any) -> Any:
+        forth.wait()
+
+        def backprop(dY: Any) -> Any:
+            back.wait()
+            return dY
+
+        return X, backprop
+
+    return cb.Model("meet", meet)
+
+
+def test_the_parts_are_under_way_at_the_same_time() -> None:
+    X = floats(4, 3)
+    Y, backprop = cb.with_threads(_meeting(2), 2).begin_update(X)
+    close(Y, X)
+    close(backprop(X), X)
+
+
+def _threads() -> tuple[Any, list[threading.Thread]]:
+    seen: list[threading.Thread] = []
+    look = cb.with_debug(cb.noop(), on_forward=lambda *_: seen.append(threading.current_thread()))
+    return look, seen
+
+
+@pytest.mark.parametrize("X", [floats(1, 3), floats(0, 3), listed(4), []])
+def test_a_single_item_stays_in_its_thread(X: Any) -> None:
+    look, seen = _threads()
+    same(cb.with_threads(look, 2).predict(X), X) if len(X) else cb.with_threads(look, 2).predict(X)
+    assert seen == [threading.current_thread()]
+
+
+def test_there_are_as_many_parts_as_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("combinet.ops.numpy.processors", lambda: 3)
+    look, seen = _threads()
+    cb.with_threads(look).predict(floats(9, 3))
+    assert len(seen) == 3
+
+
+def test_a_gpu_gets_the_batch_and_the_update_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cb.CupyOps.threads is cb.Ops.threads
+    monkeypatch.setattr(cb.NumpyOps, "threads", cb.Ops.threads)
+    look, seen = _threads()
+    cb.with_threads(look, 3).predict(floats(9, 3))
+    assert seen == [threading.current_thread()]
+    shared: list[int] = []
+    monkeypatch.setattr(segments, "_WORTH", 1)
+    monkeypatch.setattr(base, "share", lambda jobs: shared.append(len(jobs)) or share(jobs))
+    model = cb.Linear(5, 3).initialize()
+    Y, backprop = model.begin_update(floats(6, 3).astype("float32"))
+    backprop(Y, cb.Adam(threads=3))
+    assert {*shared} == {1}
+
+
+def test_parts_may_have_parts_of_their_own() -> None:
+    look, seen = _threads()
+    for _ in range(3):
+        look = cb.with_threads(look, 3)
+    X = floats(40, 3)
+    close(look.predict(X), X)
+    assert len(seen) == 27
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_an_error_in_one_part_is_raised_when_the_others_have_ended(bad: int) -> None:
+    ended, failed, begun = [], threading.Event(), threading.Barrier(2, timeout=SECONDS)
+
+    def fails(model: Any, X: Any, run: Any) -> Any:
+        begun.wait()
+        if X[0, 0] == bad:
+            failed.set()
+            raise cb.InputError("this one")
+        assert failed.wait(SECONDS)
+        time.sleep(0.2)  # who does not wait would be gone
+        ended.append(X)
+        return X, lambda dY: dY
+
+    model = cb.with_threads(cb.Model("fails", fails), 2) >> cb.noop()
+    with raises(cb.InputError, "with_threads >> fails") as caught:
+        model.predict(np.arange(2.0)[:, None])
+    assert len(ended) == 1
+    assert caught.value.__context__ is None
+
+
+def test_of_several_errors_one_is_raised() -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        share([fail] * 5)
+    assert share([lambda: 1, lambda: 2]) == [1, 2]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 40])
+def test_results_are_in_order_whoever_did_the_job(number: int) -> None:
+    jobs = [lambda i=i: i for i in range(number)]
+    assert share(jobs) == [*range(number)]
+    with_others = [lambda i=i: (i, share(jobs)) for i in range(number)]
+    assert share(with_others) == [(i, [*range(number)]) for i in range(number)]
+
+
+def test_this_thread_does_what_no_other_has_begun() -> None:
+    """One job waits until all others are done: whoever has it, somebody has to do them."""
+    done = threading.Semaphore(0)
+
+    def wait_for_all() -> bool:
+        return all(done.acquire(timeout=SECONDS) for _ in range(8))
+
+    assert share([*[done.release] * 3, wait_for_all, *[done.release] * 5])[3]
+
+
+def test_a_block_s_settings_count_in_all_threads() -> None:
+    meeting = threading.Barrier(2, timeout=SECONDS)
+
+    def both(model: Any, X: Any, run: Any) -> Any:
+        meeting.wait()
+        return X, lambda dY: dY
+
+    model, X = cb.with_threads(cb.Model("picky", both, takes="floats2d"), 2), ids(5)
+    with raises(cb.InputError, "picky", "int64"):
+        model.predict(X)
+    with cb.data_validation(False):
+        assert model.predict(X).tolist() == X.tolist()
+
+
+def test_a_child_process_has_threads_of_its_own() -> None:
+    script = """
+import os, threading
+from combinet.ops.threads import share
+def meet():
+    both = threading.Barrier(2, timeout=20)
+    return sorted(share([both.wait] * 2)) == [0, 1]
+assert meet()
+child = os.fork()
+if not child:
+    os._exit(not meet())
+assert os.waitpid(child, 0)[1] == 0
+"""
+    if not hasattr(module.os, "fork"):
+        pytest.skip("there are no forks here")
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=SECONDS)
+
+
+# -- chance ---------------------------------------------------------------------------------------
+
+
+def test_masks_differ_between_parts_and_follow_the_seed() -> None:
+    model = cb.with_threads(cb.Dropout(0.5), 2)
+    X = np.ones((2, 200))
+
+    def drawn(seed: int) -> Any:
+        rng = np.random.default_rng(seed)
+        return model.begin_update(X, rng=rng)[0], rng.random()
+
+    (one, after), (again, after_again) = drawn(1), drawn(1)
+    np.testing.assert_array_equal(one, again)
+    assert after == after_again
+    assert (one[0] != one[1]).any()
+    assert (drawn(2)[0] != one).any()
+
+
+def test_a_prediction_draws_nothing() -> None:
+    model = cb.with_threads(cb.Dropout(0.5), 2)
+    before = model.rng.bit_generator.state
+    close(model.predict(np.ones((4, 2))), np.ones((4, 2)))
+    assert model.rng.bit_generator.state == before
+
+
+def test_run_again_its_masks_are_the_same() -> None:
+    plain = cb.Maxout(4, 3) >> cb.Dropout(0.5) >> cb.Gelu(4)
+    plain.initialize(rng=SEED, dtype="float64")
+    model = cb.checkpointed(cb.with_threads(plain, 2))
+    results = []
+    for each in (model, model.layers[0]):
+        Y, backprop = each.begin_update(floats(6, 3), rng=np.random.default_rng(SEED))
+        results.append((Y, backprop(Y)))
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+# -- BLAS -----------------------------------------------------------------------------------------
+
+
+def _blas_threads() -> list[int]:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info()
+            if pool["user_api"] == "blas"]  # fmt: skip
+
+
+def test_meanwhile_blas_has_one_thread() -> None:
+    before = _blas_threads()
+    if not before or BLAS.threads() == 1:
+        pytest.skip("BLAS has one thread here, or is none that threadpoolctl knows")
+    assert max(before) > 1
+    seen: list[Any] = []
+
+    def look(model: Any, X: Any, run: Any) -> Any:
+        seen.append((max(_blas_threads()), BLAS.threads()))
+        if X[0, 0] == 3:
+            raise cb.InputError("no")
+        return X, lambda dY: seen.append((max(_blas_threads()), BLAS.threads()))
+
+    model = cb.with_threads(cb.Model("look", look), 2)
+    Y, backprop = model.begin_update(floats(4, 3))
+    assert _blas_threads() == before
+    backprop(Y)
+    with pytest.raises(cb.InputError, match="no"):
+        model.predict(np.full((2, 1), 3.0))
+    assert {*seen} == {(1, 1)}
+    assert _blas_threads() == before
+    assert BLAS.threads() > 1
+
+
+def test_blocks_beside_and_in_each_other_limit_blas_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    class Controller:
+        def limit(self, limits: int) -> Any:
+            events.append(f"limit to {limits}")
+            return self
+
+        def restore_original_limits(self) -> None:
+            events.append("restore")
+
+    monkeypatch.setattr(module, "_controller", Controller)
+    blas, inside = module.Blas(), threading.Barrier(2, timeout=SECONDS)
+
+    def work() -> None:
+        with blas.one_thread(), blas.one_thread():
+            inside.wait()
+
+    for _ in range(2):
+        share([work, work])
+    assert events == ["limit to 1", "restore"] * 2
+
+
+def test_the_last_block_gives_blas_its_threads_back() -> None:
+    before = _blas_threads()
+    with BLAS.one_thread():
+        with BLAS.one_thread():
+            pass
+        assert max(_blas_threads(), default=1) == 1
+    assert _blas_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({"OPENBLAS_NUM_THREADS": "5", "OMP_NUM_THREADS": "1"}, 5), ({"OMP_NUM_THREADS": "3"}, 3),
+     ({"OPENBLAS_NUM_THREADS": "0"}, module.processors()), ({}, module.processors())],
+)  # fmt: skip
+def test_blas_has_the_threads_of_its_environment_or_one_for_each_processor(
+    given: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, given.get(name, ""))
+    assert module._allowed.__wrapped__() == expected
+    assert 1 <= module.processors() <= (module.os.cpu_count() or 1)
+
+
+def test_without_threadpoolctl_blas_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = BLAS.threads()
+    monkeypatch.setattr(module, "_controller", lambda: None)
+    with BLAS.one_thread():
+        assert BLAS.threads() == before
+
+
+# -- updates --------------------------------------------------------------------------------------
+
+OPTIMIZERS: dict[str, Callable[..., cb.Optimizer]] = {
+    "Adam": cb.Adam,
+    "AdamW": cb.AdamW,
+    "RAdam": cb.RAdam,
+    "Lion": cb.Lion,
+    "SGD": lambda **options: cb.SGD(0.1, momentum=0.9, L2=0.1, **options),
+    "Lookahead": lambda **options: cb.Lookahead(cb.Adam(**options), k=2),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_threads_change_no_number_of_an_update(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "_WORTH", 7)
+    shared = []
+    monkeypatch.setattr(base, "share", lambda jobs: shared.append(len(jobs)) or share(jobs))
+    results = []
+    for threads in (1, 3):
+        model, sgd = cb.Maxout(5, 3).initialize(rng=SEED), OPTIMIZERS[kind](threads=threads)
+        for step in range(4):
+            Y, backprop = model.begin_update(floats(6, 3, seed=step).astype("float32"))
+            backprop(Y, sgd)
+        results.append([model.get_param("W"), model.get_param("b"), *model.averages.values()])
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert max(shared) == 3
+
+
+@pytest.mark.parametrize(("size", "number"), [(1, 4), (13, 1), (14, 2), (100, 3), (100, 99)])
+def test_a_segment_s_parts_are_all_of_it(
+    size: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "_WORTH", 7)
+    store = cb.Embed(1, size).initialize().slots["E"].store
+    parts = segments.Segment(store, 0, 1, 0, size).parts(number)
+    assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
+    assert parts[-1].stop == size
+    assert len(parts) == min(number, max(size // 7, 1))
+    assert size == 1 or min(part.stop - part.start for part in parts) >= 7
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("X", "words"),
+    [
+        (padded(2, 1), "Padded"),
+        ((floats(2, 3), floats(2, 3)), "tuple"),
+        (np.array(1.0), "float64 ... ()"),
+        ("a b", "str"),
+    ],
+)
+def test_other_batches_are_refused(X: Any, words: str) -> None:
+    with raises(cb.InputError, "with_threads", words):
+        cb.with_threads(cb.noop()).predict(X)
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (cb.tuplify(cb.noop(), cb.noop()), "tuple"),
+        (cb.array_getitem(slice(1)), "float64 ... (1, 3)"),
+        (cb.layerize(lambda X: (X.sum(), None)), "float64"),
+    ],
+)
+def test_what_cannot_be_put_together_is_refused(layer: Any, words: str) -> None:
+    with raises(cb.InputError, "with_threads", words):
+        cb.with_threads(layer, 2).predict(floats(6, 3))
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_there_is_at_least_one_thread(threads: int) -> None:
+    with raises(cb.InputError, "threads", threads):
+        cb.with_threads(cb.noop(), threads)
+    with raises(cb.InputError, "Adam", threads):
+        cb.Adam(threads=threads)
+
+
+def test_what_takes_whole_parameters_has_one_thread() -> None:
+    with raises(cb.InputError, "Adafactor"):
+        cb.Adafactor(threads=2)
+
+
+def test_ids_have_no_gradient() -> None:
+    model = cb.with_threads(cb.Embed(2, 7).initialize(), 2)
+    Y, backprop = model.begin_update(ids(5))
+    assert backprop(Y) is None

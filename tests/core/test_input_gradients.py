@@ -1,0 +1,48 @@
+"""Gradients of the input that nobody wants are not computed; those of the weights are the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import combinet as cb
+from cases import CASES, Case
+from helpers.arrays import floats
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_the_weights_gradients_are_the_same(case: Case) -> None:
+    model = case.make().copy()
+    if not model.slots_by_path():
+        model.initialize(case.X, rng=0, dtype="float64")
+    gradients, inputs = [], []
+    for wants_dX in (True, False):
+        twin = model.copy()
+        rng = np.random.default_rng(1)
+        Y, backprop = twin.begin_update(case.X, case.drop, rng=rng, wants_dX=wants_dX)
+        inputs.append(backprop(Y))
+        gradients.append([slot.of(slot.store.gradient) for slot in twin.slots_by_path().values()])
+    for found, expected in zip(*gradients, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert inputs[1] is None
+
+
+def test_the_first_layers_spare_themselves_the_inputs_gradient() -> None:
+    products: list[bool] = []
+
+    class Counting(cb.NumpyOps):
+        def backprop_affine(self, dY: Any, X: Any, W: Any, wants_dX: bool = True) -> Any:
+            products.append(wants_dX)
+            return super().backprop_affine(dY, X, W, wants_dX)
+
+    lstm = cb.with_padded(cb.LSTM(4, bi=True, depth=2))
+    tagger = cb.with_flatten(cb.Relu(3) | cb.Maxout(3)) >> lstm >> cb.with_array(cb.Softmax(2))
+    docs = [floats(3, 2).astype("f"), floats(1, 2).astype("f")]
+    tagger.initialize(docs)
+    for node in tagger.walk():
+        node.ops = Counting()
+    Y, backprop = tagger.begin_update(docs, wants_dX=False)
+    assert backprop(Y) is None
+    assert products == [True] * 5 + [False] * 2

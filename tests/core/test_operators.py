@@ -1,0 +1,344 @@
+"""What the operators mean, for whom, and the algebra of the combinators behind them."""
+
+import asyncio
+import threading
+from functools import reduce
+from operator import rshift
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import combinet as cb
+from combinet import InputError
+from helpers.errors import raises
+
+L = cb.Linear
+WIDTH = 3
+SYMBOLS = ("+", "-", "*", "@", "/", "//", "%", "**", "<<", ">>", "&", "^", "|")
+
+
+def named(a: Any, b: Any) -> str:
+    return f"{a.name} and {b.name if isinstance(b, cb.Model) else b}"
+
+
+# -- what they mean ----------------------------------------------------------------------------
+
+
+def test_the_defaults_are_chain_concatenate_add_and_clone() -> None:
+    a, b = L(2, 2), cb.relu()
+    assert (a >> b).layers == cb.chain(a, b).layers == (a, b)
+    assert [(m.name, m.layers) for m in (a >> b, a | b, a + b)] == [
+        ("chain", (a, b)), ("concatenate", (a, b)), ("add", (a, b)),
+    ]  # fmt: skip
+    power = a**3
+    assert [layer.name for layer in power.layers] == ["linear"] * 3
+    assert a not in power.layers
+
+
+@pytest.mark.parametrize("symbol", [s for s in SYMBOLS if s not in (">>", "|", "+", "**")])
+def test_an_operator_without_a_meaning_is_refused(symbol: str) -> None:
+    with raises(InputError, symbol):
+        eval(f"a {symbol} b", {"a": cb.relu(), "b": cb.noop()})
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_every_operator_can_be_defined(symbol: str) -> None:
+    with cb.Model.define_operators({symbol: named}):
+        assert eval(f"a {symbol} b", {"a": cb.relu(), "b": cb.noop()}) == "relu and noop"
+
+
+def test_the_other_operand_can_be_anything_that_the_meaning_takes() -> None:
+    with cb.Model.define_operators({"*": named}):
+        assert cb.relu() * 3 == "relu and 3"
+    with raises(InputError, "int"):
+        cb.relu() >> 3
+
+
+@pytest.mark.parametrize("symbol", ["<", "and", "~", "chain", ""])
+def test_unknown_symbols_are_refused(symbol: str) -> None:
+    with (
+        raises(InputError, "operators"),
+        cb.Model.define_operators({symbol: cb.chain}),
+    ):
+        pytest.fail("the block was entered")
+
+
+def test_blocks_nest_and_keep_what_they_do_not_name() -> None:
+    a, b = cb.relu(), cb.noop()
+    with cb.Model.define_operators({">>": named, "&": cb.add}):
+        with cb.Model.define_operators({">>": cb.concatenate}):
+            assert (a >> b).name == "concatenate"
+            assert (a & b).name == "add"
+            assert (a | b).name == "concatenate"
+        assert a >> b == "relu and noop"
+    assert (a >> b).name == "chain"
+    with pytest.raises(InputError):
+        a & b
+
+
+def test_an_exception_ends_the_block_too() -> None:
+    with pytest.raises(KeyError), cb.Model.define_operators({">>": named}):
+        raise KeyError("inside")
+    assert (cb.relu() >> cb.noop()).name == "chain"
+
+
+def test_the_callers_table_is_not_kept() -> None:
+    table = {"&": named}
+    with cb.Model.define_operators(table):
+        table["&"] = cb.chain
+        assert cb.relu() & cb.noop() == "relu and noop"
+
+
+def test_threads_have_operators_of_their_own() -> None:
+    seen, inside, looked = [], threading.Event(), threading.Event()
+
+    def define() -> None:
+        with cb.Model.define_operators({">>": named}):
+            inside.set()
+            looked.wait(5)
+            seen.append(cb.relu() >> cb.noop())
+
+    thread = threading.Thread(target=define)
+    thread.start()
+    inside.wait(5)
+    outside = cb.relu() >> cb.noop()
+    looked.set()
+    thread.join()
+    assert outside.name == "chain"
+    assert seen == ["relu and noop"]
+
+
+def test_asyncio_tasks_have_operators_of_their_own() -> None:
+    async def task(meaning: Any) -> Any:
+        with cb.Model.define_operators({">>": meaning}):
+            await asyncio.sleep(0)  # the other task enters its block
+            result = cb.relu() >> cb.noop()
+            await asyncio.sleep(0)
+        return result
+
+    async def both() -> Any:
+        return await asyncio.gather(task(named), task(cb.add))
+
+    one, two = asyncio.run(both())
+    assert one == "relu and noop"
+    assert two.name == "add"
+
+
+# -- structure ---------------------------------------------------------------------------------
+
+
+def leaf(kind: str) -> Any:
+    return {"linear": lambda: L(WIDTH), "gelu": cb.gelu, "noop": cb.noop, "norm": cb.LayerNorm,
+            "maxout": lambda: cb.Maxout(WIDTH, pieces=2)}[kind]()  # fmt: skip
+
+
+kinds = st.sampled_from(["linear", "gelu", "noop", "norm", "maxout"])
+layer = kinds.map(leaf) | st.builds(
+    lambda wrap, kind: wrap(leaf(kind)), st.sampled_from([cb.residual, cb.with_array]), kinds
+)
+
+
+def grouped(draw: Any, layers: list[Any]) -> Any:
+    """The layers chained in some order of brackets."""
+    if len(layers) == 1:
+        return layers[0]
+    cut = draw(st.integers(1, len(layers) - 1))
+    return grouped(draw, layers[:cut]) >> grouped(draw, layers[cut:])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.lists(layer, min_size=2, max_size=6))
+def test_brackets_in_a_chain_make_no_difference(data: Any, layers: list[Any]) -> None:
+    model = grouped(data.draw, layers)
+    assert model.layers == reduce(rshift, layers).layers == cb.chain(*layers).layers
+    twin = cb.chain(*[each.copy() for each in layers])
+    X = floats(2)
+    assert model.initialize(X, rng=1).to_bytes() == twin.initialize(X, rng=1).to_bytes()
+    assert repr(model) == repr(twin)
+
+
+def test_concatenations_are_one_as_well() -> None:
+    a, b, c = L(2, 3), L(2, 3), L(2, 3)
+    assert ((a | b) | c).layers == (a | (b | c)).layers == (a, b, c)
+
+
+# -- algebra -----------------------------------------------------------------------------------
+
+seeds = st.integers(0, 2**16)
+rows = st.integers(0, 5)
+
+
+def floats(n: int, width: int = WIDTH, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).normal(size=(n, width))
+
+
+def ready(model: Any, seed: int = 0) -> Any:
+    """The model with random weights, biases too."""
+    model.initialize(floats(1), rng=seed, dtype="float64")
+    rng = np.random.default_rng(seed)
+    for slot in model.slots_by_path().values():
+        slot.store.write(slot, slot.own + rng.normal(0, 0.3, slot.shape))
+    return model
+
+
+def passed(model: Any, X: Any, seed: int = 1) -> list[Any]:
+    """Output, gradient of the input, and the gradients of the parameters, which are cleared."""
+    Y, backprop = model.begin_update(X)
+    dX = backprop(floats(len(Y), Y.shape[1], seed))
+    slots = [slot for slot in model.slots_by_path().values() if slot.touched]
+    gradients = [slot.of(slot.store.gradient).copy() for slot in slots]
+    for slot in slots:
+        slot.touched = False
+    return [Y, dX, *gradients]
+
+
+def same(a: list[Any], b: list[Any]) -> None:
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
+
+
+law = settings(max_examples=25, deadline=None)
+
+
+@law
+@given(layer, seeds, rows)
+def test_noop_is_the_unit_of_chain(f: Any, seed: int, n: int) -> None:
+    f, X = ready(f, seed), floats(n, seed=seed)
+    for chained in (cb.noop() >> f, f >> cb.noop(), cb.chain(f)):
+        same(passed(chained, X), passed(f, X))
+
+
+@law
+@given(layer, layer, layer, seeds, rows)
+def test_chain_is_associative_in_numbers(f: Any, g: Any, h: Any, seed: int, n: int) -> None:
+    ready(cb.chain(f, g, h), seed)
+    X = floats(n, seed=seed)
+    # Wrapped, so that the chains inside stay apart.
+    same(
+        passed(cb.chain(cb.with_array(f >> g), h), X), passed(cb.chain(f, cb.with_array(g >> h)), X)
+    )
+    assert np.array_equal(cb.chain(f, g, h).predict(X), h.predict(g.predict(f.predict(X))))
+
+
+@law
+@given(layer, layer, seeds, rows)
+def test_concatenate_puts_columns_beside_columns(f: Any, g: Any, seed: int, n: int) -> None:
+    model, X = ready(f | g, seed), floats(n, seed=seed)
+    Y, dX, *gradients = passed(model, X)
+    (Yf, bf), (Yg, bg) = f.begin_update(X), g.begin_update(X)
+    same([Y], [np.hstack([Yf, Yg])])
+    dY = floats(n, 2 * WIDTH, 1)
+    same([dX], [bf(dY[:, :WIDTH]) + bg(dY[:, WIDTH:])])
+    slots = model.slots_by_path().values()
+    same(gradients, [slot.of(slot.store.gradient) for slot in slots])
+
+
+@law
+@given(layer, layer, layer, seeds, rows)
+def test_add_is_commutative_and_associative(f: Any, g: Any, h: Any, seed: int, n: int) -> None:
+    ready(cb.add(f, g, h), seed)
+    X = floats(n, seed=seed)
+    same(passed(f + g, X)[:2], passed(g + f, X)[:2])
+    same(passed((f + g) + h, X), passed(f + (g + h), X))
+    same(passed(cb.add(f, g, h), X), passed((f + g) + h, X))
+
+
+@law
+@given(layer, seeds, rows)
+def test_residual_is_the_sum_with_noop(f: Any, seed: int, n: int) -> None:
+    ready(f, seed)
+    X = floats(n, seed=seed)
+    same(passed(cb.residual(f), X), passed(cb.add(cb.noop(), f), X))
+    same(passed(cb.residual(f), X), passed(cb.add(f, cb.noop()), X))
+
+
+@law
+@given(layer, seeds, rows)
+def test_a_layer_added_to_itself_is_twice_the_layer(f: Any, seed: int, n: int) -> None:
+    ready(f, seed)
+    X = floats(n, seed=seed)
+    same(passed(f + f, X), [2 * each for each in passed(f, X)])
+
+
+@law
+@given(layer, layer, layer, seeds, rows)
+def test_chain_distributes_from_the_left(f: Any, g: Any, h: Any, seed: int, n: int) -> None:
+    ready(f >> (g + h), seed)
+    X = floats(n, seed=seed)
+    same(passed(f >> (g + h), X)[:2], passed((f >> g) + (f >> h), X)[:2])
+
+
+@law
+@given(layer, st.integers(1, 3), seeds, rows)
+def test_clones_of_an_initialized_layer_are_its_powers(f: Any, k: int, seed: int, n: int) -> None:
+    ready(f, seed)
+    X = floats(n, seed=seed)
+    same(passed(f**k, X)[:2], passed(cb.chain(*[f] * k), X)[:2])
+
+
+rowwise = layer | st.builds(lambda f: cb.expand_window(1) >> cb.Linear(WIDTH) >> f, kinds.map(leaf))
+
+
+@law
+@given(rowwise, st.lists(st.integers(0, 4), min_size=1, max_size=4), seeds)
+def test_a_wrapped_layer_treats_each_sequence_as_if_alone(f: Any, ns: Any, seed: int) -> None:
+    ready(f, seed)
+    X = [floats(n, seed=seed + i) for i, n in enumerate(ns)]
+    alone = [f.predict(x) for x in X]
+    same(cb.with_flatten(f).predict(X), alone)
+    same(cb.with_array(f).predict(X), alone)
+    rows, total = np.concatenate(X), np.concatenate(alone)
+    same([cb.with_array(f).predict(cb.Ragged(rows, ns)).data], [total])
+    same([cb.with_list(cb.with_array(f)).predict(rows)], [f.predict(rows)])
+    back = cb.list2padded() >> cb.with_array(f) >> cb.padded2list()
+    same(back.predict(X), alone)
+    by_lists = cb.list2ragged() >> cb.with_list(cb.with_flatten(f)) >> cb.ragged2list()
+    same(by_lists.predict(X), alone)
+
+
+def test_no_copies_are_noop() -> None:
+    assert (L(3, 3) ** 0).name == cb.clone(cb.relu(), 0).name == "noop"
+    X = floats(2)
+    assert (L(3, 3) ** 0).predict(X) is X
+
+
+def test_one_copy_is_a_copy() -> None:
+    f = ready(L(WIDTH))
+    once = f**1
+    assert once is not f
+    assert np.array_equal(once.predict(floats(2)), f.predict(floats(2)))
+
+
+def test_numbers_may_be_numpys() -> None:
+    two: Any = np.int64(2)
+    assert len(cb.clone(cb.relu(), two).layers) == len(cb.LSTM(4, 3, depth=two).layers) == 2
+    assert cb.clone(cb.relu(), np.int64(0)).name == "noop"  # type: ignore[arg-type]
+    assert cb.expand_window(two).predict(floats(3, 1)).shape == (3, 5)
+
+
+def test_copies_without_weights_are_initialized_apart() -> None:
+    model = (L(3, 3) ** 2).initialize()
+    W1, W2 = (each.get_param("W") for each in model.layers)
+    assert not np.array_equal(W1, W2)
+
+
+@pytest.mark.parametrize("n", [-1, 1.5, "2", None])
+def test_copies_are_counted_in_whole_numbers(n: Any) -> None:
+    with raises(InputError, "0"):
+        cb.clone(cb.relu(), n)
+
+
+def test_what_is_no_model_is_refused_as_a_layer() -> None:
+    for combine in (cb.chain, cb.concatenate, cb.add, cb.residual, cb.with_flatten):
+        with raises(InputError, "int"):
+            combine(3)
+
+
+def test_a_combination_of_nothing_is_refused() -> None:
+    for combine in (cb.concatenate, cb.add):
+        with raises(InputError, combine.__name__):
+            combine()

@@ -1,0 +1,519 @@
+"""Saving and loading: what comes along, what stays out, and that a failure changes nothing."""
+
+import os
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import combinet as cb
+from combinet import CombinetError, DimensionError, FormatError, StateError
+from combinet import format as fmt
+from helpers.errors import raises
+from helpers.models import params_of
+
+
+def build(*, window: int = 1, rate: float = 0.2, classes: int | None = 4) -> Any:
+    """A model with settings, shared weights, tables; not initialized."""
+    encode = cb.residual(cb.expand_window(window) >> cb.Maxout(6, pieces=2) >> cb.LayerNorm())
+    embed = cb.Embed(6, 9)
+    return cb.chain(embed, encode, encode, cb.Dropout(rate), cb.Softmax(classes))
+
+
+X = np.arange(9)
+
+
+def trained(seed: int = 0, dtype: str = "float32", **options: Any) -> Any:
+    model = build(**options).initialize(rng=seed, dtype=dtype)
+    optimizer = cb.Adam(0.05)
+    for _ in range(2):
+        Y, backprop = model.begin_update(X)
+        backprop(Y - np.eye(9, Y.shape[1]), optimizer)
+    return model
+
+
+TRAINED = trained()
+DATA = TRAINED.to_bytes()
+
+
+def repacked(change: Callable[[Any], Any], data: bytes = DATA) -> bytes:
+    """The bytes of a model with its list of layers changed, with a checksum that is right."""
+    content = fmt.decode("model", data)
+    change(content["nodes"])
+    return fmt.encode("model", content)
+
+
+# -- round trips -------------------------------------------------------------------------------
+
+
+def test_bytes_load_into_a_model_that_was_never_initialized() -> None:
+    model = build(classes=None)
+    assert model.from_bytes(DATA) is model
+    assert np.array_equal(model.predict(X), TRAINED.predict(X))
+    assert model.to_bytes() == DATA
+    assert model.get_dim("nO") == 4
+    assert len({slot.store for slot in model.slots_by_path().values()}) == 1
+    assert model.layers[1] is model.layers[2]
+
+
+def test_bytes_load_over_other_weights() -> None:
+    model = trained(seed=5)
+    assert model.from_bytes(DATA).to_bytes() == DATA
+
+
+def test_files_hold_what_bytes_hold(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    TRAINED.to_disk(str(path))
+    assert path.read_bytes() == DATA
+    model = build()
+    assert model.from_disk(path) is model
+    assert model.to_bytes() == DATA
+
+
+def test_a_loaded_model_trains_on() -> None:
+    one, two = TRAINED.copy(), build().from_bytes(DATA)
+    for model in (one, two):
+        Y, backprop = model.begin_update(X, rng=np.random.default_rng(0))
+        backprop(Y, cb.SGD(0.1))
+    assert one.to_bytes() == two.to_bytes()
+
+
+def test_an_uninitialized_model_saves_its_sizes_and_settings() -> None:
+    model = build(classes=None, rate=0.9).from_bytes(build(rate=0.2).to_bytes())
+    assert model.get_dim("nO") == 4
+    assert model.layers[3].attrs["rate"] == 0.2
+    assert not model.slots_by_path()
+
+
+def test_float64_weights_load_as_they_are() -> None:
+    model = trained(dtype="float64")
+    loaded = build().from_bytes(model.to_bytes())
+    assert np.array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.layers[0].dtype == np.float64
+
+
+def test_the_form_of_an_array_in_memory_makes_no_difference_in_bytes() -> None:
+    one, two = cb.Linear(2, 3).initialize(), cb.Linear(2, 3).initialize(rng=1)
+    two.set_param("W", np.ascontiguousarray(one.get_param("W")))
+    assert one.to_bytes() == two.to_bytes()
+
+
+def test_layers_of_like_names_have_paths_of_their_own() -> None:
+    model = cb.chain(*(cb.Model(name, cb.relu().forward) for name in ("a", "a", "a[1]", "b")))
+    assert [*model.paths()] == [
+        "chain", "chain >> a[0]", "chain >> a[1]", "chain >> a[1][2]", "chain >> b"
+    ]  # fmt: skip
+    assert model.from_bytes(model.to_bytes()) is model
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one-store", "two-stores"])
+def test_no_update_comes_between_what_is_saved(
+    apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [cb.Linear(2, 2), cb.Linear(2, 2)]
+    for part in parts if apart else [cb.chain(*parts)]:
+        part.initialize()
+    model, sgd = cb.chain(*parts), cb.SGD(0.1, momentum=0.9)
+    Y, backprop = model.begin_update(np.ones((1, 2), "f"))
+    backprop(Y, sgd)
+    stores = {slot.store for slot in model.slots_by_path().values()}
+    expected = model.to_bytes(), sgd.to_bytes(model)
+    free: list[bool] = []
+
+    def is_free(store: Any) -> bool:
+        taken = store.lock.acquire(blocking=False)
+        if taken:
+            store.lock.release()
+        return bool(taken)
+
+    def to_host(X: Any) -> Any:
+        with ThreadPoolExecutor(1) as thread:
+            free.extend(thread.map(is_free, stores))
+        return np.array(X)
+
+    monkeypatch.setattr(fmt, "to_host", to_host)
+    for save, data in zip((model.to_bytes, lambda: sgd.to_bytes(model)), expected, strict=True):
+        free.clear()
+        assert save() == data
+        assert free
+        assert not any(free)
+    if not apart:  # of several stores a pickle takes one after the other
+        free.clear()
+        pickle.dumps(model)
+        assert free
+        assert not any(free)
+    with ThreadPoolExecutor(1) as thread:
+        assert all(thread.map(is_free, stores))
+
+
+# -- averages ----------------------------------------------------------------------------------
+
+
+def test_averages_are_saved_and_loaded() -> None:
+    model = build().from_bytes(DATA)
+    expected = {key[1]: value for key, value in TRAINED.averages.items()}
+    assert {key[1] for key in model.averages} == set(expected)
+    with TRAINED.use_params(TRAINED.averages):
+        averaged = TRAINED.predict(X)
+    assert not np.array_equal(averaged, TRAINED.predict(X))
+    with model.use_params(model.averages):
+        assert np.array_equal(model.predict(X), averaged)
+
+
+def test_averages_load_over_averages() -> None:
+    assert trained(seed=5).from_bytes(DATA).to_bytes() == DATA
+
+
+def test_without_averages_of_their_own_loaded_weights_begin_new_ones() -> None:
+    model = trained(seed=5).from_bytes(TRAINED.to_bytes(averages=False))
+    for (_, name), average in model.averages.items():
+        assert any(np.array_equal(average, w) for p, w in params_of(TRAINED).items() if name in p)
+
+
+# -- exclusions --------------------------------------------------------------------------------
+
+
+def test_params_can_be_left_out_of_saving() -> None:
+    data = TRAINED.to_bytes(params=False)
+    assert len(data) < len(DATA) / 2
+    model = trained(seed=5)
+    before = params_of(model)
+    with raises(FormatError, "exclude"):
+        model.from_bytes(data)
+    model.from_bytes(data, params=False)
+    assert all(np.array_equal(before[path], w) for path, w in params_of(model).items())
+    assert not build().from_bytes(data).slots_by_path()
+
+
+def test_params_can_be_left_out_of_loading() -> None:
+    model = trained(seed=5, rate=0.7)
+    before = params_of(model)
+    model.from_bytes(DATA, params=False)
+    assert all(np.array_equal(before[path], w) for path, w in params_of(model).items())
+    assert model.layers[3].attrs["rate"] == 0.2
+
+
+def test_attrs_can_be_left_out() -> None:
+    for data, exclude in ((DATA, {"attrs": False}), (TRAINED.to_bytes(attrs=False), {})):
+        model = build(rate=0.7).from_bytes(data, **exclude)
+        assert model.layers[3].attrs["rate"] == 0.7
+        assert np.array_equal(model.predict(X), TRAINED.predict(X))
+
+
+def test_averages_can_be_left_out() -> None:
+    for data, exclude in ((DATA, {"averages": False}), (TRAINED.to_bytes(averages=False), {})):
+        model = build().from_bytes(data, **exclude)
+        assert model.averages == {}
+        assert np.array_equal(model.predict(X), TRAINED.predict(X))
+
+
+def test_dims_can_be_left_out_and_follow_from_the_arrays() -> None:
+    for data, exclude in ((DATA, {"dims": False}), (TRAINED.to_bytes(dims=False), {})):
+        model = build(classes=None).from_bytes(data, **exclude)
+        assert model.to_bytes() == DATA
+
+
+def test_a_layers_parameters_can_be_left_out_by_its_path() -> None:
+    path = "chain >> residual[1]"
+    assert path in TRAINED.paths()
+    data = TRAINED.to_bytes(**{path: False})
+    for source in (data, DATA):
+        model = trained(seed=5)
+        before, after = params_of(model), params_of(TRAINED)
+        model.from_bytes(source, **{path: False})
+        for name, weights in params_of(model).items():
+            assert np.array_equal(weights, (before if name.startswith(path) else after)[name])
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["initialized", "uninitialized"])
+@pytest.mark.parametrize("saved", [{"chain >> softmax": False}, {}], ids=["body", "whole"])
+def test_a_layer_that_is_left_out_may_have_other_sizes_and_settings(
+    saved: Any, fresh: bool
+) -> None:
+    exclude = {"chain >> softmax": False}
+    source = (cb.Relu(3, 4) >> cb.Softmax(2, temperature=2)).initialize(rng=1)
+    model = cb.Relu(3, 4) >> cb.Softmax(5)
+    head = {} if fresh else params_of(model.initialize().layers[1])
+    model.from_bytes(source.to_bytes(**saved), **exclude)
+    body, expected = params_of(model.layers[0]), params_of(source.layers[0])
+    assert all(np.array_equal(body[path], weights) for path, weights in expected.items())
+    assert all(
+        np.array_equal(params_of(model.layers[1])[p], weights) for p, weights in head.items()
+    )
+    assert model.layers[1].attrs["softmax_temperature"] == 1
+    assert model.initialize().get_dim("nO") == 5
+
+
+@pytest.mark.parametrize("exclude", [{"weights": False}, {"chain >> relu": False}])
+def test_exclusions_that_name_nothing_are_refused(exclude: Any) -> None:
+    for call in (TRAINED.to_bytes, lambda **kw: TRAINED.from_bytes(DATA, **kw)):
+        with raises(FormatError, f"'{next(iter(exclude))}'"):
+            call(**exclude)
+
+
+def test_exclusions_are_false() -> None:
+    with raises(FormatError, "params=True"):
+        TRAINED.to_bytes(params=True)
+
+
+# -- what is refused, and changes nothing ------------------------------------------------------
+
+
+def put(*keys: str, value: Any) -> Callable[[Any], Any]:
+    """A change of the last layer's record, at the place that the keys name."""
+
+    def change(nodes: Any) -> None:
+        place = nodes[-1]
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+
+    return change
+
+
+def cast(dtype: str) -> Callable[[Any], Any]:
+    """A change of all parameters and averages."""
+
+    def change(nodes: Any) -> None:
+        for node in nodes:
+            for part in ("params", "averages"):
+                node[part] = {name: value.astype(dtype) for name, value in node[part].items()}
+
+    return change
+
+
+ONES = np.ones(4, "f")
+WRONG = {
+    "a-layer-less": lambda nodes: nodes.pop(),
+    "a-layer-more": lambda nodes: nodes.append(nodes[-1]),
+    "another-name": put("name", value="linear"),
+    "no-name": lambda nodes: nodes[-1].pop("name"),
+    "no-record": lambda nodes: nodes.append(None),
+    "other-children": lambda nodes: nodes[0]["layers"].reverse(),
+    "a-parameter-less": lambda nodes: nodes[-1]["params"].pop("b"),
+    "a-parameter-more": put("params", "c", value=ONES),
+    "an-average-more": put("averages", "c", value=ONES),
+    "a-dim-more": put("dims", "nV", value=3),
+    "an-attr-more": put("attrs", "colour", value="red"),
+    "another-shape": put("params", "W", value=np.ones((6, 4), "f")),
+    "other-axes": put("params", "W", value=ONES),
+    "an-average's-shape": put("averages", "b", value=ONES[:3]),
+    "one-dtype-apart": put("params", "b", value=np.ones(4)),
+    "integers": cast("int32"),
+    "float16": cast("float16"),
+    "an-array-for-a-child": lambda nodes: nodes[0]["layers"].__setitem__(0, ONES),
+    "a-child-beyond-the-end": put("layers", value=[99]),
+    "no-array": put("params", "W", value=[1.0]),
+    "a-negative-dim": put("dims", "nO", value=-4),
+    "words-for-dims": put("dims", value="nO"),
+}
+
+
+@pytest.mark.parametrize("change", WRONG.values(), ids=WRONG.keys())
+@pytest.mark.parametrize("fresh", [False, True], ids=["trained", "uninitialized"])
+def test_bytes_that_do_not_fit_change_nothing(change: Any, fresh: bool) -> None:
+    model = build() if fresh else trained(seed=5)
+    before = model.to_bytes()
+    with pytest.raises((FormatError, DimensionError)):
+        model.from_bytes(repacked(change))
+    assert model.to_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (lambda: trained(classes=5), "nO=4 ... nO=5"),
+        (lambda: trained(window=2), "nI=18 ... nI=30"),
+        (lambda: trained(dtype="float64"), "float32 ... float64"),
+        (lambda: cb.Linear(2, 3).initialize(), "'linear' ... 'chain'"),
+        (lambda: cb.chain(*TRAINED.layers[:3]), "'chain >> dropout'"),
+        (lambda: TRAINED >> cb.relu(), "'relu' ... 'chain' ... 5"),
+        (
+            lambda: cb.chain(*TRAINED.layers[:3], cb.relu(), TRAINED.layers[4]),
+            "'relu' ... 'chain >> dropout'",
+        ),
+        (
+            lambda: cb.chain(*TRAINED.layers[:2], *build().layers[1:2], *TRAINED.layers[3:]),
+            "'residual' ... 'chain >> residual[1]'",
+        ),
+    ],
+)
+def test_bytes_of_another_model_say_what_differs_and_change_nothing(other: Any, words: str) -> None:
+    model = trained(seed=5)
+    before = model.to_bytes()
+    with raises(CombinetError, words):
+        model.from_bytes(other().to_bytes())
+    assert model.to_bytes() == before
+
+
+def test_no_width_is_0() -> None:
+    data = cb.Linear(2, 3).initialize().to_bytes(dims=False)
+    empty = {"W": np.ones((0, 3), "f"), "b": ONES[:0]}
+    model = cb.Linear()
+    with raises(DimensionError, "nO=0"):
+        model.from_bytes(repacked(put("params", value=empty), data))
+    assert model.maybe_get_dim("nI") is None
+
+
+def settings_of(model: Any, **attrs: Any) -> Any:
+    """The bytes of a model, its first child's settings changed."""
+    return repacked(lambda nodes: nodes[1].update(attrs=attrs), model.to_bytes(params=False))
+
+
+@pytest.mark.parametrize(
+    ("make", "attrs"),
+    [
+        (lambda: cb.Dropout(0), {"rate": "zzz"}),
+        (lambda: cb.Dropout(0.5), {"rate": [0.1]}),
+        (lambda: cb.layerize(lambda X: (X, lambda dY: dY)), {"function": 3}),
+        (lambda: cb.tuple_getitem(1), {"idx": True}),
+        (lambda: cb.MultiSoftmax([1, 1], 2), {"nOs": ["a", "b"]}),
+        (lambda: cb.MultiSoftmax([1, 1], 2), {"nOs": np.ones(2, "int32")}),
+        *[(cb.expand_window, {"window_size": size}) for size in (-1, 1.5, None, 2)],
+    ],
+)
+def test_settings_that_a_layer_cannot_have_change_nothing(make: Any, attrs: Any) -> None:
+    model = make() >> cb.Linear(2, 3 if "window_size" in attrs else 2)
+    before = model.layers[0].attrs, model.to_bytes()
+    with pytest.raises((FormatError, DimensionError)):
+        model.from_bytes(settings_of(model, **attrs), params=False)
+    assert (model.layers[0].attrs, model.to_bytes()) == before
+
+
+@pytest.mark.parametrize(("own", "rate"), [(None, 0.5), (0.5, None), (0.5, 0), (0, 0.5)])
+def test_settings_of_the_same_kind_are_taken_over(own: Any, rate: Any) -> None:
+    model = cb.Dropout(own) >> cb.Linear(2, 2)
+    model.from_bytes(settings_of(model, rate=rate))
+    assert model.layers[0].attrs == {"rate": rate}
+
+
+def test_a_wider_window_is_no_setting_for_the_weights_behind_it() -> None:
+    model = (cb.expand_window(1) >> cb.Linear(2, 3)).initialize()
+    before = model.to_bytes()
+    with raises(DimensionError, "expand_window"):
+        model.from_bytes((cb.expand_window(2) >> cb.Linear(2)).to_bytes(), params=False)
+    assert model.to_bytes() == before
+
+
+def test_models_that_share_other_layers_are_other_models() -> None:
+    a, b = cb.Linear(2, 2), cb.Linear(2, 2)
+    one, two = cb.chain(a, b, a).initialize(), cb.chain(b, a, a).initialize()
+    with raises(FormatError, "'linear'"):
+        two.from_bytes(one.to_bytes())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"nothing of the kind", msgpack.packb({"nodes": []}), DATA[:-1], DATA[:-6], DATA + b"x",
+     DATA[:100], "text", None, cb.Adam().to_bytes(TRAINED)],
+)  # fmt: skip
+def test_what_is_no_saved_model_is_refused(data: Any) -> None:
+    model = trained(seed=5)
+    before = model.to_bytes()
+    with pytest.raises(FormatError):
+        model.from_bytes(data)
+    assert model.to_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["format", "version", "kind"])
+def test_an_array_in_the_header_is_refused(name: str) -> None:
+    record = msgpack.unpackb(DATA[:-5]) | {name: fmt._pack(ONES)}
+    body = msgpack.packb(record)
+    with pytest.raises(FormatError):
+        build().from_bytes(body + fmt._checksum(body))
+
+
+def test_another_version_of_the_format_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(fmt, "VERSION", 99)
+        data = TRAINED.to_bytes()
+    with raises(FormatError, "99"):
+        build().from_bytes(data)
+
+
+def test_borrowed_weights_are_not_loaded_over() -> None:
+    model = trained(seed=5)
+    with model.use_params(model.averages), raises(StateError, "use_params"):
+        model.from_bytes(DATA)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_no_damage_goes_unnoticed(data: Any) -> None:
+    damaged = bytearray(DATA)
+    for _ in range(data.draw(st.integers(0, 3))):
+        damaged[data.draw(st.integers(0, len(DATA) - 1))] = data.draw(st.integers(0, 255))
+    cut = bytes(damaged[: data.draw(st.just(len(DATA)) | st.integers(0, len(DATA)))])
+    if cut == DATA:
+        return
+    with pytest.raises(CombinetError):
+        TRAINED.from_bytes(cut)
+    assert TRAINED.to_bytes() == DATA
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_damage_below_a_right_checksum_loads_whole_or_not_at_all(data: Any) -> None:
+    body = bytearray(DATA[:-5])
+    words = [i for i in range(len(body)) if 32 <= body[i] < 127]  # where names and sizes are
+    for _ in range(data.draw(st.integers(1, 2))):
+        body[data.draw(st.sampled_from(words))] = data.draw(st.integers(0, 255))
+    model = build()
+    before = model.to_bytes()
+    try:
+        model.from_bytes(bytes(body) + fmt._checksum(bytes(body)))
+    except CombinetError:
+        assert model.to_bytes() == before
+    else:
+        assert len(model.slots_by_path()) in (0, len(TRAINED.slots_by_path()))
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", ["os.replace", "os.fsync"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise OSError("disk full")
+
+    path = tmp_path / "model"
+    TRAINED.to_disk(path)
+    monkeypatch.setattr(fails, fail)
+    with pytest.raises(OSError, match="disk full"):
+        trained(seed=5).to_disk(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+    assert path.read_bytes() == DATA
+
+
+def test_a_file_that_cannot_be_loaded_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(DATA[:-20])
+    model = trained(seed=5)
+    before = model.to_bytes()
+    with pytest.raises(FormatError):
+        model.from_disk(path)
+    with pytest.raises(FileNotFoundError):
+        model.from_disk(tmp_path / "nowhere")
+    assert model.to_bytes() == before
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "model"
+    with pytest.raises(FileNotFoundError) as caught:
+        TRAINED.to_disk(path)
+    assert caught.value.filename == str(path)
+
+
+def test_a_saved_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    TRAINED.to_disk(tmp_path / "model")
+    (tmp_path / "plain").write_bytes(b"")
+    assert os.stat(tmp_path / "model").st_mode == os.stat(tmp_path / "plain").st_mode

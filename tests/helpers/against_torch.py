@@ -1,0 +1,75 @@
+"""A layer against a function of PyTorch: output and all gradients, in float64."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import combinet as cb
+from combinet.data import map_arrays
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+
+
+def leaf(X: Any) -> Any:
+    """A tensor with the numbers of an array, or a list of them."""
+    if isinstance(X, list):
+        return [leaf(x) for x in X]
+    if isinstance(X, cb.Ragged):
+        return leaf(X.data)
+    return torch.tensor(np.array(X), requires_grad=X.dtype.kind == "f")
+
+
+def arrays(X: Any) -> list[Any]:
+    if isinstance(X, list):
+        return X
+    return [X.data] if isinstance(X, cb.Ragged) else [X]
+
+
+def assert_close(found: Any, tensor: Any) -> None:
+    np.testing.assert_allclose(found, tensor.detach().numpy(), rtol=1e-9, atol=1e-12)
+
+
+def ready(model: Any, X: Any) -> tuple[Any, dict[str, Any]]:
+    """The model with random weights, and tensors of the same numbers by path."""
+    model.initialize(X, rng=1, dtype="float64")
+    rng = np.random.default_rng(2)
+    for slot in model.slots_by_path().values():
+        slot.store.write(slot, rng.normal(size=slot.shape))
+    return model, {path: leaf(slot.own) for path, slot in model.slots_by_path().items()}
+
+
+def gradients(model: Any) -> dict[str, Any]:
+    named = model.paths().items()
+    return {f"{path}.{name}": node.get_grad(name) for path, node in named for name in node.slots}
+
+
+def assert_agrees(model: Any, X: Any, reference: Callable[..., Any]) -> None:
+    """Y, dX and all weights' gradients are those of `reference(X, *weights)`, by autograd."""
+    model, weights = ready(model, X)
+    Y, backprop = model.begin_update(X)
+    rng = np.random.default_rng(3)
+    dY = map_arrays(Y, lambda y: rng.normal(size=y.shape))
+    dX = backprop(dY)
+    inputs = leaf(X)
+    outputs = reference(inputs, *weights.values())
+    outputs = outputs if isinstance(outputs, list) else [outputs]
+    torch.autograd.backward(outputs, [torch.tensor(each) for each in arrays(dY)])
+    for found, expected in zip(arrays(Y), outputs, strict=True):
+        assert_close(found, expected)
+    if dX is not None:
+        tensors = inputs if isinstance(inputs, list) else [inputs]
+        for found, tensor in zip(arrays(dX), tensors, strict=True):
+            assert_close(found, tensor.grad)
+    for path, gradient in gradients(model).items():
+        assert_close(gradient, weights[path].grad)
+
+
+def windows(rows: Any, w: int) -> Any:
+    """Each row between its w neighbours, of one sequence."""
+    n = len(rows)
+    if n == 0:
+        return rows.repeat(1, 2 * w + 1)
+    return F.pad(rows, (0, 0, w, w)).unfold(0, 2 * w + 1, 1).permute(0, 2, 1).reshape(n, -1)

@@ -1,0 +1,169 @@
+"""One table for input and output: against PyTorch, and as one layer in every respect."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import combinet as cb
+from helpers.arrays import floats, ids
+from helpers.errors import raises
+
+torch = pytest.importorskip("torch")
+from helpers.against_torch import F, assert_agrees  # noqa: E402
+
+
+def tied(nO: int | None = 3, nV: int | None = 7) -> Any:
+    embed = cb.Embed(nO, nV)
+    return embed >> cb.Gelu() >> cb.unembed(embed)
+
+
+def tables(model: Any) -> list[Any]:
+    return [node for node in model.walk() if node.name == "embed"]
+
+
+def test_scores_are_products_with_each_row() -> None:
+    assert_agrees(cb.unembed(cb.Embed(3, 7)), floats(5, 3), lambda X, E: X @ E.T)
+
+
+def test_a_shared_table_gets_both_gradients() -> None:
+    def reference(X: Any, E: Any, W: Any, b: Any) -> Any:
+        return F.linear(F.gelu(F.linear(F.embedding(X, E), W, b)), E)
+
+    assert_agrees(tied(), ids(9), reference)
+
+
+def test_training_is_that_of_a_shared_weight() -> None:
+    X, T = ids(9), ids(9)[::-1].copy()
+    model = tied().initialize(dtype="float64")
+    E, W, b = (
+        torch.tensor(slot.own.copy(), requires_grad=True) for slot in model.slots_by_path().values()
+    )
+    sgd, theirs = cb.Adam(0.01, grad_clip=0), torch.optim.Adam([E, W, b], lr=0.01)
+    full = model >> cb.softmax_activation()
+    for _ in range(10):
+        Y, backprop = full.begin_update(X)
+        dY, value = cb.CategoricalCrossentropy()(Y, T)
+        backprop(dY, sgd)
+        scores = F.linear(F.gelu(F.linear(F.embedding(torch.tensor(X), E), W, b)), E)
+        expected = F.cross_entropy(scores, torch.tensor(T))
+        theirs.zero_grad()
+        expected.backward()
+        theirs.step()
+        np.testing.assert_allclose(value, expected.item(), rtol=1e-9)
+    np.testing.assert_allclose(tables(model)[0].get_param("E"), E.detach(), rtol=0, atol=1e-9)
+
+
+def test_it_is_one_layer_with_one_table() -> None:
+    model = tied().initialize()
+    (embed,) = tables(model)
+    assert sum(slot.stop - slot.start for slot in model.slots_by_path().values()) == 7 * 3 + 3 * 4
+    assert len(model.to_bytes()) < 7 * 3 * 4 + 3 * 4 * 4 + 1000
+    twin = model.copy()
+    (other,) = tables(twin)
+    assert other is not embed
+    assert twin.layers[0] is twin.layers[2].layers[0] is other
+    loaded = tied().from_bytes(model.to_bytes())
+    np.testing.assert_array_equal(loaded.predict(ids(9)), model.predict(ids(9)))
+
+
+def test_bytes_of_a_layer_of_its_own_are_not_those_of_a_shared_one() -> None:
+    apart = cb.Embed(3, 7) >> cb.Gelu() >> cb.unembed(cb.Embed(3, 7))
+    with pytest.raises(cb.FormatError):
+        apart.from_bytes(tied().initialize().to_bytes())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda embed: embed >> cb.Linear(3) >> cb.unembed(embed) >> cb.LayerNorm(7),
+        lambda embed: cb.Linear(3, 2) >> cb.unembed(embed) >> cb.LayerNorm(7),
+        lambda embed: cb.Linear(3, 2) >> cb.unembed(embed) >> cb.Linear(2, 7),
+    ],
+)
+def test_the_layers_around_it_tell_the_table_its_size(make: Any) -> None:
+    embed = cb.Embed()
+    make(embed).initialize()
+    assert embed.dims == {"nO": 3, "nV": 7}
+    assert embed.get_param("E").shape == (7, 3)
+    assert (cb.unembed(embed).get_dim("nI"), cb.unembed(embed).get_dim("nO")) == (3, 7)
+
+
+def test_the_table_tells_the_layers_around_it() -> None:
+    model = tied().initialize()
+    assert model.layers[1].dims == {"nI": 3, "nO": 3}
+    assert model.get_dim("nO") == 7
+    with raises(cb.DimensionError, "linear", "nO=4", "unembed", "3"):
+        cb.Linear(4) >> cb.unembed(cb.Embed(3, 7))
+
+
+def test_a_larger_vocabulary_is_one_in_both_places() -> None:
+    model = tied().initialize(dtype="float64")
+    before = model.predict(ids(9))
+    assert model.resize_output(9) is model
+    after = model.predict(ids(9))
+    np.testing.assert_array_equal(after[:, :7], before)
+    assert not after[:, 7:].any()
+    assert model.predict(np.array([8])).shape == (1, 9)
+    _, backprop = model.begin_update(np.array([8, 1]))
+    backprop(floats(2, 9), cb.SGD(0.1))
+    assert tables(model)[0].get_param("E")[7:].all()
+
+
+def test_a_smaller_vocabulary_and_another_width() -> None:
+    model = tied().initialize(dtype="float64")
+    before = model.predict(ids(9, below=5))
+    np.testing.assert_array_equal(model.resize_output(5).predict(ids(9, below=5)), before[:, :5])
+    with raises(cb.DimensionError, "0", "4", "6"):
+        model.predict(np.array([6]))
+    alone = cb.unembed(cb.Embed(3, 7)).initialize(dtype="float64")
+    X = floats(5, 3)
+    before = alone.predict(X)
+    after = alone.resize_input(4).predict(np.hstack([X, floats(5, 1, seed=1)]))
+    np.testing.assert_allclose(after, before, rtol=1e-12)
+
+
+def test_the_table_may_stand_in_other_layers_too() -> None:
+    embed = cb.Embed(3, 7)
+    plain = embed >> cb.unembed(embed)
+    once = cb.with_flatten(cb.uniqued(embed)) >> cb.with_flatten(cb.unembed(embed))
+    once.initialize(dtype="float64")
+    np.testing.assert_allclose(once.predict([ids(9)])[0], plain.predict(ids(9)), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "make", [cb.HashEmbed, cb.Linear, cb.relu, lambda: cb.uniqued(cb.Embed()), lambda: "embed"]
+)
+def test_anything_but_an_embed_is_refused(make: Any) -> None:
+    with raises(cb.InputError, "unembed"):
+        cb.unembed(make())
+
+
+def test_another_table_takes_both_places_and_nothing_else_does() -> None:
+    model, wider = tied(), cb.Embed(3, 8)
+    exchanged = cb.replace_node(model, model.layers[0], wider)
+    assert exchanged.layers[0] is exchanged.layers[2].layers[0] is wider
+    with raises(cb.InputError, "unembed", "Embed", "hash_embed"):
+        cb.replace_node(model, model.layers[0], cb.HashEmbed(3, 7))
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "words"),
+    [
+        (ids(5), cb.InputError, "unembed ... floats ... int64"),
+        (
+            floats(5, 4),
+            cb.DimensionError,
+            "unembed ... nO=3 ... (5, 4)",
+        ),
+        (floats(5, 3).astype("f"), cb.InputError, "unembed ... float64 ... float32"),
+    ],
+)
+def test_what_it_does_not_take(X: Any, error: Any, words: str) -> None:
+    with raises(error, words):
+        cb.unembed(cb.Embed(3, 7)).initialize(dtype="float64").predict(X)
+
+
+def test_without_weights_it_says_so() -> None:
+    with raises(cb.StateError, "embed", "weights"):
+        cb.unembed(cb.Embed(3, 7)).predict(floats(5, 3))

@@ -1,0 +1,58 @@
+"""The tests mirror the package: a folder for each room, and helpers in one place."""
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import combinet as cb
+from helpers.commands import ROOT
+
+PACKAGE, TESTS = Path(cb.__file__).parent, ROOT / "tests"
+OTHERS = {"examples", "helpers", "project"}  # not about a part of the package
+HELPERS = TESTS / "helpers"
+MODULES = sorted(TESTS.rglob("*.py"))
+
+
+@pytest.mark.xfail(strict=True, reason="the package moves to these rooms next")
+def test_each_folder_is_a_room_of_the_package() -> None:
+    folders = {path.parent.relative_to(TESTS) for path in MODULES} - {Path(), *map(Path, OTHERS)}
+    assert [str(folder) for folder in sorted(folders) if not (PACKAGE / folder).is_dir()] == []
+
+
+def test_each_module_has_a_name_of_its_own() -> None:
+    """Because pytest imports them as top-level modules."""
+    names = [path.stem for path in MODULES if path.parent != HELPERS]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_no_test_imports_from_another() -> None:
+    names = {path.stem for path in MODULES if path.name.startswith("test_")}
+    found = [(path.name, name) for path in MODULES for name in _imports(path) if name in names]
+    assert found == []
+
+
+def test_no_helper_is_defined_twice() -> None:
+    places = defaultdict(list)
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and "test_" not in node.name:
+                places[node.name, _body(node)].append(path.name)
+    assert [(name, where) for (name, _), where in places.items() if len(where) > 1] == []
+
+
+def _imports(path: Path) -> set[str]:
+    """The last parts of the names of the modules that it imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module or "", *(alias.name for alias in node.names)}
+    return {name.rpartition(".")[2] for name in names}
+
+
+def _body(node: ast.FunctionDef | ast.ClassDef) -> str:
+    documented = ast.get_docstring(node) is not None
+    return "".join(map(ast.dump, node.body[documented:]))
