@@ -6,7 +6,7 @@ from typing import Any
 
 from combinet.errors import DimensionError
 from combinet.initializers import glorot_uniform, zeros
-from combinet.layers.finish import finished
+from combinet.layers.activation import add_norm_dropout
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
@@ -47,7 +47,7 @@ def Maxout(
     )
     if (model.dims["nP"] or 0) > 256:  # which was the largest is noted in a byte
         raise DimensionError(f"maxout takes 256 pieces at most, not {pieces}")
-    return finished(model, normalize, dropout)
+    return add_norm_dropout(model, normalize, dropout)
 
 
 def _maxout(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:

@@ -7,10 +7,11 @@ from typing import Any
 
 from combinet.errors import DimensionError, InputError
 from combinet.initializers import zeros
+from combinet.layers.activation import activation
 from combinet.layers.linear import affine_params
 from combinet.model import Model
 from combinet.run import Run
-from combinet.types import Floats2d, Initializer
+from combinet.types import Floats, Floats2d, Initializer
 from combinet.widths import Solver, Width, Widths, beside, is_size, own_widths
 
 
@@ -67,6 +68,19 @@ def _softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
         return dX
 
     return Y, backprop
+
+
+def softmax_activation() -> Model[Floats, Floats]:
+    """Y = exp(X) / sum(exp(X)) over the last axis, for floats of any shape.
+
+    The backward pass takes the gradient of the probabilities, as `Softmax` does.
+
+    Example:
+        >>> import numpy as np
+        >>> softmax_activation().predict(np.zeros((1, 4)))
+        array([[0.25, 0.25, 0.25, 0.25]])
+    """
+    return activation("softmax", "softmax_activation")
 
 
 def MultiSoftmax(

@@ -8,12 +8,14 @@ from typing import Any, TypeAlias, TypeVar
 
 from combinet.combinators import add, clone, gated, residual
 from combinet.errors import InputError
-from combinet.layers.activated import Gelu, Relu, Swish
 from combinet.layers.attention import CrossAttention, MultiHeadAttention
 from combinet.layers.dropout import Dropout
+from combinet.layers.gelu import Gelu
 from combinet.layers.layer_norm import LayerNorm
 from combinet.layers.linear import Linear
+from combinet.layers.relu import Relu
 from combinet.layers.rms_norm import RMSNorm
+from combinet.layers.swish import Swish
 from combinet.model import Model
 from combinet.tuples import tuple_getitem, tuplify, with_getitem
 from combinet.types import Floats2d

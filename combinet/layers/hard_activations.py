@@ -1,23 +1,116 @@
-"""Layers of an affine map and an activation made of straight lines or of a parabola.
-
-Of each, `init_W` and `init_b` are the initializers; with `normalize` a LayerNorm follows, with
-`dropout`, a rate from 0 to below 1, a Dropout.
-"""
+"""Piecewise linear and quadratic activations, alone and after an affine map."""
 
 from __future__ import annotations
 
+from combinet.errors import InputError
 from combinet.initializers import glorot_uniform, he_normal, zeros
-from combinet.layers.activations import (
-    HARD_SIGMOID,
-    HARD_SWISH,
-    HARD_SWISH_MOBILENET,
-    HARD_TANH,
-    activated,
-    clipped_settings,
-    relu_k_settings,
-)
+from combinet.layers.activation import activation, dense_activation
 from combinet.model import Model
-from combinet.types import Floats2d, Initializer
+from combinet.types import Floats, Floats2d, Initializer
+
+
+def _clipped_line(
+    slope: float = 1.0, offset: float = 0.0, min_val: float = 0.0, max_val: float = 1.0
+) -> dict[str, float]:
+    if slope == 0 or not min_val < max_val:
+        raise InputError(
+            f"clipped_linear takes a slope other than 0 and min_val < max_val, not "
+            f"slope={slope!r}, min_val={min_val!r}, max_val={max_val!r}"
+        )
+    return {"slope": float(slope), "offset": float(offset),
+            "min_val": float(min_val), "max_val": float(max_val)}  # fmt: skip
+
+
+def _relu_k(k: float) -> dict[str, float]:
+    if not k > 0:
+        raise InputError(f"relu_k takes a k above 0, not {k!r}")
+    return _clipped_line(max_val=k)
+
+
+_HARD_SIGMOID = _clipped_line(slope=0.2, offset=0.5)
+_HARD_TANH = _clipped_line(min_val=-1.0)
+_HARD_SWISH = {"edge": 2.5}
+_HARD_SWISH_MOBILENET = {"edge": 3.0}
+
+
+def clipped_linear(
+    *, slope: float = 1.0, offset: float = 0.0, min_val: float = 0.0, max_val: float = 1.0
+) -> Model[Floats, Floats]:
+    """Y = X * slope + offset, between min_val and max_val; for floats of any shape.
+
+    The gradient is 0 beyond the bounds and on them. Raises InputError for a slope of 0 and for
+    bounds that are not in order.
+
+    Example:
+        >>> import numpy as np
+        >>> clipped_linear(slope=2.0, max_val=3.0).predict(np.array([-1.0, 1.0, 2.0]))
+        array([0., 2., 3.])
+    """
+    return activation("clipped_linear", settings=_clipped_line(slope, offset, min_val, max_val))
+
+
+def relu_k(k: float = 6.0) -> Model[Floats, Floats]:
+    """Y = min(max(X, 0), k), for floats of any shape; with k = 6 PyTorch's ReLU6.
+
+    Raises InputError for a k that is not above 0.
+
+    Example:
+        >>> import numpy as np
+        >>> relu_k(2.0).predict(np.array([-1.0, 1.0, 3.0]))
+        array([0., 1., 2.])
+    """
+    return activation("clipped_linear", "relu_k", settings=_relu_k(k))
+
+
+def hard_tanh() -> Model[Floats, Floats]:
+    """Y = min(max(X, -1), 1), for floats of any shape.
+
+    Example:
+        >>> import numpy as np
+        >>> hard_tanh().predict(np.array([-2.0, 0.5]))
+        array([-1. ,  0.5])
+    """
+    return activation("clipped_linear", "hard_tanh", settings=_HARD_TANH)
+
+
+def hard_sigmoid() -> Model[Floats, Floats]:
+    """Y = min(max(X / 5 + 1/2, 0), 1), for floats of any shape.
+
+    PyTorch's Hardsigmoid has the slope 1/6: `clipped_linear(slope=1 / 6, offset=0.5)`.
+
+    Example:
+        >>> import numpy as np
+        >>> hard_sigmoid().predict(np.array([-3.0, 0.5]))
+        array([0. , 0.6])
+    """
+    return activation("clipped_linear", "hard_sigmoid", settings=_HARD_SIGMOID)
+
+
+def hard_swish() -> Model[Floats, Floats]:
+    """Y = X * hard_sigmoid(X): 0 up to -2.5, X from 2.5 on; for floats of any shape.
+
+    Avenash and Viswanath 2019, "Semantic segmentation of satellite images using a modified CNN
+    with hard-swish activation function".
+
+    Example:
+        >>> import numpy as np
+        >>> hard_swish().predict(np.array([-3.0, 0.5, 4.0]))
+        array([-0. ,  0.3,  4. ])
+    """
+    return activation("hard_swish", settings=_HARD_SWISH)
+
+
+def hard_swish_mobilenet() -> Model[Floats, Floats]:
+    """Y = X * min(max(X + 3, 0), 6) / 6, for floats of any shape.
+
+    Howard et al. 2019, arXiv:1905.02244, section 5.2: PyTorch's Hardswish.
+
+    Example:
+        >>> import numpy as np
+        >>> hard_swish_mobilenet().predict(np.array([-4.0, 1.5, 4.0]))
+        array([-0.   ,  1.125,  4.   ])
+    """
+    return activation("hard_swish", "hard_swish_mobilenet", settings=_HARD_SWISH_MOBILENET)
 
 
 def ClippedLinear(
@@ -44,9 +137,9 @@ def ClippedLinear(
         >>> ClippedLinear(2, 3, offset=0.25).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0.25, 0.25]], dtype=float32)
     """
-    return activated(
+    return dense_activation(
         "clipped_linear", nO, nI, init_W, init_b, dropout, normalize,
-        settings=clipped_settings(slope, offset, min_val, max_val),
+        settings=_clipped_line(slope, offset, min_val, max_val),
     )  # fmt: skip
 
 
@@ -70,9 +163,9 @@ def ReluK(
         >>> ReluK(2, 3, k=2.0).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return activated(
+    return dense_activation(
         "clipped_linear", nO, nI, init_W, init_b, dropout, normalize, "relu_k",
-        settings=relu_k_settings(k),
+        settings=_relu_k(k),
     )  # fmt: skip
 
 
@@ -94,9 +187,9 @@ def HardTanh(
         >>> HardTanh(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return activated(
+    return dense_activation(
         "clipped_linear", nO, nI, init_W, init_b, dropout, normalize, "hard_tanh",
-        settings=HARD_TANH,
+        settings=_HARD_TANH,
     )  # fmt: skip
 
 
@@ -118,9 +211,9 @@ def HardSigmoid(
         >>> HardSigmoid(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0.5, 0.5]], dtype=float32)
     """
-    return activated(
+    return dense_activation(
         "clipped_linear", nO, nI, init_W, init_b, dropout, normalize, "hard_sigmoid",
-        settings=HARD_SIGMOID,
+        settings=_HARD_SIGMOID,
     )  # fmt: skip
 
 
@@ -142,7 +235,9 @@ def HardSwish(
         >>> HardSwish(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return activated("hard_swish", nO, nI, init_W, init_b, dropout, normalize, settings=HARD_SWISH)
+    return dense_activation(
+        "hard_swish", nO, nI, init_W, init_b, dropout, normalize, settings=_HARD_SWISH
+    )
 
 
 def HardSwishMobilenet(
@@ -164,7 +259,7 @@ def HardSwishMobilenet(
         >>> HardSwishMobilenet(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return activated(
+    return dense_activation(
         "hard_swish", nO, nI, init_W, init_b, dropout, normalize, "hard_swish_mobilenet",
-        settings=HARD_SWISH_MOBILENET,
+        settings=_HARD_SWISH_MOBILENET,
     )  # fmt: skip

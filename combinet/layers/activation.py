@@ -1,0 +1,118 @@
+"""The table of activations, and the layers made of it: weightless, or after an affine map.
+
+A new activation is a pair of methods in `ops/activations.py`, a row of the table, and a file with
+its constructors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from combinet.combinators import chain
+from combinet.layers.dropout import Dropout
+from combinet.layers.layer_norm import LayerNorm
+from combinet.layers.linear import affine_params
+from combinet.model import Model
+from combinet.run import Run, no_backprop
+from combinet.types import Floats, Floats2d, Initializer
+from combinet.widths import same_widths
+
+
+class Activation(NamedTuple):
+    """The names of the `Ops` methods that compute an activation and its gradient.
+
+    Y = forward(X, *settings), and dX = backward(dY, saved, *settings). `saved` is "X" or "Y", or
+    the name of a method that returns Y together with what `backward` needs. `settings` are the
+    layer's attrs that the methods take.
+    """
+
+    forward: str
+    backward: str
+    saved: str = "X"
+    settings: tuple[str, ...] = ()
+
+
+ACTIVATIONS = {
+    "relu": Activation("relu", "backprop_relu", "Y"),
+    "gelu": Activation("gelu_value", "multiply", "gelu"),
+    "softmax": Activation("softmax", "backprop_softmax", "Y"),
+    "sigmoid": Activation("sigmoid", "backprop_sigmoid"),
+    "swish": Activation("swish", "backprop_swish"),
+    "mish": Activation("mish", "backprop_mish"),
+    "dish": Activation("dish", "backprop_dish"),
+    "elu": Activation("elu", "backprop_elu", "X", ("alpha", "scale")),
+    "hard_swish": Activation("hard_swish", "backprop_hard_swish", "X", ("edge",)),
+    "clipped_linear": Activation("clipped_linear", "backprop_clipped_linear", "X",
+                                 ("slope", "offset", "min_val", "max_val")),
+}  # fmt: skip
+
+
+def activation(
+    kind: str, name: str = "", settings: Mapping[str, float] | None = None
+) -> Model[Any, Any]:
+    """An activation of the table, without weights."""
+    attrs = {"activation": kind, **(settings or {})}
+    return Model(name or kind, _activate, attrs=attrs, takes="floats", widths=same_widths)
+
+
+def _activate(model: Model[Any, Any], X: Floats, run: Run) -> Any:
+    forward, backward, saved, names = ACTIVATIONS[model.attrs["activation"]]
+    settings = [model.attrs[name] for name in names]
+    ops = run.ops
+    if not run.train:
+        return getattr(ops, forward)(X, *settings), no_backprop
+    if saved in ("X", "Y"):
+        Y = getattr(ops, forward)(X, *settings)
+        kept = X if saved == "X" else Y
+    else:
+        Y, kept = getattr(ops, saved)(X, *settings)
+    return Y, lambda dY: getattr(ops, backward)(dY, kept, *settings)
+
+
+def dense_activation(
+    kind: str,
+    nO: int | None,
+    nI: int | None,
+    init_W: Initializer,
+    init_b: Initializer,
+    dropout: float | None = None,
+    normalize: bool = False,
+    name: str = "",
+    settings: Mapping[str, float] | None = None,
+) -> Model[Any, Any]:
+    """An affine map and an activation of the table, with the norm and the dropout asked for."""
+    model: Model[Any, Any] = Model(
+        name or kind,
+        _affine_activate,
+        dims={"nI": nI, "nO": nO},
+        params=affine_params(init_W, init_b),
+        attrs={"activation": kind, **(settings or {})},
+        takes="floats2d",
+    )
+    return add_norm_dropout(model, normalize, dropout)
+
+
+def _affine_activate(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    W, b = run.params(model, "W", "b")
+    wants_dX = run.wants_dX
+    Y, callback = _activate(model, run.ops.affine(X, W, b), run)
+
+    def backprop(dY: Floats2d) -> Floats2d | None:
+        dX, dW, db = run.ops.backprop_affine(callback(dY), X, W, wants_dX)
+        run.inc_grad(model, W=dW, b=db)
+        return dX
+
+    return Y, backprop
+
+
+def add_norm_dropout(
+    model: Model[Any, Any], normalize: bool, dropout: float | None
+) -> Model[Any, Any]:
+    """The model, followed by LayerNorm if `normalize`, then by Dropout if there is a rate."""
+    after: list[Model[Any, Any]] = []
+    if normalize:
+        after.append(LayerNorm(model.dims["nO"]))
+    if dropout is not None:
+        after.append(Dropout(dropout))
+    return chain(model, *after) if after else model
