@@ -188,7 +188,7 @@ def _turned(X: Any) -> Any:
 def test_rotary_positions_turn_complex_numbers(causal: bool) -> None:
     heads, width = 2, 6
     docs = _docs(3 * heads * width)
-    Y = cb.with_array(cb.attend(heads, causal=causal, rotary=True)).predict(docs)
+    Y = cb.with_array(cb.self_attention(heads, causal=causal, rotary=True)).predict(docs)
     for doc, y in zip(docs, Y, strict=True):
         for h in range(heads):
             Q, K, V = (doc[:, (part * heads + h) * width :][:, :width] for part in range(3))
@@ -203,7 +203,7 @@ def test_rotary_scores_depend_on_the_distance_alone() -> None:
     row = floats(1, 12)
     P = np.repeat(row, 5, axis=0)  # one row at five places: the score of two is that of a distance
     P[:, 8:] = np.eye(5)[:, :4]  # what comes out is the softmax, but for its last column
-    Y = cb.attend(1, rotary=True).predict(P)
+    Y = cb.self_attention(1, rotary=True).predict(P)
     ratios = np.log(Y[:, 1:] / Y[:, :-1])  # the difference of the scores of neighbours
     _close(ratios[1, 1], ratios[0, 0])
     _close(ratios[2, 2], ratios[0, 0])
@@ -230,7 +230,7 @@ def test_no_row_sees_a_later_one_when_causal() -> None:
 @pytest.mark.parametrize("extreme", [np.nan, np.inf, -np.inf])
 def test_a_later_score_that_is_no_number_has_no_say_when_causal(extreme: float, dtype: str) -> None:
     X = floats(5, 3).astype(dtype)
-    model = cb.attend(1, causal=True)
+    model = cb.self_attention(1, causal=True)
     before = model.predict(X)
     X[3:, 1] = extreme  # of a key: its score alone
     with np.errstate(invalid="ignore"):
@@ -240,7 +240,7 @@ def test_a_later_score_that_is_no_number_has_no_say_when_causal(extreme: float, 
 def test_extreme_scores_stay_finite() -> None:
     X = np.full((4, 6), 1e4)
     X[0] = -1e4
-    Y, backprop = cb.attend(2).begin_update(X)
+    Y, backprop = cb.self_attention(2).begin_update(X)
     assert np.isfinite(Y).all()
     assert np.isfinite(backprop(np.ones_like(Y))).all()
 
@@ -249,12 +249,12 @@ def test_widths_that_do_not_fit_are_refused() -> None:
     with pytest.raises(cb.DimensionError, match="3 heads share evenly"):
         cb.MultiHeadAttention(8, heads=3)
     with pytest.raises(cb.DimensionError, match="a multiple of 6 columns, not 4"):
-        cb.attend(2).predict(np.ones((2, 4)))
+        cb.self_attention(2).predict(np.ones((2, 4)))
 
 
 def test_resizing_keeps_queries_keys_and_values_apart() -> None:
     X = _docs(4)[0]
-    model = (cb.attend(1) >> cb.Linear(2)).initialize(np.ones((1, 6)), dtype="float64")
+    model = (cb.self_attention(1) >> cb.Linear(2)).initialize(np.ones((1, 6)), dtype="float64")
     wider = np.concatenate([np.pad(part, ((0, 0), (0, 1))) for part in
                             np.split(np.hstack([X, X])[:, :6], 3, axis=1)], axis=1)  # fmt: skip
     assert model.resize_input(9).predict(wider).shape == (3, 2)
@@ -377,7 +377,7 @@ def test_a_decoder_is_resized_with_what_makes_its_input() -> None:
 
 
 def test_resizing_keeps_them_apart_from_the_other_end() -> None:
-    model = (cb.Linear(6, 3) >> cb.attend(1)).initialize(dtype="float64")
+    model = (cb.Linear(6, 3) >> cb.self_attention(1)).initialize(dtype="float64")
     W = model.layers[0].get_param("W")
     model.resize_output(3)
     wider = [np.pad(part, ((0, 1), (0, 0))) for part in np.split(W, 3)]
@@ -387,7 +387,7 @@ def test_resizing_keeps_them_apart_from_the_other_end() -> None:
 def test_resizing_keeps_a_memorys_keys_and_values_apart() -> None:
     queries, memory = cb.Linear(4, 3), cb.Linear(8, 2)
     model = cb.with_getitem(0, cb.with_array(queries)) >> cb.with_getitem(1, cb.with_array(memory))
-    model = (model >> cb.cross_attend(2)).initialize(dtype="float64")
+    model = (model >> cb.cross_attention(2)).initialize(dtype="float64")
     Q, KV = queries.get_param("W"), memory.get_param("W")
     model.resize_output(6)
     np.testing.assert_array_equal(queries.get_param("W"), np.pad(Q, ((0, 2), (0, 0))))
@@ -405,20 +405,22 @@ def test_cross_attention_says_what_it_takes() -> None:
         layer.predict(X)
     with pytest.raises(cb.DimensionError, match="linear takes nI=2 columns"):
         layer.predict((X, listed(2, 5)))
-    with pytest.raises(cb.InputError, match="cross_attend takes a tuple of two, not"):
-        cb.cross_attend(1).predict(ragged(2))
-    with pytest.raises(cb.InputError, match="cross_attend takes a tuple of two Ragged with floats"):
-        cb.cross_attend(1).predict((ragged(2), padded(2, width=6)))
+    with pytest.raises(cb.InputError, match="cross_attention takes a tuple of two, not"):
+        cb.cross_attention(1).predict(ragged(2))
+    with pytest.raises(
+        cb.InputError, match="cross_attention takes a tuple of two Ragged with floats"
+    ):
+        cb.cross_attention(1).predict((ragged(2), padded(2, width=6)))
     M = cb.Ragged(np.ones((2, 6), "f"), [2])
     with pytest.raises(cb.InputError, match=r"a memory of its queries' dtype, not .*float32"):
-        cb.cross_attend(1).predict((ragged(2), M))
+        cb.cross_attention(1).predict((ragged(2), M))
     with pytest.raises(cb.DimensionError, match="in 2 heads, not 3 and 6 columns"):
-        cb.cross_attend(2).predict((ragged(2), ragged(2, width=6)))
+        cb.cross_attention(2).predict((ragged(2), ragged(2, width=6)))
     with pytest.raises(cb.DimensionError, match="in 1 heads, not 3 and 5 columns"):
-        cb.cross_attend(1).predict((ragged(2), ragged(2, width=5)))
+        cb.cross_attention(1).predict((ragged(2), ragged(2, width=5)))
     with pytest.raises(cb.DimensionError, match="3 heads share evenly, not 8"):
         cb.CrossAttention(8, heads=3)
-    for make in (cb.attend, cb.cross_attend):
+    for make in (cb.self_attention, cb.cross_attention):
         with pytest.raises(cb.InputError, match="takes 1 head or more, not 0"):
             make(0)
 
@@ -431,6 +433,6 @@ def test_what_there_is_no_name_for_is_refused() -> None:
     with pytest.raises(cb.DimensionError, match="4 heads of an even width share evenly"):
         cb.MultiHeadAttention(4, rotary=True)
     with pytest.raises(cb.DimensionError, match="2 heads of an even width, so a multiple of 12"):
-        cb.attend(2, rotary=True).predict(floats(3, 6))
+        cb.self_attention(2, rotary=True).predict(floats(3, 6))
     with pytest.raises(cb.DimensionError, match="gated cannot multiply"):
         cb.gated(cb.noop(), cb.layerize(lambda X: (X[:1], None))).predict(floats(3, 2))

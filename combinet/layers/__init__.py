@@ -1,7 +1,12 @@
 """The layers, one idea a file."""
 
 from combinet.layers.array_getitem import array_getitem
-from combinet.layers.attention import CrossAttention, MultiHeadAttention, attend, cross_attend
+from combinet.layers.attention import (
+    CrossAttention,
+    MultiHeadAttention,
+    cross_attention,
+    self_attention,
+)
 from combinet.layers.batch_norm import BatchNorm
 from combinet.layers.bidirectional import bidirectional
 from combinet.layers.cauchy_similarity import CauchySimilarity
@@ -97,10 +102,9 @@ __all__ = [
     "TransformerDecoder",
     "TransformerEncoder",
     "array_getitem",
-    "attend",
     "bidirectional",
     "clipped_linear",
-    "cross_attend",
+    "cross_attention",
     "dish",
     "elementwise",
     "elu",
@@ -125,6 +129,7 @@ __all__ = [
     "relu",
     "relu_k",
     "remap_ids",
+    "self_attention",
     "selu",
     "sigmoid_activation",
     "sinusoidal_positions",

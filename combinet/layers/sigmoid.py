@@ -11,7 +11,7 @@ from combinet.types import Floats, Floats2d, Initializer
 def sigmoid_activation() -> Model[Floats, Floats]:
     """The logistic function: Y = 1 / (1 + exp(-X)), for floats of any shape.
 
-    The slope comes from X, so that it does not vanish where Y rounds to 1.
+    The derivative comes from X, so that it does not vanish where Y rounds to 1.
 
     Example:
         >>> import numpy as np

@@ -83,11 +83,11 @@ def TransformerEncoder(
 ) -> Model[Floats2d, Floats2d]:
     """Blocks of self-attention and a feed-forward layer, each beside a residual path.
 
-    X (n, nO) -> Y (n, nO), rows attending as `attend` says, which `causal` and `rotary` are for.
-    `hidden` and `activation` are those of `FeedForward`; `norm` is "layer" for `LayerNorm` or
-    "rms" for `RMSNorm`, with their `eps`. With `pre_norm` it stands before attention and
-    feed-forward layer (Xiong et al. 2020, arXiv:2002.04745), else after each sum (Vaswani et al.
-    2017). Each branch ends with `Dropout()`, for `drop` in training.
+    X (n, nO) -> Y (n, nO), rows attending as `self_attention` says; `causal` and `rotary` are its
+    settings. `hidden` and `activation` are those of `FeedForward`; `norm` is "layer" for
+    `LayerNorm` or "rms" for `RMSNorm`, with their `eps`. With `pre_norm` it stands before attention
+    and feed-forward layer (Xiong et al. 2020, arXiv:2002.04745), else after each sum (Vaswani et
+    al. 2017). Each branch ends with `Dropout()`, for `drop` in training.
 
     Example:
         >>> import numpy as np
@@ -134,7 +134,7 @@ def TransformerDecoder(
 
     X tuple of two batches, lists of arrays, Ragged or Padded: sequences of (n_i, nO), and as many
     of (m_i, nM), the memory of each -> Y of (n_i, nO), in the form of the first. The memory goes
-    into every block as it is. Rows attend as in `attend`, which `rotary` is for, and in
+    into every block as it is. Rows attend as in `self_attention`, which `rotary` is for, and in
     `CrossAttention`; the rest is as in `TransformerEncoder`. Vaswani et al. 2017,
     arXiv:1706.03762, section 3.1.
 
