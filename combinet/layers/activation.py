@@ -76,6 +76,7 @@ def dense_activation(
     nI: int | None,
     init_W: Initializer,
     init_b: Initializer,
+    bias: bool,
     dropout: float | None = None,
     normalize: bool = False,
     name: str = "",
@@ -86,7 +87,7 @@ def dense_activation(
         name or kind,
         _affine_activate,
         dims={"nI": nI, "nO": nO},
-        params=affine_params(init_W, init_b),
+        params=affine_params(init_W, init_b, bias),
         attrs={"activation": kind, **(settings or {})},
         takes="floats2d",
     )
@@ -94,12 +95,12 @@ def dense_activation(
 
 
 def _affine_activate(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    W, b = run.params(model, "W", "b")
-    wants_dX = run.wants_dX
-    Y, callback = _activate(model, run.ops.affine(X, W, b), run)
+    W, *b = run.params(model, *model.param_names)
+    wants_dX, wants_db = run.wants_dX, bool(b)
+    Y, callback = _activate(model, run.ops.affine(X, W, *b), run)
 
     def backprop(dY: Floats2d) -> Floats2d | None:
-        dX, dW, db = run.ops.backprop_affine(callback(dY), X, W, wants_dX)
+        dX, dW, db = run.ops.backprop_affine(callback(dY), X, W, wants_dX, wants_db)
         run.inc_grad(model, W=dW, b=db)
         return dX
 

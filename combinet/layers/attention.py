@@ -107,13 +107,19 @@ def _self_attention_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Widths:
 
 
 def MultiHeadAttention(
-    nO: int, nI: int | None = None, *, heads: int = 4, causal: bool = False, rotary: bool = False
+    nO: int,
+    nI: int | None = None,
+    *,
+    heads: int = 4,
+    causal: bool = False,
+    rotary: bool = False,
+    bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
     """Self-attention: queries, keys and values from one affine map, `self_attention`, another map.
 
     X (n, nI) -> Y (n, nO), rows attending as `self_attention` says. It is a chain of `Linear`,
-    `self_attention` and `Linear`. Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2. Raises
-    DimensionError if the heads don't share nO evenly.
+    `self_attention` and `Linear`, the maps without b unless `bias`. Vaswani et al. 2017,
+    arXiv:1706.03762, section 3.2.2. Raises DimensionError if the heads don't share nO evenly.
 
     Example:
         >>> MultiHeadAttention(8, 8, heads=2)
@@ -123,7 +129,9 @@ def MultiHeadAttention(
           linear          nI=8 nO=8
     """
     return chain(
-        Linear(3 * nO, nI), self_attention(heads, causal=causal, rotary=rotary), Linear(nO, nO)
+        Linear(3 * nO, nI, bias=bias),
+        self_attention(heads, causal=causal, rotary=rotary),
+        Linear(nO, nO, bias=bias),
     )
 
 
@@ -194,16 +202,16 @@ def _cross_attention_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> 
 
 
 def CrossAttention(
-    nO: int, nI: int | None = None, nM: int | None = None, *, heads: int = 4
+    nO: int, nI: int | None = None, nM: int | None = None, *, heads: int = 4, bias: bool = True
 ) -> Model[tuple[Any, Any], Any]:
     """Attention to a memory: queries from one batch of sequences, keys and values from another.
 
     X tuple of two batches, lists of arrays, Ragged or Padded: sequences of (n_i, nI), and as many
     of (m_i, nM), the memory of each -> Y of (n_i, nO), in the form of the first. Padding takes no
-    part. A memory may be empty: then the last map's bias is all that its rows get. It is made of
-    `Linear` for queries, `Linear` for keys and values, `cross_attention`, `Linear`. Vaswani et al.
-    2017, arXiv:1706.03762, section 3.2.3. Raises DimensionError if the heads don't share nO
-    evenly, or the numbers of sequences differ.
+    part. A memory may be empty: then its rows get the last map's bias alone. It is made of
+    `Linear` for queries, `Linear` for keys and values, `cross_attention`, `Linear`, the maps
+    without b unless `bias`. Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3. Raises
+    DimensionError if the heads don't share nO evenly, or the numbers of sequences differ.
 
     Example:
         >>> import numpy as np
@@ -214,9 +222,9 @@ def CrossAttention(
     """
     return with_ragged(
         chain(
-            with_getitem(0, with_array(Linear(nO, nI))),
-            with_getitem(1, with_array(Linear(2 * nO, nM))),
+            with_getitem(0, with_array(Linear(nO, nI, bias=bias))),
+            with_getitem(1, with_array(Linear(2 * nO, nM, bias=bias))),
             cross_attention(heads),
-            with_array(Linear(nO, nO)),
+            with_array(Linear(nO, nO, bias=bias)),
         )
     )

@@ -48,13 +48,15 @@ def ELU(
     *,
     init_W: Initializer = he_normal,
     init_b: Initializer = zeros,
+    bias: bool = True,
     dropout: float | None = None,
     normalize: bool = False,
     alpha: float = 1.0,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and `elu`: Y = Z above 0, alpha * (exp(Z) - 1) below, with Z = X @ W.T + b.
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). Raises DimensionError if X is not (n, nI).
+    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
+    is not (n, nI).
     Clevert et al. 2016, arXiv:1511.07289, equation 15.
 
     Example:
@@ -63,7 +65,7 @@ def ELU(
         array([[0., 0.]], dtype=float32)
     """
     return dense_activation(
-        "elu", nO, nI, init_W, init_b, dropout, normalize, settings=_settings(alpha)
+        "elu", nO, nI, init_W, init_b, bias, dropout, normalize, settings=_settings(alpha)
     )
 
 
@@ -73,12 +75,13 @@ def SELU(
     *,
     init_W: Initializer = lecun_normal,
     init_b: Initializer = zeros,
+    bias: bool = True,
     dropout: float | None = None,
     normalize: bool = False,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and `selu`: Y = 1.0507 * Z above 0, 1.7581 * (exp(Z) - 1) below.
 
-    Z = X @ W.T + b. X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). Raises
+    Z = X @ W.T + b. X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises
     DimensionError if X is not (n, nI). Klambauer et al. 2017, arXiv:1706.02515, equation 2: the
     output's variance is the input's, with weights of variance 1 / nI, as `lecun_normal` gives.
 
@@ -88,5 +91,5 @@ def SELU(
         array([[0., 0.]], dtype=float32)
     """
     return dense_activation(
-        "elu", nO, nI, init_W, init_b, dropout, normalize, "selu", settings=_SELU
+        "elu", nO, nI, init_W, init_b, bias, dropout, normalize, "selu", settings=_SELU
     )

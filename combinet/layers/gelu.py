@@ -27,16 +27,18 @@ def Gelu(
     *,
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
+    bias: bool = True,
     dropout: float | None = None,
     normalize: bool = False,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and `gelu`: Y = Z * P(Z), with Z = X @ W.T + b.
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). Raises DimensionError if X is not (n, nI).
+    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
+    is not (n, nI).
 
     Example:
         >>> import numpy as np
         >>> Gelu(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation("gelu", nO, nI, init_W, init_b, dropout, normalize)
+    return dense_activation("gelu", nO, nI, init_W, init_b, bias, dropout, normalize)

@@ -119,6 +119,7 @@ def ClippedLinear(
     *,
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
+    bias: bool = True,
     dropout: float | None = None,
     normalize: bool = False,
     slope: float = 1.0,
@@ -128,9 +129,9 @@ def ClippedLinear(
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and `clipped_linear`: Y = Z * slope + offset, from min_val to max_val.
 
-    Z = X @ W.T + b. X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). The gradient is 0 beyond
-    the bounds and on them. Raises DimensionError if X is not (n, nI), InputError for a slope of 0
-    and for bounds that are not in order.
+    Z = X @ W.T + b. X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). The
+    gradient is 0 beyond the bounds and on them. Raises DimensionError if X is not (n, nI),
+    InputError for a slope of 0 and for bounds that are not in order.
 
     Example:
         >>> import numpy as np
@@ -138,7 +139,7 @@ def ClippedLinear(
         array([[0.25, 0.25]], dtype=float32)
     """
     return dense_activation(
-        "clipped_linear", nO, nI, init_W, init_b, dropout, normalize,
+        "clipped_linear", nO, nI, init_W, init_b, bias, dropout, normalize,
         settings=_clipped_line(slope, offset, min_val, max_val),
     )  # fmt: skip
 
@@ -149,13 +150,15 @@ def ReluK(
     *,
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
+    bias: bool = True,
     dropout: float | None = None,
     normalize: bool = False,
     k: float = 6.0,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and `relu_k`: Y = min(max(X @ W.T + b, 0), k).
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). Raises DimensionError if X is not (n, nI).
+    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
+    is not (n, nI).
     Raises InputError for a k that is not above 0.
 
     Example:
@@ -164,7 +167,7 @@ def ReluK(
         array([[0., 0.]], dtype=float32)
     """
     return dense_activation(
-        "clipped_linear", nO, nI, init_W, init_b, dropout, normalize, "relu_k",
+        "clipped_linear", nO, nI, init_W, init_b, bias, dropout, normalize, "relu_k",
         settings=_relu_k(k),
     )  # fmt: skip
 
@@ -175,12 +178,14 @@ def HardTanh(
     *,
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
+    bias: bool = True,
     dropout: float | None = None,
     normalize: bool = False,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and `hard_tanh`: Y = min(max(X @ W.T + b, -1), 1).
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). Raises DimensionError if X is not (n, nI).
+    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
+    is not (n, nI).
 
     Example:
         >>> import numpy as np
@@ -188,7 +193,7 @@ def HardTanh(
         array([[0., 0.]], dtype=float32)
     """
     return dense_activation(
-        "clipped_linear", nO, nI, init_W, init_b, dropout, normalize, "hard_tanh",
+        "clipped_linear", nO, nI, init_W, init_b, bias, dropout, normalize, "hard_tanh",
         settings=_HARD_TANH,
     )  # fmt: skip
 
@@ -199,12 +204,14 @@ def HardSigmoid(
     *,
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
+    bias: bool = True,
     dropout: float | None = None,
     normalize: bool = False,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and `hard_sigmoid`: Y = min(max(Z / 5 + 1/2, 0), 1), with Z = X @ W.T + b.
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). Raises DimensionError if X is not (n, nI).
+    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
+    is not (n, nI).
 
     Example:
         >>> import numpy as np
@@ -212,7 +219,7 @@ def HardSigmoid(
         array([[0.5, 0.5]], dtype=float32)
     """
     return dense_activation(
-        "clipped_linear", nO, nI, init_W, init_b, dropout, normalize, "hard_sigmoid",
+        "clipped_linear", nO, nI, init_W, init_b, bias, dropout, normalize, "hard_sigmoid",
         settings=_HARD_SIGMOID,
     )  # fmt: skip
 
@@ -223,12 +230,14 @@ def HardSwish(
     *,
     init_W: Initializer = he_normal,
     init_b: Initializer = zeros,
+    bias: bool = True,
     dropout: float | None = None,
     normalize: bool = False,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and `hard_swish`: Y = Z * min(max(Z / 5 + 1/2, 0), 1), with Z = X @ W.T + b.
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). Raises DimensionError if X is not (n, nI).
+    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
+    is not (n, nI).
 
     Example:
         >>> import numpy as np
@@ -236,7 +245,7 @@ def HardSwish(
         array([[0., 0.]], dtype=float32)
     """
     return dense_activation(
-        "hard_swish", nO, nI, init_W, init_b, dropout, normalize, settings=_HARD_SWISH
+        "hard_swish", nO, nI, init_W, init_b, bias, dropout, normalize, settings=_HARD_SWISH
     )
 
 
@@ -246,12 +255,13 @@ def HardSwishMobilenet(
     *,
     init_W: Initializer = he_normal,
     init_b: Initializer = zeros,
+    bias: bool = True,
     dropout: float | None = None,
     normalize: bool = False,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and `hard_swish_mobilenet`: Y = Z * min(max(Z + 3, 0), 6) / 6.
 
-    Z = X @ W.T + b. X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). Raises
+    Z = X @ W.T + b. X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises
     DimensionError if X is not (n, nI). Howard et al. 2019, arXiv:1905.02244, section 5.2.
 
     Example:
@@ -260,6 +270,6 @@ def HardSwishMobilenet(
         array([[0., 0.]], dtype=float32)
     """
     return dense_activation(
-        "hard_swish", nO, nI, init_W, init_b, dropout, normalize, "hard_swish_mobilenet",
+        "hard_swish", nO, nI, init_W, init_b, bias, dropout, normalize, "hard_swish_mobilenet",
         settings=_HARD_SWISH_MOBILENET,
     )  # fmt: skip

@@ -27,12 +27,14 @@ def Mish(
     *,
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
+    bias: bool = True,
     dropout: float | None = None,
     normalize: bool = False,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and `mish`: Y = Z * tanh(log(1 + exp Z)), with Z = X @ W.T + b.
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). Raises DimensionError if X is not (n, nI).
+    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
+    is not (n, nI).
     Misra 2019, arXiv:1908.08681, equation 1.
 
     Example:
@@ -40,4 +42,4 @@ def Mish(
         >>> Mish(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation("mish", nO, nI, init_W, init_b, dropout, normalize)
+    return dense_activation("mish", nO, nI, init_W, init_b, bias, dropout, normalize)

@@ -29,12 +29,14 @@ def Relu(
     *,
     init_W: Initializer = he_normal,
     init_b: Initializer = zeros,
+    bias: bool = True,
     dropout: float | None = None,
     normalize: bool = False,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and rectifier: Y = max(X @ W.T + b, 0).
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). Raises DimensionError if X is not (n, nI).
+    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
+    is not (n, nI).
 
     Example:
         >>> import numpy as np
@@ -45,20 +47,20 @@ def Relu(
         "relu",
         _relu,
         dims={"nI": nI, "nO": nO},
-        params=affine_params(init_W, init_b),
+        params=affine_params(init_W, init_b, bias),
         takes="floats2d",
     )
     return add_norm_dropout(model, normalize, dropout)
 
 
 def _relu(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    W, b = run.params(model, "W", "b")
-    wants_dX = run.wants_dX
-    Y = run.ops.affine_relu(X, W, b)
+    W, *b = run.params(model, *model.param_names)
+    wants_dX, wants_db = run.wants_dX, bool(b)
+    Y = run.ops.affine_relu(X, W, *b)
 
     def backprop(dY: Floats2d) -> Floats2d | None:
         dZ: Any = run.ops.backprop_relu(dY, Y)
-        dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX)
+        dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX, wants_db)
         run.inc_grad(model, W=dW, b=db)
         return dX
 

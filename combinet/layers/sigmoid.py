@@ -38,10 +38,12 @@ def Sigmoid(
     *,
     init_W: Initializer = zeros,
     init_b: Initializer = zeros,
+    bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and logistic function: Y = 1 / (1 + exp(-Z)), with Z = X @ W.T + b.
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). Raises DimensionError if X is not (n, nI).
+    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
+    is not (n, nI).
     An output of independent probabilities.
 
     Example:
@@ -49,4 +51,4 @@ def Sigmoid(
         >>> Sigmoid(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0.5, 0.5]], dtype=float32)
     """
-    return dense_activation("sigmoid", nO, nI, init_W, init_b)
+    return dense_activation("sigmoid", nO, nI, init_W, init_b, bias)

@@ -21,13 +21,14 @@ def Softmax(
     *,
     init_W: Initializer = zeros,
     init_b: Initializer = zeros,
+    bias: bool = True,
     normalize_outputs: bool = True,
     temperature: float = 1.0,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and softmax: Y = exp(Z) / sum(exp(Z)) in each row, with Z = (X @ W.T + b) / T.
 
-    X (n, nI) -> Y (n, nO), rows of probabilities. Params: W (nO, nI), b (nO,). T is the
-    `temperature`: above 1, probabilities are more alike. The backward pass takes the gradient of
+    X (n, nI) -> Y (n, nO), rows of probabilities. Params: W (nO, nI) and, if `bias`, b (nO,). T is
+    the `temperature`: above 1, probabilities are closer. The backward pass takes the gradient of
     the probabilities, as `CategoricalCrossentropy` gives it, not Y less the truth. Without
     `normalize_outputs` the layer gives Z, the logits, in training and prediction alike, and takes
     their gradient. Both settings are attrs, `softmax_normalize` and `softmax_temperature`.
@@ -44,17 +45,17 @@ def Softmax(
         "softmax",
         _softmax,
         dims={"nI": nI, "nO": nO},
-        params=affine_params(init_W, init_b),
+        params=affine_params(init_W, init_b, bias),
         attrs={"softmax_normalize": normalize_outputs, "softmax_temperature": float(temperature)},
         takes="floats2d",
     )
 
 
 def _softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    W, b = run.params(model, "W", "b")
-    wants_dX = run.wants_dX
+    W, *b = run.params(model, *model.param_names)
+    wants_dX, wants_db = run.wants_dX, bool(b)
     normalize, temperature = (model.attrs[f"softmax_{a}"] for a in ("normalize", "temperature"))
-    Z = run.ops.affine(X, W, b)
+    Z = run.ops.affine(X, W, *b)
     if temperature != 1:
         Z = Z / temperature
     Y = run.ops.softmax(Z) if normalize else Z
@@ -63,7 +64,7 @@ def _softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
         dZ = run.ops.backprop_softmax(dY, Y) if normalize else dY
         if temperature != 1:
             dZ = dZ / temperature
-        dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX)
+        dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX, wants_db)
         run.inc_grad(model, W=dW, b=db)
         return dX
 
@@ -89,13 +90,15 @@ def MultiSoftmax(
     *,
     init_W: Initializer = zeros,
     init_b: Initializer = zeros,
+    bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map, and a softmax over each group of columns: several choices at once.
 
     X (n, nI) -> Y (n, sum(nOs)): the first nOs[0] columns of a row are the probabilities of one
-    choice, the next nOs[1] of another, and so on. Params: W (sum(nOs), nI), b (sum(nOs),). The
-    backward pass takes the gradient of the probabilities, as that of `Softmax` does. The output
-    can't be resized. Raises DimensionError if X is not (n, nI), InputError without sizes.
+    choice, the next nOs[1] of another, and so on. Params: W (sum(nOs), nI) and, if `bias`,
+    b (sum(nOs),). The backward pass takes the gradient of the probabilities, as that of `Softmax`
+    does. The output can't be resized. Raises DimensionError if X is not (n, nI), InputError
+    without sizes.
 
     Example:
         >>> import numpy as np
@@ -109,7 +112,7 @@ def MultiSoftmax(
         "multi_softmax",
         _multi_softmax,
         dims={"nI": nI, "nO": sum(sizes)},
-        params=affine_params(init_W, init_b),
+        params=affine_params(init_W, init_b, bias),
         attrs={"nOs": sizes},
         takes="floats2d",
         widths=_grouped_widths,
@@ -127,15 +130,16 @@ def _grouped_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
 
 
 def _multi_softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    W, b = run.params(model, "W", "b")
+    W, *b = run.params(model, *model.param_names)
+    wants_dX, wants_db = run.wants_dX, bool(b)
     sizes, ops = model.attrs["nOs"], run.ops
-    Z = ops.affine(X, W, b)
+    Z = ops.affine(X, W, *b)
     outputs = [ops.softmax(group) for group in _groups(Z, sizes)]
 
     def backprop(dY: Floats2d) -> Floats2d | None:
         pairs = zip(_groups(dY, sizes), outputs, strict=True)
         dZ = ops.concatenate([ops.backprop_softmax(d, Y) for d, Y in pairs], axis=1)
-        dX, dW, db = ops.backprop_affine(dZ, X, W)
+        dX, dW, db = ops.backprop_affine(dZ, X, W, wants_dX, wants_db)
         run.inc_grad(model, W=dW, b=db)
         return dX
 

@@ -27,12 +27,14 @@ def Swish(
     *,
     init_W: Initializer = he_normal,
     init_b: Initializer = zeros,
+    bias: bool = True,
     dropout: float | None = None,
     normalize: bool = False,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and `swish`: Y = Z * sigmoid(Z), with Z = X @ W.T + b.
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI), b (nO,). Raises DimensionError if X is not (n, nI).
+    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
+    is not (n, nI).
     Elfwing et al. 2018, arXiv:1702.03118; Ramachandran et al. 2017, arXiv:1710.05941.
 
     Example:
@@ -40,4 +42,4 @@ def Swish(
         >>> Swish(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation("swish", nO, nI, init_W, init_b, dropout, normalize)
+    return dense_activation("swish", nO, nI, init_W, init_b, bias, dropout, normalize)

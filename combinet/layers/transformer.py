@@ -26,15 +26,21 @@ Normalizer: TypeAlias = Callable[[], Model[Floats2d, Floats2d]]
 
 
 def FeedForward(
-    nO: int, nI: int | None = None, *, hidden: int | None = None, activation: str = "gelu"
+    nO: int,
+    nI: int | None = None,
+    *,
+    hidden: int | None = None,
+    activation: str = "gelu",
+    bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
     """An affine map, an activation, another affine map, of each row by itself.
 
     X (n, nI) -> Y (n, nO). `hidden` is the width between the maps, 4 * nO if not given. With
     "relu" and "gelu" it is Y = f(X @ W.T + b) @ U.T + c, Vaswani et al. 2017, arXiv:1706.03762,
     equation 2; with "swiglu" the first part is `gated(Linear(hidden), Swish(hidden))`, Shazeer
-    2020, arXiv:2002.05202, equation 6, with biases: two thirds of the width make as many weights.
-    `Dropout()` stands before the last map. Raises InputError for another activation.
+    2020, arXiv:2002.05202, equation 6 (which has no biases: `bias=False`): two thirds of the width
+    make as many weights. `Dropout()` stands before the last map. Raises InputError for another
+    activation.
 
     Example:
         >>> FeedForward(2, 2, activation="swiglu")
@@ -47,14 +53,14 @@ def FeedForward(
     """
     inner = 4 * nO if hidden is None else hidden
     make = _named("activation", activation, _FIRST_PARTS)
-    return make(inner, nI) >> Dropout() >> Linear(nO, inner)
+    return make(inner, nI, bias=bias) >> Dropout() >> Linear(nO, inner, bias=bias)
 
 
-def _swiglu(nO: int, nI: int | None) -> Model[Floats2d, Floats2d]:
-    return gated(Linear(nO, nI), Swish(nO, nI))
+def _swiglu(nO: int, nI: int | None, *, bias: bool) -> Model[Floats2d, Floats2d]:
+    return gated(Linear(nO, nI, bias=bias), Swish(nO, nI, bias=bias))
 
 
-_FIRST_PARTS: dict[str, Callable[[int, int | None], Model[Floats2d, Floats2d]]] = {
+_FIRST_PARTS: dict[str, Callable[..., Model[Floats2d, Floats2d]]] = {
     "relu": Relu,
     "gelu": Gelu,
     "swiglu": _swiglu,
@@ -80,6 +86,7 @@ def TransformerEncoder(
     norm: str = "layer",
     eps: float = 1e-5,
     rotary: bool = False,
+    bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
     """Blocks of self-attention and a feed-forward layer, each beside a residual path.
 
@@ -87,7 +94,8 @@ def TransformerEncoder(
     settings. `hidden` and `activation` are those of `FeedForward`; `norm` is "layer" for
     `LayerNorm` or "rms" for `RMSNorm`, with their `eps`. With `pre_norm` it stands before attention
     and feed-forward layer (Xiong et al. 2020, arXiv:2002.04745), else after each sum (Vaswani et
-    al. 2017). Each branch ends with `Dropout()`, for `drop` in training.
+    al. 2017). Each branch ends with `Dropout()`, for `drop` in training. Without `bias` no map and
+    no norm has a b.
 
     Example:
         >>> import numpy as np
@@ -97,16 +105,19 @@ def TransformerEncoder(
         >>> [Y.shape for Y in encoder.predict(docs)]
         [(3, 8), (5, 8)]
     """
-    attention = MultiHeadAttention(nO, nO, heads=heads, causal=causal, rotary=rotary)
-    maps = FeedForward(nO, nO, hidden=hidden, activation=activation)
-    normalize = _normalizer(norm, nO, eps)
+    attention = MultiHeadAttention(nO, nO, heads=heads, causal=causal, rotary=rotary, bias=bias)
+    maps = FeedForward(nO, nO, hidden=hidden, activation=activation, bias=bias)
+    normalize = _normalizer(norm, nO, eps, bias)
     block = _beside(attention, normalize, pre_norm) >> _beside(maps, normalize, pre_norm)
     return clone(block, depth)
 
 
-def _normalizer(norm: str, nO: int, eps: float) -> Normalizer:
+def _normalizer(norm: str, nO: int, eps: float, bias: bool) -> Normalizer:
     """A maker of normalizing layers, each with weights of its own."""
-    return partial(_named("norm", norm, _NORMS), nO, eps=eps)
+    make = _named("norm", norm, _NORMS)
+    return (
+        partial(make, nO, eps=eps, bias=bias) if make is LayerNorm else partial(make, nO, eps=eps)
+    )
 
 
 def _beside(
@@ -129,6 +140,7 @@ def TransformerDecoder(
     norm: str = "layer",
     eps: float = 1e-5,
     rotary: bool = False,
+    bias: bool = True,
 ) -> Model[tuple[Any, Any], Any]:
     """Blocks of causal self-attention, attention to a memory and a feed-forward layer.
 
@@ -149,10 +161,10 @@ def TransformerDecoder(
         >>> [Y.shape for Y in model.predict((target, source))]
         [(3, 8), (1, 8)]
     """
-    itself = MultiHeadAttention(nO, nO, heads=heads, causal=True, rotary=rotary)
-    maps = FeedForward(nO, nO, hidden=hidden, activation=activation)
-    memory = CrossAttention(nO, nO, nM, heads=heads)
-    normalize = _normalizer(norm, nO, eps)
+    itself = MultiHeadAttention(nO, nO, heads=heads, causal=True, rotary=rotary, bias=bias)
+    maps = FeedForward(nO, nO, hidden=hidden, activation=activation, bias=bias)
+    memory = CrossAttention(nO, nO, nM, heads=heads, bias=bias)
+    normalize = _normalizer(norm, nO, eps, bias)
     block = (
         with_getitem(0, with_array(_beside(itself, normalize, pre_norm)))
         >> tuplify(_beside_memory(memory, normalize, pre_norm), tuple_getitem(1))
