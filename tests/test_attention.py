@@ -68,11 +68,12 @@ def _check(torch: Any, model: Any, module: Any, docs: list[Any], expected: Any) 
         _close(found, gradient, name)
 
 
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
 @pytest.mark.parametrize("causal", [False, True])
-def test_attention_is_pytorchs(causal: bool) -> None:
+def test_attention_is_pytorchs(causal: bool, bias: bool) -> None:
     torch: Any = pytest.importorskip("torch")
-    twin = torch.nn.MultiheadAttention(8, 2, batch_first=True, dtype=torch.float64)
-    model = cb.with_flatten(cb.MultiHeadAttention(8, 8, heads=2, causal=causal))
+    twin = torch.nn.MultiheadAttention(8, 2, bias=bias, batch_first=True, dtype=torch.float64)
+    model = cb.with_flatten(cb.MultiHeadAttention(8, 8, heads=2, causal=causal, bias=bias))
 
     def expected(X: Any, mask: Any) -> Any:
         later = _later(torch, X) if causal else None
@@ -81,13 +82,15 @@ def test_attention_is_pytorchs(causal: bool) -> None:
     _check(torch, model, _randomized(torch, twin), [_docs(8)], expected)
 
 
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
 @pytest.mark.parametrize("widths", [{}, {"kdim": 6, "vdim": 6}], ids=["one-width", "two-widths"])
-def test_cross_attention_is_pytorchs(widths: dict[str, int]) -> None:
+def test_cross_attention_is_pytorchs(widths: dict[str, int], bias: bool) -> None:
     torch: Any = pytest.importorskip("torch")
-    twin = torch.nn.MultiheadAttention(8, 2, batch_first=True, dtype=torch.float64, **widths)
+    options = {"batch_first": True, "dtype": torch.float64, "bias": bias, **widths}
+    twin = torch.nn.MultiheadAttention(8, 2, **options)
     docs = [_docs(8), _docs(widths.get("kdim", 8), 1, MEMORY)]
     _check(
-        torch, cb.CrossAttention(8, heads=2), _randomized(torch, twin), docs,
+        torch, cb.CrossAttention(8, heads=2, bias=bias), _randomized(torch, twin), docs,
         lambda X, _, M, mask: twin(X, M, M, mask, False)[0],
     )  # fmt: skip
 
@@ -123,13 +126,15 @@ def test_a_decoders_block_is_pytorchs(pre_norm: bool, activation: str) -> None:
     )  # fmt: skip
 
 
-def test_an_encoder_and_a_decoder_are_pytorchs() -> None:
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
+def test_an_encoder_and_a_decoder_are_pytorchs(bias: bool) -> None:
     torch: Any = pytest.importorskip("torch")
-    nn, options = torch.nn, _options(torch, True, "gelu") | {"layer_norm_eps": 0.5}
+    nn = torch.nn
+    options = _options(torch, True, "gelu") | {"layer_norm_eps": 0.5, "bias": bias}
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(**options), 2,
                                     enable_nested_tensor=False)  # fmt: skip
     decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**options), 2)
-    ours = [make(8, heads=2, hidden=16, depth=2, eps=0.5)
+    ours = [make(8, heads=2, hidden=16, depth=2, eps=0.5, bias=bias)
             for make in (cb.TransformerEncoder, cb.TransformerDecoder)]  # fmt: skip
     twin = nn.Module()
     twin.layers = nn.ModuleList([encoder, decoder])
