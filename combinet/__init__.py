@@ -20,6 +20,7 @@ from combinet.errors import (
     InputError,
     StateError,
 )
+from combinet.foreign_names import explain_foreign_names as _explain_foreign_names
 from combinet.grouping import map_list, uniqued, with_square_sequences
 from combinet.initializers import (
     glorot_normal,
@@ -340,3 +341,5 @@ __all__ = [
     "with_threads",
     "zeros",
 ]
+
+_explain_foreign_names(globals()[name] for name in __all__)
