@@ -20,7 +20,7 @@ PACKAGE = Path(cb.__file__).parent
 ORDER = [
     "types", "errors", "foreign_names",
     "ops",
-    "data", "initializers", "schedules", "text",
+    "data", "packed_chain", "initializers", "schedules", "text",
     "format", "store", "optimizers", "losses",
     "tree", "widths", "inputs", "operators",
     "run", "layout", "saving", "node", "model",
