@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from combinet.combinators import chain
 from combinet.layers.dropout import Dropout
 from combinet.layers.layer_norm import LayerNorm
-from combinet.layers.linear import affine_params
+from combinet.layers.linear import affine, affine_params
 from combinet.model import Model
 from combinet.run import Run, no_backprop
 from combinet.types import Floats, Floats2d, Initializer
@@ -95,16 +95,9 @@ def dense_activation(
 
 
 def _affine_activate(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    W, *b = run.params(model, *model.param_names)
-    wants_dX, wants_db = run.wants_dX, bool(b)
-    Y, callback = _activate(model, run.ops.affine(X, W, *b), run)
-
-    def backprop(dY: Floats2d) -> Floats2d | None:
-        dX, dW, db = run.ops.backprop_affine(callback(dY), X, W, wants_dX, wants_db)
-        run.inc_grad(model, W=dW, b=db)
-        return dX
-
-    return Y, backprop
+    Z, backprop_affine = affine(model, X, run)
+    Y, backprop = _activate(model, Z, run)
+    return Y, lambda dY: backprop_affine(backprop(dY))
 
 
 def add_norm_dropout(

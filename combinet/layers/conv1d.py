@@ -7,8 +7,8 @@ from typing import Any
 from combinet.data import Ragged
 from combinet.errors import DimensionError, InputError
 from combinet.initializers import glorot_uniform, zeros
+from combinet.layers.linear import affine_params
 from combinet.model import Model
-from combinet.node import Param
 from combinet.ops.convolution import Window
 from combinet.run import Run
 from combinet.types import Floats, Generator, Initializer, Shape
@@ -57,14 +57,11 @@ def Conv1d(
             raise InputError(f"conv1d takes a {name} of 1 or more, not {value!r}")
     if padding not in _PADDINGS:
         raise InputError(f"conv1d takes one of {_PADDINGS} for its padding, not {padding!r}")
-    params = {"W": Param(("nO", "nI", "nW"), _by_row(init_W))}
-    if bias:
-        params["b"] = Param(("nO",), init_b)
     return Model(
         "conv1d",
         _conv1d,
         dims={"nI": nI, "nO": nO, "nW": width},
-        params=params,
+        params=affine_params(_by_row(init_W), init_b, bias, ("nO", "nI", "nW")),
         attrs={"stride": stride, "dilation": dilation, "padding": padding},
         takes="rows2d",
     )

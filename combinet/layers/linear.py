@@ -32,20 +32,27 @@ def Linear(
     """
     return Model(
         "linear",
-        _linear,
+        affine,
         dims={"nI": nI, "nO": nO},
         params=affine_params(init_W, init_b, bias),
         takes="floats2d",
     )
 
 
-def affine_params(init_W: Initializer, init_b: Initializer, bias: bool) -> dict[str, Param]:
+def affine_params(
+    init_W: Initializer,
+    init_b: Initializer,
+    bias: bool,
+    W_axes: tuple[str, ...] = ("nO", "nI"),
+    b_axes: tuple[str, ...] = ("nO",),
+) -> dict[str, Param]:
     """The declaration of W and, if `bias`, b, for all layers that begin with an affine map."""
-    params = {"W": Param(("nO", "nI"), init_W)}
-    return {**params, "b": Param(("nO",), init_b)} if bias else params
+    params = {"W": Param(W_axes, init_W), "b": Param(b_axes, init_b)}
+    return params if bias else {"W": params["W"]}
 
 
-def _linear(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+def affine(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    """The affine map by a layer's W and b, if it has one, and the backward pass."""
     W, *b = run.params(model, *model.param_names)
     wants_dX, wants_db = run.wants_dX, bool(b)
 

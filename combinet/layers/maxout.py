@@ -7,8 +7,8 @@ from typing import Any
 from combinet.errors import DimensionError
 from combinet.initializers import glorot_uniform, zeros
 from combinet.layers.activation import add_norm_dropout
+from combinet.layers.linear import affine_params
 from combinet.model import Model
-from combinet.node import Param
 from combinet.run import Run
 from combinet.types import Floats2d, Initializer
 
@@ -39,14 +39,11 @@ def Maxout(
         array([[3.],
                [2.]], dtype=float32)
     """
-    params = {"W": Param(("nO", "nP", "nI"), init_W)}
-    if bias:
-        params["b"] = Param(("nO", "nP"), init_b)
     model: Model[Any, Any] = Model(
         "maxout",
         _maxout,
         dims={"nI": nI, "nO": nO, "nP": pieces},
-        params=params,
+        params=affine_params(init_W, init_b, bias, ("nO", "nP", "nI"), ("nO", "nP")),
         takes="floats2d",
     )
     if (model.dims["nP"] or 0) > 256:  # which was the largest is noted in a byte

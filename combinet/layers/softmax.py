@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from combinet.errors import DimensionError, InputError
 from combinet.initializers import zeros
 from combinet.layers.activation import activation
-from combinet.layers.linear import affine_params
+from combinet.layers.linear import affine, affine_params
 from combinet.model import Model
 from combinet.run import Run
 from combinet.types import Floats, Floats2d, Initializer
@@ -52,21 +53,17 @@ def Softmax(
 
 
 def _softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    W, *b = run.params(model, *model.param_names)
-    wants_dX, wants_db = run.wants_dX, bool(b)
-    normalize, temperature = (model.attrs[f"softmax_{a}"] for a in ("normalize", "temperature"))
-    Z = run.ops.affine(X, W, *b)
+    normalize, temperature = model.attrs["softmax_normalize"], model.attrs["softmax_temperature"]
+    Z, backprop_affine = affine(model, X, run)
     if temperature != 1:
         Z = Z / temperature
     Y = run.ops.softmax(Z) if normalize else Z
 
-    def backprop(dY: Floats2d) -> Floats2d | None:
+    def backprop(dY: Floats2d) -> Any:
         dZ = run.ops.backprop_softmax(dY, Y) if normalize else dY
         if temperature != 1:
             dZ = dZ / temperature
-        dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX, wants_db)
-        run.inc_grad(model, W=dW, b=db)
-        return dX
+        return backprop_affine(dZ)
 
     return Y, backprop
 
@@ -130,25 +127,17 @@ def _grouped_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
 
 
 def _multi_softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    W, *b = run.params(model, *model.param_names)
-    wants_dX, wants_db = run.wants_dX, bool(b)
     sizes, ops = model.attrs["nOs"], run.ops
-    Z = ops.affine(X, W, *b)
+    Z, backprop_affine = affine(model, X, run)
     outputs = [ops.softmax(group) for group in _groups(Z, sizes)]
 
-    def backprop(dY: Floats2d) -> Floats2d | None:
+    def backprop(dY: Floats2d) -> Any:
         pairs = zip(_groups(dY, sizes), outputs, strict=True)
-        dZ = ops.concatenate([ops.backprop_softmax(d, Y) for d, Y in pairs], axis=1)
-        dX, dW, db = ops.backprop_affine(dZ, X, W, wants_dX, wants_db)
-        run.inc_grad(model, W=dW, b=db)
-        return dX
+        dZ = [ops.backprop_softmax(d, Y) for d, Y in pairs]
+        return backprop_affine(ops.concatenate(dZ, axis=1))
 
     return ops.concatenate(outputs, axis=1), backprop
 
 
 def _groups(X: Floats2d, sizes: list[int]) -> list[Any]:
-    groups, start = [], 0
-    for size in sizes:
-        groups.append(X[:, start : start + size])
-        start += size
-    return groups
+    return [X[:, end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]

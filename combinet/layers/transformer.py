@@ -65,7 +65,6 @@ _FIRST_PARTS: dict[str, Callable[..., Model[Floats2d, Floats2d]]] = {
     "gelu": Gelu,
     "swiglu": _swiglu,
 }
-_NORMS: dict[str, Callable[..., Model[Floats2d, Floats2d]]] = {"layer": LayerNorm, "rms": RMSNorm}
 
 
 def _named(what: str, name: str, makers: dict[str, T]) -> T:
@@ -114,10 +113,8 @@ def TransformerEncoder(
 
 def _normalizer(norm: str, nO: int, eps: float, bias: bool) -> Normalizer:
     """A maker of normalizing layers, each with weights of its own."""
-    make = _named("norm", norm, _NORMS)
-    return (
-        partial(make, nO, eps=eps, bias=bias) if make is LayerNorm else partial(make, nO, eps=eps)
-    )
+    layer, rms = partial(LayerNorm, nO, eps=eps, bias=bias), partial(RMSNorm, nO, eps=eps)
+    return _named("norm", norm, {"layer": layer, "rms": rms})
 
 
 def _beside(
