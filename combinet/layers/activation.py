@@ -7,9 +7,10 @@ its constructors.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from combinet.combinators import chain
+from combinet.errors import InputError
 from combinet.layers.dropout import Dropout
 from combinet.layers.layer_norm import LayerNorm
 from combinet.layers.linear import affine, affine_params
@@ -17,6 +18,8 @@ from combinet.model import Model
 from combinet.run import Run, no_backprop
 from combinet.types import Floats, Floats2d, Initializer
 from combinet.widths import same_widths
+
+Settings: TypeAlias = Mapping[str, float]
 
 
 class Activation(NamedTuple):
@@ -48,12 +51,42 @@ ACTIVATIONS = {
 }  # fmt: skip
 
 
-def activation(
-    kind: str, name: str = "", settings: Mapping[str, float] | None = None
-) -> Model[Any, Any]:
-    """An activation of the table, without weights."""
-    attrs = {"activation": kind, **(settings or {})}
-    return Model(name or kind, _activate, attrs=attrs, takes="floats", widths=same_widths)
+def line(
+    slope: float = 1.0, offset: float = 0.0, min_val: float = 0.0, max_val: float = 1.0
+) -> dict[str, float]:
+    """The settings of `clipped_linear`. Raises InputError for a line that is flat or empty."""
+    if slope == 0 or not min_val < max_val:
+        raise InputError(
+            f"clipped_linear takes a slope other than 0 and min_val < max_val, not "
+            f"slope={slope!r}, min_val={min_val!r}, max_val={max_val!r}"
+        )
+    return {"slope": float(slope), "offset": float(offset),
+            "min_val": float(min_val), "max_val": float(max_val)}  # fmt: skip
+
+
+# Layers with a name of their own: which activation they are, with which settings.
+_NAMED: dict[str, tuple[str, Settings]] = {
+    # Mean 0 and variance 1 are a fixed point of this one.
+    "selu": ("elu", {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}),
+    "hard_sigmoid": ("clipped_linear", line(slope=0.2, offset=0.5)),
+    "hard_tanh": ("clipped_linear", line(min_val=-1.0)),
+    "hard_swish": ("hard_swish", {"edge": 2.5}),
+    "hard_swish_mobilenet": ("hard_swish", {"edge": 3.0}),
+    "relu_k": ("clipped_linear", line(max_val=6.0)),
+    "sigmoid_activation": ("sigmoid", {}),
+    "softmax_activation": ("softmax", {}),
+}
+
+
+def activation(name: str, settings: Settings | None = None) -> Model[Any, Any]:
+    """An activation of the tables, without weights."""
+    attrs = _attrs(name, settings)
+    return Model(name, _activate, attrs=attrs, takes="floats", widths=same_widths)
+
+
+def _attrs(name: str, settings: Settings | None) -> dict[str, Any]:
+    kind, preset = _NAMED.get(name, (name, {}))
+    return {"activation": kind, **(settings or preset)}
 
 
 def _activate(model: Model[Any, Any], X: Floats, run: Run) -> Any:
@@ -71,7 +104,7 @@ def _activate(model: Model[Any, Any], X: Floats, run: Run) -> Any:
 
 
 def dense_activation(
-    kind: str,
+    name: str,
     nO: int | None,
     nI: int | None,
     init_W: Initializer,
@@ -79,16 +112,15 @@ def dense_activation(
     bias: bool,
     dropout: float | None = None,
     normalize: bool = False,
-    name: str = "",
-    settings: Mapping[str, float] | None = None,
+    settings: Settings | None = None,
 ) -> Model[Any, Any]:
-    """An affine map and an activation of the table, with the norm and the dropout asked for."""
+    """An affine map and an activation of the tables, with the norm and the dropout asked for."""
     model: Model[Any, Any] = Model(
-        name or kind,
+        name,
         _affine_activate,
         dims={"nI": nI, "nO": nO},
         params=affine_params(init_W, init_b, bias),
-        attrs={"activation": kind, **(settings or {})},
+        attrs=_attrs(name, settings),
         takes="floats2d",
     )
     return add_norm_dropout(model, normalize, dropout)

@@ -7,9 +7,6 @@ from combinet.layers.activation import activation, dense_activation
 from combinet.model import Model
 from combinet.types import Floats, Floats2d, Initializer
 
-# With these, mean 0 and variance 1 are a fixed point.
-_SELU = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
-
 
 def _settings(alpha: float) -> dict[str, float]:
     return {"alpha": float(alpha), "scale": 1.0}
@@ -25,7 +22,7 @@ def elu(alpha: float = 1.0) -> Model[Floats, Floats]:
         >>> elu().predict(np.array([-1.0, 2.0])).round(4)
         array([-0.6321,  2.    ])
     """
-    return activation("elu", settings=_settings(alpha))
+    return activation("elu", _settings(alpha))
 
 
 def selu() -> Model[Floats, Floats]:
@@ -39,7 +36,7 @@ def selu() -> Model[Floats, Floats]:
         >>> selu().predict(np.array([-1.0, 1.0])).round(4)
         array([-1.1113,  1.0507])
     """
-    return activation("elu", "selu", settings=_SELU)
+    return activation("selu")
 
 
 def ELU(
@@ -64,9 +61,8 @@ def ELU(
         >>> ELU(2, 3, alpha=0.5).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation(
-        "elu", nO, nI, init_W, init_b, bias, dropout, normalize, settings=_settings(alpha)
-    )
+    settings = _settings(alpha)
+    return dense_activation("elu", nO, nI, init_W, init_b, bias, dropout, normalize, settings)
 
 
 def SELU(
@@ -90,6 +86,4 @@ def SELU(
         >>> SELU(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation(
-        "elu", nO, nI, init_W, init_b, bias, dropout, normalize, "selu", settings=_SELU
-    )
+    return dense_activation("selu", nO, nI, init_W, init_b, bias, dropout, normalize)

@@ -4,33 +4,15 @@ from __future__ import annotations
 
 from combinet.errors import InputError
 from combinet.initializers import glorot_uniform, he_normal, zeros
-from combinet.layers.activation import activation, dense_activation
+from combinet.layers.activation import activation, dense_activation, line
 from combinet.model import Model
 from combinet.types import Floats, Floats2d, Initializer
-
-
-def _clipped_line(
-    slope: float = 1.0, offset: float = 0.0, min_val: float = 0.0, max_val: float = 1.0
-) -> dict[str, float]:
-    if slope == 0 or not min_val < max_val:
-        raise InputError(
-            f"clipped_linear takes a slope other than 0 and min_val < max_val, not "
-            f"slope={slope!r}, min_val={min_val!r}, max_val={max_val!r}"
-        )
-    return {"slope": float(slope), "offset": float(offset),
-            "min_val": float(min_val), "max_val": float(max_val)}  # fmt: skip
 
 
 def _relu_k(k: float) -> dict[str, float]:
     if not k > 0:
         raise InputError(f"relu_k takes a k above 0, not {k!r}")
-    return _clipped_line(max_val=k)
-
-
-_HARD_SIGMOID = _clipped_line(slope=0.2, offset=0.5)
-_HARD_TANH = _clipped_line(min_val=-1.0)
-_HARD_SWISH = {"edge": 2.5}
-_HARD_SWISH_MOBILENET = {"edge": 3.0}
+    return line(max_val=k)
 
 
 def clipped_linear(
@@ -46,7 +28,7 @@ def clipped_linear(
         >>> clipped_linear(slope=2.0, max_val=3.0).predict(np.array([-1.0, 1.0, 2.0]))
         array([0., 2., 3.])
     """
-    return activation("clipped_linear", settings=_clipped_line(slope, offset, min_val, max_val))
+    return activation("clipped_linear", line(slope, offset, min_val, max_val))
 
 
 def relu_k(k: float = 6.0) -> Model[Floats, Floats]:
@@ -59,7 +41,7 @@ def relu_k(k: float = 6.0) -> Model[Floats, Floats]:
         >>> relu_k(2.0).predict(np.array([-1.0, 1.0, 3.0]))
         array([0., 1., 2.])
     """
-    return activation("clipped_linear", "relu_k", settings=_relu_k(k))
+    return activation("relu_k", _relu_k(k))
 
 
 def hard_tanh() -> Model[Floats, Floats]:
@@ -70,7 +52,7 @@ def hard_tanh() -> Model[Floats, Floats]:
         >>> hard_tanh().predict(np.array([-2.0, 0.5]))
         array([-1. ,  0.5])
     """
-    return activation("clipped_linear", "hard_tanh", settings=_HARD_TANH)
+    return activation("hard_tanh")
 
 
 def hard_sigmoid() -> Model[Floats, Floats]:
@@ -83,7 +65,7 @@ def hard_sigmoid() -> Model[Floats, Floats]:
         >>> hard_sigmoid().predict(np.array([-3.0, 0.5]))
         array([0. , 0.6])
     """
-    return activation("clipped_linear", "hard_sigmoid", settings=_HARD_SIGMOID)
+    return activation("hard_sigmoid")
 
 
 def hard_swish() -> Model[Floats, Floats]:
@@ -97,7 +79,7 @@ def hard_swish() -> Model[Floats, Floats]:
         >>> hard_swish().predict(np.array([-3.0, 0.5, 4.0]))
         array([-0. ,  0.3,  4. ])
     """
-    return activation("hard_swish", settings=_HARD_SWISH)
+    return activation("hard_swish")
 
 
 def hard_swish_mobilenet() -> Model[Floats, Floats]:
@@ -110,7 +92,7 @@ def hard_swish_mobilenet() -> Model[Floats, Floats]:
         >>> hard_swish_mobilenet().predict(np.array([-4.0, 1.5, 4.0]))
         array([-0.   ,  1.125,  4.   ])
     """
-    return activation("hard_swish", "hard_swish_mobilenet", settings=_HARD_SWISH_MOBILENET)
+    return activation("hard_swish_mobilenet")
 
 
 def ClippedLinear(
@@ -138,10 +120,10 @@ def ClippedLinear(
         >>> ClippedLinear(2, 3, offset=0.25).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0.25, 0.25]], dtype=float32)
     """
+    settings = line(slope, offset, min_val, max_val)
     return dense_activation(
-        "clipped_linear", nO, nI, init_W, init_b, bias, dropout, normalize,
-        settings=_clipped_line(slope, offset, min_val, max_val),
-    )  # fmt: skip
+        "clipped_linear", nO, nI, init_W, init_b, bias, dropout, normalize, settings
+    )
 
 
 def ReluK(
@@ -166,10 +148,7 @@ def ReluK(
         >>> ReluK(2, 3, k=2.0).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation(
-        "clipped_linear", nO, nI, init_W, init_b, bias, dropout, normalize, "relu_k",
-        settings=_relu_k(k),
-    )  # fmt: skip
+    return dense_activation("relu_k", nO, nI, init_W, init_b, bias, dropout, normalize, _relu_k(k))
 
 
 def HardTanh(
@@ -192,10 +171,7 @@ def HardTanh(
         >>> HardTanh(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation(
-        "clipped_linear", nO, nI, init_W, init_b, bias, dropout, normalize, "hard_tanh",
-        settings=_HARD_TANH,
-    )  # fmt: skip
+    return dense_activation("hard_tanh", nO, nI, init_W, init_b, bias, dropout, normalize)
 
 
 def HardSigmoid(
@@ -218,10 +194,7 @@ def HardSigmoid(
         >>> HardSigmoid(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0.5, 0.5]], dtype=float32)
     """
-    return dense_activation(
-        "clipped_linear", nO, nI, init_W, init_b, bias, dropout, normalize, "hard_sigmoid",
-        settings=_HARD_SIGMOID,
-    )  # fmt: skip
+    return dense_activation("hard_sigmoid", nO, nI, init_W, init_b, bias, dropout, normalize)
 
 
 def HardSwish(
@@ -244,9 +217,7 @@ def HardSwish(
         >>> HardSwish(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation(
-        "hard_swish", nO, nI, init_W, init_b, bias, dropout, normalize, settings=_HARD_SWISH
-    )
+    return dense_activation("hard_swish", nO, nI, init_W, init_b, bias, dropout, normalize)
 
 
 def HardSwishMobilenet(
@@ -270,6 +241,5 @@ def HardSwishMobilenet(
         array([[0., 0.]], dtype=float32)
     """
     return dense_activation(
-        "hard_swish", nO, nI, init_W, init_b, bias, dropout, normalize, "hard_swish_mobilenet",
-        settings=_HARD_SWISH_MOBILENET,
-    )  # fmt: skip
+        "hard_swish_mobilenet", nO, nI, init_W, init_b, bias, dropout, normalize
+    )

@@ -18,7 +18,7 @@ def sigmoid_activation() -> Model[Floats, Floats]:
         >>> sigmoid_activation().predict(np.array([0.0, 1.0])).round(4)
         array([0.5   , 0.7311])
     """
-    return activation("sigmoid", "sigmoid_activation")
+    return activation("sigmoid_activation")
 
 
 def Logistic() -> Model[Floats, Floats]:

@@ -78,7 +78,7 @@ def softmax_activation() -> Model[Floats, Floats]:
         >>> softmax_activation().predict(np.zeros((1, 4)))
         array([[0.25, 0.25, 0.25, 0.25]])
     """
-    return activation("softmax", "softmax_activation")
+    return activation("softmax_activation")
 
 
 def MultiSoftmax(
