@@ -20,6 +20,7 @@ from combinet.errors import (
     InputError,
     StateError,
 )
+from combinet.foreign_names import explain_foreign_names as _explain_foreign_names
 from combinet.grouping import map_list, uniqued, with_square_sequences
 from combinet.initializers import (
     glorot_normal,
@@ -78,10 +79,9 @@ from combinet.layers import (
     TransformerDecoder,
     TransformerEncoder,
     array_getitem,
-    attend,
     bidirectional,
     clipped_linear,
-    cross_attend,
+    cross_attention,
     dish,
     elementwise,
     elu,
@@ -106,6 +106,7 @@ from combinet.layers import (
     relu,
     relu_k,
     remap_ids,
+    self_attention,
     selu,
     sigmoid_activation,
     sinusoidal_positions,
@@ -245,7 +246,6 @@ __all__ = [
     "TripletLoss",
     "add",
     "array_getitem",
-    "attend",
     "bidirectional",
     "chain",
     "checkpointed",
@@ -256,7 +256,7 @@ __all__ = [
     "constant",
     "constant_then",
     "cosine",
-    "cross_attend",
+    "cross_attention",
     "cyclic_triangular",
     "data_validation",
     "decaying",
@@ -307,6 +307,7 @@ __all__ = [
     "remove_node",
     "replace_node",
     "residual",
+    "self_attention",
     "selu",
     "set_dropout_rate",
     "siamese",
@@ -340,3 +341,5 @@ __all__ = [
     "with_threads",
     "zeros",
 ]
+
+_explain_foreign_names(globals()[name] for name in __all__)

@@ -82,6 +82,7 @@ class Node:
         self.slots: dict[str, Slot] = {}
         self.ops: Ops = layers[0].ops if layers else default_ops()
         self._params = dict(params or {})
+        self.param_names = tuple(self._params)
         self._rng: Generator | None = None
         if layers:
             Solver()(self, None, None)
@@ -131,11 +132,6 @@ class Node:
         if not is_size(size):
             raise DimensionError(f"{self.name} takes a positive int for {name}, not {size!r}")
         self.dims[name] = int(size)
-
-    @property
-    def param_names(self) -> tuple[str, ...]:
-        """The names of the layer's own parameters."""
-        return tuple(self._params)
 
     def param(self, name: str) -> Param:
         """The declaration of a parameter."""

@@ -120,12 +120,14 @@ class Run:
             ) from None
         return slots[0].store.read(slots)  # type: ignore[no-any-return]
 
-    def inc_grad(self, model: Any, /, **gradients: Array) -> None:
-        """Add to the gradients of parameters, each of its parameter's shape.
+    def inc_grad(self, model: Any, /, **gradients: Array | None) -> None:
+        """Add to the gradients of parameters, each of its parameter's shape; None adds nothing.
 
         To a statistic, a `Param` with a rate, what this pass has seen is added instead.
         """
         for name, gradient in gradients.items():
+            if gradient is None:
+                continue
             slot = model.slots.get(name)
             if slot is None:
                 raise StateError(f"{model.name} has no parameter {name}, only {(*model.slots,)}")

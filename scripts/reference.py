@@ -20,8 +20,8 @@ KINDS = {
     "Models": "model node run",
     "Combinators": "combinators tuples bidirectional",
     "Wrappers": "wrappers grouping passes threads",
-    "Dense layers": "linear maxout activated clipped softmax sparse_linear cauchy_similarity",
-    "Activations": "activations elementwise",
+    "Dense layers and activations": "linear relu gelu swish mish dish elu sigmoid hard_activations "
+    "maxout softmax sparse_linear cauchy_similarity elementwise",
     "Norms and dropout": "layer_norm rms_norm batch_norm dropout",
     "Tables, ids, positions": "embed embed_bag tables unembed positions array_getitem",
     "Sequences": "conv1d expand_window recurrent attention parametric_attention transformer crf",

@@ -17,7 +17,9 @@ from combinet.widths import Parts, Solver, Width, Widths, item
 from combinet.wrappers import with_array, with_ragged
 
 
-def attend(heads: int, *, causal: bool = False, rotary: bool = False) -> Model[Floats2d, Floats2d]:
+def self_attention(
+    heads: int, *, causal: bool = False, rotary: bool = False
+) -> Model[Floats2d, Floats2d]:
     """Scaled dot-product attention within each sequence, in several heads: softmax(QK'/sqrt d) V.
 
     X (n, 3 * nO), the columns of queries, keys and values, each head by head -> Y (n, nO).
@@ -34,15 +36,21 @@ def attend(heads: int, *, causal: bool = False, rotary: bool = False) -> Model[F
 
     Example:
         >>> import numpy as np
-        >>> attend(1).predict(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 3.0]]))
+        >>> self_attention(1).predict(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 3.0]]))
         array([[2.],
                [2.]])
-        >>> attend(1, causal=True).predict(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 3.0]]))
+        >>> self_attention(1, causal=True).predict(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 3.0]]))
         array([[1.],
                [2.]])
     """
-    attrs = {"heads": _at_least_one("attend", heads), "causal": causal, "rotary": rotary}
-    return Model("attend", _attend, attrs=attrs, takes="floats2d", widths=_attend_widths)
+    attrs = {"heads": _at_least_one("self_attention", heads), "causal": causal, "rotary": rotary}
+    return Model(
+        "self_attention",
+        _self_attention,
+        attrs=attrs,
+        takes="floats2d",
+        widths=_self_attention_widths,
+    )
 
 
 def _at_least_one(name: str, heads: int) -> int:
@@ -51,11 +59,11 @@ def _at_least_one(name: str, heads: int) -> int:
     return heads
 
 
-def _attend(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+def _self_attention(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     heads, causal, rotary = (model.attrs[name] for name in ("heads", "causal", "rotary"))
     if X.shape[1] % (3 * _multiple(model)):
         raise DimensionError(
-            f"attend takes queries, keys and values in {_heads(model)}, "
+            f"self_attention takes queries, keys and values in {_heads(model)}, "
             f"so a multiple of {3 * _multiple(model)} columns, not {X.shape[1]}"
         )
     ops, lengths, nO = run.ops, run.lengths_of(X), X.shape[1] // 3
@@ -86,38 +94,48 @@ def _heads(model: Model[Any, Any]) -> str:
     return f"{model.attrs['heads']} heads{even}"
 
 
-def _attend_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Widths:
+def _self_attention_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Widths:
     width = nO if nI is None else nI // 3
     if width is None:
         return None, None
     if width % _multiple(model) or nI not in (None, 3 * width):
         raise DimensionError(
-            f"attend takes 3 times as many columns as it gives, which {_heads(model)} "
+            f"self_attention takes 3 times as many columns as it gives, which {_heads(model)} "
             f"share evenly, not {nI or 3 * width} for {width}"
         )
     return Parts([width] * 3), solve.same(model, width, nO)
 
 
 def MultiHeadAttention(
-    nO: int, nI: int | None = None, *, heads: int = 4, causal: bool = False, rotary: bool = False
+    nO: int,
+    nI: int | None = None,
+    *,
+    heads: int = 4,
+    causal: bool = False,
+    rotary: bool = False,
+    bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
-    """Self-attention: queries, keys and values from one affine map, `attend`, another affine map.
+    """Self-attention: queries, keys and values from one affine map, `self_attention`, another map.
 
-    X (n, nI) -> Y (n, nO), rows attending as `attend` says. It is a chain of `Linear`, `attend`
-    and `Linear`. Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2. Raises DimensionError if
-    the heads don't share nO evenly.
+    X (n, nI) -> Y (n, nO), rows attending as `self_attention` says. It is a chain of `Linear`,
+    `self_attention` and `Linear`, the maps without b unless `bias`. Vaswani et al. 2017,
+    arXiv:1706.03762, section 3.2.2. Raises DimensionError if the heads don't share nO evenly.
 
     Example:
         >>> MultiHeadAttention(8, 8, heads=2)
         chain: no parameters, not initialized
-          linear  nI=8 nO=24
-          attend
-          linear  nI=8 nO=8
+          linear          nI=8 nO=24
+          self_attention
+          linear          nI=8 nO=8
     """
-    return chain(Linear(3 * nO, nI), attend(heads, causal=causal, rotary=rotary), Linear(nO, nO))
+    return chain(
+        Linear(3 * nO, nI, bias=bias),
+        self_attention(heads, causal=causal, rotary=rotary),
+        Linear(nO, nO, bias=bias),
+    )
 
 
-def cross_attend(heads: int) -> Model[tuple[Ragged, Ragged], Ragged]:
+def cross_attention(heads: int) -> Model[tuple[Ragged, Ragged], Ragged]:
     """Scaled dot-product attention of each sequence to its memory: softmax(QK'/sqrt d) V.
 
     X tuple of Ragged with (n, nO), queries, and with (m, 2 * nO), the columns of keys, then of
@@ -130,14 +148,14 @@ def cross_attend(heads: int) -> Model[tuple[Ragged, Ragged], Ragged]:
         >>> import numpy as np
         >>> queries = Ragged(np.zeros((3, 1)), [1, 2])
         >>> keys_and_values = Ragged(np.array([[0.0, 2.0], [0.0, 4.0]]), [2, 0])
-        >>> cross_attend(1).predict((queries, keys_and_values)).data.tolist()
+        >>> cross_attention(1).predict((queries, keys_and_values)).data.tolist()
         [[3.0], [0.0], [0.0]]
     """
-    attrs = {"heads": _at_least_one("cross_attend", heads)}
-    return Model("cross_attend", _cross_attend, attrs=attrs, widths=_cross_attend_widths)
+    attrs = {"heads": _at_least_one("cross_attention", heads)}
+    return Model("cross_attention", _cross_attention, attrs=attrs, widths=_cross_attention_widths)
 
 
-def _cross_attend(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run) -> Any:
+def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run) -> Any:
     heads, ops = model.attrs["heads"], run.ops
     if not all(KINDS["ragged2d"].fits(each, ops) for each in pair(model, X)):
         raise InputError(
@@ -169,7 +187,7 @@ def _cross_attend(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run) ->
     return Ragged(Y, lengths[0]), backprop
 
 
-def _cross_attend_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+def _cross_attention_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
     both: Any = item(nI, 1)  # keys and values
     width: Any = solve.same(model, item(nI, 0), nO, None if both is None else both // 2)
     if width is None:
@@ -184,16 +202,16 @@ def _cross_attend_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Wid
 
 
 def CrossAttention(
-    nO: int, nI: int | None = None, nM: int | None = None, *, heads: int = 4
+    nO: int, nI: int | None = None, nM: int | None = None, *, heads: int = 4, bias: bool = True
 ) -> Model[tuple[Any, Any], Any]:
     """Attention to a memory: queries from one batch of sequences, keys and values from another.
 
     X tuple of two batches, lists of arrays, Ragged or Padded: sequences of (n_i, nI), and as many
     of (m_i, nM), the memory of each -> Y of (n_i, nO), in the form of the first. Padding takes no
-    part. A memory may be empty: then the last map's bias is all that its rows get. It is made of
-    `Linear` for queries, `Linear` for keys and values, `cross_attend`, `Linear`. Vaswani et al.
-    2017, arXiv:1706.03762, section 3.2.3. Raises DimensionError if the heads don't share nO
-    evenly, or the numbers of sequences differ.
+    part. A memory may be empty: then its rows get the last map's bias alone. It is made of
+    `Linear` for queries, `Linear` for keys and values, `cross_attention`, `Linear`, the maps
+    without b unless `bias`. Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3. Raises
+    DimensionError if the heads don't share nO evenly, or the numbers of sequences differ.
 
     Example:
         >>> import numpy as np
@@ -204,9 +222,9 @@ def CrossAttention(
     """
     return with_ragged(
         chain(
-            with_getitem(0, with_array(Linear(nO, nI))),
-            with_getitem(1, with_array(Linear(2 * nO, nM))),
-            cross_attend(heads),
-            with_array(Linear(nO, nO)),
+            with_getitem(0, with_array(Linear(nO, nI, bias=bias))),
+            with_getitem(1, with_array(Linear(2 * nO, nM, bias=bias))),
+            cross_attention(heads),
+            with_array(Linear(nO, nO, bias=bias)),
         )
     )

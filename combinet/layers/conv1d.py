@@ -7,8 +7,8 @@ from typing import Any
 from combinet.data import Ragged
 from combinet.errors import DimensionError, InputError
 from combinet.initializers import glorot_uniform, zeros
+from combinet.layers.linear import affine_params
 from combinet.model import Model
-from combinet.node import Param
 from combinet.ops.convolution import Window
 from combinet.run import Run
 from combinet.types import Floats, Generator, Initializer, Shape
@@ -27,6 +27,7 @@ def Conv1d(
     padding: str = "same",
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
+    bias: bool = True,
 ) -> Model[Any, Any]:
     """Convolution along each sequence: Y[i] = b + sum over k of W[:, :, k] @ X[i*s + k*d - p].
 
@@ -41,8 +42,8 @@ def Conv1d(
     and as an array cannot tell how long they became, their lengths have to stay: stride 1, not
     "valid". Raises DimensionError otherwise, and if X has not nI columns.
 
-    Params: W (nO, nI, nW), nW being `width`, b (nO,). `init_W` draws W as (nO, nW * nI), as that
-    of `Linear` behind `expand_window`.
+    Params: W (nO, nI, nW), nW being `width`, and, if `bias`, b (nO,). `init_W` draws W as
+    (nO, nW * nI), as that of `Linear` behind `expand_window`.
 
     Example:
         >>> import numpy as np
@@ -60,7 +61,7 @@ def Conv1d(
         "conv1d",
         _conv1d,
         dims={"nI": nI, "nO": nO, "nW": width},
-        params={"W": Param(("nO", "nI", "nW"), _by_row(init_W)), "b": Param(("nO",), init_b)},
+        params=affine_params(_by_row(init_W), init_b, bias, ("nO", "nI", "nW")),
         attrs={"stride": stride, "dilation": dilation, "padding": padding},
         takes="rows2d",
     )
@@ -78,10 +79,11 @@ def _by_row(init: Initializer) -> Initializer:
 
 
 def _conv1d(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    W, b = run.params(model, "W", "b")
+    W, *b = run.params(model, *model.param_names)
     nO, nI, nW = W.shape
     flat_W = W.T.reshape(nW * nI, nO).T  # column-major, so a view
-    window, ragged, wants_dX = window_of(model), isinstance(X, Ragged), run.wants_dX
+    window, ragged = window_of(model), isinstance(X, Ragged)
+    wants_dX, wants_db = run.wants_dX, bool(b)
     rows, lengths = (X.data, X.lengths) if ragged else (X, run.lengths_of(X))
     counts = window.counts(lengths)
     if not ragged and run.lengths is not None and (counts != lengths).any():
@@ -90,11 +92,11 @@ def _conv1d(model: Model[Any, Any], X: Any, run: Run) -> Any:
             f"how long sequences are, which an array of them cannot tell: it takes Ragged here"
         )
     unfolded = run.ops.unfold(rows, window, lengths)
-    Y = run.ops.affine(unfolded, flat_W, b)
+    Y = run.ops.affine(unfolded, flat_W, *b)
 
     def backprop(dY: Any) -> Any:
         gradient = dY.data if ragged else dY
-        dZ, dW, db = run.ops.backprop_affine(gradient, unfolded, flat_W, wants_dX)
+        dZ, dW, db = run.ops.backprop_affine(gradient, unfolded, flat_W, wants_dX, wants_db)
         run.inc_grad(model, W=dW.T.reshape(nW, nI, nO).T, b=db)
         if dZ is None:
             return None

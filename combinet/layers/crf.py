@@ -11,9 +11,9 @@ from typing import Any
 from combinet.data import Ragged, map_arrays
 from combinet.errors import DimensionError, InputError, describe
 from combinet.initializers import zeros
-from combinet.losses.crf import Chain, PackedChain
 from combinet.model import Model
 from combinet.node import Param
+from combinet.packed_chain import Chain, PackedChain
 from combinet.run import Run
 from combinet.types import Array, Floats2d, Initializer
 from combinet.widths import square_widths
@@ -66,9 +66,8 @@ def _crf(model: Model[Any, Any], X: Any, run: Run) -> Any:
     T, start, end = run.params(model, "T", "start", "end")
 
     def backprop(dY: Chain) -> Any:
-        dX, *rest = dY
-        named = zip(("T", "start", "end"), rest, strict=True)
-        run.inc_grad(model, **{name: gradient for name, gradient in named if gradient is not None})
+        dX, dT, d_start, d_end = dY
+        run.inc_grad(model, T=dT, start=d_start, end=d_end)
         return dX
 
     # Copies: who keeps Y keeps no weights, which an update would then have to copy all.

@@ -9,7 +9,7 @@ import numpy as np
 from combinet.errors import DimensionError, InputError, describe
 from combinet.initializers import uniform
 from combinet.model import Model
-from combinet.node import Param
+from combinet.node import Forward, Param
 from combinet.run import Run
 from combinet.types import Floats2d, Initializer, Ints, Ints1d
 
@@ -38,14 +38,7 @@ def Embed(
         array([[2.],
                [0.]], dtype=float32)
     """
-    return Model(
-        "embed",
-        _embed,
-        dims={"nO": nO, "nV": nV},
-        params={"E": Param(("nV", "nO"), init, "C")},
-        attrs={"column": column},
-        takes="ids",
-    )
+    return table_layer("embed", _embed, nO, nV, init, {"column": column})
 
 
 def _embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
@@ -89,20 +82,27 @@ def HashEmbed(
         >>> model.predict(np.array([2**63, 5], dtype="uint64")).shape
         (2, 4)
     """
-    return Model(
-        "hash_embed",
-        _hash_embed,
-        dims={"nO": nO, "nV": nV},
-        params={"E": Param(("nV", "nO"), init, "C")},
-        attrs={"column": column, "seed": seed},
-        takes="ids",
-    )
+    return table_layer("hash_embed", _hash_embed, nO, nV, init, {"column": column, "seed": seed})
 
 
 def _hash_embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
     keys: Any = column_of(model, X).astype("uint64")
     rows = run.ops.hash_rows(keys, model.attrs["seed"], model.get_dim("nV"))
     return gather_rows(model, rows, run)
+
+
+def table_layer(
+    name: str,
+    forward: Forward,
+    nO: int | None,
+    nV: int | None,
+    init: Initializer,
+    attrs: dict[str, Any],
+    takes: str = "ids",
+) -> Model[Any, Any]:
+    """A layer with a table E (nV, nO), which lies in memory row by row."""
+    dims, params = {"nO": nO, "nV": nV}, {"E": Param(("nV", "nO"), init, "C")}
+    return Model(name, forward, dims=dims, params=params, attrs=attrs, takes=takes)
 
 
 def column_of(model: Model[Any, Any], X: Ints) -> Ints1d:

@@ -7,9 +7,8 @@ from typing import Any
 from combinet.data import Ragged
 from combinet.errors import InputError
 from combinet.initializers import uniform
-from combinet.layers.embed import ids_of
+from combinet.layers.embed import ids_of, table_layer
 from combinet.model import Model
-from combinet.node import Param
 from combinet.run import Run
 from combinet.types import Floats2d, Initializer
 
@@ -39,14 +38,8 @@ def EmbedBag(
     """
     if reduce not in ("mean", "sum"):
         raise InputError(f"embed_bag takes the 'mean' or the 'sum' of vectors, not {reduce!r}")
-    return Model(
-        "embed_bag",
-        _embed_bag,
-        dims={"nO": nO, "nV": nV},
-        params={"E": Param(("nV", "nO"), init, "C")},
-        attrs={"column": column, "reduce": reduce},
-        takes="ragged_ids",
-    )
+    attrs = {"column": column, "reduce": reduce}
+    return table_layer("embed_bag", _embed_bag, nO, nV, init, attrs, "ragged_ids")
 
 
 def _embed_bag(model: Model[Any, Any], X: Ragged, run: Run) -> Any:

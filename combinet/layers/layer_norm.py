@@ -13,12 +13,15 @@ from combinet.types import Floats2d
 from combinet.widths import square_widths
 
 
-def LayerNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Floats2d]:
+def LayerNorm(
+    nI: int | None = None, *, eps: float = 1e-5, bias: bool = True
+) -> Model[Floats2d, Floats2d]:
     """Each row at mean 0 and variance 1, then scaled and shifted by column: Y = G * N + b.
 
-    X (n, nI) -> Y (n, nI). Params: G (nI,), at first 1, b (nI,). N = (X - mean) / sqrt(var + eps),
-    with the biased variance. Ba, Kiros and Hinton 2016, arXiv:1607.06450, equation 4.
-    Raises DimensionError if X is not (n, nI), InputError if eps is not above 0.
+    X (n, nI) -> Y (n, nI). Params: G (nI,), initially 1, and, if `bias`, b (nI,).
+    N = (X - mean) / sqrt(var + eps), with the biased variance. Ba, Kiros and Hinton 2016,
+    arXiv:1607.06450, equation 4. Raises DimensionError if X is not (n, nI), InputError if eps is
+    not above 0.
 
     Example:
         >>> import numpy as np
@@ -27,11 +30,14 @@ def LayerNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Fl
     """
     if not eps > 0:
         raise InputError(f"layer norm takes eps above 0, not {eps!r}")
+    params = {"G": Param(("nI",), ones)}
+    if bias:
+        params["b"] = Param(("nI",), zeros)
     return Model(
         "layer_norm",
         _layer_norm,
         dims={"nI": nI},
-        params={"G": Param(("nI",), ones), "b": Param(("nI",), zeros)},
+        params=params,
         attrs={"eps": eps},
         takes="floats2d",
         widths=square_widths,
@@ -39,12 +45,13 @@ def LayerNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Fl
 
 
 def _layer_norm(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    G, b = run.params(model, "G", "b")
+    G, *bias = run.params(model, *model.param_names)
+    b, has_bias = bias[0] if bias else run.ops.zeros(G.shape, G.dtype), bool(bias)
     Y, N, scale = run.ops.layer_norm(X, G, b, model.attrs["eps"])
 
     def backprop(dY: Floats2d) -> Floats2d:
         dX, dG, db = run.ops.backprop_layer_norm(dY, N, scale, G)
-        run.inc_grad(model, G=dG, b=db)
+        run.inc_grad(model, G=dG, b=db if has_bias else None)
         return dX
 
     return Y, backprop

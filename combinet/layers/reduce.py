@@ -100,7 +100,7 @@ def _reduce_sum(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
 
 def _reduce_mean(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     lengths = X.lengths
-    shares = run.ops.asarray(1 / np.maximum(lengths, 1)[:, None], X.data.dtype)
+    shares = run.ops.shares(lengths, X.data.dtype)
 
     def backprop(dY: Floats2d) -> Ragged:
         return Ragged(run.ops.repeat_rows(dY * shares, lengths), lengths)

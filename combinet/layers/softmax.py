@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from combinet.errors import DimensionError, InputError
 from combinet.initializers import zeros
-from combinet.layers.linear import affine_params
+from combinet.layers.activation import activation
+from combinet.layers.linear import affine, affine_params
 from combinet.model import Model
 from combinet.run import Run
-from combinet.types import Floats2d, Initializer
+from combinet.types import Floats, Floats2d, Initializer
 from combinet.widths import Solver, Width, Widths, beside, is_size, own_widths
 
 
@@ -20,13 +22,14 @@ def Softmax(
     *,
     init_W: Initializer = zeros,
     init_b: Initializer = zeros,
+    bias: bool = True,
     normalize_outputs: bool = True,
     temperature: float = 1.0,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map and softmax: Y = exp(Z) / sum(exp(Z)) in each row, with Z = (X @ W.T + b) / T.
 
-    X (n, nI) -> Y (n, nO), rows of probabilities. Params: W (nO, nI), b (nO,). T is the
-    `temperature`: above 1, probabilities are more alike. The backward pass takes the gradient of
+    X (n, nI) -> Y (n, nO), rows of probabilities. Params: W (nO, nI) and, if `bias`, b (nO,). T is
+    the `temperature`: above 1, probabilities are closer. The backward pass takes the gradient of
     the probabilities, as `CategoricalCrossentropy` gives it, not Y less the truth. Without
     `normalize_outputs` the layer gives Z, the logits, in training and prediction alike, and takes
     their gradient. Both settings are attrs, `softmax_normalize` and `softmax_temperature`.
@@ -43,30 +46,39 @@ def Softmax(
         "softmax",
         _softmax,
         dims={"nI": nI, "nO": nO},
-        params=affine_params(init_W, init_b),
+        params=affine_params(init_W, init_b, bias),
         attrs={"softmax_normalize": normalize_outputs, "softmax_temperature": float(temperature)},
         takes="floats2d",
     )
 
 
 def _softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    W, b = run.params(model, "W", "b")
-    wants_dX = run.wants_dX
-    normalize, temperature = (model.attrs[f"softmax_{a}"] for a in ("normalize", "temperature"))
-    Z = run.ops.affine(X, W, b)
+    normalize, temperature = model.attrs["softmax_normalize"], model.attrs["softmax_temperature"]
+    Z, backprop_affine = affine(model, X, run)
     if temperature != 1:
         Z = Z / temperature
     Y = run.ops.softmax(Z) if normalize else Z
 
-    def backprop(dY: Floats2d) -> Floats2d | None:
+    def backprop(dY: Floats2d) -> Any:
         dZ = run.ops.backprop_softmax(dY, Y) if normalize else dY
         if temperature != 1:
             dZ = dZ / temperature
-        dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX)
-        run.inc_grad(model, W=dW, b=db)
-        return dX
+        return backprop_affine(dZ)
 
     return Y, backprop
+
+
+def softmax_activation() -> Model[Floats, Floats]:
+    """Y = exp(X) / sum(exp(X)) over the last axis, for floats of any shape.
+
+    The backward pass takes the gradient of the probabilities, as `Softmax` does.
+
+    Example:
+        >>> import numpy as np
+        >>> softmax_activation().predict(np.zeros((1, 4)))
+        array([[0.25, 0.25, 0.25, 0.25]])
+    """
+    return activation("softmax_activation")
 
 
 def MultiSoftmax(
@@ -75,13 +87,15 @@ def MultiSoftmax(
     *,
     init_W: Initializer = zeros,
     init_b: Initializer = zeros,
+    bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
     """Affine map, and a softmax over each group of columns: several choices at once.
 
     X (n, nI) -> Y (n, sum(nOs)): the first nOs[0] columns of a row are the probabilities of one
-    choice, the next nOs[1] of another, and so on. Params: W (sum(nOs), nI), b (sum(nOs),). The
-    backward pass takes the gradient of the probabilities, as that of `Softmax` does. The output
-    can't be resized. Raises DimensionError if X is not (n, nI), InputError without sizes.
+    choice, the next nOs[1] of another, and so on. Params: W (sum(nOs), nI) and, if `bias`,
+    b (sum(nOs),). The backward pass takes the gradient of the probabilities, as that of `Softmax`
+    does. The output can't be resized. Raises DimensionError if X is not (n, nI), InputError
+    without sizes.
 
     Example:
         >>> import numpy as np
@@ -95,7 +109,7 @@ def MultiSoftmax(
         "multi_softmax",
         _multi_softmax,
         dims={"nI": nI, "nO": sum(sizes)},
-        params=affine_params(init_W, init_b),
+        params=affine_params(init_W, init_b, bias),
         attrs={"nOs": sizes},
         takes="floats2d",
         widths=_grouped_widths,
@@ -113,24 +127,17 @@ def _grouped_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
 
 
 def _multi_softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    W, b = run.params(model, "W", "b")
     sizes, ops = model.attrs["nOs"], run.ops
-    Z = ops.affine(X, W, b)
+    Z, backprop_affine = affine(model, X, run)
     outputs = [ops.softmax(group) for group in _groups(Z, sizes)]
 
-    def backprop(dY: Floats2d) -> Floats2d | None:
+    def backprop(dY: Floats2d) -> Any:
         pairs = zip(_groups(dY, sizes), outputs, strict=True)
-        dZ = ops.concatenate([ops.backprop_softmax(d, Y) for d, Y in pairs], axis=1)
-        dX, dW, db = ops.backprop_affine(dZ, X, W)
-        run.inc_grad(model, W=dW, b=db)
-        return dX
+        dZ = [ops.backprop_softmax(d, Y) for d, Y in pairs]
+        return backprop_affine(ops.concatenate(dZ, axis=1))
 
     return ops.concatenate(outputs, axis=1), backprop
 
 
 def _groups(X: Floats2d, sizes: list[int]) -> list[Any]:
-    groups, start = [], 0
-    for size in sizes:
-        groups.append(X[:, start : start + size])
-        start += size
-    return groups
+    return [X[:, end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]

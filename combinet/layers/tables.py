@@ -43,13 +43,13 @@ def StaticVectors(vectors: Floats2d, *, column: int | None = None) -> Model[Ints
         "static_vectors",
         _static_vectors,
         dims={"nO": int(nO), "nV": int(rows)},
-        attrs={"vectors": Table(vectors), "column": column},
+        attrs={"vectors": DeviceTable(vectors), "column": column},
         takes="ids",
         widths=_fixed_widths,
     )
 
 
-class Table:
+class DeviceTable:
     """An array, with its copies on the devices where it has been asked for."""
 
     def __init__(self, array: Any) -> None:
@@ -124,8 +124,8 @@ def premap_ids(
         "premap_ids",
         _premap_ids,
         attrs={
-            "keys": Table(np.array([key for key, _ in pairs], "uint64")),
-            "numbers": Table(np.array([number for _, number in pairs], "int64")),
+            "keys": DeviceTable(np.array([key for key, _ in pairs], "uint64")),
+            "numbers": DeviceTable(np.array([number for _, number in pairs], "int64")),
             "default": default,
             "column": column,
         },

@@ -8,12 +8,14 @@ from typing import Any, TypeAlias, TypeVar
 
 from combinet.combinators import add, clone, gated, residual
 from combinet.errors import InputError
-from combinet.layers.activated import Gelu, Relu, Swish
 from combinet.layers.attention import CrossAttention, MultiHeadAttention
 from combinet.layers.dropout import Dropout
+from combinet.layers.gelu import Gelu
 from combinet.layers.layer_norm import LayerNorm
 from combinet.layers.linear import Linear
+from combinet.layers.relu import Relu
 from combinet.layers.rms_norm import RMSNorm
+from combinet.layers.swish import Swish
 from combinet.model import Model
 from combinet.tuples import tuple_getitem, tuplify, with_getitem
 from combinet.types import Floats2d
@@ -24,15 +26,21 @@ Normalizer: TypeAlias = Callable[[], Model[Floats2d, Floats2d]]
 
 
 def FeedForward(
-    nO: int, nI: int | None = None, *, hidden: int | None = None, activation: str = "gelu"
+    nO: int,
+    nI: int | None = None,
+    *,
+    hidden: int | None = None,
+    activation: str = "gelu",
+    bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
     """An affine map, an activation, another affine map, of each row by itself.
 
     X (n, nI) -> Y (n, nO). `hidden` is the width between the maps, 4 * nO if not given. With
     "relu" and "gelu" it is Y = f(X @ W.T + b) @ U.T + c, Vaswani et al. 2017, arXiv:1706.03762,
     equation 2; with "swiglu" the first part is `gated(Linear(hidden), Swish(hidden))`, Shazeer
-    2020, arXiv:2002.05202, equation 6, with biases: two thirds of the width make as many weights.
-    `Dropout()` stands before the last map. Raises InputError for another activation.
+    2020, arXiv:2002.05202, equation 6 (which has no biases: `bias=False`): two thirds of the width
+    make as many weights. `Dropout()` stands before the last map. Raises InputError for another
+    activation.
 
     Example:
         >>> FeedForward(2, 2, activation="swiglu")
@@ -45,19 +53,18 @@ def FeedForward(
     """
     inner = 4 * nO if hidden is None else hidden
     make = _named("activation", activation, _FIRST_PARTS)
-    return make(inner, nI) >> Dropout() >> Linear(nO, inner)
+    return make(inner, nI, bias=bias) >> Dropout() >> Linear(nO, inner, bias=bias)
 
 
-def _swiglu(nO: int, nI: int | None) -> Model[Floats2d, Floats2d]:
-    return gated(Linear(nO, nI), Swish(nO, nI))
+def _swiglu(nO: int, nI: int | None, *, bias: bool) -> Model[Floats2d, Floats2d]:
+    return gated(Linear(nO, nI, bias=bias), Swish(nO, nI, bias=bias))
 
 
-_FIRST_PARTS: dict[str, Callable[[int, int | None], Model[Floats2d, Floats2d]]] = {
+_FIRST_PARTS: dict[str, Callable[..., Model[Floats2d, Floats2d]]] = {
     "relu": Relu,
     "gelu": Gelu,
     "swiglu": _swiglu,
 }
-_NORMS: dict[str, Callable[..., Model[Floats2d, Floats2d]]] = {"layer": LayerNorm, "rms": RMSNorm}
 
 
 def _named(what: str, name: str, makers: dict[str, T]) -> T:
@@ -78,14 +85,16 @@ def TransformerEncoder(
     norm: str = "layer",
     eps: float = 1e-5,
     rotary: bool = False,
+    bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
     """Blocks of self-attention and a feed-forward layer, each beside a residual path.
 
-    X (n, nO) -> Y (n, nO), rows attending as `attend` says, which `causal` and `rotary` are for.
-    `hidden` and `activation` are those of `FeedForward`; `norm` is "layer" for `LayerNorm` or
-    "rms" for `RMSNorm`, with their `eps`. With `pre_norm` it stands before attention and
-    feed-forward layer (Xiong et al. 2020, arXiv:2002.04745), else after each sum (Vaswani et al.
-    2017). Each branch ends with `Dropout()`, for `drop` in training.
+    X (n, nO) -> Y (n, nO), rows attending as `self_attention` says; `causal` and `rotary` are its
+    settings. `hidden` and `activation` are those of `FeedForward`; `norm` is "layer" for
+    `LayerNorm` or "rms" for `RMSNorm`, with their `eps`. With `pre_norm` it stands before attention
+    and feed-forward layer (Xiong et al. 2020, arXiv:2002.04745), else after each sum (Vaswani et
+    al. 2017). Each branch ends with `Dropout()`, for `drop` in training. Without `bias` no map and
+    no norm has a b.
 
     Example:
         >>> import numpy as np
@@ -95,16 +104,17 @@ def TransformerEncoder(
         >>> [Y.shape for Y in encoder.predict(docs)]
         [(3, 8), (5, 8)]
     """
-    attention = MultiHeadAttention(nO, nO, heads=heads, causal=causal, rotary=rotary)
-    maps = FeedForward(nO, nO, hidden=hidden, activation=activation)
-    normalize = _normalizer(norm, nO, eps)
+    attention = MultiHeadAttention(nO, nO, heads=heads, causal=causal, rotary=rotary, bias=bias)
+    maps = FeedForward(nO, nO, hidden=hidden, activation=activation, bias=bias)
+    normalize = _normalizer(norm, nO, eps, bias)
     block = _beside(attention, normalize, pre_norm) >> _beside(maps, normalize, pre_norm)
     return clone(block, depth)
 
 
-def _normalizer(norm: str, nO: int, eps: float) -> Normalizer:
+def _normalizer(norm: str, nO: int, eps: float, bias: bool) -> Normalizer:
     """A maker of normalizing layers, each with weights of its own."""
-    return partial(_named("norm", norm, _NORMS), nO, eps=eps)
+    layer, rms = partial(LayerNorm, nO, eps=eps, bias=bias), partial(RMSNorm, nO, eps=eps)
+    return _named("norm", norm, {"layer": layer, "rms": rms})
 
 
 def _beside(
@@ -127,12 +137,13 @@ def TransformerDecoder(
     norm: str = "layer",
     eps: float = 1e-5,
     rotary: bool = False,
+    bias: bool = True,
 ) -> Model[tuple[Any, Any], Any]:
     """Blocks of causal self-attention, attention to a memory and a feed-forward layer.
 
     X tuple of two batches, lists of arrays, Ragged or Padded: sequences of (n_i, nO), and as many
     of (m_i, nM), the memory of each -> Y of (n_i, nO), in the form of the first. The memory goes
-    into every block as it is. Rows attend as in `attend`, which `rotary` is for, and in
+    into every block as it is. Rows attend as in `self_attention`, which `rotary` is for, and in
     `CrossAttention`; the rest is as in `TransformerEncoder`. Vaswani et al. 2017,
     arXiv:1706.03762, section 3.1.
 
@@ -147,10 +158,10 @@ def TransformerDecoder(
         >>> [Y.shape for Y in model.predict((target, source))]
         [(3, 8), (1, 8)]
     """
-    itself = MultiHeadAttention(nO, nO, heads=heads, causal=True, rotary=rotary)
-    maps = FeedForward(nO, nO, hidden=hidden, activation=activation)
-    memory = CrossAttention(nO, nO, nM, heads=heads)
-    normalize = _normalizer(norm, nO, eps)
+    itself = MultiHeadAttention(nO, nO, heads=heads, causal=True, rotary=rotary, bias=bias)
+    maps = FeedForward(nO, nO, hidden=hidden, activation=activation, bias=bias)
+    memory = CrossAttention(nO, nO, nM, heads=heads, bias=bias)
+    normalize = _normalizer(norm, nO, eps, bias)
     block = (
         with_getitem(0, with_array(_beside(itself, normalize, pre_norm)))
         >> tuplify(_beside_memory(memory, normalize, pre_norm), tuple_getitem(1))

@@ -28,7 +28,7 @@ class ActivationOps:
         return self.xp.where(X < 0, e * Y, Y)  # type: ignore[no-any-return]
 
     def backprop_sigmoid(self, dY: Floats, X: Floats) -> Floats:
-        """DY * s(X) * s(-X); from X, since Y rounds to 1 long before its slope is nothing."""
+        """DY * s(X) * s(-X); from X, since Y rounds to 1 long before the derivative vanishes."""
         e = self.xp.exp(-self.xp.abs(X))
         root = 1 / (1 + e)
         return dY * (e * root * root)  # type: ignore[no-any-return]
@@ -44,7 +44,7 @@ class ActivationOps:
         size = self.xp.minimum(self.xp.abs(X), _FAR)
         e = self.xp.exp(-size)
         s = 1 / (1 + e)
-        below = e * s * (1 - size * s)  # the slope at -|X|
+        below = e * s * (1 - size * s)  # the derivative at -|X|
         return dY * self.xp.where(X < 0, below, 1 - below)  # type: ignore[no-any-return]
 
     def _mish_parts(self, X: Floats) -> tuple[Any, Any, Any]:
@@ -76,7 +76,7 @@ class ActivationOps:
         """DY * (1 + z + z / (1 + X * X)) / 2, with z = X / sqrt(1 + X * X)."""
         size, root = self._dish_parts(X)
         w = 1 / root
-        below = 0.5 * w * (1 / (root + size) - size * w * w)  # the slope at -|X|
+        below = 0.5 * w * (1 / (root + size) - size * w * w)  # the derivative at -|X|
         return dY * self.xp.where(X < 0, below, 1 - below)  # type: ignore[no-any-return]
 
     def _dish_parts(self, X: Floats) -> tuple[Any, Any]:
@@ -97,9 +97,9 @@ class ActivationOps:
 
     def backprop_elu(self, dY: Floats, X: Floats, alpha: float, scale: float = 1.0) -> Floats:
         """DY * scale above 0, dY * scale * alpha * exp(X) below and at 0."""
-        slope = self.xp.exp(self.xp.minimum(X, 0))
-        slope = self.xp.where(X > 0, slope, slope * alpha)
-        return dY * slope * scale  # type: ignore[no-any-return]
+        derivative = self.xp.exp(self.xp.minimum(X, 0))
+        derivative = self.xp.where(X > 0, derivative, derivative * alpha)
+        return dY * derivative * scale  # type: ignore[no-any-return]
 
     def clipped_linear(
         self, X: Floats, slope: float, offset: float, min_val: float, max_val: float

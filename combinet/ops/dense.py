@@ -35,19 +35,25 @@ class DenseOps:
         product: Array = self.xp.multiply(X, Y, out=self.empty(X.shape, X.dtype))
         return product
 
-    def affine(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
-        """Y = X @ W.T + b, for X (n, nI), W (nO, nI), b (nO,)."""
+    def affine(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
+        """Y = X @ W.T + b, for X (n, nI), W (nO, nI), b (nO,) or None: then Y = X @ W.T."""
         Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
         self.matmul(X, W.T, Y)
-        Y += b
+        if b is not None:
+            Y += b
         return Y
 
     def backprop_affine(
-        self, dY: Floats2d, X: Floats2d, W: Floats2d, wants_dX: bool = True
-    ) -> tuple[Floats2d | None, Floats2d, Floats1d]:
+        self,
+        dY: Floats2d,
+        X: Floats2d,
+        W: Floats2d,
+        wants_dX: bool = True,
+        wants_db: bool = True,
+    ) -> tuple[Floats2d | None, Floats2d, Any]:
         """The gradients of X, W and b, given that of Y. dW is column-major, as W is stored.
 
-        That of X is None if nobody wants it.
+        Those of X and b are None unless wanted.
         """
         dX: Any = None
         if wants_dX:
@@ -55,14 +61,14 @@ class DenseOps:
             self.matmul(dY, W, dX)
         dW: Any = self.empty(W.shape[::-1], W.dtype)
         self.matmul(X.T, dY, dW)
-        return dX, dW.T, dY.sum(axis=0)
+        return dX, dW.T, dY.sum(axis=0) if wants_db else None
 
     def relu(self, X: Floats) -> Floats:
         """max(X, 0), element by element; NaN stays NaN."""
         Y: Floats = self.xp.maximum(X, 0, out=self.empty(X.shape, X.dtype))
         return Y
 
-    def affine_relu(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
+    def affine_relu(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
         """`relu` of `affine`."""
         return self.relu(self.affine(X, W, b))
 
@@ -96,7 +102,7 @@ class DenseOps:
         return X, P
 
     def affine_maxout(
-        self, X: Floats2d, W: Floats2d, b: Floats1d, nP: int
+        self, X: Floats2d, W: Floats2d, b: Floats1d | None, nP: int
     ) -> tuple[Floats2d, Array]:
         """The largest of nP pieces of `affine`, and which it was: (n, nO) float, (n, nO) uint8.
 

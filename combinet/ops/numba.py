@@ -85,24 +85,28 @@ class NumbaOps(NumpyOps):
         else:
             self.kernels.fill_rows(E, rows.reshape(-1), E.dtype.type(Y))
 
-    def affine(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
+    def affine(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
         """See `Ops.affine`."""
         Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
         self.matmul(X, W.T, Y)
-        self.kernels.add_bias(Y, b)
+        if b is not None:
+            self.kernels.add_bias(Y, b)
         return Y
 
-    def affine_relu(self, X: Floats2d, W: Floats2d, b: Floats1d) -> Floats2d:
+    def affine_relu(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
         """See `Ops.affine_relu`. Behind the product is one pass, in place."""
+        if b is None:
+            return super().affine_relu(X, W)
         Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
         self.matmul(X, W.T, Y)
         self.kernels.add_relu(Y, b)
         return Y
 
     def affine_maxout(
-        self, X: Floats2d, W: Floats2d, b: Floats1d, nP: int
+        self, X: Floats2d, W: Floats2d, b: Floats1d | None, nP: int
     ) -> tuple[Floats2d, Array]:
         """See `Ops.affine_maxout`. Behind the product is one pass."""
+        b = np.zeros(len(W), W.dtype) if b is None else b  # the kernel adds one in any case
         n, nO = X.shape[0], W.shape[0] // nP
         Z: Any = self.empty((n, nP * nO), X.dtype)
         self.matmul(X, W.T, Z)

@@ -33,9 +33,11 @@ def test_the_first_layers_spare_themselves_the_inputs_gradient() -> None:
     products: list[bool] = []
 
     class Counting(cb.NumpyOps):
-        def backprop_affine(self, dY: Any, X: Any, W: Any, wants_dX: bool = True) -> Any:
+        def backprop_affine(
+            self, dY: Any, X: Any, W: Any, wants_dX: bool = True, wants_db: bool = True
+        ) -> Any:
             products.append(wants_dX)
-            return super().backprop_affine(dY, X, W, wants_dX)
+            return super().backprop_affine(dY, X, W, wants_dX, wants_db)
 
     lstm = cb.with_padded(cb.LSTM(4, bi=True, depth=2))
     tagger = cb.with_flatten(cb.Relu(3) | cb.Maxout(3)) >> lstm >> cb.with_array(cb.Softmax(2))

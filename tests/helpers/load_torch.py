@@ -55,9 +55,9 @@ def _named(module: Any, of: Callable[[Any], Any]) -> list[Named]:
     if hasattr(module, "layers"):
         return [named for layer in module.layers for named in _named(layer, of)]
     if kind in ("Linear", "NonDynamicallyQuantizableLinear"):
-        return [{"W": of(module.weight), "b": of(module.bias)}]
+        return [_with_bias({"W": of(module.weight)}, module.bias, of)]
     if kind == "LayerNorm":
-        return [{"G": of(module.weight), "b": of(module.bias)}]
+        return [_with_bias({"G": of(module.weight)}, module.bias, of)]
     if kind == "MultiheadAttention":
         return [*_projections(module, of), *_named(module.out_proj, of)]
     own = [_of_one(_named(module.self_attn, of))]
@@ -94,12 +94,20 @@ def _recurrent(module: Any, of: Callable[[Any], Any], summed: bool) -> list[Name
 
 def _projections(module: Any, of: Callable[[Any], Any]) -> list[Named]:
     """The affine maps of queries, and of keys and values."""
-    nO, b = module.embed_dim, of(module.in_proj_bias)
+    nO, b = module.embed_dim, module.in_proj_bias
     if module.in_proj_weight is not None:
-        W = of(module.in_proj_weight)
-        return [{"W": W[:nO], "b": b[:nO]}, {"W": W[nO:], "b": b[nO:]}]
-    Q, K, V = (of(getattr(module, f"{name}_proj_weight")) for name in "qkv")
-    return [{"W": Q, "b": b[:nO]}, {"W": np.concatenate([K, V]), "b": b[nO:]}]
+        Q, KV = np.split(of(module.in_proj_weight), [nO])
+    else:
+        Q, K, V = (of(getattr(module, f"{name}_proj_weight")) for name in "qkv")
+        KV = np.concatenate([K, V])
+    return [
+        _with_bias({"W": Q}, b, lambda b: of(b)[:nO]),
+        _with_bias({"W": KV}, b, lambda b: of(b)[nO:]),
+    ]
+
+
+def _with_bias(named: Named, bias: Any, of: Callable[[Any], Any]) -> Named:
+    return named if bias is None else {**named, "b": of(bias)}
 
 
 def _of_one(attention: list[Named]) -> list[Named]:

@@ -155,7 +155,7 @@ EMPTY = [docs(0), docs(0, 0), docs(0, 3, 0), docs(4, 0, 0, 1, 0)]
         cb.with_padded(cb.LSTM(2, bi=True)),
         cb.with_padded(cb.GRU(2)),
         cb.with_padded(cb.RNN(2)),
-        cb.with_flatten(cb.Linear(12) >> cb.attend(2, causal=True, rotary=True)),
+        cb.with_flatten(cb.Linear(12) >> cb.self_attention(2, causal=True, rotary=True)),
         cb.with_ragged(cb.ParametricAttention()),
         cb.list2ragged() >> cb.reduce_mean(),
         cb.list2ragged() >> cb.reduce_sum(),

@@ -35,6 +35,22 @@ LAYERS = {
         lambda: cb.LayerNorm(eps=0.5),
         lambda X, G, b: F.layer_norm(X, X.shape[1:], G, b, 0.5),
     ),
+    "Linear-no-bias": (lambda: cb.Linear(4, bias=False), lambda X, W: F.linear(X, W)),
+    "Relu-no-bias": (lambda: cb.Relu(4, bias=False), lambda X, W: F.relu(F.linear(X, W))),
+    "Swish-no-bias": (lambda: cb.Swish(4, bias=False), lambda X, W: F.silu(F.linear(X, W))),
+    "Softmax-no-bias": (
+        lambda: cb.Softmax(4, bias=False),
+        lambda X, W: F.linear(X, W).softmax(dim=-1),
+    ),
+    "Maxout-no-bias": (lambda: cb.Maxout(4, bias=False), lambda X, W: maxout(X, W, 0)),
+    "Conv1d-no-bias": (
+        lambda: cb.Conv1d(4, bias=False),
+        lambda X, W: F.conv1d(X.T[None], W, padding=1)[0].T,
+    ),
+    "LayerNorm-no-bias": (
+        lambda: cb.LayerNorm(bias=False),
+        lambda X, G: F.layer_norm(X, X.shape[1:], G),
+    ),
     "relu": (cb.relu, F.relu),
     "gelu": (cb.gelu, F.gelu),
     "window": (lambda: cb.expand_window(2), lambda X: windows(X, 2)),

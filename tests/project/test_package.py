@@ -18,9 +18,9 @@ PACKAGE = Path(cb.__file__).parent
 
 # Files and packages from the bottom to the top: each imports only what stands before it.
 ORDER = [
-    "types", "errors",
+    "types", "errors", "foreign_names",
     "ops",
-    "data", "initializers", "schedules", "text",
+    "data", "packed_chain", "initializers", "schedules", "text",
     "format", "store", "optimizers", "losses",
     "tree", "widths", "inputs", "operators",
     "run", "layout", "saving", "node", "model",

@@ -8,7 +8,7 @@ from typing import Any
 from combinet.interop.onnx.export import Converter, Export
 from combinet.interop.onnx.graph import Tensor
 from combinet.layers import elementwise, relu
-from combinet.layers.activations import ACTIVATIONS
+from combinet.layers.activation import ACTIVATIONS
 from combinet.node import Forward
 
 
@@ -29,7 +29,7 @@ def _dish(to: Export, X: Tensor) -> Tensor:
     return to.op("Relu", X) - size * 0.5 / (root * (root + size))
 
 
-# By the names of `layers.activations`, with the settings in its order.
+# By the names of `layers.activation`, with the settings in its order.
 _ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
     "relu": lambda to, X: to.op("Relu", X),
     "gelu": lambda to, X: to.op("Gelu", X),

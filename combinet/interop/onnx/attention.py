@@ -10,7 +10,7 @@ from combinet.interop.onnx.export import Converter, Export
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.interop.onnx.layout import Layout
 from combinet.interop.onnx.sequence import waves
-from combinet.layers import attend, cross_attend
+from combinet.layers import cross_attention, self_attention
 from combinet.node import Forward
 
 
@@ -36,7 +36,7 @@ def _attention(
     return asking.unpad((shares @ v).transpose(2, 0, 1, 3).reshape(0, 0, nO))
 
 
-def _attend(model: Any, X: Tensor, to: Export) -> Tensor:
+def _self_attention(model: Any, X: Tensor, to: Export) -> Tensor:
     heads, causal, rotary = (model.attrs[name] for name in ("heads", "causal", "rotary"))
     layout, nO = to.layout(to.lengths_of(X)), X.width // 3
     QK, V = X.slice(0, 2 * nO, axis=1), X.slice(2 * nO, 3 * nO, axis=1)
@@ -59,7 +59,7 @@ def _rotate(X: Tensor, layout: Layout, heads: int) -> Tensor:
     return X.graph.op("Concat", *turned, axis=2).reshape(0, X.width)
 
 
-def _cross_attend(model: Any, X: tuple[Sequences, Sequences], to: Export) -> Sequences:
+def _cross_attention(model: Any, X: tuple[Sequences, Sequences], to: Export) -> Sequences:
     (Q, lengths), (KV, lengths_kv) = X
     nO, layouts = Q.width, (to.layout(lengths), to.layout(lengths_kv))
     K, V = KV.slice(0, nO, axis=1), KV.slice(nO, 2 * nO, axis=1)
@@ -67,6 +67,6 @@ def _cross_attend(model: Any, X: tuple[Sequences, Sequences], to: Export) -> Seq
 
 
 CONVERTERS: dict[Forward, Converter] = {
-    attend(1).forward: _attend,
-    cross_attend(1).forward: _cross_attend,
+    self_attention(1).forward: _self_attention,
+    cross_attention(1).forward: _cross_attention,
 }

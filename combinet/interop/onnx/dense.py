@@ -25,7 +25,7 @@ from combinet.node import Forward
 
 
 def _affine(model: Any, X: Tensor, to: Export) -> Tensor:
-    return to.op("Gemm", X, *to.params(model, "W", "b"), transB=1)
+    return to.op("Gemm", X, *to.params(model, *model.param_names), transB=1)
 
 
 def _activated(model: Any, X: Tensor, to: Export) -> Tensor:
@@ -51,14 +51,14 @@ def _multi_softmax(model: Any, X: Tensor, to: Export) -> Tensor:
 
 
 def _maxout(model: Any, X: Tensor, to: Export) -> Tensor:
-    W, b = to.params(model, "W", "b")
+    W, *b = to.params(model, *model.param_names)
     nO, nP = model.get_dim("nO"), model.get_dim("nP")
-    Z = to.op("Gemm", X, W.reshape(nO * nP, -1), b.reshape(-1), transB=1)
+    Z = to.op("Gemm", X, W.reshape(nO * nP, -1), *(each.reshape(-1) for each in b), transB=1)
     return to.op("ReduceMax", Z.reshape(0, nO, nP), [2], keepdims=0)
 
 
 def _layer_norm(model: Any, X: Tensor, to: Export) -> Tensor:
-    weights = to.params(model, "G", "b")
+    weights = to.params(model, *model.param_names)
     return to.op("LayerNormalization", X, *weights, axis=-1, epsilon=model.attrs["eps"])
 
 

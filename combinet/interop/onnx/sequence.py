@@ -47,11 +47,11 @@ def _expand_window(model: Any, X: Tensor, to: Export) -> Tensor:
 
 
 def _conv1d(model: Any, X: Any, to: Export) -> Any:
-    W, b = to.params(model, "W", "b")
+    W, *b = to.params(model, *model.param_names)
     flat = W.transpose(0, 2, 1).reshape(model.get_dim("nO"), -1)
     batch = X if isinstance(X, Sequences) else Sequences(X, to.lengths_of(X))
     unfolded = _unfold(batch, window_of(model), to)
-    rows = to.op("Gemm", unfolded.rows, flat, b, transB=1)
+    rows = to.op("Gemm", unfolded.rows, flat, *b, transB=1)
     return Sequences(rows, unfolded.lengths) if batch is X else rows
 
 

@@ -29,9 +29,11 @@ class ApartRun(Run):
         """The weights that this pass was given for a model's parameters."""
         return tuple([self.weights[model.id, name] for name in names])
 
-    def inc_grad(self, model: Any, /, **gradients: Array) -> None:
+    def inc_grad(self, model: Any, /, **gradients: Array | None) -> None:
         """See `Run.inc_grad`."""
         for name, gradient in gradients.items():
+            if gradient is None:
+                continue
             if model.slots[name].rate is not None:
                 self.seen.setdefault((model.id, name), []).append(gradient)
             else:

@@ -69,11 +69,12 @@ def _check(torch: Any, model: Any, module: Any, docs: list[Any], expected: Any) 
         _close(found, gradient, name)
 
 
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
 @pytest.mark.parametrize("causal", [False, True])
-def test_attention_is_pytorchs(causal: bool) -> None:
+def test_attention_is_pytorchs(causal: bool, bias: bool) -> None:
     torch: Any = pytest.importorskip("torch")
-    twin = torch.nn.MultiheadAttention(8, 2, batch_first=True, dtype=torch.float64)
-    model = cb.with_flatten(cb.MultiHeadAttention(8, 8, heads=2, causal=causal))
+    twin = torch.nn.MultiheadAttention(8, 2, bias=bias, batch_first=True, dtype=torch.float64)
+    model = cb.with_flatten(cb.MultiHeadAttention(8, 8, heads=2, causal=causal, bias=bias))
 
     def expected(X: Any, mask: Any) -> Any:
         later = _later(torch, X) if causal else None
@@ -82,13 +83,15 @@ def test_attention_is_pytorchs(causal: bool) -> None:
     _check(torch, model, _randomized(torch, twin), [_docs(8)], expected)
 
 
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
 @pytest.mark.parametrize("widths", [{}, {"kdim": 6, "vdim": 6}], ids=["one-width", "two-widths"])
-def test_cross_attention_is_pytorchs(widths: dict[str, int]) -> None:
+def test_cross_attention_is_pytorchs(widths: dict[str, int], bias: bool) -> None:
     torch: Any = pytest.importorskip("torch")
-    twin = torch.nn.MultiheadAttention(8, 2, batch_first=True, dtype=torch.float64, **widths)
+    options = {"batch_first": True, "dtype": torch.float64, "bias": bias, **widths}
+    twin = torch.nn.MultiheadAttention(8, 2, **options)
     docs = [_docs(8), _docs(widths.get("kdim", 8), 1, MEMORY)]
     _check(
-        torch, cb.CrossAttention(8, heads=2), _randomized(torch, twin), docs,
+        torch, cb.CrossAttention(8, heads=2, bias=bias), _randomized(torch, twin), docs,
         lambda X, _, M, mask: twin(X, M, M, mask, False)[0],
     )  # fmt: skip
 
@@ -124,13 +127,15 @@ def test_a_decoders_block_is_pytorchs(pre_norm: bool, activation: str) -> None:
     )  # fmt: skip
 
 
-def test_an_encoder_and_a_decoder_are_pytorchs() -> None:
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
+def test_an_encoder_and_a_decoder_are_pytorchs(bias: bool) -> None:
     torch: Any = pytest.importorskip("torch")
-    nn, options = torch.nn, _options(torch, True, "gelu") | {"layer_norm_eps": 0.5}
+    nn = torch.nn
+    options = _options(torch, True, "gelu") | {"layer_norm_eps": 0.5, "bias": bias}
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(**options), 2,
                                     enable_nested_tensor=False)  # fmt: skip
     decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**options), 2)
-    ours = [make(8, heads=2, hidden=16, depth=2, eps=0.5)
+    ours = [make(8, heads=2, hidden=16, depth=2, eps=0.5, bias=bias)
             for make in (cb.TransformerEncoder, cb.TransformerDecoder)]  # fmt: skip
     twin = nn.Module()
     twin.layers = nn.ModuleList([encoder, decoder])
@@ -189,7 +194,7 @@ def _turned(X: Any) -> Any:
 def test_rotary_positions_turn_complex_numbers(causal: bool) -> None:
     heads, width = 2, 6
     docs = _docs(3 * heads * width)
-    Y = cb.with_array(cb.attend(heads, causal=causal, rotary=True)).predict(docs)
+    Y = cb.with_array(cb.self_attention(heads, causal=causal, rotary=True)).predict(docs)
     for doc, y in zip(docs, Y, strict=True):
         for h in range(heads):
             Q, K, V = (doc[:, (part * heads + h) * width :][:, :width] for part in range(3))
@@ -204,7 +209,7 @@ def test_rotary_scores_depend_on_the_distance_alone() -> None:
     row = floats(1, 12)
     P = np.repeat(row, 5, axis=0)  # one row at five places: the score of two is that of a distance
     P[:, 8:] = np.eye(5)[:, :4]  # what comes out is the softmax, but for its last column
-    Y = cb.attend(1, rotary=True).predict(P)
+    Y = cb.self_attention(1, rotary=True).predict(P)
     ratios = np.log(Y[:, 1:] / Y[:, :-1])  # the difference of the scores of neighbours
     _close(ratios[1, 1], ratios[0, 0])
     _close(ratios[2, 2], ratios[0, 0])
@@ -231,7 +236,7 @@ def test_no_row_sees_a_later_one_when_causal() -> None:
 @pytest.mark.parametrize("extreme", [np.nan, np.inf, -np.inf])
 def test_a_later_score_that_is_no_number_has_no_say_when_causal(extreme: float, dtype: str) -> None:
     X = floats(5, 3).astype(dtype)
-    model = cb.attend(1, causal=True)
+    model = cb.self_attention(1, causal=True)
     before = model.predict(X)
     X[3:, 1] = extreme  # of a key: its score alone
     with np.errstate(invalid="ignore"):
@@ -241,7 +246,7 @@ def test_a_later_score_that_is_no_number_has_no_say_when_causal(extreme: float, 
 def test_extreme_scores_stay_finite() -> None:
     X = np.full((4, 6), 1e4)
     X[0] = -1e4
-    Y, backprop = cb.attend(2).begin_update(X)
+    Y, backprop = cb.self_attention(2).begin_update(X)
     assert np.isfinite(Y).all()
     assert np.isfinite(backprop(np.ones_like(Y))).all()
 
@@ -250,12 +255,12 @@ def test_widths_that_do_not_fit_are_refused() -> None:
     with raises(cb.DimensionError, "3", "heads"):
         cb.MultiHeadAttention(8, heads=3)
     with raises(cb.DimensionError, "6", "4"):
-        cb.attend(2).predict(np.ones((2, 4)))
+        cb.self_attention(2).predict(np.ones((2, 4)))
 
 
 def test_resizing_keeps_queries_keys_and_values_apart() -> None:
     X = _docs(4)[0]
-    model = (cb.attend(1) >> cb.Linear(2)).initialize(np.ones((1, 6)), dtype="float64")
+    model = (cb.self_attention(1) >> cb.Linear(2)).initialize(np.ones((1, 6)), dtype="float64")
     wider = np.concatenate([np.pad(part, ((0, 0), (0, 1))) for part in
                             np.split(np.hstack([X, X])[:, :6], 3, axis=1)], axis=1)  # fmt: skip
     assert model.resize_input(9).predict(wider).shape == (3, 2)
@@ -376,7 +381,7 @@ def test_a_decoder_is_resized_with_what_makes_its_input() -> None:
 
 
 def test_resizing_keeps_them_apart_from_the_other_end() -> None:
-    model = (cb.Linear(6, 3) >> cb.attend(1)).initialize(dtype="float64")
+    model = (cb.Linear(6, 3) >> cb.self_attention(1)).initialize(dtype="float64")
     W = model.layers[0].get_param("W")
     model.resize_output(3)
     wider = [np.pad(part, ((0, 1), (0, 0))) for part in np.split(W, 3)]
@@ -386,7 +391,7 @@ def test_resizing_keeps_them_apart_from_the_other_end() -> None:
 def test_resizing_keeps_a_memorys_keys_and_values_apart() -> None:
     queries, memory = cb.Linear(4, 3), cb.Linear(8, 2)
     model = cb.with_getitem(0, cb.with_array(queries)) >> cb.with_getitem(1, cb.with_array(memory))
-    model = (model >> cb.cross_attend(2)).initialize(dtype="float64")
+    model = (model >> cb.cross_attention(2)).initialize(dtype="float64")
     Q, KV = queries.get_param("W"), memory.get_param("W")
     model.resize_output(6)
     np.testing.assert_array_equal(queries.get_param("W"), np.pad(Q, ((0, 2), (0, 0))))
@@ -404,20 +409,20 @@ def test_cross_attention_says_what_it_takes() -> None:
         layer.predict(X)
     with raises(cb.DimensionError, "linear", "nI=2"):
         layer.predict((X, listed(2, 5)))
-    with raises(cb.InputError, "cross_attend", "tuple"):
-        cb.cross_attend(1).predict(ragged(2))
-    with raises(cb.InputError, "cross_attend", "Ragged"):
-        cb.cross_attend(1).predict((ragged(2), padded(2, width=6)))
+    with raises(cb.InputError, "cross_attention", "tuple"):
+        cb.cross_attention(1).predict(ragged(2))
+    with raises(cb.InputError, "cross_attention", "Ragged"):
+        cb.cross_attention(1).predict((ragged(2), padded(2, width=6)))
     M = cb.Ragged(np.ones((2, 6), "f"), [2])
     with raises(cb.InputError, "dtype", "float32"):
-        cb.cross_attend(1).predict((ragged(2), M))
+        cb.cross_attention(1).predict((ragged(2), M))
     with raises(cb.DimensionError, "2", "3", "6"):
-        cb.cross_attend(2).predict((ragged(2), ragged(2, width=6)))
+        cb.cross_attention(2).predict((ragged(2), ragged(2, width=6)))
     with raises(cb.DimensionError, "1", "3", "5"):
-        cb.cross_attend(1).predict((ragged(2), ragged(2, width=5)))
+        cb.cross_attention(1).predict((ragged(2), ragged(2, width=5)))
     with raises(cb.DimensionError, "3", "heads", "8"):
         cb.CrossAttention(8, heads=3)
-    for make in (cb.attend, cb.cross_attend):
+    for make in (cb.self_attention, cb.cross_attention):
         with raises(cb.InputError, "0"):
             make(0)
 
@@ -430,6 +435,6 @@ def test_what_there_is_no_name_for_is_refused() -> None:
     with raises(cb.DimensionError, "4", "heads"):
         cb.MultiHeadAttention(4, rotary=True)
     with raises(cb.DimensionError, "2", "heads", "12"):
-        cb.attend(2, rotary=True).predict(floats(3, 6))
+        cb.self_attention(2, rotary=True).predict(floats(3, 6))
     with raises(cb.DimensionError, "gated"):
         cb.gated(cb.noop(), cb.layerize(lambda X: (X[:1], None))).predict(floats(3, 2))

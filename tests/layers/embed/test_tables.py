@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.layers.tables import Table
+from combinet.layers.tables import DeviceTable
 from combinet.text import hash_text
 from helpers.arrays import close, floats, ids
 from helpers.errors import raises
@@ -119,7 +119,7 @@ def test_a_table_is_copied_to_a_device_once() -> None:
             copied.append(X)
             return super().asarray(X, dtype).copy()
 
-    table, ops = Table(floats(3)), Elsewhere()
+    table, ops = DeviceTable(floats(3)), Elsewhere()
     assert table.on(ops) is table.on(ops)
     assert len(copied) == 1
     assert table.on(cb.NumpyOps()) is table.array
