@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from combinet.data import width_of
-from combinet.errors import DeviceError, DimensionError, InputError, StateError
+from combinet.errors import DeviceError, InputError, StateError
 from combinet.ops import Ops
-from combinet.ops.sequence import positions, starts
 from combinet.run import InferRun
-from combinet.store import Moved, Piece, Slot, lay_out
+from combinet.shape_inference import ShapeInference, Width
+from combinet.store import Piece, Slot, lay_out
 from combinet.tree import walk
 from combinet.types import Shape
-from combinet.widths import Parts, Solver, Width, is_size
 
 Shapes = Callable[[Any, str], Shape]
-PartsOf = Mapping[tuple[Any, str], Parts]
 Pieces = dict[tuple[Any, str], Piece]
 
 
@@ -56,8 +54,7 @@ def _float_dtype(dtype: Any) -> Any:
 
 def _infer(model: Any, X: Any, Y: Any) -> None:
     for _ in range(2):
-        while _learn(model, width_of(X), width_of(Y)):
-            pass  # what a layer learns in one place, its neighbours in another learn next time
+        _learn(model, width_of(X), width_of(Y))
         unknown = [node for node in walk(model) if None in node.dims.values()]
         if not unknown or X is None:
             return  # what is still unknown and needed is refused by param_shape
@@ -66,72 +63,14 @@ def _infer(model: Any, X: Any, Y: Any) -> None:
             InferRun(model.ops, model.rng, train=False)(model, X)
 
 
-def _learn(model: Any, nI: Width, nO: Width) -> bool:
-    """Set what dims follow from these widths. Whether there were any that were not known."""
-    solve = Solver()
-    solve(model, nI, nO)
-    for (node, name), size in solve.found.items():
+def _learn(model: Any, nI: Width, nO: Width) -> None:
+    """Set what dims follow from these widths."""
+    infer, known = ShapeInference(), -1
+    while len(infer.found) > known:
+        known = len(infer.found)
+        infer(model, nI, nO)  # what a layer learns in one place, its neighbours learn next time
+    for (node, name), size in infer.found.items():
         node.set_dim(name, size)
-    return bool(solve.found)
-
-
-def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
-    """Give a model another width, in all layers that have to follow. See `Model.resize_output`."""
-    own_slots(model)
-    size = nI if nO is None else nO
-    if not is_size(size):
-        raise DimensionError(f"a width is a positive int, not {size!r}")
-    end = 0 if nO is None else 1
-    width = Solver()(model, None, None)[end]
-    width = int(width) if isinstance(width, int) else width  # as `size` is: without its parts
-    solve = Solver(resize=True)
-    solve(model, nI, nO)
-    check = Solver(dict(solve.found))  # the rules decide whether the proposal is valid
-    if check(model, nI, nO)[end] != size or (not solve.found and width != size):
-        raise DimensionError(f"no layer in {model.name} has this width for its own")
-    sizes = {key: int(found) for key, found in check.found.items()}
-    before = _parts(model, {}, *((width, None) if nO is None else (None, width)))
-    after = _parts(model, sizes, nI, nO)
-
-    def shape(node: Any, name: str) -> Shape:
-        return node.param_shape(name, sizes)  # type: ignore[no-any-return]
-
-    nodes = walk(model, "dfs_pre")
-    pieces = {
-        (node, name): piece._replace(moved=_moved(node, name, before, after))
-        for (node, name), piece in _pieces(model, nodes, shape, allocated=True).items()
-    }
-    _lay_out(model, pieces)
-    for (node, name), new in sizes.items():
-        node.dims[name] = new
-
-
-def _parts(model: Any, sizes: Mapping[tuple[Any, str], int], nI: Width, nO: Width) -> PartsOf:
-    """The dims that are made of parts, with these sizes; by one walk, so that parts match."""
-    solve = Solver(dict(sizes))
-    solve(model, *Solver(dict(sizes))(model, nI, nO))  # told, so that all learn their parts
-    return solve.parts
-
-
-def _moved(node: Any, name: str, before: PartsOf, after: PartsOf) -> Moved:
-    """Which indices of a parameter go where, on the axes whose width is made of parts."""
-    moved = {}
-    for axis, dim in enumerate(node.param(name).axes):
-        old, new = (parts.get((node, dim)) for parts in (before, after))
-        if new is None or (old is not None and old.parts == new.parts):
-            continue
-        if old is not None and len(old.parts) == len(new.parts):
-            kept = np.minimum(old.parts, new.parts)
-            within = positions(kept)
-            begins = (np.repeat(starts(np.array(each.parts)), kept) for each in (old, new))
-            taken, put = (begin + within for begin in begins)
-            moved[axis] = (taken, put)
-        elif new != node.dims[dim]:
-            raise DimensionError(
-                f"which columns of {node.name}'s {name} belong to which part is not known: "
-                f"it has {dim}={node.dims[dim]}, and no layer says the width before the resize"
-            )
-    return moved
 
 
 def move(model: Any, nodes: Sequence[Any], ops: Ops) -> None:

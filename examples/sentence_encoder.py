@@ -30,7 +30,7 @@ from combinet import (
     with_array,
 )
 from combinet.types import Floats2d, Ints1d
-from combinet.widths import same_widths
+from combinet.shapes import preserves
 from lines import MalformedLine
 
 WIDTH, HEADS, DEPTH, HIDDEN = 384, 12, 6, 1536
@@ -90,7 +90,7 @@ def pooled(layer: Bert) -> Encoder:
 
 def unit_length() -> Model[Floats2d, Floats2d]:
     """Each row at length 1, Y = X / |X|: a layer of our own. X (n, nI) -> Y (n, nI)."""
-    return Model("unit_length", _unit_length, takes="floats2d", widths=same_widths)
+    return Model("unit_length", _unit_length, takes="floats2d", widths=preserves)
 
 
 def _unit_length(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:

@@ -14,8 +14,8 @@ from combinet.layers.linear import affine_params
 from combinet.model import Model
 from combinet.ops import Ops
 from combinet.run import Run, no_backprop
+from combinet.shapes import preserves
 from combinet.types import Floats, Floats2d, Initializer
-from combinet.widths import same_widths
 
 
 class Activation(NamedTuple):
@@ -313,7 +313,7 @@ def _activation(
     kind: str, name: str = "", settings: Mapping[str, float] | None = None
 ) -> Model[Any, Any]:
     attrs = {"activation": kind, **(settings or {})}
-    return Model(name or kind, _apply, attrs=attrs, takes="floats", widths=same_widths)
+    return Model(name or kind, _apply, attrs=attrs, takes="floats", widths=preserves)
 
 
 def _apply(model: Model[Any, Any], X: Floats, run: Run) -> Any:

@@ -9,8 +9,8 @@ from combinet.initializers import ones, zeros
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
+from combinet.shapes import per_column
 from combinet.types import Floats2d
-from combinet.widths import square_widths
 
 
 def LayerNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Floats2d]:
@@ -34,7 +34,7 @@ def LayerNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Fl
         params={"G": Param(("nI",), ones), "b": Param(("nI",), zeros)},
         attrs={"eps": eps},
         takes="floats2d",
-        widths=square_widths,
+        widths=per_column,
     )
 
 
