@@ -11,7 +11,7 @@ by `infer.dim(model, name, size)`. `combinet.shapes` has the rules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -70,6 +70,7 @@ class ShapeInference:
         self.found = {} if found is None else found
         self.concats: dict[tuple[Any, str], ConcatWidth] = {}
         self.resize = resize
+        self.between: dict[Any, list[Width]] = {}  # of a chain, around each of its layers
         self.neighbour: Any = None  # the layer whose width is being told, for messages
         self._composing = composing  # trust what compositions have noted about themselves
         self._asking: Any = None  # the layer whose rule is running
@@ -84,7 +85,7 @@ class ShapeInference:
             return answers[told]
         if self._composing and layer not in self._changed:
             noted = _noted(layer)
-            if noted is not None and noted.covers(*told):
+            if noted is not None and noted.covers(nI, nO):
                 return noted.widths
         asking, neighbour, self._asking = self._asking, self.neighbour, layer
         try:
@@ -139,6 +140,13 @@ class ShapeInference:
             raise DimensionError(f"{model.name} needs one width, not {words}")
         equal = (size for size in known if isinstance(size, ConcatWidth) and size == known[0])
         return next(equal, known[0]) if known else None
+
+    def noted_between(self, chain: Any) -> list[Width] | None:
+        """What is known around each of a chain's layers, if the chain has been composed."""
+        noted = _noted(chain)
+        if not self._composing or chain in self.between or noted is None or noted.unknown is None:
+            return self.between.get(chain) if self._composing else None
+        return [*noted.between]
 
     @property
     def source(self) -> str:
@@ -208,20 +216,20 @@ for _name in ("__setitem__", "__delitem__", "__ior__", "update", "setdefault", "
 class Noted(NamedTuple):
     """What a composition knows of its widths by itself, so that the next one need not ask below.
 
-    `unknown` are the ids of layers in it with dims that aren't known; None if one of them is used
-    in several places: then the places have to be looked at together each time.
+    `between` has the widths around the layers of a chain. `unknown` are the ids of layers with dims
+    that aren't known; None if one of these is used in several places: then all places have to be
+    looked at together each time.
     """
 
     moment: object
     widths: Widths
+    between: Sequence[Width]
     unknown: frozenset[int] | None
 
-    def covers(self, nI: Any, nO: Any) -> bool:
-        """Whether widths, as keys, say nothing new."""
-        own = map(_key, self.widths)
-        return self.unknown is not None and all(
-            told is None or told == known for told, known in zip((nI, nO), own, strict=True)
-        )
+    def covers(self, nI: Width, nO: Width) -> bool:
+        """Whether these widths say nothing new."""
+        pairs = zip((nI, nO), self.widths, strict=True)
+        return self.unknown is not None and all(new in (None, known) for new, known in pairs)
 
 
 def _noted(layer: Any) -> Noted | None:
@@ -246,12 +254,11 @@ def _note(model: Any) -> Noted:
     moment, infer = _moment[0], ShapeInference(composing=True)
     unknown = _unknown(model)
     widths: Widths = (None, None)
-    if unknown is not None:
-        for _ in range(_ROUNDS):
-            before, widths = widths, infer(model, *widths)
-            if _key(before) == _key(widths):
-                return Noted(moment, widths, unknown)
-    return Noted(moment, ShapeInference()(model, None, None), None)
+    for _ in range(_ROUNDS if unknown is not None else 0):
+        before, widths = widths, infer(model, *widths)
+        if before == widths:
+            return Noted(moment, widths, _between(model, infer), unknown)
+    return Noted(moment, ShapeInference()(model, None, None), (), None)
 
 
 def _unknown(model: Any) -> frozenset[int] | None:
@@ -264,3 +271,17 @@ def _unknown(model: Any) -> frozenset[int] | None:
         sets.append(noted.unknown if noted is not None else own)
     union = frozenset().union(*sets)
     return union if len(union) == sum(map(len, sets)) else None
+
+
+def _between(model: Any, infer: ShapeInference) -> list[Width]:
+    """The widths around a chain's layers, with those of the chains that become part of it."""
+    around = infer.between.get(model)
+    if around is None:
+        return []
+    between: list[Width] = []
+    for layer, width in zip(model.layers, around, strict=False):
+        inner = (
+            infer.noted_between(layer) if model.flat and layer.forward is model.forward else None
+        )
+        between.extend([width] if inner is None else inner[:-1])
+    return [*between, around[-1]]

@@ -92,14 +92,36 @@ def chained(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     if infer.resize and nI is not None and nO is not None:
         chained(model, None, nO, infer)  # each end's change stops where a layer absorbs it
         nO = None
-    layers = model.layers
-    width = [nI, *[None] * (len(layers) - 1), nO]
+    layers, width = model.layers, infer.noted_between(model)
+    if width is not None:
+        return _told_ends(model, nI, nO, width, infer)
+    width = infer.between[model] = [nI, *[None] * (len(layers) - 1), nO]
     forth = [(i, i - 1) for i in range(len(layers))]
     back = [(i, i + 1) for i in reversed(range(len(layers)))]
     # What is told of an end travels from that end first, so that a change reaches all it must.
     for i, neighbour in (back + forth) if nI is None else (forth + back):
         infer.neighbour = layers[neighbour] if 0 <= neighbour < len(layers) else None
         width[i], width[i + 1] = infer(layers[i], width[i], width[i + 1])
+    return width[0], width[-1]
+
+
+def _told_ends(
+    model: Any, nI: Width, nO: Width, width: list[Width], infer: ShapeInference
+) -> Widths:
+    """The same for a chain whose widths are known: what is new travels as far as it is new."""
+    infer.between[model] = width
+    last = len(model.layers) - 1
+    waiting = []
+    for i, place, told in ((0, 0, nI), (last, -1, nO)):
+        before, width[place] = width[place], infer.same(model, width[place], told)
+        if before != width[place]:
+            waiting.append(i)
+    while waiting:
+        i = waiting.pop()
+        left, right = width[i], width[i + 1]
+        width[i], width[i + 1] = infer(model.layers[i], left, right)
+        waiting += [i - 1] * (i > 0 and width[i] != left)
+        waiting += [i + 1] * (i < last and width[i + 1] != right)
     return width[0], width[-1]
 
 
