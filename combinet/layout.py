@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from combinet.data import width_of
+from combinet.data import map_arrays, width_of
 from combinet.errors import DeviceError, InputError, StateError
+from combinet.inputs import head
 from combinet.ops import Ops
 from combinet.run import InferRun
 from combinet.shape_inference import ShapeInference, Width
@@ -25,10 +26,11 @@ def initialize(model: Any, X: Any, Y: Any, dtype: Any) -> None:
     own_slots(model)
     before = [(node, dict(node.dims)) for node in walk(model)]
     try:
-        _infer(model, X, Y)
+        dtypes = {node.dtype for node in walk(model) if node.slots}
+        dtypes |= {_float_dtype(dtype)} if dtype else set()
+        _infer(model, X, Y, next(iter(dtypes), "float32"))
         pieces = _pieces(model, walk(model, "dfs_pre"), lambda node, name: node.param_shape(name))
         stores = {piece.old.store for piece in pieces.values() if piece.old is not None}
-        dtypes = {store.dtype for store in stores} | ({_float_dtype(dtype)} if dtype else set())
         if len(dtypes) > 1:
             found = " and ".join(sorted(map(str, dtypes)))
             raise StateError(f"{model.name} has weights of {found}")
@@ -52,15 +54,34 @@ def _float_dtype(dtype: Any) -> Any:
     return np.dtype(name)
 
 
-def _infer(model: Any, X: Any, Y: Any) -> None:
-    for _ in range(2):
-        _learn(model, width_of(X), width_of(Y))
-        unknown = [node for node in walk(model) if None in node.dims.values()]
-        if not unknown or X is None:
-            return  # what is still unknown and needed is refused by param_shape
-        # A layer that cannot say its width without data has to be tried on some.
-        with model.ops.on_device():
-            InferRun(model.ops, model.rng, train=False)(model, X)
+def _infer(model: Any, X: Any, Y: Any, dtype: Any) -> None:
+    _learn(model, width_of(X), width_of(Y))
+    if X is None:
+        return  # what is still unknown and needed is refused by param_shape
+    with model.ops.on_device():
+        run = InferRun(model.ops, model.rng, dtype=dtype)
+        if any(None in node.dims.values() for node in walk(model)):
+            run(model, _in_dtype(X, dtype))  # some layers cannot say their width without data
+            _learn(model, width_of(X), width_of(Y))
+        elif not _takes(model, _in_dtype(head(X), dtype), run):  # cheap
+            run(model, _in_dtype(X, dtype))
+
+
+def _takes(model: Any, X: Any, run: InferRun) -> bool:
+    try:
+        run(model, X)
+    except Exception:  # it may need all of the sample: let that decide
+        return False
+    return True
+
+
+def _in_dtype(X: Any, dtype: Any) -> Any:
+    """A sample with its floats in the dtype of the weights."""
+
+    def cast(x: Any) -> Any:
+        return x.astype(dtype) if hasattr(x, "dtype") and x.dtype.kind == "f" else x
+
+    return map_arrays(X, cast)
 
 
 def _learn(model: Any, nI: Width, nO: Width) -> None:

@@ -164,8 +164,9 @@ class Model(Node, Operators, Generic[In, Out]):
 
         X and Y are samples of input and output; where the layers say enough they are not needed.
         Weights are drawn from `rng`, a generator or a seed, in `dtype`: "float32", or "float64".
-        Weights that are there already stay. Raises DimensionError, with the layer, where a size
-        cannot be known.
+        Weights that are there already stay. The model predicts the first row or sequence of X, or
+        all of X if it needs data to infer dims. Raises DimensionError, with the layer, where a size
+        cannot be known, and InputError or DimensionError for an X that the model cannot take.
         """
         if rng is not None:
             self._rng = np.random.default_rng(rng)

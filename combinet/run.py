@@ -194,10 +194,11 @@ class PredictRun(Run):
 class InferRun(PredictRun):
     """A pass to learn dimensions from real data; weights that don't exist yet are read as zeros."""
 
-    __slots__ = ("infer", "lock")
+    __slots__ = ("dtype", "infer", "lock")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, ops: Ops, rng: Generator, *, dtype: Any) -> None:
+        super().__init__(ops, rng, train=False)
+        self.dtype = dtype
         self.infer, self.lock = ShapeInference(), Lock()  # of the whole pass: it knows what it saw
 
     def __call__(
@@ -215,5 +216,4 @@ class InferRun(PredictRun):
         """The model's parameters, or zeros of their shapes."""
         if model.slots:
             return super().params(model, *names)
-        dtype = model.dtype or "float32"
-        return tuple(self.ops.zeros(model.param_shape(name), dtype) for name in names)
+        return tuple(self.ops.zeros(model.param_shape(name), self.dtype) for name in names)
