@@ -88,7 +88,7 @@ def _is_sparse(X: tuple[Any, ...]) -> bool:
     if len(X) != 3 or not all(hasattr(x, "dtype") and x.ndim == 1 for x in X):
         return False
     keys, values, lengths = X
-    return len(keys) == len(values) == lengths.sum()
+    return bool(len(keys) == len(values) == lengths.sum())
 
 
 def _first_of_sparse(X: tuple[Any, ...]) -> Any:

@@ -48,8 +48,9 @@ class Model(Node, Operators, Generic[In, Out]):
     `run.params(model, ...)`, gradients go to `run.inc_grad(model, ...)`. `dims` are sizes by name
     (None: not known yet); `params` declares parameters by name as `Param`; `attrs` are settings
     (plain ones are saved); `takes` says what input it takes, a key of `combinet.inputs.KINDS`;
-    `widths` is its rule for widths, see `combinet.shapes`. With `stays` the layers below it don't
-    go along to another device.
+    `widths` is its shape rule, see `combinet.shapes`. With `stays` the layers below it don't go
+    along to another device. With `flat` a sublayer with the same `forward` is replaced by its own
+    sublayers, as in a chain of chains.
 
     Layers whose known widths disagree raise DimensionError here, when they are composed.
 
@@ -61,8 +62,9 @@ class Model(Node, Operators, Generic[In, Out]):
         ...         return dY * scale
         ...     return X * scale, backprop
         >>> from combinet import Param, ones
-        >>> from combinet.shapes import preserves
-        >>> Model("scale", forward, dims={"nI": 3}, params={"scale": Param(("nI",), ones)})
+        >>> from combinet.shapes import per_column
+        >>> params = {"scale": Param(("nI",), ones)}
+        >>> Model("scale", forward, dims={"nI": 3}, params=params, widths=per_column)
         scale  nI=3: no parameters, not initialized
     """
 

@@ -1,6 +1,7 @@
-"""Shape rules and inference: how often layers are asked, what is noted, samples that are refused."""
+"""Shape rules and inference: how often layers are asked, what is noted, samples refused."""
 
 import pickle
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,10 +23,10 @@ class Visits:
     def __init__(self) -> None:
         self.count = 0
 
-    def of(self, work: Callable[[], Any]) -> int:
+    def of(self, function: Callable[..., Any], *args: Any) -> tuple[Any, int]:
+        """What the function returns, and how often it has asked."""
         before = self.count
-        work()
-        return self.count - before
+        return function(*args), self.count - before
 
 
 @pytest.fixture
@@ -37,7 +38,10 @@ def visits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Visits]:
         return ask(self, *args)
 
     monkeypatch.setattr(ShapeInference, "__call__", counted)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(2 * limit)  # counting takes frames of its own
     yield counter
+    sys.setrecursionlimit(limit)
 
 
 def known() -> Any:
@@ -84,29 +88,35 @@ def test_composing_and_changing_sizes_ask_each_layer_a_few_times(
     name: str, make: Any, visits: Visits
 ) -> None:
     for depth in DEPTHS:
-        models: list[Any] = []
-        composing = visits.of(lambda d=depth: models.append(nested(name, make, d)))  # type: ignore[misc]
-        model = models[0]
+        model, composing = visits.of(nested, name, make, depth)
         layers = len(list(model.walk()))
         assert composing <= 8 * layers
-        model = known() >> model >> known()  # sizes follow from both ends
-        assert visits.of(lambda m=model: m.get_dim("nO")) <= 12 * layers  # type: ignore[misc]
-        assert visits.of(model.initialize) <= 15 * layers
+        resizable = model if name != "without-dims" else known() >> model
+        model = cb.with_array(known()) >> nested(name, make, depth)
+        assert visits.of(model.maybe_get_dim, "nO")[1] <= 15 * layers
+        assert visits.of(model.initialize)[1] <= 20 * layers
+        assert visits.of(resizable.resize_output, 4)[1] <= 80 * layers
+        assert visits.of(resizable.resize_input, 5)[1] <= 80 * layers
+
+
+@pytest.mark.parametrize("name", ["residual", "u-net", "with_array-right", "add-right"])
+def test_inferring_from_both_ends_asks_each_layer_a_few_times(name: str, visits: Visits) -> None:
+    for depth in DEPTHS:
+        model = cb.Linear(3, 3) >> nested(name, inferred, depth) >> cb.Linear() >> cb.LayerNorm(4)
+        assert visits.of(model.initialize)[1] <= 20 * len(list(model.walk()))
         assert None not in [size for node in model.walk() for size in node.dims.values()]
-        inner = model.layers[1] if name == "without-dims" else nested(name, make, depth)
-        resizable = cb.Linear(3, 3) >> inner if name == "without-dims" else inner
-        assert visits.of(lambda m=resizable: m.resize_output(4)) <= 80 * layers  # type: ignore[misc]
-        assert visits.of(lambda m=resizable: m.resize_input(5)) <= 80 * layers  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", ["residual", "u-net", "with_array-right"])
 def test_a_pass_that_infers_asks_each_layer_a_few_times(name: str, visits: Visits) -> None:
-    for depth in DEPTHS[:4]:
-        model = cb.layerize(lambda X: (X, lambda dY: dY)) >> nested(
-            name, lambda: cb.Linear(3), depth
-        )
-        X = np.ones((2, 3), "float32")
-        assert visits.of(lambda m=model: m.initialize(X)) <= 40 * len(list(model.walk()))  # type: ignore[misc] # noqa: B023
+    X = np.ones((2, 3), "float32")
+    for depth in DEPTHS[:4]:  # a pass needs more of Python's stack
+        model = cb.layerize(_same) >> nested(name, inferred, depth)
+        assert visits.of(model.initialize, X)[1] <= 40 * len(list(model.walk()))
+
+
+def _same(X: Any) -> Any:
+    return X, lambda dY: dY
 
 
 @pytest.mark.parametrize("symbol", [">>", "|", "+"])
@@ -139,14 +149,14 @@ def test_a_drawing_goes_deeper_than_pythons_stack() -> None:
     assert len(repr(model).splitlines()) == 6001
 
 
-# -- what compositions note is never old ------------------------------------------------------------
+# -- what compositions note is never old -----------------------------------------------------------
 
 
 def test_a_size_that_is_set_counts_in_the_next_composition() -> None:
     inner = cb.Linear()
     model = cb.residual(cb.relu() >> inner)
     inner.set_dim("nO", 4)
-    with pytest.raises(DimensionError, match=r"linear.*nI=5"):
+    with pytest.raises(DimensionError, match="linear has nO=4"):
         model >> cb.Linear(2, 5)
     inner.dims["nI"] = 4
     model >> cb.Linear(2, 4)
@@ -165,7 +175,7 @@ def test_a_setting_that_widths_follow_from_counts_in_the_next_composition() -> N
     model = cb.Linear(2, 3) >> window
     window.attrs["window_size"] = 2
     model >> cb.Linear(1, 10)
-    with pytest.raises(DimensionError, match="makes 10 columns"):
+    with pytest.raises(DimensionError, match="expand_window makes 5"):
         model >> cb.Linear(1, 6)
 
 
@@ -175,7 +185,7 @@ def test_copies_and_pickles_note_for_themselves() -> None:
         twin.resize_output(4)
         twin >> cb.Linear(1, 4)
         model >> cb.Linear(1, 3)
-        with pytest.raises(DimensionError, match="nO=4"):
+        with pytest.raises(DimensionError, match="has nI=4"):
             twin >> cb.Linear(1, 3)
 
 
@@ -189,7 +199,7 @@ def test_what_one_place_of_a_layer_says_counts_in_the_other() -> None:
 def test_a_block_without_dims_has_other_widths_in_other_places() -> None:
     block = cb.residual(cb.relu())
     model = cb.Linear(3, 2) >> block >> cb.Linear(5, 3) >> block
-    with pytest.raises(DimensionError, match="linear.*nI=3|relu|nO=5"):
+    with pytest.raises(DimensionError, match="linear has"):
         model >> cb.Linear(1, 3)
     model >> cb.Linear(1, 5)
 
@@ -205,8 +215,9 @@ def test_a_fixed_width_is_checked_and_never_changes() -> None:
         model.resize_input(5)
 
 
-# -- samples that the model cannot take -------------------------------------------------------------
+# -- samples that the model cannot take ------------------------------------------------------------
 
+untyped: Any = cb  # pyright would refuse some of these
 ROWS = np.ones((2, 3), "float32")
 REFUSED = {
     "a list for an array": (lambda: cb.Linear(4, 3) >> cb.relu(), [ROWS], InputError, "linear"),
@@ -226,8 +237,9 @@ REFUSED = {
     "no tuple": (lambda: cb.with_getitem(1, cb.Linear(4, 3)), ROWS, InputError, "with_getitem"),
     "in a tuple": (lambda: cb.with_getitem(1, cb.Linear(4, 3)), (ROWS, ROWS.astype(int)),
         InputError, "with_getitem >> linear"),
-    "in the second part": (lambda: cb.relu() | cb.Embed(2, 9), ROWS, InputError, "embed"),
-    "in the middle": (lambda: cb.Linear(4, 3) >> cb.list2ragged(), ROWS, InputError, "list2ragged"),
+    "in the second part": (lambda: untyped.relu() | untyped.Embed(2, 9), ROWS, InputError, "embed"),
+    "in the middle": (lambda: untyped.Linear(4, 3) >> untyped.list2ragged(), ROWS, InputError,
+        "list2ragged"),
     "in sparse input": (lambda: cb.SparseLinear(2, 10), (np.ones(3, int), np.ones(3, int),
         np.array([1, 2])), InputError, "sparse_linear"),
 }  # fmt: skip
