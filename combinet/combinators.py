@@ -14,7 +14,7 @@ from combinet.model import A, B, C, Model
 from combinet.operators import DEFAULT
 from combinet.ops import get_array_ops
 from combinet.run import Run
-from combinet.widths import chain_widths, concatenate_widths, parallel_widths, same_widths
+from combinet.shapes import chained, concatenated, one_width, parallel, preserves
 
 D = TypeVar("D")
 E = TypeVar("E")
@@ -51,10 +51,7 @@ def chain(*layers: Model[Any, Any]) -> Model[Any, Any]:
           relu
           softmax  nI=4 nO=3  15
     """
-    flat: list[Model[Any, Any]] = []
-    for layer in layers:
-        flat.extend(layer.layers if getattr(layer, "forward", None) is _chain else [layer])
-    return Model("chain", _chain, layers=flat, widths=chain_widths)
+    return Model("chain", _chain, layers=layers, widths=chained, flat=True)
 
 
 def _chain(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -86,13 +83,9 @@ def concatenate(*layers: Model[A, B]) -> Model[A, B]:
         >>> concatenate(noop(), noop()).predict(np.array([[1.0, 2.0]]))
         array([[1., 2., 1., 2.]])
     """
-    flat: list[Model[Any, Any]] = []
-    for layer in layers:
-        inner = getattr(layer, "forward", None) is _concatenate
-        flat.extend(layer.layers if inner else [layer])
-    if not flat:
+    if not layers:
         raise InputError("concatenate takes at least one layer")
-    return Model("concatenate", _concatenate, layers=flat, widths=concatenate_widths)
+    return Model("concatenate", _concatenate, layers=layers, widths=concatenated, flat=True)
 
 
 def _concatenate(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -126,7 +119,7 @@ def add(*layers: Model[A, B]) -> Model[A, B]:
     """
     if not layers:
         raise InputError("add takes at least one layer")
-    return Model("add", _add, layers=layers, widths=parallel_widths)
+    return Model("add", _add, layers=layers, widths=parallel)
 
 
 def _add(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -156,7 +149,7 @@ def residual(layer: Model[A, A]) -> Model[A, A]:
         >>> residual(relu()).predict(np.array([[-1.0, 2.0]]))
         array([[-1.,  4.]])
     """
-    return Model("residual", _residual, layers=[layer], widths=_residual_widths)
+    return Model("residual", _residual, layers=[layer], widths=one_width)
 
 
 def _residual(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -167,16 +160,6 @@ def _residual(model: Model[Any, Any], X: Any, run: Run) -> Any:
         return add_batches(dY, callback(dY))
 
     return add_batches(X, Y), backprop
-
-
-def _residual_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Any:
-    # Of what is told, the output decides: it is what a chain tells first when it is resized.
-    width = nO if nI is None else solve.same(model, nI, nO)
-    for _ in range(2):  # once to tell the children, once more with what they know
-        for layer in model.layers:
-            child_in, child_out = solve(layer, width, width)
-            width = solve.same(model, width, child_in, child_out)
-    return width, width
 
 
 def highway(layer: Model[Any, Any], gate: Model[Any, Any]) -> Model[Any, Any]:
@@ -194,7 +177,7 @@ def highway(layer: Model[Any, Any], gate: Model[Any, Any]) -> Model[Any, Any]:
           relu     nI=3 nO=3  12
           softmax  nI=3 nO=3  12
     """
-    return Model("highway", _highway, layers=[layer, gate], takes="floats", widths=_residual_widths)
+    return Model("highway", _highway, layers=[layer, gate], takes="floats", widths=one_width)
 
 
 def _highway(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -225,7 +208,7 @@ def gated(layer: Model[Any, Any], gate: Model[Any, Any]) -> Model[Any, Any]:
           linear  nI=3 nO=4  16
           swish   nI=3 nO=4  16
     """
-    return Model("gated", _gated, layers=[layer, gate], takes="floats", widths=parallel_widths)
+    return Model("gated", _gated, layers=[layer, gate], takes="floats", widths=parallel)
 
 
 def _gated(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -268,7 +251,7 @@ def noop() -> Model[Any, Any]:
         >>> noop().predict("anything")
         'anything'
     """
-    return Model("noop", _noop, widths=same_widths)
+    return Model("noop", _noop, widths=preserves)
 
 
 def _noop(model: Model[Any, Any], X: Any, run: Run) -> Any:

@@ -321,7 +321,7 @@ def shape_of(value: Any) -> Shape:
 def width_of(X: Any) -> Any:
     """The number of columns of a batch of floats; None of anything else, as of ids.
 
-    Of a tuple of batches it is the tuple of theirs. See `combinet.widths`.
+    Of a tuple of batches it is the tuple of theirs. See `combinet.shapes`.
     """
     if isinstance(X, tuple):
         return tuple(width_of(x) for x in X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 from typing import Any
 
@@ -49,18 +50,30 @@ class DeviceError(CombinetError, RuntimeError):
 
 
 def path_name(path: list[Any]) -> str:
-    """The way through nested layers by their names, `tagger >> with_flatten >> linear[2]`.
-
-    A name that several layers of one parent have gets the position among them all, as does one
-    that ends as if it had it.
-    """
+    """The way through nested layers by their names, `tagger >> with_flatten >> linear[2]`."""
     names = [path[0].name]
     for parent, layer in pairwise(path):
-        same = [i for i, other in enumerate(parent.layers) if other.name == layer.name]
-        position = next((i for i in same if parent.layers[i] is layer), 0)
-        several = len(same) > 1 or layer.name.endswith("]")
-        names.append(f"{layer.name}[{position}]" if several else layer.name)
+        named = zip(child_names(parent), parent.layers, strict=True)
+        names.append(next((name for name, child in named if child is layer), layer.name))
     return " >> ".join(names)
+
+
+def child_names(parent: Any) -> list[str]:
+    """The names of a layer's children in paths.
+
+    A name that several of them have gets the position among them all, as does one that ends as if
+    it had it. A child that is there several times is named by its first position.
+    """
+    counts = Counter(layer.name for layer in parent.layers)
+    first: dict[int, int] = {}
+    for i, layer in enumerate(parent.layers):
+        first.setdefault(id(layer), i)
+    return [
+        f"{layer.name}[{first[id(layer)]}]"
+        if counts[layer.name] > 1 or layer.name.endswith("]")
+        else layer.name
+        for layer in parent.layers
+    ]
 
 
 def describe(X: Any) -> str:

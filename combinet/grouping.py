@@ -11,8 +11,8 @@ from combinet.data import check_list
 from combinet.errors import DimensionError, InputError, describe
 from combinet.model import Model
 from combinet.run import Run
+from combinet.shapes import delegates
 from combinet.types import Array, Ints
-from combinet.widths import child_widths
 
 
 def map_list(layer: Model[Any, Any]) -> Model[list[Any], list[Any]]:
@@ -27,7 +27,7 @@ def map_list(layer: Model[Any, Any]) -> Model[list[Any], list[Any]]:
         >>> map_list(relu()).predict([np.array([-1.0, 1.0]), np.array([[2.0]])])
         [array([0., 1.]), array([[2.]])]
     """
-    return Model("map_list", _map_list, layers=[layer], takes="list", widths=child_widths)
+    return Model("map_list", _map_list, layers=[layer], takes="list", widths=delegates)
 
 
 def _map_list(model: Model[Any, Any], X: list[Any], run: Run) -> Any:
@@ -62,7 +62,7 @@ def with_square_sequences(layer: Model[Any, Any]) -> Model[list[Array], list[Arr
         _with_square_sequences,
         layers=[layer],
         takes="list",
-        widths=child_widths,
+        widths=delegates,
     )
 
 
@@ -128,7 +128,7 @@ def uniqued(layer: Model[Ints, Any], *, column: int | None = None) -> Model[Ints
         layers=[layer],
         attrs={"column": column},
         takes="ids",
-        widths=child_widths,
+        widths=delegates,
     )
 
 

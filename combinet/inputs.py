@@ -11,6 +11,8 @@ from combinet.data import Padded, Ragged
 from combinet.errors import DimensionError, InputError, describe
 from combinet.ops import Ops
 
+_WITH_LENGTHS = (Ragged, Padded)
+
 
 class Kind(NamedTuple):
     """A kind of input: in words, and a test of (X, ops)."""
@@ -74,7 +76,27 @@ KINDS = {
 }
 
 
-_WITH_LENGTHS = (Ragged, Padded)
+def head(X: Any) -> Any:
+    """The first row, sequence or item of a batch, as a batch of the same form: enough for a try."""
+    if isinstance(X, tuple):
+        return _first_of_sparse(X) if _is_sparse(X) else tuple(map(head, X))
+    batch = isinstance(X, list | Ragged | Padded) or getattr(X, "ndim", 0) > 0
+    return X[:1] if batch else X
+
+
+def _is_sparse(X: tuple[Any, ...]) -> bool:
+    if len(X) != 3 or not all(hasattr(x, "dtype") and x.ndim == 1 for x in X):
+        return False
+    keys, values, lengths = X
+    return bool(len(keys) == len(values) == lengths.sum())
+
+
+def _first_of_sparse(X: tuple[Any, ...]) -> Any:
+    keys, values, lengths = X
+    n = int(lengths[:1].sum())
+    return keys[:n], values[:n], lengths[:1]
+
+
 _checked: ContextVar[bool] = ContextVar("data_validation", default=True)
 
 

@@ -16,6 +16,7 @@ from combinet.node import Node
 from combinet.operators import Operators
 from combinet.ops import CupyOps, Ops, default_ops
 from combinet.optimizers import Optimizer
+from combinet.resizing import resize
 from combinet.run import PredictRun, Run
 from combinet.store import Key, Slot, clear_gradients, locked
 from combinet.tree import draw, movable, paths, walk
@@ -47,8 +48,9 @@ class Model(Node, Operators, Generic[In, Out]):
     `run.params(model, ...)`, gradients go to `run.inc_grad(model, ...)`. `dims` are sizes by name
     (None: not known yet); `params` declares parameters by name as `Param`; `attrs` are settings
     (plain ones are saved); `takes` says what input it takes, a key of `combinet.inputs.KINDS`;
-    `widths` is its rule for widths, see `combinet.widths`. With `stays` the layers below it don't
-    go along to another device.
+    `widths` is its shape rule, see `combinet.shapes`. With `stays` the layers below it don't go
+    along to another device. With `flat` a sublayer with the same `forward` is replaced by its own
+    sublayers, as in a chain of chains.
 
     Layers whose known widths disagree raise DimensionError here, when they are composed.
 
@@ -60,8 +62,9 @@ class Model(Node, Operators, Generic[In, Out]):
         ...         return dY * scale
         ...     return X * scale, backprop
         >>> from combinet import Param, ones
-        >>> from combinet.widths import same_widths
-        >>> Model("scale", forward, dims={"nI": 3}, params={"scale": Param(("nI",), ones)})
+        >>> from combinet.shapes import per_column
+        >>> params = {"scale": Param(("nI",), ones)}
+        >>> Model("scale", forward, dims={"nI": 3}, params=params, widths=per_column)
         scale  nI=3: no parameters, not initialized
     """
 
@@ -163,8 +166,9 @@ class Model(Node, Operators, Generic[In, Out]):
 
         X and Y are samples of input and output; where the layers say enough they are not needed.
         Weights are drawn from `rng`, a generator or a seed, in `dtype`: "float32", or "float64".
-        Weights that are there already stay. Raises DimensionError, with the layer, where a size
-        cannot be known.
+        Weights that are there already stay. The model predicts the first row or sequence of X, or
+        all of X if it needs data to infer dims. Raises DimensionError, with the layer, where a size
+        cannot be known, and InputError or DimensionError for an X that the model cannot take.
         """
         if rng is not None:
             self._rng = np.random.default_rng(rng)
@@ -229,7 +233,7 @@ class Model(Node, Operators, Generic[In, Out]):
         with locked(self.slots.values()):
             params, averages = saving.params_of(self)
         record = {"params": params, "averages": averages}
-        return {**self.__dict__, "slots": {}, "_rng": None}, record
+        return {**self.__dict__, "slots": {}, "noted": None, "_rng": None}, record
 
     def __setstate__(self, state: Any) -> None:
         fields, record = state
@@ -272,12 +276,12 @@ class Model(Node, Operators, Generic[In, Out]):
         the model unchanged, where no valid model results, or where no layer says which of a
         concatenation's columns the weights behind it belong to.
         """
-        layout.resize(self, nO=new_size)
+        resize(self, nO=new_size)
         return self
 
     def resize_input(self, new_size: int) -> Self:
         """Change the number of input columns: as `resize_output`, from the other end."""
-        layout.resize(self, nI=new_size)
+        resize(self, nI=new_size)
         return self
 
     @contextmanager

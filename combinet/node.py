@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
+from contextlib import suppress
+from itertools import chain, count
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,12 +15,12 @@ from combinet.inputs import KINDS
 from combinet.layout import own_slots
 from combinet.ops import Ops, default_ops
 from combinet.run import Run
+from combinet.shape_inference import Noted, ShapeInference, ShapeRule, Watched, compose, is_size
+from combinet.shapes import from_dims
 from combinet.store import Order, Slot
 from combinet.types import Floats, Generator, Initializer, Shape
-from combinet.widths import Solver, Width, Widths, is_size, own_widths
 
 Forward: TypeAlias = Callable[[Any, Any, Run], "tuple[Any, Callable[[Any], Any]]"]
-Rule: TypeAlias = Callable[[Any, Width, Width, Solver], Widths]
 _ids = count()
 
 
@@ -55,8 +56,9 @@ class Node:
         params: Mapping[str, Param] | None = None,
         attrs: Mapping[str, Any] | None = None,
         takes: str = "any",
-        widths: Rule = own_widths,
+        widths: ShapeRule = from_dims,
         stays: bool = False,
+        flat: bool = False,
     ) -> None:
         for layer in layers:
             if not isinstance(layer, Node):
@@ -74,23 +76,36 @@ class Node:
         self.name = name
         self.forward = forward
         self.layers = tuple(layers)
-        self.dims = {dim: size and int(size) for dim, size in (dims or {}).items()}
-        self.attrs = dict(attrs or {})
+        self.dims = Watched({dim: size and int(size) for dim, size in (dims or {}).items()})
+        self.attrs = Watched(attrs or {})
         self.takes = takes
         self.widths = widths
         self.stays = stays
+        self.flat = flat
+        self.noted: Noted | None = None
         self.slots: dict[str, Slot] = {}
         self.ops: Ops = layers[0].ops if layers else default_ops()
         self._params = dict(params or {})
         self.param_names = tuple(self._params)
         self._rng: Generator | None = None
         if layers:
-            Solver()(self, None, None)
+            with suppress(DimensionError):
+                compose(self)  # as given: a chain that is made longer is not looked at anew
+        if flat:
+            self.layers = tuple(chain.from_iterable(map(self.flattened, layers)))
+        if layers and self.noted is None:
+            ShapeInference()(self, None, None)  # the error, with the path to the layer
+
+    def flattened(self, layer: Any) -> tuple[Any, ...]:
+        """What stands for a layer among this one's: one of its own kind's layers, if it is flat."""
+        inner = self.flat and layer.forward is self.forward
+        return tuple(layer.layers) if inner else (layer,)
 
     def _renew(self, layers: Sequence[Any]) -> None:
         """Become another node with these layers, without weights: a step of `Model.copy`."""
         self.id, self.layers, self.slots, self._rng = next(_ids), tuple(layers), {}, None
-        self.dims, self.attrs = dict(self.dims), _copied(self.attrs)
+        self.dims, self.attrs = Watched(self.dims), Watched(_copied(dict(self.attrs)))
+        self.noted = None
 
     @property
     def rng(self) -> Generator:
@@ -100,7 +115,7 @@ class Node:
         return self._rng
 
     def _width(self, name: str) -> int | None:
-        nI, nO = Solver()(self, None, None)
+        nI, nO = ShapeInference()(self, None, None)
         width = {"nI": nI, "nO": nO}.get(name)
         return None if isinstance(width, tuple) else width  # a tuple has no one width
 

@@ -11,8 +11,8 @@ from combinet.data import to_device
 from combinet.errors import DeviceError
 from combinet.model import Model
 from combinet.run import Run
+from combinet.shapes import delegates
 from combinet.types import Generator
-from combinet.widths import child_widths
 
 
 def with_debug(
@@ -40,7 +40,7 @@ def with_debug(
         _with_debug,
         layers=[layer],
         attrs={"on_forward": on_forward, "on_backprop": on_backprop},
-        widths=child_widths,
+        widths=delegates,
     )
 
 
@@ -86,7 +86,7 @@ def with_nvtx_range(
             "forward_color": forward_color,
             "backprop_color": backprop_color,
         },
-        widths=child_widths,
+        widths=delegates,
     )
 
 
@@ -115,7 +115,7 @@ def with_cpu(layer: Model[Any, Any]) -> Model[Any, Any]:
     """
     if any(node.ops.device >= 0 for node in layer.walk()):
         raise DeviceError(f"with_cpu takes a layer on the CPU: {layer.name}.to_cpu() brings it")
-    return Model("with_cpu", _with_cpu, layers=[layer], widths=child_widths, stays=True)
+    return Model("with_cpu", _with_cpu, layers=[layer], widths=delegates, stays=True)
 
 
 def _with_cpu(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -139,7 +139,7 @@ def checkpointed(layer: Model[Any, Any]) -> Model[Any, Any]:
         >>> from combinet import Maxout
         >>> model = checkpointed(Maxout(64, 64) ** 4) >> checkpointed(Maxout(64, 64) ** 4)
     """
-    return Model("checkpointed", _checkpointed, layers=[layer], widths=child_widths)
+    return Model("checkpointed", _checkpointed, layers=[layer], widths=delegates)
 
 
 def _checkpointed(model: Model[Any, Any], X: Any, run: Run) -> Any:

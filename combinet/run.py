@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from combinet.data import width_of
 from combinet.errors import CombinetError, DimensionError, InputError, StateError, describe
 from combinet.inputs import check_input
 from combinet.ops import Ops
+from combinet.shape_inference import ShapeInference
 from combinet.types import Array, Generator, Ints1d
-from combinet.widths import Solver
 
 
 class Run:
@@ -195,21 +196,26 @@ class PredictRun(Run):
 class InferRun(PredictRun):
     """A pass to learn dimensions from real data; weights that don't exist yet are read as zeros."""
 
-    __slots__ = ()
+    __slots__ = ("dtype", "infer", "lock")
+
+    def __init__(self, ops: Ops, rng: Generator, *, dtype: Any) -> None:
+        super().__init__(ops, rng, train=False)
+        self.dtype = dtype
+        self.infer, self.lock = ShapeInference(), Lock()  # of the whole pass: it knows what it saw
 
     def __call__(
         self, layer: Any, X: Any, wants_dX: bool = True
     ) -> tuple[Any, Callable[[Any], Any]]:
         """As a prediction; the width of X is noted first."""
-        solve = Solver()
-        solve(layer, width_of(X), None)
-        for (model, name), size in solve.found.items():
-            model.set_dim(name, size)
+        with self.lock:  # parts of a batch may go through a layer in several threads
+            self.infer(layer, width_of(X), None)
+            for (model, name), size in self.infer.found.items():
+                model.set_dim(name, size)
+            self.infer.found.clear()
         return super().__call__(layer, X)
 
     def params(self, model: Any, *names: str) -> tuple[Any, ...]:
         """The model's parameters, or zeros of their shapes."""
         if model.slots:
             return super().params(model, *names)
-        dtype = model.dtype or "float32"
-        return tuple(self.ops.zeros(model.param_shape(name), dtype) for name in names)
+        return tuple(self.ops.zeros(model.param_shape(name), self.dtype) for name in names)

@@ -11,9 +11,9 @@ import numpy as np
 from combinet import format
 from combinet.errors import CombinetError, DimensionError, FormatError, describe
 from combinet.layout import allocate, own_slots
+from combinet.shape_inference import ShapeInference, Watched, changed, is_size
 from combinet.store import locked
 from combinet.tree import paths
-from combinet.widths import Solver, is_size
 
 _PARTS = ("attrs", "averages", "dims", "params")
 # For each layer its path, itself, and what was saved of it: any of _PARTS, by their names.
@@ -90,6 +90,7 @@ def load(model: Any, plan: Plan, keep: _Keep) -> None:
     except BaseException:
         for node, attrs in before:
             node.attrs = attrs
+        changed()
         raise
     for (node, name), size in sizes.items():
         node.dims[name] = int(size)
@@ -186,7 +187,7 @@ def _is_table(value: Any, fits: Callable[[Any], bool]) -> bool:
 
 def _validated_dims(model: Any, plan: Plan, keep: _Keep) -> dict[tuple[Any, str], int]:
     """The dims to be set: from the record, and from the shapes of its arrays."""
-    solve = Solver()
+    infer = ShapeInference()
     for path, node, record in plan:
         found = dict(record.get("dims", {})) if keep("dims", path) else {}
         if set(found) - set(node.dims):
@@ -204,21 +205,21 @@ def _validated_dims(model: Any, plan: Plan, keep: _Keep) -> dict[tuple[Any, str]
             }
         for name, size in found.items():
             try:
-                solve.dim(node, name, size)
+                infer.dim(node, name, size)
             except DimensionError:
                 raise DimensionError(
                     f"'{path}' has {name}={node.dims[name]}, the model saved {name}={size}"
                 ) from None
     try:
-        solve(model, None, None)
+        infer(model, None, None)
     except CombinetError:
         raise
     except Exception as error:
         raise FormatError(f"{model.name} can't have the attrs saved: {error}") from error
-    for (node, name), size in solve.found.items():
+    for (node, name), size in infer.found.items():
         if not is_size(size):
             raise DimensionError(f"{node.name} can't have {name}={size}, as the model saved has")
-    return solve.found
+    return infer.found
 
 
 def _validate_params(plan: Plan, keep: _Keep, sizes: Mapping[Any, int]) -> Any:
@@ -262,7 +263,8 @@ def _set_attrs(plan: Plan, keep: _Keep) -> None:
                     f"{name} of '{path}' is of the kind {describe(node.attrs[name])}, "
                     f"the model saved {describe(value)}"
                 )
-        node.attrs = {**node.attrs, **attrs}
+        node.attrs = Watched({**node.attrs, **attrs})
+    changed()
 
 
 def _is_alike(value: Any, present: Any) -> bool:

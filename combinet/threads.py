@@ -15,8 +15,8 @@ from combinet.model import Model
 from combinet.ops import Ops
 from combinet.ops.threads import share
 from combinet.run import Run
+from combinet.shapes import delegates
 from combinet.types import Ints1d
-from combinet.widths import child_widths
 
 
 def with_threads(layer: Model[Any, Any], threads: int | None = None) -> Model[Any, Any]:
@@ -48,7 +48,7 @@ def with_threads(layer: Model[Any, Any], threads: int | None = None) -> Model[An
     if threads is not None and threads < 1:
         raise InputError(f"with_threads takes a positive number of threads, not {threads}")
     attrs = {"threads": threads}
-    return Model("with_threads", _with_threads, layers=[layer], attrs=attrs, widths=child_widths)
+    return Model("with_threads", _with_threads, layers=[layer], attrs=attrs, widths=delegates)
 
 
 def _with_threads(model: Model[Any, Any], X: Any, run: Run) -> Any:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from combinet.errors import path_name
+from combinet.errors import child_names
 
 
 def walk(model: Any, order: str = "bfs") -> Iterator[Any]:
@@ -60,13 +60,14 @@ def paths(model: Any) -> dict[str, Any]:
     """Every layer once, depth-first, by the first path that leads to it."""
     found: dict[str, Any] = {}
     seen: set[int] = set()
-    waiting = [[model]]  # no recursive closure: such a cycle would keep the layers' weights alive
+    waiting = [(model.name, model)]
     while waiting:
-        path = waiting.pop()
-        if path[-1].id not in seen:
-            seen.add(path[-1].id)
-            found[path_name(path)] = path[-1]
-            waiting.extend([*path, layer] for layer in reversed(path[-1].layers))
+        path, node = waiting.pop()
+        if node.id not in seen:
+            seen.add(node.id)
+            found[path] = node
+            names = [f"{path} >> {name}" for name in child_names(node)]
+            waiting.extend(reversed([*zip(names, node.layers, strict=True)]))
     return found
 
 
@@ -75,22 +76,18 @@ def draw(model: Any) -> str:
     lines: list[tuple[str, str, str]] = []
     seen: set[int] = set()
     total = 0
-
-    def visit(node: Any, depth: int) -> None:
-        nonlocal total
+    waiting = [(model, 0)]
+    while waiting:
+        node, depth = waiting.pop()
         dims = [f"{name}={'?' if size is None else size}" for name, size in node.dims.items()]
-        count = sum(slot.stop - slot.start for slot in node.slots.values())
-        shown = f"{count:,}" if count else ""
-        if node.id in seen:
-            shown, count = "(shared)", 0
-        total += count
-        lines.append(("  " * depth + node.name, " ".join(dims), shown))
+        shown = "(shared)"
         if node.id not in seen:
             seen.add(node.id)
-            for layer in node.layers:
-                visit(layer, depth + 1)
-
-    visit(model, 0)
+            count = sum(slot.stop - slot.start for slot in node.slots.values())
+            total += count
+            shown = f"{count:,}" if count else ""
+            waiting.extend((layer, depth + 1) for layer in reversed(node.layers))
+        lines.append(("  " * depth + node.name, " ".join(dims), shown))
     widest = [max(len(line[column]) for line in lines) for column in range(3)]
     state = f"{total:,} parameters" if total else "no parameters"
     if any(node.param_names and not node.slots for node in walk(model)):

@@ -8,7 +8,7 @@ from combinet.combinators import add_batches
 from combinet.errors import InputError, describe
 from combinet.model import Model
 from combinet.run import Run
-from combinet.widths import Solver, Width, Widths, chain_widths, item
+from combinet.shapes import ShapeInference, Width, Widths, chained, item
 
 
 def tuplify(*layers: Model[Any, Any]) -> Model[Any, tuple[Any, ...]]:
@@ -43,13 +43,13 @@ def _tuplify(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return tuple(Y for Y, _ in results), backprop
 
 
-def _tuplify_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+def _tuplify_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     outs = [item(nO, i) for i in range(len(model.layers))]
     for _ in range(2):  # what the last one knows reaches the first one in the second round
         for i, layer in enumerate(model.layers):
-            solve.beside = model
-            child_in, outs[i] = solve(layer, nI, outs[i])
-            nI = solve.same(model, nI, child_in)
+            infer.neighbour = model
+            child_in, outs[i] = infer(layer, nI, outs[i])
+            nI = infer.same(model, nI, child_in)
     return nI, tuple(outs)
 
 
@@ -72,11 +72,11 @@ def _tuple_getitem(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return X[idx], lambda dY: _replaced(nothing, idx, dY)
 
 
-def _tuple_getitem_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+def _tuple_getitem_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     idx = model.attrs["idx"]
     if idx < 0:  # how many items stand before it is not known
         return None, None
-    width = solve.same(model, nO, item(nI, idx))
+    width = infer.same(model, nO, item(nI, idx))
     return _with_item(nI, idx, width), width
 
 
@@ -124,13 +124,13 @@ def _replaced(items: Any, idx: int, new: Any) -> tuple[Any, ...]:
     return tuple(changed)
 
 
-def _item_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+def _item_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     idx, layer = model.attrs["idx"], model.layers[0]
     if idx < 0:  # how many items stand before it is not known
-        solve(layer, None, None)
+        infer(layer, None, None)
         return None, None
-    child_in, child_out = solve(layer, item(nI, idx), item(nO, idx))
-    others = solve.same(model, *(_with_item(width, idx, None) for width in (nI, nO)))
+    child_in, child_out = infer(layer, item(nI, idx), item(nO, idx))
+    others = infer.same(model, *(_with_item(width, idx, None) for width in (nI, nO)))
     return _with_item(others, idx, child_in), _with_item(others, idx, child_out)
 
 
@@ -167,9 +167,9 @@ def _siamese(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return Y, backprop
 
 
-def _siamese_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
-    both = solve.same(model, item(nI, 0), item(nI, 1))
-    return chain_widths(model, both, nO, solve)  # one int: the width of each of the two
+def _siamese_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+    both = infer.same(model, item(nI, 0), item(nI, 1))
+    return chained(model, both, nO, infer)  # one int: the width of each of the two
 
 
 def pair(model: Model[Any, Any], X: Any) -> tuple[Any, Any]:

@@ -15,15 +15,14 @@ from combinet.layers.dropout import Dropout
 from combinet.losses.targets import smooth
 from combinet.model import Model
 from combinet.ops import get_array_ops
+from combinet.shape_inference import compose, is_size
 from combinet.store import Key
 from combinet.types import Floats, Generator, Schedule
-from combinet.widths import Solver, is_size
 
 M = TypeVar("M", bound="Model[Any, Any]")
 
 _DROPOUT = Dropout().forward
-_FLAT = {make(noop(), noop()).forward for make in (chain, concatenate)}  # never one in another
-_ANY_NUMBER = _FLAT | {add(noop()).forward}
+_ANY_NUMBER = {make(noop(), noop()).forward for make in (chain, concatenate, add)}
 
 
 # -- data --------------------------------------------------------------------------------------
@@ -218,8 +217,7 @@ def _rebuild(node: Any, old: Any, new: Sequence[Any], done: dict[int, Any]) -> A
     layers: list[Any] = []
     for layer in node.layers:
         for each in new if layer is old else [_rebuild(layer, old, new, done)]:
-            inner = each.forward is node.forward and each.forward in _FLAT
-            layers.extend(each.layers if inner else [each])
+            layers.extend(node.flattened(each))
     done[node.id] = node
     if len(layers) != len(node.layers) or any(map(is_not, layers, node.layers)):
         if node.param_names:
@@ -229,6 +227,6 @@ def _rebuild(node: Any, old: Any, new: Sequence[Any], done: dict[int, Any]) -> A
         twin = object.__new__(type(node))
         twin.__dict__.update(node.__dict__)
         twin._renew(layers)
-        Solver()(twin, None, None)
+        compose(twin)
         done[node.id] = twin
     return done[node.id]

@@ -24,8 +24,8 @@ from combinet.data import (
 from combinet.errors import InputError, describe
 from combinet.model import Model
 from combinet.run import Run
+from combinet.shapes import delegates
 from combinet.types import Ints1d
-from combinet.widths import child_widths
 
 
 def with_flatten(layer: Model[Any, Any]) -> Model[Any, Any]:
@@ -70,7 +70,7 @@ def with_array2d(layer: Model[Any, Any]) -> Model[Any, Any]:
         [(4, 2)]
     """
     attrs = {"inside": "array"}
-    return Model("with_array2d", _with_array2d, layers=[layer], attrs=attrs, widths=child_widths)
+    return Model("with_array2d", _with_array2d, layers=[layer], attrs=attrs, widths=delegates)
 
 
 def _with_array2d(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -140,7 +140,7 @@ def with_reshape(layer: Model[Any, Any]) -> Model[Any, Any]:
         >>> model.predict(np.ones((2, 5, 3), "float32")).shape
         (2, 5, 4)
     """
-    return Model("with_reshape", _with_reshape, layers=[layer], widths=child_widths)
+    return Model("with_reshape", _with_reshape, layers=[layer], widths=delegates)
 
 
 def _with_reshape(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -187,7 +187,7 @@ _CLASSES: dict[str, type] = {"list": list, "ragged": Ragged, "padded": Padded}
 
 def _wrapper(name: str, layer: Model[Any, Any], inside: str, takes: str = "any") -> Model[Any, Any]:
     attrs = {"inside": inside}
-    return Model(name, _with, layers=[layer], attrs=attrs, takes=takes, widths=child_widths)
+    return Model(name, _with, layers=[layer], attrs=attrs, takes=takes, widths=delegates)
 
 
 def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:

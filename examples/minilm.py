@@ -55,8 +55,8 @@ def _product(model: Model[Any, Any], X: tuple[Floats2d, Floats2d], run: Run) -> 
     return (U * V).sum(axis=1, keepdims=True), lambda dY: (dY * V, dY * U)
 
 
-def _product_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Any:
-    return nI, solve.same(model, 1, nO)
+def _product_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Any:
+    return nI, infer.same(model, 1, nO)
 
 
 # -- training and use --------------------------------------------------------------------------

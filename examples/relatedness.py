@@ -104,5 +104,5 @@ def _align_pair(U: Floats2d, V: Floats2d, run: Run) -> Any:
     return ops.concatenate([abs(D), H * G], axis=1), backprop
 
 
-def _align_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Any:
-    return nI, nO if nI is None else solve.same(model, 2 * nI, nO)
+def _align_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Any:
+    return nI, nO if nI is None else infer.same(model, 2 * nI, nO)

@@ -28,8 +28,8 @@ from combinet import (
     reduce_mean,
     with_array,
 )
+from combinet.shapes import preserves
 from combinet.types import Floats2d, Ints1d
-from combinet.widths import same_widths
 from lines import MalformedLine
 
 WIDTH, HEADS, DEPTH, HIDDEN = 384, 12, 6, 1536
@@ -81,7 +81,7 @@ def pooled(layer: Bert) -> Encoder:
 
 def unit_length() -> Model[Floats2d, Floats2d]:
     """Each row at length 1, Y = X / |X|: a layer of our own. X (n, nI) -> Y (n, nI)."""
-    return Model("unit_length", _unit_length, takes="floats2d", widths=same_widths)
+    return Model("unit_length", _unit_length, takes="floats2d", widths=preserves)
 
 
 def _unit_length(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from combinet.errors import DeviceError, DimensionError, InputError, describe
+from combinet.errors import DeviceError, InputError, describe
 from combinet.interop.extras import load
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run, no_backprop
+from combinet.shapes import fixed
 from combinet.types import Floats, Generator, Shape
-from combinet.widths import Solver, Width, Widths, beside
 
 jax: Any = load("jax", "jax")
 
@@ -69,7 +69,7 @@ def JaxWrapper(
         dims={dim: size for dim, size in (("nI", nI), ("nO", nO)) if size is not None},
         params=_declare(name, leaves),
         attrs={"compiled": _Compiled(function, tree, dropout)},
-        widths=_fixed_widths,
+        widths=fixed,
     )
 
 
@@ -183,12 +183,3 @@ def _label(path: tuple[Any, ...]) -> str:
 
 def _first(value: Floats, shape: Shape, rng: Generator) -> Floats:
     return value
-
-
-def _fixed_widths(model: Model[Any, Any], nI: Width, nO: Width, solve: Solver) -> Widths:
-    """The rule of a layer whose widths are in its code: they are checked and never change."""
-    for name, size in (("nI", nI), ("nO", nO)):
-        known = model.dims.get(name)
-        if size is not None and known not in (None, size):
-            raise DimensionError(f"{model.name} has {name}={known}, but {beside(solve)} {size}")
-    return model.dims.get("nI"), model.dims.get("nO")

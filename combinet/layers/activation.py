@@ -16,8 +16,8 @@ from combinet.layers.layer_norm import LayerNorm
 from combinet.layers.linear import affine, affine_params
 from combinet.model import Model
 from combinet.run import Run, no_backprop
+from combinet.shapes import preserves
 from combinet.types import Floats, Floats2d, Initializer
-from combinet.widths import same_widths
 
 Settings: TypeAlias = Mapping[str, float]
 
@@ -81,7 +81,7 @@ _NAMED: dict[str, tuple[str, Settings]] = {
 def activation(name: str, settings: Settings | None = None) -> Model[Any, Any]:
     """An activation of the tables, without weights."""
     attrs = _attrs(name, settings)
-    return Model(name, _activate, attrs=attrs, takes="floats", widths=same_widths)
+    return Model(name, _activate, attrs=attrs, takes="floats", widths=preserves)
 
 
 def _attrs(name: str, settings: Settings | None) -> dict[str, Any]:

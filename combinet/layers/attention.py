@@ -11,9 +11,9 @@ from combinet.inputs import KINDS
 from combinet.layers.linear import Linear
 from combinet.model import Model
 from combinet.run import Run
+from combinet.shapes import ConcatWidth, ShapeInference, Width, Widths, item
 from combinet.tuples import pair, with_getitem
 from combinet.types import Floats2d
-from combinet.widths import Parts, Solver, Width, Widths, item
 from combinet.wrappers import with_array, with_ragged
 
 
@@ -94,7 +94,7 @@ def _heads(model: Model[Any, Any]) -> str:
     return f"{model.attrs['heads']} heads{even}"
 
 
-def _self_attention_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Widths:
+def _self_attention_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Widths:
     width = nO if nI is None else nI // 3
     if width is None:
         return None, None
@@ -103,7 +103,7 @@ def _self_attention_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Widths:
             f"self_attention takes 3 times as many columns as it gives, which {_heads(model)} "
             f"share evenly, not {nI or 3 * width} for {width}"
         )
-    return Parts([width] * 3), solve.same(model, width, nO)
+    return ConcatWidth([width] * 3), infer.same(model, width, nO)
 
 
 def MultiHeadAttention(
@@ -187,9 +187,11 @@ def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run)
     return Ragged(Y, lengths[0]), backprop
 
 
-def _cross_attention_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+def _cross_attention_widths(
+    model: Any, nI: Width, nO: Width, infer: ShapeInference
+) -> Widths:
     both: Any = item(nI, 1)  # keys and values
-    width: Any = solve.same(model, item(nI, 0), nO, None if both is None else both // 2)
+    width: Any = infer.same(model, item(nI, 0), nO, None if both is None else both // 2)
     if width is None:
         return None, None
     both = both or 2 * width
@@ -198,7 +200,7 @@ def _cross_attention_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> 
             f"{model.name} takes queries, and keys and values of twice their width, which "
             f"{model.attrs['heads']} heads share evenly, not {width} and {both} columns"
         )
-    return (width, Parts([width] * 2)), width
+    return (width, ConcatWidth([width] * 2)), width
 
 
 def CrossAttention(

@@ -9,8 +9,8 @@ from combinet.initializers import ones, zeros
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run, no_backprop
+from combinet.shapes import per_column
 from combinet.types import Floats2d
-from combinet.widths import square_widths
 
 
 def BatchNorm(
@@ -58,7 +58,7 @@ def BatchNorm(
         },
         attrs={"eps": eps},
         takes="floats2d",
-        widths=square_widths,
+        widths=per_column,
     )
 
 

@@ -12,7 +12,7 @@ from combinet.data import Padded, map_arrays
 from combinet.errors import DimensionError, InputError, describe
 from combinet.model import Model
 from combinet.run import Run
-from combinet.widths import Widths, concatenate_widths
+from combinet.shapes import Widths, concatenated
 
 
 def bidirectional(
@@ -78,14 +78,14 @@ def _mirror(X: Padded) -> Any:
     return (np.where(t < X.lengths, X.lengths - 1 - t, t) * n + np.arange(n)).reshape(-1)
 
 
-def _bidirectional_widths(model: Any, nI: Any, nO: Any, solve: Any) -> Widths:
+def _bidirectional_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Widths:
     if nO is not None:
-        l2r, r2l = (solve(layer, nI, None)[1] for layer in model.layers)
-        if (l2r is None or solve.resize) and l2r == r2l:
+        l2r, r2l = (infer(layer, nI, None)[1] for layer in model.layers)
+        if (l2r is None or infer.resize) and l2r == r2l:
             if nO % 2:
                 raise DimensionError(
                     f"{model.name} has two directions of one width: nO is even, not {nO}"
                 )
             for layer in model.layers:
-                solve(layer, nI, nO // 2)
-    return concatenate_widths(model, nI, nO, solve)
+                infer(layer, nI, nO // 2)
+    return concatenated(model, nI, nO, infer)

@@ -10,9 +10,9 @@ from combinet.inputs import KINDS, check_dtype
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
+from combinet.shapes import ShapeInference, Width, Widths
 from combinet.tuples import pair
 from combinet.types import Floats1d, Floats2d, Initializer
-from combinet.widths import Solver, Width, Widths
 
 
 def CauchySimilarity(
@@ -63,5 +63,5 @@ def _cauchy_similarity(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return Y, backprop
 
 
-def _widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
-    return solve.dim(model, "nI", nI), None  # one number for each row, in no column
+def _widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+    return infer.dim(model, "nI", nI), None  # one number for each row, in no column

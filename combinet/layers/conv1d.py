@@ -11,8 +11,8 @@ from combinet.layers.linear import affine_params
 from combinet.model import Model
 from combinet.ops.convolution import Window
 from combinet.run import Run
+from combinet.shape_inference import is_size
 from combinet.types import Floats, Generator, Initializer, Shape
-from combinet.widths import is_size
 
 _PADDINGS = ("same", "causal", "valid")
 

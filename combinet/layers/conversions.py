@@ -15,8 +15,8 @@ from combinet.data import (
 )
 from combinet.model import Model
 from combinet.run import Run
+from combinet.shapes import preserves
 from combinet.types import Array
-from combinet.widths import same_widths
 
 
 def list2ragged() -> Model[list[Array], Ragged]:
@@ -27,7 +27,7 @@ def list2ragged() -> Model[list[Array], Ragged]:
         >>> list2ragged().predict([np.array([1, 2]), np.array([3])]).lengths
         array([2, 1])
     """
-    return Model("list2ragged", _list2ragged, takes="list", widths=same_widths)
+    return Model("list2ragged", _list2ragged, takes="list", widths=preserves)
 
 
 def ragged2list() -> Model[Ragged, list[Array]]:
@@ -38,7 +38,7 @@ def ragged2list() -> Model[Ragged, list[Array]]:
         >>> ragged2list().predict(Ragged(np.array([1, 2, 3]), [2, 1]))
         [array([1, 2]), array([3])]
     """
-    return Model("ragged2list", _ragged2list, takes="ragged", widths=same_widths)
+    return Model("ragged2list", _ragged2list, takes="ragged", widths=preserves)
 
 
 def list2padded() -> Model[list[Array], Padded]:
@@ -50,7 +50,7 @@ def list2padded() -> Model[list[Array], Padded]:
         array([[2, 1],
                [3, 0]])
     """
-    return Model("list2padded", _list2padded, takes="list", widths=same_widths)
+    return Model("list2padded", _list2padded, takes="list", widths=preserves)
 
 
 def padded2list() -> Model[Padded, list[Array]]:
@@ -61,7 +61,7 @@ def padded2list() -> Model[Padded, list[Array]]:
         >>> (list2padded() >> padded2list()).predict([np.array([1]), np.array([2, 3])])
         [array([1]), array([2, 3])]
     """
-    return Model("padded2list", _padded2list, takes="padded", widths=same_widths)
+    return Model("padded2list", _padded2list, takes="padded", widths=preserves)
 
 
 def list2array() -> Model[list[Array], Array]:
@@ -72,7 +72,7 @@ def list2array() -> Model[list[Array], Array]:
         >>> list2array().predict([np.array([1, 2]), np.array([3])])
         array([1, 2, 3])
     """
-    return Model("list2array", _list2array, takes="list", widths=same_widths)
+    return Model("list2array", _list2array, takes="list", widths=preserves)
 
 
 def _list_to_padded(X: Any) -> Padded:

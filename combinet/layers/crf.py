@@ -15,8 +15,8 @@ from combinet.model import Model
 from combinet.node import Param
 from combinet.packed_chain import Chain, PackedChain
 from combinet.run import Run
+from combinet.shapes import per_column
 from combinet.types import Array, Floats2d, Initializer
-from combinet.widths import square_widths
 
 
 def CRF(
@@ -57,7 +57,7 @@ def CRF(
             "start": Param(("nI",), zeros),
             "end": Param(("nI",), zeros),
         },
-        widths=square_widths,
+        widths=per_column,
     )
 
 

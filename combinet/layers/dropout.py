@@ -7,8 +7,8 @@ from typing import Any
 from combinet.errors import InputError
 from combinet.model import Model
 from combinet.run import Run
+from combinet.shapes import preserves
 from combinet.types import Floats
-from combinet.widths import same_widths
 
 
 def Dropout(rate: float | None = None) -> Model[Floats, Floats]:
@@ -27,7 +27,7 @@ def Dropout(rate: float | None = None) -> Model[Floats, Floats]:
     if rate is not None and not 0 <= rate < 1:
         raise InputError(f"dropout takes a rate from 0 to below 1, not {rate!r}")
     attrs = {"rate": None if rate is None else float(rate)}
-    return Model("dropout", _dropout, attrs=attrs, takes="floats", widths=same_widths)
+    return Model("dropout", _dropout, attrs=attrs, takes="floats", widths=preserves)
 
 
 def _dropout(model: Model[Any, Any], X: Floats, run: Run) -> Any:

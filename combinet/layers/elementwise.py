@@ -9,8 +9,8 @@ from combinet.errors import InputError, describe
 from combinet.model import Model
 from combinet.ops.program import Program, slope, trace
 from combinet.run import Run, no_backprop
+from combinet.shapes import preserves
 from combinet.types import Floats
-from combinet.widths import same_widths
 
 
 def elementwise(
@@ -56,7 +56,7 @@ def elementwise(
         raise InputError(f"{name} takes a function that depends on its argument, not always {Y}")
     dY = slope(Y) if derivative is None else trace(f"the derivative of {name}", derivative)
     attrs = {"value": Program(Y), "value_and_slope": Program(Y, dY)}
-    return Model(name, _elementwise, attrs=attrs, takes="floats", widths=same_widths)
+    return Model(name, _elementwise, attrs=attrs, takes="floats", widths=preserves)
 
 
 def _elementwise(model: Model[Any, Any], X: Floats, run: Run) -> Any:

@@ -7,8 +7,9 @@ from typing import Any
 from combinet.errors import DimensionError, InputError
 from combinet.model import Model
 from combinet.run import Run
+from combinet.shape_inference import is_size
+from combinet.shapes import ConcatWidth, ShapeInference, Widths
 from combinet.types import Floats2d
-from combinet.widths import Parts, Widths, is_size
 
 
 def expand_window(window_size: int = 1) -> Model[Floats2d, Floats2d]:
@@ -45,14 +46,14 @@ def _expand_window(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     return run.ops.expand_window(X, window, lengths), backprop
 
 
-def _widths(model: Model[Any, Any], nI: Any, nO: Any, solve: Any) -> Widths:
+def _widths(model: Any, nI: Any, nO: Any, infer: ShapeInference) -> Widths:
     times = 2 * model.attrs["window_size"] + 1
     if nI is None and nO is not None and nO % times == 0:
         nI = nO // times
     if nI is None:
-        if nO is not None and not solve.resize:
+        if nO is not None and not infer.resize:
             raise DimensionError(f"{model.name} makes {times} columns of each, not {nO}")
-        return None, solve.same(model, nO)
-    if nO not in (None, nI * times) and not solve.resize:
+        return None, infer.same(model, nO)
+    if nO not in (None, nI * times) and not infer.resize:
         raise DimensionError(f"{model.name} makes {nI * times} columns of {nI}, not {nO}")
-    return nI, Parts([nI] * times)
+    return nI, ConcatWidth([nI] * times)

@@ -9,8 +9,8 @@ from combinet.initializers import ones, zeros
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
+from combinet.shapes import per_column
 from combinet.types import Floats2d
-from combinet.widths import square_widths
 
 
 def LayerNorm(
@@ -40,7 +40,7 @@ def LayerNorm(
         params=params,
         attrs={"eps": eps},
         takes="floats2d",
-        widths=square_widths,
+        widths=per_column,
     )
 
 

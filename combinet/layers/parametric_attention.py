@@ -11,8 +11,8 @@ from combinet.initializers import glorot_uniform
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
+from combinet.shapes import ShapeInference, Width, Widths, per_column
 from combinet.types import Floats2d, Initializer
-from combinet.widths import Solver, Width, Widths, square_widths
 
 
 def ParametricAttention(
@@ -67,11 +67,11 @@ def _parametric_attention(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     return Ragged(rows * attention[:, None], lengths), backprop
 
 
-def _widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
-    width, _ = square_widths(model, nI, nO, solve)
-    nI, keys = solve(model.layers[0], width, None)
-    width = solve.dim(model, "nI", nI)
+def _widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+    width, _ = per_column(model, nI, nO, infer)
+    nI, keys = infer(model.layers[0], width, None)
+    width = infer.dim(model, "nI", nI)
     if keys is None:
-        keys = solve(model.layers[0], width, width)[1] or width
-    solve.dim(model, "nK", keys)
+        keys = infer(model.layers[0], width, width)[1] or width
+    infer.dim(model, "nK", keys)
     return width, width

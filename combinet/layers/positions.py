@@ -12,8 +12,8 @@ from combinet.model import Model
 from combinet.node import Param
 from combinet.ops.sequence import positions
 from combinet.run import Run
+from combinet.shapes import per_column, preserves
 from combinet.types import Floats2d, Initializer
-from combinet.widths import same_widths, square_widths
 
 
 def sinusoidal_positions() -> Model[Floats2d, Floats2d]:
@@ -28,9 +28,7 @@ def sinusoidal_positions() -> Model[Floats2d, Floats2d]:
         array([[0.   , 1.   ],
                [0.841, 0.54 ]])
     """
-    return Model(
-        "sinusoidal_positions", _sinusoidal_positions, takes="floats2d", widths=same_widths
-    )
+    return Model("sinusoidal_positions", _sinusoidal_positions, takes="floats2d", widths=preserves)
 
 
 def _sinusoidal_positions(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
@@ -66,7 +64,7 @@ def LearnedPositions(
         dims={"nI": nI, "longest": longest},
         params={"P": Param(("longest", "nI"), init_P, "C")},
         takes="floats2d",
-        widths=square_widths,
+        widths=per_column,
     )
 
 

@@ -23,8 +23,8 @@ from combinet.layers.dropout import Dropout
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
+from combinet.shape_inference import is_size
 from combinet.types import Array, Initializer
-from combinet.widths import is_size
 from combinet.wrappers import with_array
 
 

@@ -12,8 +12,8 @@ from combinet.errors import DimensionError
 from combinet.model import Model
 from combinet.ops.sequence import starts
 from combinet.run import Run
+from combinet.shapes import preserves
 from combinet.types import Floats2d, Ints1d
-from combinet.widths import same_widths
 
 
 def reduce_sum() -> Model[Ragged, Floats2d]:
@@ -86,7 +86,7 @@ def reduce_last() -> Model[Ragged, Floats2d]:
 
 
 def _reduction(name: str, forward: Callable[..., Any]) -> Model[Ragged, Floats2d]:
-    return Model(name, forward, takes="ragged2d", widths=same_widths)
+    return Model(name, forward, takes="ragged2d", widths=preserves)
 
 
 def _reduce_sum(model: Model[Any, Any], X: Ragged, run: Run) -> Any:

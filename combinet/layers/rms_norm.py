@@ -9,8 +9,8 @@ from combinet.initializers import ones
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
+from combinet.shapes import per_column
 from combinet.types import Floats2d
-from combinet.widths import square_widths
 
 
 def RMSNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Floats2d]:
@@ -35,7 +35,7 @@ def RMSNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Floa
         params={"G": Param(("nI",), ones)},
         attrs={"eps": eps},
         takes="floats2d",
-        widths=square_widths,
+        widths=per_column,
     )
 
 

@@ -12,8 +12,9 @@ from combinet.layers.activation import activation
 from combinet.layers.linear import affine, affine_params
 from combinet.model import Model
 from combinet.run import Run
+from combinet.shape_inference import is_size
+from combinet.shapes import ShapeInference, Width, Widths, from_dims
 from combinet.types import Floats, Floats2d, Initializer
-from combinet.widths import Solver, Width, Widths, beside, is_size, own_widths
 
 
 def Softmax(
@@ -116,14 +117,14 @@ def MultiSoftmax(
     )
 
 
-def _grouped_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+def _grouped_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     total = sum(model.attrs["nOs"])
     if nO is not None and nO != total:
         raise DimensionError(
             f"{model.name} has nO={total} by its groups {model.attrs['nOs']}, "
-            f"but {beside(solve)} {nO}"
+            f"but {infer.source} {nO}"
         )
-    return own_widths(model, nI, nO, solve)
+    return from_dims(model, nI, nO, infer)
 
 
 def _multi_softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from combinet.errors import DimensionError, InputError, describe
+from combinet.errors import InputError, describe
 from combinet.layers.embed import column_of, ids_of
 from combinet.model import Model
 from combinet.ops import Ops
 from combinet.run import Run
+from combinet.shapes import fixed
 from combinet.text import features
 from combinet.types import Floats2d, Ints, Ints1d, Ints2d
-from combinet.widths import Solver, Width, Widths
 
 
 def StaticVectors(vectors: Floats2d, *, column: int | None = None) -> Model[Ints, Floats2d]:
@@ -45,7 +45,7 @@ def StaticVectors(vectors: Floats2d, *, column: int | None = None) -> Model[Ints
         dims={"nO": int(nO), "nV": int(rows)},
         attrs={"vectors": DeviceTable(vectors), "column": column},
         takes="ids",
-        widths=_fixed_widths,
+        widths=fixed,
     )
 
 
@@ -66,13 +66,6 @@ class DeviceTable:
 
 def _static_vectors(model: Model[Any, Any], X: Ints, run: Run) -> Any:
     return model.attrs["vectors"].on(run.ops)[ids_of(model, X, run)], lambda dY: None
-
-
-def _fixed_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
-    known = model.dims["nO"]
-    if nO not in (None, known):
-        raise DimensionError(f"{model.name} has nO={known}, the width of its table, not {nO}")
-    return None, known
 
 
 def remap_ids(

@@ -9,8 +9,8 @@ from combinet.inputs import check_dtype
 from combinet.layers.embed import Embed
 from combinet.model import Model
 from combinet.run import Run
+from combinet.shapes import ShapeInference, Width, Widths
 from combinet.types import Floats2d, Ints
-from combinet.widths import Solver, Width, Widths
 
 _EMBED = Embed().forward
 
@@ -52,8 +52,8 @@ def _unembed(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     return xp.matmul(X, E.T), backprop
 
 
-def _widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+def _widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     (embed,) = model.layers
     if embed.forward is not _EMBED:  # here, so that `replace_node` puts nothing else there either
         raise InputError(f"{model.name} takes an Embed, not {embed.name}")
-    return solve.dim(embed, "nO", nI), solve.dim(embed, "nV", nO)
+    return infer.dim(embed, "nO", nI), infer.dim(embed, "nV", nO)

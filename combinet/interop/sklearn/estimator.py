@@ -11,8 +11,8 @@ from combinet import Adam, InputError, Model, Optimizer, minibatch
 from combinet.errors import describe
 from combinet.interop.extras import load
 from combinet.losses import Loss
+from combinet.shape_inference import is_size
 from combinet.types import Array, Floats2d, Schedule
-from combinet.widths import is_size
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator

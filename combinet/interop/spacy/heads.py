@@ -25,8 +25,8 @@ from combinet import (
 from combinet.interop.extras import load
 from combinet.interop.spacy.spans import extract_spans
 from combinet.interop.thinc import resize_output, to_thinc
+from combinet.shapes import preserves
 from combinet.types import Floats2d
-from combinet.widths import same_widths
 
 registry = load("spacy", "spacy").registry
 thinc = load("thinc.api", "spacy")
@@ -123,7 +123,7 @@ def probabilities(*, in_prediction: bool = True) -> Model[Floats2d, Floats2d]:
     X logits (n, nO) -> Y (n, nO) probabilities; in prediction X itself unless `in_prediction`.
     """
     attrs = {"in_prediction": in_prediction}
-    return Model("probabilities", _probabilities, attrs=attrs, widths=same_widths)
+    return Model("probabilities", _probabilities, attrs=attrs, widths=preserves)
 
 
 def _probabilities(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:

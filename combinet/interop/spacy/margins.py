@@ -9,8 +9,8 @@ import numpy as np
 from combinet.model import Model
 from combinet.ops.sequence import owners
 from combinet.run import Run
+from combinet.shapes import delegates
 from combinet.types import Floats2d
-from combinet.widths import child_widths
 
 
 def with_margins(layer: Model[Any, Any], rows: int) -> Model[Floats2d, Floats2d]:
@@ -26,7 +26,7 @@ def with_margins(layer: Model[Any, Any], rows: int) -> Model[Floats2d, Floats2d]
         layers=[layer],
         attrs={"rows": rows},
         takes="floats2d",
-        widths=child_widths,
+        widths=delegates,
     )
 
 

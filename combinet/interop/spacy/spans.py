@@ -10,7 +10,7 @@ from combinet.data import Ragged, list_to_ragged, ragged_to_list
 from combinet.model import Model
 from combinet.ops.sequence import owners, positions, starts
 from combinet.run import Run
-from combinet.widths import Solver, Width, Widths, item
+from combinet.shapes import ShapeInference, Width, Widths, item
 
 
 def extract_spans() -> Model[Any, Ragged]:
@@ -41,6 +41,6 @@ def _extract_spans(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return Ragged.known(run.ops.unpad(rows.data, taken), lengths), backprop
 
 
-def _widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
-    width = solve.same(model, item(nI, 0), nO)
+def _widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+    width = infer.same(model, item(nI, 0), nO)
     return (width, None), width

@@ -9,14 +9,14 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from combinet.data import Padded, Ragged, like, map_arrays
-from combinet.errors import DimensionError, InputError, StateError, describe
+from combinet.errors import InputError, StateError, describe
 from combinet.interop.extras import load
 from combinet.interop.thinc import batches
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
+from combinet.shapes import fixed
 from combinet.types import Initializer
-from combinet.widths import Solver, Width, Widths, beside
 
 if TYPE_CHECKING:
     from thinc import api as thinc
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 else:
     thinc = load("thinc.api", "spacy")
     ParamServer = load("thinc.backends", "spacy").ParamServer
-
-_ROW = {"nI": "takes", "nO": "gives"}
 
 
 def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
@@ -62,10 +60,10 @@ def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
     return Model(
         f"thinc {model.name}",
         _forward,
-        dims={name: _width(model, name) for name in _ROW} | axes,
+        dims={name: _width(model, name) for name in ("nI", "nO")} | axes,
         params=params,
         attrs={"function": function},
-        widths=_widths,
+        widths=fixed,
     ).initialize()
 
 
@@ -79,17 +77,6 @@ def _given(value: Any) -> Initializer:
 
 def _width(model: Any, name: str) -> int | None:
     return model.get_dim(name) if model.has_dim(name) else None
-
-
-def _widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
-    for name, told in (("nI", nI), ("nO", nO)):
-        known = model.dims[name]
-        if None not in (known, told) and told != known:
-            raise DimensionError(
-                f"{model.name} {_ROW[name]} {name}={known}, as the Thinc model does, "
-                f"but {beside(solve)} {told}"
-            )
-    return model.dims["nI"], model.dims["nO"]
 
 
 class _Function:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from combinet.interop.extras import load
-from combinet.widths import Solver, Width, Widths, own_widths
+from combinet.shapes import ShapeInference, Width, Widths, from_dims
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,8 +79,8 @@ def set_sizes(module: nn.Module) -> None:
             layer.num_embeddings, layer.embedding_dim = layer.weight.shape
 
 
-def table_widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
+def table_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     """The rule of a module that begins with a table: a change of its input is one of its rows."""
-    if solve.resize and nI is not None:
-        solve.dim(model, "nV", nI)
-    return nI, own_widths(model, None, nO, solve)[1]
+    if infer.resize and nI is not None:
+        infer.dim(model, "nV", nI)
+    return nI, from_dims(model, None, nO, infer)[1]

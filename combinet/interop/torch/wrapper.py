@@ -14,7 +14,7 @@ from combinet.interop.torch.skeleton import Skeleton, constant_name
 from combinet.interop.torch.weights import take_weights
 from combinet.model import Model
 from combinet.node import Param
-from combinet.widths import own_widths
+from combinet.shapes import from_dims
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +91,7 @@ def TorchWrapper(
         dims=dict(sorted(dims.items())),
         params=params,
         attrs=attrs,
-        widths=table_widths if "nV" in axes.values() else own_widths,
+        widths=table_widths if "nV" in axes.values() else from_dims,
     )
     doubles = {value.dtype for value in kept.values() if value.is_floating_point()}
     model.initialize(dtype="float64" if doubles == {torch.float64} else "float32")
