@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar, overload
 
@@ -11,6 +11,7 @@ import numpy as np
 from combinet.data import Padded, Ragged, given_lengths, like, map_arrays, same_sequences
 from combinet.errors import DimensionError, InputError, describe
 from combinet.model import A, B, C, Model
+from combinet.node import Forward
 from combinet.operators import DEFAULT
 from combinet.ops import get_array_ops
 from combinet.run import Run
@@ -19,8 +20,17 @@ from combinet.widths import chain_widths, concatenate_widths, parallel_widths, s
 D = TypeVar("D")
 E = TypeVar("E")
 F = TypeVar("F")
+G = TypeVar("G")
+H = TypeVar("H")
+I = TypeVar("I")  # noqa: E741
+J = TypeVar("J")
+K = TypeVar("K")
 
 
+@overload
+def chain() -> Model[Any, Any]: ...
+@overload
+def chain(a: Model[A, B], /) -> Model[A, B]: ...
 @overload
 def chain(a: Model[A, B], b: Model[B, C], /) -> Model[A, C]: ...
 @overload
@@ -33,15 +43,42 @@ def chain(
 ) -> Model[A, F]: ...
 @overload
 def chain(
+    a: Model[A, B], b: Model[B, C], c: Model[C, D], d: Model[D, E], e: Model[E, F],
+    f: Model[F, G], /,
+) -> Model[A, G]: ...  # fmt: skip
+@overload
+def chain(
+    a: Model[A, B], b: Model[B, C], c: Model[C, D], d: Model[D, E], e: Model[E, F],
+    f: Model[F, G], g: Model[G, H], /,
+) -> Model[A, H]: ...  # fmt: skip
+@overload
+def chain(
+    a: Model[A, B], b: Model[B, C], c: Model[C, D], d: Model[D, E], e: Model[E, F],
+    f: Model[F, G], g: Model[G, H], h: Model[H, I], /,
+) -> Model[A, I]: ...  # fmt: skip
+@overload
+def chain(
+    a: Model[A, B], b: Model[B, C], c: Model[C, D], d: Model[D, E], e: Model[E, F],
+    f: Model[F, G], g: Model[G, H], h: Model[H, I], i: Model[I, J], /,
+) -> Model[A, J]: ...  # fmt: skip
+@overload
+def chain(
+    a: Model[A, B], b: Model[B, C], c: Model[C, D], d: Model[D, E], e: Model[E, F],
+    f: Model[F, G], g: Model[G, H], h: Model[H, I], i: Model[I, J], j: Model[J, K], /,
+) -> Model[A, K]: ...  # fmt: skip
+@overload
+def chain(
     a: Model[A, Any], b: Model[Any, Any], c: Model[Any, Any], d: Model[Any, Any],
-    e: Model[Any, Any], f: Model[Any, Any], /, *rest: Model[Any, Any],
+    e: Model[Any, Any], f: Model[Any, Any], g: Model[Any, Any], h: Model[Any, Any],
+    i: Model[Any, Any], j: Model[Any, Any], k: Model[Any, Any], /, *rest: Model[Any, Any],
 ) -> Model[A, Any]: ...  # fmt: skip
 def chain(*layers: Model[Any, Any]) -> Model[Any, Any]:
     """One layer after the other, each on the output of the last. The operator is `>>`.
 
-    chain(f, g, h) computes h(g(f(X))). A chain among the layers is replaced by its own, so
-    that (f >> g) >> h, f >> (g >> h) and chain(f, g, h) are one and the same. Raises
-    DimensionError if two layers' widths disagree.
+    chain(f, g, h) computes h(g(f(X))). A plain chain among the layers is replaced by its own
+    layers, so that (f >> g) >> h, f >> (g >> h) and chain(f, g, h) are one and the same. A chain
+    with settings in `attrs`, or with another name than "chain", stays one layer and keeps them:
+    `(tagger >> decode())[0].attrs`. Raises DimensionError if two layers' widths disagree.
 
     Example:
         >>> from combinet import Linear, Softmax, relu
@@ -51,10 +88,7 @@ def chain(*layers: Model[Any, Any]) -> Model[Any, Any]:
           relu
           softmax  nI=4 nO=3  15
     """
-    flat: list[Model[Any, Any]] = []
-    for layer in layers:
-        flat.extend(layer.layers if getattr(layer, "forward", None) is _chain else [layer])
-    return Model("chain", _chain, layers=flat, widths=chain_widths)
+    return Model("chain", _chain, layers=_inlined(layers, _chain), widths=chain_widths)
 
 
 def _chain(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -78,7 +112,8 @@ def concatenate(*layers: Model[A, B]) -> Model[A, B]:
     """Layers side by side on one input, outputs column beside column. The operator is `|`.
 
     The outputs may be arrays, lists of arrays, Ragged or Padded with the same rows. The input's
-    gradient is the sum of theirs. A concatenation among the layers is replaced by its own.
+    gradient is the sum of theirs. A concatenation among the layers is replaced by its own layers,
+    unless it has settings or a name of its own, as in `chain`.
 
     Example:
         >>> import numpy as np
@@ -86,10 +121,7 @@ def concatenate(*layers: Model[A, B]) -> Model[A, B]:
         >>> concatenate(noop(), noop()).predict(np.array([[1.0, 2.0]]))
         array([[1., 2., 1., 2.]])
     """
-    flat: list[Model[Any, Any]] = []
-    for layer in layers:
-        inner = getattr(layer, "forward", None) is _concatenate
-        flat.extend(layer.layers if inner else [layer])
+    flat = _inlined(layers, _concatenate)
     if not flat:
         raise InputError("concatenate takes at least one layer")
     return Model("concatenate", _concatenate, layers=flat, widths=concatenate_widths)
@@ -298,6 +330,22 @@ def _layerize(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return model.attrs["function"](X)
 
 
+def _inlined(layers: Sequence[Model[Any, Any]], forward: Forward) -> list[Model[Any, Any]]:
+    """The layers, with the layers of each plain combinator of this function in its place."""
+    flat: list[Model[Any, Any]] = []
+    for layer in layers:
+        inline = is_plain(layer) and layer.forward is forward
+        flat.extend(layer.layers if inline else [layer])
+    return flat
+
+
+def is_plain(layer: Model[Any, Any]) -> bool:
+    """Whether a chain or concatenation has nothing that is lost when only its layers are kept."""
+    if type(layer) is not Model or layer.name != _PLAIN_NAMES.get(layer.forward):
+        return False
+    return not (layer.attrs or layer.dims or layer.param_names)
+
+
 def add_batches(X: Any, Y: Any) -> Any:
     """X + Y for batches of one form, None counting for nothing; neither is changed."""
     if X is None or Y is None:
@@ -358,4 +406,5 @@ def _rows(X: Any) -> Any:
     return given_lengths(X).tolist() if isinstance(X, Ragged | Padded) else tuple(X.shape[:-1])
 
 
+_PLAIN_NAMES: dict[Forward, str] = {_chain: "chain", _concatenate: "concatenate"}
 DEFAULT.update({">>": chain, "|": concatenate, "+": add, "**": clone})

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from combinet.combinators import add, chain, concatenate, noop
+from combinet.combinators import add, chain, concatenate, is_plain, noop
 from combinet.data import Padded, Ragged
 from combinet.errors import DimensionError, InputError, describe
 from combinet.layers.dropout import Dropout
@@ -22,8 +22,7 @@ from combinet.widths import Solver, is_size
 M = TypeVar("M", bound="Model[Any, Any]")
 
 _DROPOUT = Dropout().forward
-_FLAT = {make(noop(), noop()).forward for make in (chain, concatenate)}  # never one in another
-_ANY_NUMBER = _FLAT | {add(noop()).forward}
+_ANY_NUMBER = {each.forward for each in (chain(noop()), concatenate(noop()), add(noop()))}
 
 
 # -- data --------------------------------------------------------------------------------------
@@ -218,8 +217,8 @@ def _rebuild(node: Any, old: Any, new: Sequence[Any], done: dict[int, Any]) -> A
     layers: list[Any] = []
     for layer in node.layers:
         for each in new if layer is old else [_rebuild(layer, old, new, done)]:
-            inner = each.forward is node.forward and each.forward in _FLAT
-            layers.extend(each.layers if inner else [each])
+            inline = each.forward is node.forward and is_plain(each)
+            layers.extend(each.layers if inline else [each])
     done[node.id] = node
     if len(layers) != len(node.layers) or any(map(is_not, layers, node.layers)):
         if node.param_names:
