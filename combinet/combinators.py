@@ -17,6 +17,7 @@ from combinet.ops import get_array_ops
 from combinet.run import Run
 from combinet.widths import chain_widths, concatenate_widths, parallel_widths, same_widths
 
+T = TypeVar("T")
 D = TypeVar("D")
 E = TypeVar("E")
 F = TypeVar("F")
@@ -346,15 +347,17 @@ def is_plain(layer: Model[Any, Any]) -> bool:
     return not (layer.attrs or layer.dims or layer.param_names)
 
 
-def add_batches(X: Any, Y: Any) -> Any:
+def add_batches(X: T, Y: T) -> T:
     """X + Y for batches of one form, None counting for nothing; neither is changed."""
     if X is None or Y is None:
         return Y if X is None else X
+    other: Any = Y
     if isinstance(X, list | tuple):
-        return like(X, [add_batches(x, y) for x, y in zip(X, Y, strict=True)])
+        return like(X, [add_batches(x, y) for x, y in zip(X, other, strict=True)])
     if isinstance(X, Ragged | Padded):
-        return map_arrays(X, lambda data: add_batches(data, Y.data))
-    return get_array_ops(X).add(X, Y)
+        return map_arrays(X, lambda data: add_batches(data, other.data))
+    array: Any = X
+    return get_array_ops(array).add(array, other)  # type: ignore[return-value]
 
 
 def _check_alike(model: Model[Any, Any], X: Any, Y: Any, verb: str = "add") -> None:

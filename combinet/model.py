@@ -23,6 +23,7 @@ from combinet.tree import draw, movable, paths, walk
 from combinet.types import Generator
 
 if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
     from typing_extensions import Self
 
 In = TypeVar("In", contravariant=True)
@@ -32,10 +33,10 @@ B = TypeVar("B")
 C = TypeVar("C")
 
 
-class Backprop(Protocol):
+class Backprop(Protocol[In]):
     """The backward pass of `begin_update`: dY -> dX, and an optimizer step if one is given."""
 
-    def __call__(self, dY: Any, sgd: Optimizer | None = None) -> Any:
+    def __call__(self, dY: In, sgd: Optimizer | None = None) -> Any:
         """The gradient of the input; None if it has none."""
         ...
 
@@ -75,7 +76,7 @@ class Model(Node, Operators, Generic[In, Out]):
         *,
         rng: Generator | int | None = None,
         wants_dX: bool = True,
-    ) -> tuple[Out, Backprop]:
+    ) -> tuple[Out, Backprop[Out]]:
         """The output for X, and the backward pass: `Y, backprop = model.begin_update(X)`.
 
         `drop` (0 to below 1) reaches every layer that drops out and has no rate of its own; masks
@@ -154,11 +155,11 @@ class Model(Node, Operators, Generic[In, Out]):
 
     def initialize(
         self,
-        X: Any = None,
-        Y: Any = None,
+        X: In | None = None,
+        Y: object = None,
         *,
         rng: Generator | int | None = None,
-        dtype: Any = None,
+        dtype: DTypeLike | None = None,
     ) -> Self:
         """Infer the missing dims, allocate what parameters are missing, return the model.
 
@@ -226,15 +227,15 @@ class Model(Node, Operators, Generic[In, Out]):
         if isinstance(index, str):
             return self._find(index)
         if isinstance(index, slice):
-            chain = DEFAULT[">>"]
+            chain: Callable[..., Model[Any, Any]] = DEFAULT[">>"]
             if self.forward is not chain().forward:
                 raise InputError(
                     f"expected an index for {self.name}, got a slice: only a chain has slices, "
                     f"use {self.name}.layers[...]"
                 )
-            return chain(*self.layers[index])  # type: ignore[no-any-return]
+            return chain(*self.layers[index])
         try:
-            return self.layers[index]  # type: ignore[no-any-return]
+            layer: Model[Any, Any] = self.layers[index]
         except IndexError:
             count = len(self.layers)
             raise IndexError(
@@ -244,10 +245,11 @@ class Model(Node, Operators, Generic[In, Out]):
             raise InputError(
                 f"expected an int, a slice or a path for {self.name}, got {describe(index)}"
             ) from None
+        return layer
 
     def _find(self, name: str) -> Model[Any, Any]:
         """The layer of this path, or else the only layer of this name."""
-        found = paths(self)
+        found: dict[str, Model[Any, Any]] = paths(self)
         if name in found:
             return found[name]
         same = [path for path, layer in found.items() if layer.name == name]
@@ -312,13 +314,13 @@ class Model(Node, Operators, Generic[In, Out]):
             memo[id(node)]._renew([memo[id(layer)] for layer in node.layers])
         return memo[id(self)]  # type: ignore[no-any-return]
 
-    def __getstate__(self) -> Any:
+    def __getstate__(self) -> tuple[dict[str, Any], dict[str, Any]]:
         with locked(self.slots.values()):
             params, averages = saving.params_of(self)
         record = {"params": params, "averages": averages}
         return {**self.__dict__, "slots": {}, "_rng": None}, record
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
         fields, record = state
         self.__dict__.update(fields)
         self._renew(self.layers)  # its id may be that of another layer in this process

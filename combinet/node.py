@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from combinet.run import Run
 from combinet.store import Order, Slot
 from combinet.types import Floats, Generator, Initializer, Shape
 from combinet.widths import Solver, Width, Widths, is_size, own_widths
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 Forward: TypeAlias = Callable[[Any, Any, Run], "tuple[Any, Callable[[Any], Any]]"]
 Rule: TypeAlias = Callable[[Any, Width, Width, Solver], Widths]
@@ -157,10 +160,10 @@ class Node:
         return tuple(int(size) for size in shape if size is not None)
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype[Any] | None:
         """The dtype of the layer's own parameters; None if it has none yet."""
         for slot in self.slots.values():
-            return slot.store.dtype
+            return slot.store.dtype  # type: ignore[no-any-return]
         return None
 
     def _slot(self, name: str) -> Slot:
@@ -179,7 +182,7 @@ class Node:
         slot = self._slot(name)
         return slot.store.read([slot])[0]  # type: ignore[no-any-return]
 
-    def set_param(self, name: str, value: Any) -> None:
+    def set_param(self, name: str, value: ArrayLike) -> None:
         """Set a parameter to a value of its shape."""
         slot = self._slot(name)
         if shape_of(value) != slot.shape:

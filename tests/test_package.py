@@ -22,7 +22,7 @@ ORDER = [
     "ops",
     "data", "initializers", "schedules", "text",
     "format", "store", "optimizers", "losses",
-    "tree", "widths", "inputs", "operators",
+    "layer", "tree", "widths", "inputs", "operators",
     "run", "layout", "saving", "node", "model",
     "combinators", "wrappers", "tuples", "grouping", "passes", "threads", "layers",
     "utilities", "testing",
