@@ -16,11 +16,21 @@ from combinet.ops import get_array_ops
 from combinet.run import Run
 from combinet.shapes import chained, concatenated, one_width, parallel, preserves
 
+T = TypeVar("T")
 D = TypeVar("D")
 E = TypeVar("E")
 F = TypeVar("F")
+G = TypeVar("G")
+H = TypeVar("H")
+I = TypeVar("I")  # noqa: E741
+J = TypeVar("J")
+K = TypeVar("K")
 
 
+@overload
+def chain() -> Model[Any, Any]: ...
+@overload
+def chain(a: Model[A, B], /) -> Model[A, B]: ...
 @overload
 def chain(a: Model[A, B], b: Model[B, C], /) -> Model[A, C]: ...
 @overload
@@ -33,15 +43,42 @@ def chain(
 ) -> Model[A, F]: ...
 @overload
 def chain(
+    a: Model[A, B], b: Model[B, C], c: Model[C, D], d: Model[D, E], e: Model[E, F],
+    f: Model[F, G], /,
+) -> Model[A, G]: ...  # fmt: skip
+@overload
+def chain(
+    a: Model[A, B], b: Model[B, C], c: Model[C, D], d: Model[D, E], e: Model[E, F],
+    f: Model[F, G], g: Model[G, H], /,
+) -> Model[A, H]: ...  # fmt: skip
+@overload
+def chain(
+    a: Model[A, B], b: Model[B, C], c: Model[C, D], d: Model[D, E], e: Model[E, F],
+    f: Model[F, G], g: Model[G, H], h: Model[H, I], /,
+) -> Model[A, I]: ...  # fmt: skip
+@overload
+def chain(
+    a: Model[A, B], b: Model[B, C], c: Model[C, D], d: Model[D, E], e: Model[E, F],
+    f: Model[F, G], g: Model[G, H], h: Model[H, I], i: Model[I, J], /,
+) -> Model[A, J]: ...  # fmt: skip
+@overload
+def chain(
+    a: Model[A, B], b: Model[B, C], c: Model[C, D], d: Model[D, E], e: Model[E, F],
+    f: Model[F, G], g: Model[G, H], h: Model[H, I], i: Model[I, J], j: Model[J, K], /,
+) -> Model[A, K]: ...  # fmt: skip
+@overload
+def chain(
     a: Model[A, Any], b: Model[Any, Any], c: Model[Any, Any], d: Model[Any, Any],
-    e: Model[Any, Any], f: Model[Any, Any], /, *rest: Model[Any, Any],
+    e: Model[Any, Any], f: Model[Any, Any], g: Model[Any, Any], h: Model[Any, Any],
+    i: Model[Any, Any], j: Model[Any, Any], k: Model[Any, Any], /, *rest: Model[Any, Any],
 ) -> Model[A, Any]: ...  # fmt: skip
 def chain(*layers: Model[Any, Any]) -> Model[Any, Any]:
     """One layer after the other, each on the output of the last. The operator is `>>`.
 
-    chain(f, g, h) computes h(g(f(X))). A chain among the layers is replaced by its own, so
-    that (f >> g) >> h, f >> (g >> h) and chain(f, g, h) are one and the same. Raises
-    DimensionError if two layers' widths disagree.
+    chain(f, g, h) computes h(g(f(X))). A plain chain among the layers is replaced by its own
+    layers, so that (f >> g) >> h, f >> (g >> h) and chain(f, g, h) are one and the same. A chain
+    with settings in `attrs`, or with another name than "chain", stays one layer and keeps them:
+    `(tagger >> decode())[0].attrs`. Raises DimensionError if two layers' widths disagree.
 
     Example:
         >>> from combinet import Linear, Softmax, relu
@@ -75,7 +112,8 @@ def concatenate(*layers: Model[A, B]) -> Model[A, B]:
     """Layers side by side on one input, outputs column beside column. The operator is `|`.
 
     The outputs may be arrays, lists of arrays, Ragged or Padded with the same rows. The input's
-    gradient is the sum of theirs. A concatenation among the layers is replaced by its own.
+    gradient is the sum of theirs. A concatenation among the layers is replaced by its own layers,
+    unless it has settings or a name of its own, as in `chain`.
 
     Example:
         >>> import numpy as np
@@ -281,15 +319,17 @@ def _layerize(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return model.attrs["function"](X)
 
 
-def add_batches(X: Any, Y: Any) -> Any:
+def add_batches(X: T, Y: T) -> T:
     """X + Y for batches of one form, None counting for nothing; neither is changed."""
     if X is None or Y is None:
         return Y if X is None else X
+    other: Any = Y
     if isinstance(X, list | tuple):
-        return like(X, [add_batches(x, y) for x, y in zip(X, Y, strict=True)])
+        return like(X, [add_batches(x, y) for x, y in zip(X, other, strict=True)])
     if isinstance(X, Ragged | Padded):
-        return map_arrays(X, lambda data: add_batches(data, Y.data))
-    return get_array_ops(X).add(X, Y)
+        return map_arrays(X, lambda data: add_batches(data, other.data))
+    array: Any = X
+    return get_array_ops(array).add(array, other)  # type: ignore[return-value]
 
 
 def _check_alike(model: Model[Any, Any], X: Any, Y: Any, verb: str = "add") -> None:

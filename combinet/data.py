@@ -8,16 +8,22 @@ where the data lies on a GPU.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from combinet.errors import CombinetError, DimensionError, InputError, describe
 from combinet.ops import Ops, get_array_ops
 from combinet.ops.sequence import owners, positions, starts
-from combinet.types import Array, Ints1d, Shape
+from combinet.types import Array, Ints1d, Shape, is_array
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 _MANY = 8  # arrays, from which on sets are quicker
+T = TypeVar("T")
+Numbers: TypeAlias = "Sequence[int] | Ints1d"
+Batch: TypeAlias = "Array | Ragged | Padded | list[Any] | tuple[Any, ...]"
 Index: TypeAlias = "int | slice | Sequence[int] | Ints1d"
 
 
@@ -69,7 +75,7 @@ class Ragged:
 
     __slots__ = ("data", "lengths")
 
-    def __init__(self, data: Any, lengths: Any) -> None:
+    def __init__(self, data: Array, lengths: Numbers) -> None:
         _check_data("Ragged takes an array (total, ...)", data, axes=1)
         self.data = data
         self.lengths = lengths = _integers("lengths", lengths)
@@ -80,7 +86,7 @@ class Ragged:
             )
 
     @classmethod
-    def known(cls, data: Any, lengths: Ints1d) -> Ragged:
+    def known(cls, data: Array, lengths: Ints1d) -> Ragged:
         """A Ragged of what is known to fit: nothing is checked."""
         ragged = cls.__new__(cls)
         ragged.data, ragged.lengths = data, lengths
@@ -125,7 +131,7 @@ class Padded:
 
     __slots__ = ("data", "indices", "lengths", "size_at_t")
 
-    def __init__(self, data: Any, size_at_t: Any, lengths: Any, indices: Any) -> None:
+    def __init__(self, data: Array, size_at_t: Numbers, lengths: Numbers, indices: Numbers) -> None:
         _check_data("Padded takes an array (longest, sequences, ...)", data, axes=2)
         sizes = _integers("size_at_t", size_at_t)
         lengths, indices = _integers("lengths", lengths), _integers("indices", indices)
@@ -148,7 +154,7 @@ class Padded:
         self.size_at_t, self.lengths, self.indices = sizes[:longest], lengths, indices[order]
 
     @classmethod
-    def known(cls, data: Any, size_at_t: Ints1d, lengths: Ints1d, indices: Ints1d) -> Padded:
+    def known(cls, data: Array, size_at_t: Ints1d, lengths: Ints1d, indices: Ints1d) -> Padded:
         """A Padded of what is known to fit: nothing is checked."""
         padded = cls.__new__(cls)
         padded.data, padded.size_at_t = data, size_at_t
@@ -167,14 +173,15 @@ class Padded:
         return ragged_to_padded(ragged[index])
 
 
-def ordered_columns(data: Any, order: Ints1d) -> Any:
+def ordered_columns(data: Array, order: Ints1d) -> Array:
     """Padded data with its columns in another order; itself, if that is their own."""
     longest, n = data.shape[:2]
     if np.array_equal(order, np.arange(n)):
         return data
     rows = (np.arange(longest)[:, None] * n + order).ravel()
     flat = data.reshape(longest * n, *data.shape[2:])
-    return get_array_ops(data).unpad(flat, rows).reshape(data.shape)
+    ordered: Array = get_array_ops(data).unpad(flat, rows).reshape(data.shape)
+    return ordered
 
 
 def _sizes(lengths: Ints1d, steps: int) -> Ints1d:
@@ -198,9 +205,9 @@ def given_lengths(X: Ragged | Padded) -> Ints1d:
     return lengths
 
 
-def same_sequences(X: Any, Y: Any) -> bool:
+def same_sequences(X: Ragged | Padded, Y: Ragged | Padded) -> bool:
     """Whether the rows of two Ragged, or of two Padded, are divided into sequences alike."""
-    if isinstance(X, Padded) and not _are_equal(X.indices, Y.indices):
+    if isinstance(X, Padded) and isinstance(Y, Padded) and not _are_equal(X.indices, Y.indices):
         return False
     return _are_equal(X.lengths, Y.lengths)
 
@@ -265,7 +272,7 @@ def _are_alike(X: Sequence[Any]) -> bool:
     )
 
 
-def check_list(X: Any) -> None:
+def check_list(X: object) -> None:
     """Raise InputError unless X is a list of arrays that differ in nothing but their lengths."""
     if not isinstance(X, list | tuple):
         raise InputError(f"a list of arrays is needed, not {describe(X)}")
@@ -283,23 +290,25 @@ def check_list(X: Any) -> None:
             )
 
 
-def like(X: Any, items: list[Any]) -> Any:
+def like(X: T, items: list[Any]) -> T:
     """Items as a list or tuple of the class of X: a named tuple takes them one by one."""
-    return type(X)(*items) if hasattr(X, "_fields") else type(X)(items)
+    form: Any = type(X)
+    return form(*items) if hasattr(X, "_fields") else form(items)  # type: ignore[no-any-return]
 
 
-def map_arrays(X: Any, function: Callable[[Any], Any]) -> Any:
+def map_arrays(X: T, function: Callable[[Any], Any]) -> T:
     """A batch of the same form with `function` applied to each array of its data."""
     if isinstance(X, list | tuple):
         return like(X, [map_arrays(x, function) for x in X])
     if isinstance(X, Ragged):
-        return Ragged.known(function(X.data), X.lengths)
+        return Ragged.known(function(X.data), X.lengths)  # type: ignore[return-value]
     if isinstance(X, Padded):
-        return Padded.known(function(X.data), X.size_at_t, X.lengths, X.indices)
-    return X if X is None else function(X)
+        data = function(X.data)
+        return Padded.known(data, X.size_at_t, X.lengths, X.indices)  # type: ignore[return-value]
+    return X if X is None else function(X)  # pyright: ignore[reportReturnType]
 
 
-def to_device(X: Any, ops: Ops) -> Any:
+def to_device(X: T, ops: Ops) -> T:
     """A batch (array, list, Ragged, Padded, tuple of them) with its arrays on the device of `ops`.
 
     Words stay what they are.
@@ -313,12 +322,12 @@ def to_device(X: Any, ops: Ops) -> Any:
     return map_arrays(X, lambda x: x if isinstance(x, str) else ops.asarray(x))
 
 
-def shape_of(value: Any) -> Shape:
+def shape_of(value: ArrayLike) -> Shape:
     """The shape of an array on any device, or of nested lists of numbers."""
-    return tuple(value.shape) if hasattr(value, "shape") else np.shape(value)
+    return tuple(value.shape) if is_array(value) else np.shape(value)
 
 
-def width_of(X: Any) -> Any:
+def width_of(X: object) -> int | tuple[Any, ...] | None:
     """The number of columns of a batch of floats; None of anything else, as of ids.
 
     Of a tuple of batches it is the tuple of theirs. See `combinet.shapes`.
@@ -329,12 +338,10 @@ def width_of(X: Any) -> Any:
         return width_of(X[0]) if X else None
     if isinstance(X, Ragged | Padded):
         return width_of(X.data)
-    if hasattr(X, "dtype") and X.dtype.kind == "f" and X.ndim > 1:
-        return int(X.shape[-1])
-    return None
+    return int(X.shape[-1]) if is_array(X) and X.dtype.kind == "f" and X.ndim > 1 else None
 
 
-def match_gradient(Y: Any, dY: Any) -> Any:
+def match_gradient(Y: object, dY: object) -> object:
     """DY in the dtype of Y if that is of floats, its form and shapes checked.
 
     `Y` may be the output itself or its `outline`. An item of a tuple may have none: None. Raises
@@ -353,7 +360,7 @@ def match_gradient(Y: Any, dY: Any) -> Any:
             raise
         return like(Y, matched)
     if isinstance(Y, Ragged | Padded):
-        if type(dY) is not type(Y):
+        if not isinstance(dY, Ragged | Padded) or type(dY) is not type(Y):
             raise InputError(f"the gradient of {type(Y).__name__} is one too, not {describe(dY)}")
         if not same_sequences(Y, dY):
             raise DimensionError(
@@ -362,10 +369,10 @@ def match_gradient(Y: Any, dY: Any) -> Any:
             )
         data = match_gradient(Y.data, dY.data)
         return dY if data is dY.data else map_arrays(dY, lambda _: data)
-    if not hasattr(Y, "dtype"):
-        return dY
     kind: Any = Y.kind if isinstance(Y, Outline) else type(Y)
-    if not isinstance(dY, kind) or dY.dtype.kind != "f":
+    if not is_array(Y):
+        return dY
+    if not isinstance(dY, kind) or not is_array(dY) or dY.dtype.kind != "f":
         raise InputError(
             f"the gradient of a {describe(Y)} is a float {kind.__module__} {kind.__name__}, "
             f"not {describe(dY)}"
@@ -380,7 +387,7 @@ class Outline:
 
     __slots__ = ("dtype", "kind", "shape")
 
-    def __init__(self, shape: tuple[int, ...], dtype: Any, kind: type) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], kind: type) -> None:
         self.shape = shape
         self.dtype = dtype
         self.kind = kind
@@ -389,7 +396,7 @@ class Outline:
         return self.shape[0]
 
 
-def outline(Y: Any) -> Any:
+def outline(Y: object) -> object:
     """The form of a batch without its numbers, so that nobody keeps those for the form's sake."""
     return map_arrays(
         Y, lambda y: Outline(tuple(y.shape), y.dtype, type(y)) if hasattr(y, "dtype") else y

@@ -6,6 +6,8 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+from combinet.types import is_array
+
 
 class CombinetError(Exception):
     """The base of all errors that combinet raises.
@@ -19,7 +21,7 @@ class CombinetError(Exception):
         self.message = message
         self.path: list[Any] = []
 
-    def within(self, layer: Any) -> None:
+    def within(self, layer: object) -> None:
         """Note that the error has left `layer`."""
         self.path.insert(0, layer)
 
@@ -76,14 +78,15 @@ def child_names(parent: Any) -> list[str]:
     ]
 
 
-def describe(X: Any) -> str:
+def describe(X: object) -> str:
     """What a value is, in a few words: `float64 array (5, 3)`, `list of 2: float32 array (4,)`."""
-    if hasattr(X, "dtype") and hasattr(X, "shape"):
+    if is_array(X):
         where = type(X).__module__.partition(".")[0]
         where = "" if where in ("numpy", "combinet") else f"{where} "
         return f"{where}{X.dtype} array {tuple(X.shape)}"
-    if hasattr(X, "data") and hasattr(X, "lengths"):
-        return f"{type(X).__name__} of {len(X)}: {describe(X.data)}"
+    data, lengths = getattr(X, "data", None), getattr(X, "lengths", None)
+    if data is not None and lengths is not None:
+        return f"{type(X).__name__} of {len(lengths)}: {describe(data)}"
     if isinstance(X, list | tuple):
         words = ", ".join(map(describe, X if isinstance(X, tuple) else X[:1]))
         return f"{type(X).__name__} of {len(X)}" + (f": {words}" if X else "")

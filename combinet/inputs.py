@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from combinet.data import Padded, Ragged
 from combinet.errors import DimensionError, InputError, describe
+from combinet.layer import Layer
 from combinet.ops import Ops
 
 _WITH_LENGTHS = (Ragged, Padded)
@@ -122,7 +125,7 @@ def data_validation(validation: bool) -> Iterator[None]:
         _checked.reset(token)
 
 
-def check_input(layer: Any, X: Any, ops: Ops) -> None:
+def check_input(layer: Layer, X: object, ops: Ops) -> None:
     """Raise InputError or DimensionError unless X is what the layer takes."""
     if not _checked.get():
         return
@@ -132,7 +135,7 @@ def check_input(layer: Any, X: Any, ops: Ops) -> None:
     kind = KINDS[takes]
     if not kind.fits(X, ops):
         raise InputError(f"{layer.name} takes {kind.words}, not {describe(X)}{_hint(X, kind, ops)}")
-    data = X.data if isinstance(X, _WITH_LENGTHS) else X
+    data: Any = X.data if isinstance(X, _WITH_LENGTHS) else X
     dtype = getattr(data, "dtype", None)
     if dtype is None or dtype.kind != "f":
         return
@@ -142,7 +145,7 @@ def check_input(layer: Any, X: Any, ops: Ops) -> None:
         raise DimensionError(f"{layer.name} takes nI={nI} columns, not {describe(X)}")
 
 
-def check_dtype(name: str, X: Any, dtype: Any, expected: Any) -> None:
+def check_dtype(name: str, X: object, dtype: np.dtype[Any], expected: np.dtype[Any] | None) -> None:
     """Raise InputError unless X, of this dtype, has that of the weights, if there are any yet."""
     if expected is not None and dtype != expected:
         other = f", or initialize(dtype='{dtype}')" if str(dtype) in ("float32", "float64") else ""

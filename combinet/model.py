@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from combinet import format, layout, saving
 from combinet.data import match_gradient, outline, shape_of
 from combinet.errors import DimensionError, InputError, StateError, describe
 from combinet.node import Node
-from combinet.operators import Operators
+from combinet.operators import DEFAULT, Operators
 from combinet.ops import CupyOps, Ops, default_ops
 from combinet.optimizers import Optimizer
 from combinet.resizing import resize
@@ -23,6 +24,7 @@ from combinet.tree import draw, movable, paths, walk
 from combinet.types import Generator
 
 if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
     from typing_extensions import Self
 
 In = TypeVar("In", contravariant=True)
@@ -32,10 +34,10 @@ B = TypeVar("B")
 C = TypeVar("C")
 
 
-class Backprop(Protocol):
+class Backprop(Protocol[In]):
     """The backward pass of `begin_update`: dY -> dX, and an optimizer step if one is given."""
 
-    def __call__(self, dY: Any, sgd: Optimizer | None = None) -> Any:
+    def __call__(self, dY: In, sgd: Optimizer | None = None) -> Any:
         """The gradient of the input; None if it has none."""
         ...
 
@@ -77,7 +79,7 @@ class Model(Node, Operators, Generic[In, Out]):
         *,
         rng: Generator | int | None = None,
         wants_dX: bool = True,
-    ) -> tuple[Out, Backprop]:
+    ) -> tuple[Out, Backprop[Out]]:
         """The output for X, and the backward pass: `Y, backprop = model.begin_update(X)`.
 
         `drop` (0 to below 1) reaches every layer that drops out and has no rate of its own; masks
@@ -156,11 +158,11 @@ class Model(Node, Operators, Generic[In, Out]):
 
     def initialize(
         self,
-        X: Any = None,
-        Y: Any = None,
+        X: In | None = None,
+        Y: object = None,
         *,
         rng: Generator | int | None = None,
-        dtype: Any = None,
+        dtype: DTypeLike | None = None,
     ) -> Self:
         """Infer the missing dims, allocate what parameters are missing, return the model.
 
@@ -176,6 +178,93 @@ class Model(Node, Operators, Generic[In, Out]):
         return self
 
     # -- the tree --------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __bool__(self) -> bool:
+        return True  # by default an object of length 0 is false, and a layer has no layers
+
+    def __iter__(self) -> Iterator[Model[Any, Any]]:
+        return iter(self.layers)
+
+    def __contains__(self, item: object) -> bool:
+        if not isinstance(item, str):
+            return any(layer is item for layer in self.layers)
+        try:
+            self[item]
+        except KeyError:
+            return False
+        return True
+
+    @overload
+    def __getitem__(self, index: int | str) -> Model[Any, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Model[Any, Any]: ...
+    def __getitem__(self, index: int | str | slice) -> Model[Any, Any]:
+        """A layer by its position, its path or its name; a part of a chain by a slice.
+
+        A model is a sequence of its own layers: `model[0]`, `model[-1]`, `len(model)`, and
+        iteration gives them in order. `model["chain >> linear[2]"]` is the layer of that path, as
+        `paths` returns it; the name of a layer is enough if no other layer in the tree has it.
+        `model[1:3]` is a new chain of these layers, which it shares with the model. Its settings
+        are empty. Only chains have slices: `model.layers[1:3]` is a tuple for every model.
+
+        Raises:
+            IndexError: There is no layer at this position.
+            KeyError: No layer has this path or name, or several have the name. The message lists
+                the nearest paths.
+            InputError: `index` has another type, or is a slice and the model is not a chain.
+
+        Example:
+            >>> from combinet import Linear, Softmax, relu
+            >>> model = Linear(4, 2) >> relu() >> Softmax(3, 4)
+            >>> model[0].name, model["softmax"].name, model["chain >> relu"].name
+            ('linear', 'softmax', 'relu')
+            >>> model[:2]
+            chain: no parameters, not initialized
+              linear  nI=2 nO=4
+              relu
+            >>> len(model), [layer.name for layer in model], "relu" in model
+            (3, ['linear', 'relu', 'softmax'], True)
+        """
+        if isinstance(index, str):
+            return self._find(index)
+        if isinstance(index, slice):
+            chain: Callable[..., Model[Any, Any]] = DEFAULT[">>"]
+            if self.forward is not chain().forward:
+                raise InputError(
+                    f"expected an index for {self.name}, got a slice: only a chain has slices, "
+                    f"use {self.name}.layers[...]"
+                )
+            return chain(*self.layers[index])
+        try:
+            layer: Model[Any, Any] = self.layers[index]
+        except IndexError:
+            count = len(self.layers)
+            raise IndexError(
+                f"expected an index below {count} for the layers of {self.name}, got {index}"
+            ) from None
+        except TypeError:
+            raise InputError(
+                f"expected an int, a slice or a path for {self.name}, got {describe(index)}"
+            ) from None
+        return layer
+
+    def _find(self, name: str) -> Model[Any, Any]:
+        """The layer of this path, or else the only layer of this name."""
+        found: dict[str, Model[Any, Any]] = paths(self)
+        if name in found:
+            return found[name]
+        same = [path for path, layer in found.items() if layer.name == name]
+        if len(same) == 1:
+            return found[same[0]]
+        nearest = same or get_close_matches(name, found, n=3, cutoff=0.3)
+        problem = f"got a name of {len(same)} layers" if same else "found none"
+        raise KeyError(
+            f"expected the path of a layer of {self.name}, {problem}: {name!r}. "
+            f"The nearest paths are {nearest[:5] or [*found][:5]}"
+        )
 
     def walk(self, order: str = "bfs") -> Iterator[Model[Any, Any]]:
         """Every layer once: breadth-first ("bfs") or depth-first ("dfs_pre"), this one first.
@@ -229,13 +318,13 @@ class Model(Node, Operators, Generic[In, Out]):
             memo[id(node)]._renew([memo[id(layer)] for layer in node.layers])
         return memo[id(self)]  # type: ignore[no-any-return]
 
-    def __getstate__(self) -> Any:
+    def __getstate__(self) -> tuple[dict[str, Any], dict[str, Any]]:
         with locked(self.slots.values()):
             params, averages = saving.params_of(self)
         record = {"params": params, "averages": averages}
         return {**self.__dict__, "slots": {}, "noted": None, "_rng": None}, record
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
         fields, record = state
         self.__dict__.update(fields)
         self._renew(self.layers)  # its id may be that of another layer in this process

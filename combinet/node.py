@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, count
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from combinet.shape_inference import Noted, ShapeInference, ShapeRule, Watched, 
 from combinet.shapes import from_dims
 from combinet.store import Order, Slot
 from combinet.types import Floats, Generator, Initializer, Shape
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 Forward: TypeAlias = Callable[[Any, Any, Run], "tuple[Any, Callable[[Any], Any]]"]
 _ids = count()
@@ -76,12 +79,14 @@ class Node:
         self.name = name
         self.forward = forward
         self.layers = tuple(layers)
-        self.dims = Watched({dim: size and int(size) for dim, size in (dims or {}).items()})
-        self.attrs = Watched(attrs or {})
+        self.dims: dict[str, int | None] = Watched(
+            {dim: size and int(size) for dim, size in (dims or {}).items()}
+        )
+        self.attrs: dict[str, Any] = Watched(attrs or {})
         self.takes = takes
         self.widths = widths
         self.stays = stays
-        self.flat = flat
+        self.flat_name = name if flat else ""
         self.noted: Noted | None = None
         self.slots: dict[str, Slot] = {}
         self.ops: Ops = layers[0].ops if layers else default_ops()
@@ -97,9 +102,16 @@ class Node:
             ShapeInference()(self, None, None)  # the error, with the path to the layer
 
     def flattened(self, layer: Any) -> tuple[Any, ...]:
-        """What stands for a layer among this one's: one of its own kind's layers, if it is flat."""
-        inner = self.flat and layer.forward is self.forward
-        return tuple(layer.layers) if inner else (layer,)
+        """The layers that stand for a sublayer: its own if this node absorbs it, else itself."""
+        return tuple(layer.layers) if self.absorbs(layer) else (layer,)
+
+    def absorbs(self, layer: Any) -> bool:
+        """Whether a sublayer is of this kind, and loses nothing if only its layers are kept.
+
+        A chain that has attrs, or a name that was set, is kept as a layer of another chain.
+        """
+        plain = layer.name == layer.flat_name and not (layer.attrs or layer.dims or layer._params)
+        return plain and type(layer) is type(self) and layer.forward is self.forward
 
     def _renew(self, layers: Sequence[Any]) -> None:
         """Become another node with these layers, without weights: a step of `Model.copy`."""
@@ -168,10 +180,10 @@ class Node:
         return tuple(int(size) for size in shape if size is not None)
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype[Any] | None:
         """The dtype of the layer's own parameters; None if it has none yet."""
         for slot in self.slots.values():
-            return slot.store.dtype
+            return slot.store.dtype  # type: ignore[no-any-return]
         return None
 
     def _slot(self, name: str) -> Slot:
@@ -190,7 +202,7 @@ class Node:
         slot = self._slot(name)
         return slot.store.read([slot])[0]  # type: ignore[no-any-return]
 
-    def set_param(self, name: str, value: Any) -> None:
+    def set_param(self, name: str, value: ArrayLike) -> None:
         """Set a parameter to a value of its shape."""
         slot = self._slot(name)
         if shape_of(value) != slot.shape:

@@ -41,35 +41,35 @@ class Operators:
         finally:
             _current.reset(token)
 
-    def _operate(self, symbol: str, other: Any) -> Any:
+    def _operate(self, symbol: str, other: object) -> Any:
         meaning = _current.get().get(symbol)
         if meaning is None:
             raise InputError(f"'{symbol}' has no meaning for models: see Model.define_operators")
         return meaning(self, other)
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: object) -> Any:
         return self._operate("-", other)
 
-    def __mul__(self, other: Any) -> Any:
+    def __mul__(self, other: object) -> Any:
         return self._operate("*", other)
 
-    def __matmul__(self, other: Any) -> Any:
+    def __matmul__(self, other: object) -> Any:
         return self._operate("@", other)
 
-    def __truediv__(self, other: Any) -> Any:
+    def __truediv__(self, other: object) -> Any:
         return self._operate("/", other)
 
-    def __floordiv__(self, other: Any) -> Any:
+    def __floordiv__(self, other: object) -> Any:
         return self._operate("//", other)
 
-    def __mod__(self, other: Any) -> Any:
+    def __mod__(self, other: object) -> Any:
         return self._operate("%", other)
 
-    def __lshift__(self, other: Any) -> Any:
+    def __lshift__(self, other: object) -> Any:
         return self._operate("<<", other)
 
-    def __and__(self, other: Any) -> Any:
+    def __and__(self, other: object) -> Any:
         return self._operate("&", other)
 
-    def __xor__(self, other: Any) -> Any:
+    def __xor__(self, other: object) -> Any:
         return self._operate("^", other)

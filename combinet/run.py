@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from threading import Lock
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from combinet.data import width_of
 from combinet.errors import CombinetError, DimensionError, InputError, StateError, describe
 from combinet.inputs import check_input
+from combinet.layer import Backward, Layer
 from combinet.ops import Ops
 from combinet.shape_inference import ShapeInference
 from combinet.types import Array, Generator, Ints1d
@@ -51,9 +51,7 @@ class Run:
         self._set_lengths(lengths)
         self.wants_dX = wants_dX
 
-    def __call__(
-        self, layer: Any, X: Any, wants_dX: bool = True
-    ) -> tuple[Any, Callable[[Any], Any]]:
+    def __call__(self, layer: Layer, X: object, wants_dX: bool = True) -> tuple[Any, Backward]:
         """The layer's output for X, and its backward pass."""
         outer, self.wants_dX = self.wants_dX, wants_dX
         try:
@@ -106,7 +104,7 @@ class Run:
             )
         return self.lengths
 
-    def params(self, model: Any, *names: str) -> tuple[Any, ...]:
+    def params(self, model: Layer, *names: str) -> tuple[Any, ...]:
         """The model's parameters of these names. They don't change while somebody holds them.
 
         All are of one moment: none is from before an update of which another is the result.
@@ -119,9 +117,9 @@ class Run:
             raise StateError(
                 f"{model.name} has no weights yet: call initialize(X, Y) on the whole model"
             ) from None
-        return slots[0].store.read(slots)  # type: ignore[no-any-return]
+        return slots[0].store.read(slots)
 
-    def inc_grad(self, model: Any, /, **gradients: Array | None) -> None:
+    def inc_grad(self, model: Layer, /, **gradients: Array | None) -> None:
         """Add to the gradients of parameters, each of its parameter's shape; None adds nothing.
 
         To a statistic, a `Param` with a rate, what this pass has seen is added instead.
@@ -140,7 +138,7 @@ class Run:
             slot.store.add_gradient(slot, gradient)
 
     def inc_grad_rows(
-        self, model: Any, name: str, rows: Array, gradient: Array, lengths: Ints1d | None = None
+        self, model: Layer, name: str, rows: Array, gradient: Array, lengths: Ints1d | None = None
     ) -> None:
         """Add row i of `gradient` to the gradient of each of the rows rows[i] of a table.
 
@@ -161,14 +159,14 @@ def _slots(kind: type) -> tuple[str, ...]:
     return tuple(name for each in kind.__mro__ for name in getattr(each, "__slots__", ()))
 
 
-def _no_pair(layer: Any, result: Any) -> InputError:
+def _no_pair(layer: Layer, result: object) -> InputError:
     return InputError(
         f"{layer.name}'s function has to give back the output and a backward pass, "
         f"not {describe(result)}"
     )
 
 
-def no_backprop(dY: Any) -> Any:
+def no_backprop(dY: object) -> NoReturn:
     """The backward pass of a prediction: raises StateError."""
     raise StateError("this is a prediction; its layers have no backward pass")
 
@@ -178,9 +176,7 @@ class PredictRun(Run):
 
     __slots__ = ()
 
-    def __call__(
-        self, layer: Any, X: Any, wants_dX: bool = True
-    ) -> tuple[Any, Callable[[Any], Any]]:
+    def __call__(self, layer: Layer, X: object, wants_dX: bool = True) -> tuple[Any, Backward]:
         """The layer's output for X, and a backward pass that only says that there is none."""
         try:
             check_input(layer, X, self.ops)
@@ -203,9 +199,7 @@ class InferRun(PredictRun):
         self.dtype = dtype
         self.infer, self.lock = ShapeInference(), Lock()  # of the whole pass: it knows what it saw
 
-    def __call__(
-        self, layer: Any, X: Any, wants_dX: bool = True
-    ) -> tuple[Any, Callable[[Any], Any]]:
+    def __call__(self, layer: Layer, X: object, wants_dX: bool = True) -> tuple[Any, Backward]:
         """As a prediction; the width of X is noted first."""
         with self.lock:  # parts of a batch may go through a layer in several threads
             self.infer(layer, width_of(X), None)
@@ -214,7 +208,7 @@ class InferRun(PredictRun):
             self.infer.found.clear()
         return super().__call__(layer, X)
 
-    def params(self, model: Any, *names: str) -> tuple[Any, ...]:
+    def params(self, model: Layer, *names: str) -> tuple[Any, ...]:
         """The model's parameters, or zeros of their shapes."""
         if model.slots:
             return super().params(model, *names)

@@ -280,8 +280,6 @@ def _between(model: Any, infer: ShapeInference) -> list[Width]:
         return []
     between: list[Width] = []
     for layer, width in zip(model.layers, around, strict=False):
-        inner = (
-            infer.noted_between(layer) if model.flat and layer.forward is model.forward else None
-        )
+        inner = infer.noted_between(layer) if model.absorbs(layer) else None
         between.extend([width] if inner is None else inner[:-1])
     return [*between, around[-1]]

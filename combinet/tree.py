@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from combinet.errors import child_names
+from combinet.layer import Layer
 
 
-def walk(model: Any, order: str = "bfs") -> Iterator[Any]:
+def walk(model: Layer, order: str = "bfs") -> Iterator[Any]:
     """Every layer once: see `Model.walk`."""
     if order not in ("bfs", "dfs_pre", "dfs_post"):
         raise ValueError(f"a walk's order is 'bfs', 'dfs_pre' or 'dfs_post', not {order!r}")
     return _children_first(model) if order == "dfs_post" else _walk(model, order)
 
 
-def _walk(model: Any, order: str) -> Iterator[Any]:
+def _walk(model: Layer, order: str) -> Iterator[Any]:
     seen: set[int] = set()
     waiting = deque([model])
     while waiting:
@@ -31,7 +32,7 @@ def _walk(model: Any, order: str) -> Iterator[Any]:
             waiting.extendleft(reversed(node.layers))
 
 
-def _children_first(model: Any) -> Iterator[Any]:
+def _children_first(model: Layer) -> Iterator[Any]:
     seen: set[int] = set()
     waiting = [(model, False)]
     while waiting:
@@ -44,7 +45,7 @@ def _children_first(model: Any) -> Iterator[Any]:
             waiting.extend((layer, False) for layer in reversed(node.layers))
 
 
-def movable(model: Any) -> list[Any]:
+def movable(model: Layer) -> list[Any]:
     """The layers that go along to another device: all but those below one that stays."""
     found: dict[int, Any] = {}
     waiting = [model]
@@ -56,7 +57,7 @@ def movable(model: Any) -> list[Any]:
     return [node for node in walk(model, "dfs_pre") if node.id in found]
 
 
-def paths(model: Any) -> dict[str, Any]:
+def paths(model: Layer) -> dict[str, Any]:
     """Every layer once, depth-first, by the first path that leads to it."""
     found: dict[str, Any] = {}
     seen: set[int] = set()
@@ -71,7 +72,7 @@ def paths(model: Any) -> dict[str, Any]:
     return found
 
 
-def draw(model: Any) -> str:
+def draw(model: Layer) -> str:
     """The tree in lines: each layer's name, sizes, own parameters; first the sum of them all."""
     lines: list[tuple[str, str, str]] = []
     seen: set[int] = set()

@@ -172,7 +172,7 @@ def _siamese_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> 
     return chained(model, both, nO, infer)  # one int: the width of each of the two
 
 
-def pair(model: Model[Any, Any], X: Any) -> tuple[Any, Any]:
+def pair(model: Model[Any, Any], X: object) -> tuple[Any, Any]:
     """X, if it is a tuple of two; raises InputError otherwise."""
     if not isinstance(X, tuple) or len(X) != 2:
         raise InputError(f"{model.name} takes a tuple of two, not {describe(X)}")

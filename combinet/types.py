@@ -4,9 +4,15 @@ Arrays are NumPy's, or CuPy's, which follow the same interface; to a type checke
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    # The form of a batch, as the context says it: a list, Ragged, Padded or an array.
+    Form = TypeVar("Form", default=Any)
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.floating[Any]]]
@@ -22,3 +28,8 @@ Shape: TypeAlias = tuple[int, ...]
 Generator: TypeAlias = "np.random.Generator"
 Initializer: TypeAlias = "Callable[[Shape, np.random.Generator], Floats]"
 Schedule: TypeAlias = Callable[[int], float]
+
+
+def is_array(X: object) -> TypeGuard[Array]:
+    """Whether a value is an array, of any library and on any device."""
+    return hasattr(X, "dtype") and hasattr(X, "shape")

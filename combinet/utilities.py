@@ -22,7 +22,7 @@ from combinet.types import Floats, Generator, Schedule
 M = TypeVar("M", bound="Model[Any, Any]")
 
 _DROPOUT = Dropout().forward
-_ANY_NUMBER = {make(noop(), noop()).forward for make in (chain, concatenate, add)}
+_ANY_NUMBER = {each.forward for each in (chain(noop()), concatenate(noop()), add(noop()))}
 
 
 # -- data --------------------------------------------------------------------------------------

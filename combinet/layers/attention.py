@@ -187,9 +187,7 @@ def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run)
     return Ragged(Y, lengths[0]), backprop
 
 
-def _cross_attention_widths(
-    model: Any, nI: Width, nO: Width, infer: ShapeInference
-) -> Widths:
+def _cross_attention_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     both: Any = item(nI, 1)  # keys and values
     width: Any = infer.same(model, item(nI, 0), nO, None if both is None else both // 2)
     if width is None:

@@ -110,6 +110,6 @@ def _viterbi(model: Model[Any, Any], X: Chain, run: Run) -> Any:
     labels = run.ops.viterbi(packed.X, *X[1:], packed.sizes)
 
     def backprop(dY: list[Array]) -> Chain:
-        return map_arrays(X, run.ops.xp.zeros_like)  # type: ignore[no-any-return]
+        return map_arrays(X, run.ops.xp.zeros_like)
 
     return run.ops.split(packed.unpack(labels), packed.lengths), backprop

@@ -178,7 +178,7 @@ class _Rows:
     def pad(self, rows: Array) -> Padded:
         flat = rows if self.slots is None else self.ops.pad(rows, self.slots, self.n)
         shape = (len(self.sizes), len(self.like), rows.shape[-1])
-        return map_arrays(self.like, lambda _: flat.reshape(shape))  # type: ignore[no-any-return]
+        return map_arrays(self.like, lambda _: flat.reshape(shape))
 
 
 def _flat(*weights: Any) -> list[Any]:

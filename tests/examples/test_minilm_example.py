@@ -198,10 +198,7 @@ def test_it_reports_learns_and_rates_by_what_is_learned(
     assert [what for what, _ in figures] == ["as it comes", f"by {model}"]
     assert all(float(r) > 0.8 for _, r in figures)
     assert re.search(r"epoch 1/2 +[\d,]+ examples/s  loss [\d.]+  dev [\d.]+  saved", done.stdout)
-    before, after = (
-        _run(*args, "--compare", *PAIRS[0][:2])
-        for args in ([], ["--model", model])
-    )
+    before, after = (_run(*args, "--compare", *PAIRS[0][:2]) for args in ([], ["--model", model]))
     assert before.returncode == after.returncode == 0
     assert float(before.stdout) == pytest.approx(_cosine(weights, *PAIRS[0][:2]), abs=6e-4)
     assert after.stdout != before.stdout

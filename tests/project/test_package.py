@@ -22,7 +22,7 @@ ORDER = [
     "ops",
     "data", "packed_chain", "initializers", "schedules", "text",
     "format", "store", "optimizers", "losses",
-    "tree", "shape_inference", "shapes", "inputs", "operators",
+    "layer", "tree", "shape_inference", "shapes", "inputs", "operators",
     "run", "layout", "resizing", "saving", "node", "model",
     "combinators", "wrappers", "tuples", "grouping", "passes", "threads", "layers",
     "utilities", "testing",

@@ -111,7 +111,8 @@ def to_tensors(X: Any, ops: Ops) -> Any:
         if isinstance(x, Padded):
             return to_packed(x, to_tensor(packed_rows(x, ops)))
         if isinstance(x, Ragged):
-            return Ragged.known(to_tensor(x.data), x.lengths)
+            tensor: Any = to_tensor(x.data)
+            return Ragged.known(tensor, x.lengths)
         return to_tensor(x) if ops.is_array(x) else x
 
     return map_tree(X, convert)
@@ -131,7 +132,8 @@ def to_arrays(X: Any, ops: Ops, dtype: Any = None) -> Any:
         if isinstance(x, PackedSequence):
             return from_packed(x, array(x.data), ops)
         if isinstance(x, Ragged):
-            return Ragged.known(array(x.data), x.lengths)
+            tensor: Any = x.data
+            return Ragged.known(array(tensor), x.lengths)
         return array(x) if isinstance(x, torch.Tensor) else x
 
     return map_tree(X, convert)
@@ -168,7 +170,7 @@ def with_tensors(
         tensor = tensor_of(x)
         if tensor is None:
             return x if keep else None
-        new = function(tensor)
+        new: Any = function(tensor)
         if isinstance(x, PackedSequence) and new is not None:
             return PackedSequence(new, x.batch_sizes, x.sorted_indices, x.unsorted_indices)
         return Ragged.known(new, x.lengths) if isinstance(x, Ragged) and new is not None else new
