@@ -29,8 +29,8 @@ from combinet import (
     reduce_mean,
     with_array,
 )
-from combinet.types import Floats2d, Ints1d
 from combinet.shapes import preserves
+from combinet.types import Floats2d, Ints1d
 from lines import MalformedLine
 
 WIDTH, HEADS, DEPTH, HIDDEN = 384, 12, 6, 1536
