@@ -11,13 +11,14 @@ from combinet.combinators import add_batches
 from combinet.data import Padded, map_arrays
 from combinet.errors import DimensionError, InputError, describe
 from combinet.model import Model
+from combinet.packed import Packed, Sequences
 from combinet.run import Run
 from combinet.widths import Widths, concatenate_widths
 
 
 def bidirectional(
-    l2r: Model[Padded, Padded], r2l: Model[Padded, Padded] | None = None
-) -> Model[Padded, Padded]:
+    l2r: Model[Any, Any], r2l: Model[Any, Any] | None = None
+) -> Model[Sequences, Sequences]:
     """One layer forwards, one on each sequence in reverse, the outputs column beside column.
 
     X Padded of (longest, sequences, nI) -> Y the same with the columns of `l2r`, then those of
@@ -36,12 +37,42 @@ def bidirectional(
                [2., 2.]])]
     """
     layers = [l2r, l2r.copy() if r2l is None else r2l]
+    packed = all(layer.takes == "time_major2d" for layer in layers)
     return Model(
-        "bidirectional", _bidirectional, layers=layers, takes="padded", widths=_bidirectional_widths
+        "bidirectional",
+        _bidirectional,
+        layers=layers,
+        takes="time_major2d" if packed else "padded",
+        widths=_bidirectional_widths,
     )
 
 
-def _bidirectional(model: Model[Any, Any], X: Padded, run: Run) -> Any:
+def _bidirectional(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    return (_packed if model.takes == "time_major2d" else _padded)(model, X, run)
+
+
+def _packed(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    """Recurrent layers read the same packed rows in either direction: nothing is reversed."""
+    batch = Packed.of(X, run.ops)
+    layout = batch.layout
+    batches = batch, Packed(batch.data, layout, not batch.reverse)
+    results = [
+        run(layer, each, run.wants_dX) for layer, each in zip(model.layers, batches, strict=True)
+    ]
+    outputs = [Y.data for Y, _ in results]
+    nO = outputs[0].shape[1]
+
+    def backprop(dY: Any) -> Any:
+        total = None
+        for (_, callback), columns in zip(results, (slice(nO), slice(nO, None)), strict=True):
+            dX = callback(Packed(layout.pack(dY, columns), layout))
+            total = dX.data if total is None or dX is None else run.ops.add(total, dX.data)
+        return None if total is None else layout.unpack(total)
+
+    return layout.unpack(*outputs), backprop
+
+
+def _padded(model: Model[Any, Any], X: Padded, run: Run) -> Any:
     l2r, r2l = model.layers
     mirror = _mirror(X)
 
