@@ -35,21 +35,34 @@ class Layout:
         # Rows that lie in this order already, as those of one sequence, are not copied.
         self.rows = None if np.array_equal(rows, np.arange(self.total)) else rows
 
-    def pack(self, X: Sequences, columns: slice | None = None) -> Array:
-        """The packed rows of a batch with this layout, or some of their columns."""
-        batch: Any = list_to_ragged(X) if isinstance(X, list) else X
-        data = batch.data
-        flat = data.reshape(self.total, *data.shape[2 if isinstance(X, Padded) else 1 :])
-        if columns is None:
-            return flat if self.rows is None else self.ops.unpad(flat, self.rows)
-        xp, part = self.ops.xp, flat[:, columns]
-        # NumPy's take and Numba's loop would copy the columns before they gather the rows.
-        return xp.ascontiguousarray(part if self.rows is None else part[xp.asarray(self.rows)])  # type: ignore[no-any-return]
+    def pack(self, X: Sequences | Packed) -> Array:
+        """The packed rows of a batch with this layout."""
+        flat = self._flat(X)
+        return (
+            flat if self.rows is None or isinstance(X, Packed) else self.ops.unpad(flat, self.rows)
+        )
+
+    def pack_parts(self, X: Any, nO: int) -> tuple[Array, Array]:
+        """The packed rows of the first nO columns, and of the others: the opposite of `unpack`."""
+        xp, flat = self.ops.xp, self._flat(X)
+        parts = flat[:, :nO], flat[:, nO:]
+        if self.rows is None or isinstance(X, Packed):
+            return xp.ascontiguousarray(parts[0]), xp.ascontiguousarray(parts[1])
+        rows = xp.asarray(self.rows)  # not by `unpad`, which copies columns before it gathers rows
+        return parts[0][rows], parts[1][rows]
+
+    def join(self, parts: Any) -> Any:
+        """The columns of all parts."""
+        return parts[0] if len(parts) == 1 else self.ops.concatenate([*parts], -1)
+
+    def _flat(self, X: Any) -> Any:
+        data = list_to_ragged(X).data if isinstance(X, list) else X.data
+        return data if isinstance(X, Packed) else data.reshape(self.total, data.shape[-1])
 
     def unpack(self, *parts: Any) -> Any:
         """A batch of packed rows; of several parts the columns are concatenated."""
         if self.rows is None:
-            data = parts[0] if len(parts) == 1 else self.ops.concatenate([*parts], -1)
+            data = self.join(parts)
         else:
             new = self.ops.empty if len(self.rows) == self.total else self.ops.zeros
             data = new((self.total, sum(part.shape[1] for part in parts)), parts[0].dtype)
@@ -79,3 +92,9 @@ class Packed:
             return X
         layout = Layout(X, ops)
         return cls(layout.pack(X), layout)
+
+    def like(self, X: Sequences | Packed, *parts: Any) -> Any:
+        """Packed rows, the columns of `parts`, as a batch of the same kind as X."""
+        if isinstance(X, Packed):
+            return Packed(self.layout.join(parts), self.layout, self.reverse)
+        return self.layout.unpack(*parts)

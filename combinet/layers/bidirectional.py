@@ -21,7 +21,8 @@ def bidirectional(
 ) -> Model[Sequences, Sequences]:
     """One layer forwards, one on each sequence in reverse, the outputs column beside column.
 
-    X Padded of (longest, sequences, nI) -> Y the same with the columns of `l2r`, then those of
+    X Padded of (longest, sequences, nI), and with recurrent layers also a list of arrays or Ragged
+    -> Y the same with the columns of `l2r`, then those of
     `r2l`, whose output is turned back: row t of both is about row t of X. Each sequence is
     reversed within its own length. Without `r2l` it is a copy of `l2r`. Schuster and Paliwal 1997,
     "Bidirectional Recurrent Neural Networks", section II.D. Raises InputError if a layer gives
@@ -54,22 +55,19 @@ def _bidirectional(model: Model[Any, Any], X: Any, run: Run) -> Any:
 def _packed(model: Model[Any, Any], X: Any, run: Run) -> Any:
     """Recurrent layers read the same packed rows in either direction: nothing is reversed."""
     batch = Packed.of(X, run.ops)
-    layout = batch.layout
-    batches = batch, Packed(batch.data, layout, not batch.reverse)
-    results = [
-        run(layer, each, run.wants_dX) for layer, each in zip(model.layers, batches, strict=True)
-    ]
-    outputs = [Y.data for Y, _ in results]
-    nO = outputs[0].shape[1]
+    layout, (l2r, r2l) = batch.layout, model.layers
+    forth, callback_forth = run(l2r, batch, run.wants_dX)
+    back, callback_back = run(r2l, Packed(batch.data, layout, not batch.reverse), run.wants_dX)
+    nO = forth.data.shape[-1]
 
     def backprop(dY: Any) -> Any:
-        total = None
-        for (_, callback), columns in zip(results, (slice(nO), slice(nO, None)), strict=True):
-            dX = callback(Packed(layout.pack(dY, columns), layout))
-            total = dX.data if total is None or dX is None else run.ops.add(total, dX.data)
-        return None if total is None else layout.unpack(total)
+        first, second = (Packed(part, layout) for part in layout.pack_parts(dY, nO))
+        dX, other = callback_forth(first), callback_back(second)
+        if dX is None or other is None:
+            return None
+        return batch.like(X, run.ops.add(dX.data, other.data))
 
-    return layout.unpack(*outputs), backprop
+    return batch.like(X, forth.data, back.data), backprop
 
 
 def _padded(model: Model[Any, Any], X: Padded, run: Run) -> Any:

@@ -34,29 +34,29 @@ def LSTM(
     bi: bool = False,
     depth: int = 1,
     dropout: float = 0.0,
+    bias: bool = True,
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
 ) -> Model[Sequences, Sequences]:
     """Long short-term memory: C[t] = f * C[t-1] + i * g, Y[t] = o * tanh(C[t]), for each sequence.
 
     i, f, o = sigmoid and g = tanh of W @ X[t] + U @ Y[t-1] + b, a gate for each of their four
-    parts; before the first step Y and C are 0. X Padded of (longest, sequences, nI) -> Y Padded
-    of (longest, sequences, nO). Params: W (nO, 4, nI), U (nO, 4, nO), b (nO, 4), the gates in the
+    parts; before the first step Y and C are 0. X list of (n, nI), Ragged or Padded -> Y of the
+    same kind, with nO columns. Params: W (nO, 4, nI), U (nO, 4, nO), b (nO, 4), the gates in the
     order i, f, g, o. Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
     With `bi` there are two directions of nO / 2 units, see `bidirectional`; `depth` layers are
     stacked, and in training `dropout` is the rate between one and the next. Raises DimensionError
-    for an nO that is odd, with `bi`. `with_padded` makes it take lists of arrays and Ragged.
+    for an nO that is odd, with `bi`. `bias=False` leaves out the biases.
 
     Example:
         >>> import numpy as np
-        >>> from combinet import with_padded
-        >>> model = with_padded(LSTM(4, 3, bi=True)).initialize()
+        >>> model = LSTM(4, 3, bi=True).initialize()
         >>> Y = model.predict([np.ones((5, 3), dtype="float32"), np.ones((2, 3), dtype="float32")])
         >>> [y.shape for y in Y]
         [(5, 4), (2, 4)]
     """
-    params = _params(init_W, init_b)
+    params = _params(init_W, init_b, bias)
     return _stack("lstm", _lstm, nO, nI, bi, depth, dropout, 4, params)
 
 
@@ -67,25 +67,27 @@ def GRU(
     bi: bool = False,
     depth: int = 1,
     dropout: float = 0.0,
+    bias: bool = True,
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
 ) -> Model[Sequences, Sequences]:
     """Gated recurrent units: Y[t] = (1 - z) * n + z * Y[t-1], for each sequence.
 
     r, z = sigmoid of their parts of W @ X[t] + U @ Y[t-1] + b; n = tanh(W @ X[t] + b +
-    r * (U @ Y[t-1] + c)), with its parts; before the first step Y is 0. X Padded of (longest,
-    sequences, nI) -> Y Padded of (longest, sequences, nO). Params: W (nO, 3, nI), U (nO, 3, nO),
+    r * (U @ Y[t-1] + c)), with its parts; before the first step Y is 0. X list of (n, nI),
+    Ragged or Padded -> Y of the same kind, with nO columns. Params: W (nO, 3, nI), U (nO, 3, nO),
     b (nO, 3), c (nO,), the gates in the order r, z, n. Cho et al. 2014, arXiv:1406.1078, in the
-    form in which r is applied after the product. `bi`, `depth`, `dropout` are those of `LSTM`.
+    form in which r is applied after the product. `bi`, `depth`, `dropout`, `bias` as in `LSTM`.
 
     Example:
         >>> import numpy as np
-        >>> from combinet import with_padded
-        >>> model = with_padded(GRU(4, 3, depth=2)).initialize()
+        >>> model = GRU(4, 3, depth=2).initialize()
         >>> model.predict([np.ones((5, 3), dtype="float32")])[0].shape
         (5, 4)
     """
-    params = {**_params(init_W, init_b), "c": Param(("nO",), init_b)}
+    params = _params(init_W, init_b, bias)
+    if bias:
+        params["c"] = Param(("nO",), init_b)
     return _stack("gru", _gru, nO, nI, bi, depth, dropout, 3, params)
 
 
@@ -97,36 +99,33 @@ def RNN(
     depth: int = 1,
     dropout: float = 0.0,
     nonlinearity: str = "tanh",
+    bias: bool = True,
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
 ) -> Model[Sequences, Sequences]:
     """Y[t] = tanh(W @ X[t] + U @ Y[t-1] + b), for each sequence; before the first step Y is 0.
 
-    `nonlinearity` is "tanh" or "relu". X Padded of (longest, sequences, nI) -> Y Padded of
-    (longest, sequences, nO). Params: W (nO, 1, nI), U (nO, 1, nO), b (nO, 1). Elman 1990,
-    "Finding Structure in Time". `bi`, `depth`, `dropout` are those of `LSTM`.
+    `nonlinearity` is "tanh" or "relu". X list of (n, nI), Ragged or Padded -> Y of the
+    same kind, with nO columns. Params: W (nO, 1, nI), U (nO, 1, nO), b (nO, 1). Elman 1990,
+    "Finding Structure in Time". `bi`, `depth`, `dropout`, `bias` are those of `LSTM`.
 
     Example:
         >>> import numpy as np
-        >>> from combinet import with_padded
-        >>> model = with_padded(RNN(4, 3, nonlinearity="relu")).initialize()
+        >>> model = RNN(4, 3, nonlinearity="relu").initialize()
         >>> model.predict([np.ones((5, 3), dtype="float32")])[0].shape
         (5, 4)
     """
     if nonlinearity not in ("tanh", "relu"):
         raise InputError(f"rnn takes the nonlinearity 'tanh' or 'relu', not {nonlinearity!r}")
-    params = _params(init_W, init_b)
+    params = _params(init_W, init_b, bias)
     attrs = {"nonlinearity": nonlinearity}
     return _stack("rnn", _rnn, nO, nI, bi, depth, dropout, 1, params, attrs)
 
 
-def _params(init_W: Initializer, init_b: Initializer) -> dict[str, Param]:
+def _params(init_W: Initializer, init_b: Initializer, bias: bool) -> dict[str, Param]:
     # The gates in the middle, so that in column-major memory all are one matrix, gate by gate.
-    return {
-        "W": Param(("nO", "nG", "nI"), init_W),
-        "U": Param(("nO", "nG", "nO"), init_W),
-        "b": Param(("nO", "nG"), init_b),
-    }
+    weights = {"W": Param(("nO", "nG", "nI"), init_W), "U": Param(("nO", "nG", "nO"), init_W)}
+    return {**weights, "b": Param(("nO", "nG"), init_b)} if bias else weights
 
 
 def _stack(
@@ -182,24 +181,21 @@ def _recur(model: Any, X: Any, run: Run, recurrence: _Recurrence) -> Any:
     """
     ops, wants_dX, bias = run.ops, run.wants_dX, "b" in model.param_names
     batch = Packed.of(X, ops)
-    layout, rows, order = batch.layout, batch.data, (batch.layout.sizes, batch.reverse)
+    rows, order = batch.data, (batch.layout.sizes, batch.reverse)
     W, U = _flat(*run.params(model, "W", "U"))
     b = _flat(*run.params(model, "b"))[0] if bias else ops.zeros(U.shape[1:], U.dtype)
     Y, backprop_gates = recurrence(ops.affine(rows, W.T, b), U, *order)
 
     def backprop(dY: Any) -> Any:
-        dZ, dR = backprop_gates(dY.data if isinstance(dY, Packed) else layout.pack(dY))
+        dZ, dR = backprop_gates(batch.layout.pack(dY))
         dX, dW, db = ops.backprop_affine(dZ, rows, W.T, wants_dX)
         dU = ops.backprop_recurrent_weights(dR, Y, *order)
         nO = Y.shape[1]
         biases = {"b": _unflat(db, nO)} if bias else {}
         run.inc_grad(model, W=_unflat(dW.T, nO), U=_unflat(dU, nO), **biases)
-        return None if dX is None else form(dX)
+        return None if dX is None else batch.like(X, dX)
 
-    def form(rows: Any) -> Any:
-        return Packed(rows, layout, batch.reverse) if isinstance(X, Packed) else layout.unpack(rows)
-
-    return form(Y), backprop
+    return batch.like(X, Y), backprop
 
 
 def _lstm(model: Model[Any, Any], X: Any, run: Run) -> Any:
