@@ -20,7 +20,7 @@ PACKAGE = Path(cb.__file__).parent
 ORDER = [
     "types", "errors",
     "ops",
-    "data", "initializers", "schedules", "text",
+    "data", "packed", "initializers", "schedules", "text",
     "format", "store", "optimizers", "losses",
     "tree", "widths", "inputs", "operators",
     "run", "layout", "saving", "node", "model",
