@@ -13,8 +13,9 @@ from combinet.data import Padded, Ragged
 from combinet.errors import DimensionError, InputError, describe
 from combinet.layer import Layer
 from combinet.ops import Ops
+from combinet.packed import Packed
 
-_WITH_LENGTHS = (Ragged, Padded)
+_WITH_LENGTHS = (Ragged, Padded, Packed)
 
 
 class Kind(NamedTuple):
@@ -63,6 +64,13 @@ def _padded3d(X: Any, ops: Ops) -> bool:
     return _padded(X, ops) and X.data.dtype.kind == "f" and X.data.ndim == 3
 
 
+def _time_major2d(X: Any, ops: Ops) -> bool:
+    if isinstance(X, Packed):
+        return True
+    first = X[0] if isinstance(X, list) and X else X
+    return _padded3d(X, ops) or _ragged2d(X, ops) or (first is not X and _array("f", 2)(first, ops))
+
+
 KINDS = {
     "any": Kind("anything", lambda X, ops: True),
     "floats": Kind("an array of floats", _array("f")),
@@ -76,6 +84,7 @@ KINDS = {
     "sparse": Kind("a tuple of keys (total,), floats (total,) and lengths (n,)", _sparse),
     "padded": Kind("Padded", _padded),
     "padded3d": Kind("Padded with floats (longest, sequences, nI)", _padded3d),
+    "time_major2d": Kind("a list of floats (n, nI), or Ragged or Padded of them", _time_major2d),
 }
 
 
@@ -136,6 +145,8 @@ def check_input(layer: Layer, X: object, ops: Ops) -> None:
     if not kind.fits(X, ops):
         raise InputError(f"{layer.name} takes {kind.words}, not {describe(X)}{_hint(X, kind, ops)}")
     data: Any = X.data if isinstance(X, _WITH_LENGTHS) else X
+    if takes == "time_major2d" and isinstance(data, list):
+        data = data[0]
     dtype = getattr(data, "dtype", None)
     if dtype is None or dtype.kind != "f":
         return

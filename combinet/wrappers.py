@@ -198,6 +198,8 @@ def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
         return run(layer, X, run.wants_dX)
     if isinstance(X, list) and not X:
         return X, lambda dY: dY
+    if layer.takes == "time_major2d" and isinstance(X, list | Ragged) and inside != "array":
+        return run(layer, X, run.wants_dX)  # it packs the rows itself: padding would be a detour
     there, lengths, enter, leave = _cross(model, X, run)
     inner = run.over(lengths if inside == "array" else None)
     Y, callback = inner(layer, there, run.wants_dX)

@@ -11,16 +11,18 @@ from combinet.combinators import add_batches
 from combinet.data import Padded, map_arrays
 from combinet.errors import DimensionError, InputError, describe
 from combinet.model import Model
+from combinet.packed import Packed, Sequences
 from combinet.run import Run
 from combinet.shapes import Widths, concatenated
 
 
 def bidirectional(
-    l2r: Model[Padded, Padded], r2l: Model[Padded, Padded] | None = None
-) -> Model[Padded, Padded]:
+    l2r: Model[Any, Any], r2l: Model[Any, Any] | None = None
+) -> Model[Sequences, Sequences]:
     """One layer forwards, one on each sequence in reverse, the outputs column beside column.
 
-    X Padded of (longest, sequences, nI) -> Y the same with the columns of `l2r`, then those of
+    X Padded of (longest, sequences, nI), and with recurrent layers also a list of arrays or Ragged
+    -> Y the same with the columns of `l2r`, then those of
     `r2l`, whose output is turned back: row t of both is about row t of X. Each sequence is
     reversed within its own length. Without `r2l` it is a copy of `l2r`. Schuster and Paliwal 1997,
     "Bidirectional Recurrent Neural Networks", section II.D. Raises InputError if a layer gives
@@ -36,12 +38,39 @@ def bidirectional(
                [2., 2.]])]
     """
     layers = [l2r, l2r.copy() if r2l is None else r2l]
+    packed = all(layer.takes == "time_major2d" for layer in layers)
     return Model(
-        "bidirectional", _bidirectional, layers=layers, takes="padded", widths=_bidirectional_widths
+        "bidirectional",
+        _bidirectional,
+        layers=layers,
+        takes="time_major2d" if packed else "padded",
+        widths=_bidirectional_widths,
     )
 
 
-def _bidirectional(model: Model[Any, Any], X: Padded, run: Run) -> Any:
+def _bidirectional(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    return (_packed if model.takes == "time_major2d" else _padded)(model, X, run)
+
+
+def _packed(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    """Recurrent layers read the same packed rows in either direction: nothing is reversed."""
+    batch = Packed.of(X, run.ops)
+    layout, (l2r, r2l) = batch.layout, model.layers
+    forth, callback_forth = run(l2r, batch, run.wants_dX)
+    back, callback_back = run(r2l, Packed(batch.data, layout, not batch.reverse), run.wants_dX)
+    nO = forth.data.shape[-1]
+
+    def backprop(dY: Any) -> Any:
+        first, second = (Packed(part, layout) for part in layout.pack_parts(dY, nO))
+        dX, other = callback_forth(first), callback_back(second)
+        if dX is None or other is None:
+            return None
+        return batch.like(X, run.ops.add(dX.data, other.data))
+
+    return batch.like(X, forth.data, back.data), backprop
+
+
+def _padded(model: Model[Any, Any], X: Padded, run: Run) -> Any:
     l2r, r2l = model.layers
     mirror = _mirror(X)
 

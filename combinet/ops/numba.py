@@ -12,7 +12,7 @@ import numpy as np
 from combinet.ops.embed import N_HASHES, seed_offsets
 from combinet.ops.numpy import NumpyOps
 from combinet.ops.program import Program
-from combinet.ops.recurrent import steps
+from combinet.ops.recurrent import filled, steps
 from combinet.ops.update import AdamStep
 from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Ints, Ints1d, Ints2d
 
@@ -248,13 +248,15 @@ class NumbaOps(NumpyOps):
         """See `Ops.adam_rows`. In place: each number is read once and written once."""
         self.kernels.adam_rows(rows, W, dW, first, second, *step)
 
-    def lstm(self, Z: Floats2d, U: Floats2d, sizes: Ints1d) -> tuple[Floats2d, Floats2d, Floats2d]:
+    def lstm(
+        self, Z: Floats2d, U: Floats2d, sizes: Ints1d, reverse: bool = False
+    ) -> tuple[Floats2d, Floats2d, Floats2d]:
         """See `Ops.lstm`. One sequence alone is one call."""
         if Z.dtype != np.float32 or sizes[:1].sum() != 1:
-            return super().lstm(Z, U, sizes)
+            return super().lstm(Z, U, sizes, reverse)
         Y, C, T = (self.empty((Z.shape[0], U.shape[0]), Z.dtype) for _ in range(3))
         half = self._sigmoids((True, True, False, True), U.shape[0], Z.dtype)
-        self.kernels.lstm_alone(Z, U, half, C, T, Y)
+        self.kernels.lstm_alone(Z, U, half, reverse, C, T, Y)
         return Y, C, T
 
     def lstm_cell(
@@ -272,16 +274,24 @@ class NumbaOps(NumpyOps):
         cell(Z, R, half, last, C, T, Y)
 
     def backprop_lstm(
-        self, dY: Floats2d, gates: Floats2d, C: Floats2d, T: Floats2d, U: Floats2d, sizes: Ints1d
+        self,
+        dY: Floats2d,
+        gates: Floats2d,
+        C: Floats2d,
+        T: Floats2d,
+        U: Floats2d,
+        sizes: Ints1d,
+        reverse: bool = False,
     ) -> Floats2d:
         """See `Ops.backprop_lstm`. Step by step: there is less memory to go through."""
         dZ = self.empty(gates.shape, gates.dtype)
         dH, dC, start = (np.zeros((int(sizes[:1].sum()), C.shape[1]), C.dtype) for _ in range(3))
-        for rows, before, running in reversed(list(steps(sizes))):
-            last, dh, dz = C[before] if rows.start else start, dH[running], dZ[rows]
+        for rows, before, continued in reversed(list(steps(sizes, reverse))):
+            last, dz = filled(start, C[before], rows), dZ[rows]
+            n = len(last)
             self.kernels.backprop_lstm_cell(
-                dY[rows], gates[rows], last, T[rows], dh, dC[running], dz
+                dY[rows], gates[rows], last, T[rows], dH[:n], dC[:n], dz
             )
-            if rows.start:
-                np.matmul(dz, U.T, out=dh)
+            if continued.stop:
+                np.matmul(dz[continued], U.T, out=dH[continued])
         return dZ

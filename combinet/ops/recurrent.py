@@ -2,6 +2,7 @@
 
 `sizes` says how many sequences are still running at each step (it never rises, and lies on the
 host), so that row i of a step continues row i of the step before, and there is no padding at all.
+With `reverse` each sequence is read from its end, and row i continues row i of the step after.
 The input's part of every step, Z, is one product and comes in; what is done here is what has to
 wait for the step before: one product with the recurrent weights and one cell step. Sigmoids are
 (1 + tanh(x / 2)) / 2, which cannot overflow, so that a step's gates are one call of tanh.
@@ -21,34 +22,55 @@ from combinet.ops.sequence import SequenceOps
 from combinet.types import Array, Floats1d, Floats2d, Ints1d
 
 
-def steps(sizes: Ints1d) -> Iterator[tuple[slice, slice, slice]]:
-    """For each step: its rows, the rows that they continue, and the sequences that are running."""
-    begin = before = 0
-    for n in sizes.tolist():
-        if n == 0:
-            return
-        yield slice(begin, begin + n), slice(before, before + n), slice(0, n)
-        before, begin = begin, begin + n
+def steps(sizes: Ints1d, reverse: bool = False) -> Iterator[tuple[slice, slice, slice]]:
+    """For each step: its rows, the rows that they continue, and the sequences that continue.
+
+    With `reverse`, time runs from the last step to the first. Then only the first sequences of a
+    step continue; the others, which are shorter, begin.
+    """
+    ends = np.cumsum(sizes).tolist()
+    blocks = [(end - n, n) for end, n in zip(ends, sizes.tolist(), strict=True) if n]
+    before = continued = 0
+    for begin, n in reversed(blocks) if reverse else blocks:
+        continued = min(continued, n)
+        yield slice(begin, begin + n), slice(before, before + continued), slice(0, continued)
+        before, continued = begin, n
+
+
+def filled(state: Any, continued: Any, rows: slice) -> Any:
+    """The state before a step, in `state`: of the sequences that continue, and zeros for others."""
+    n, begin = rows.stop - rows.start, len(continued)
+    if begin == n:
+        return continued
+    state[:begin] = continued
+    state[begin:n] = 0
+    return state[:n]
 
 
 class RecurrentOps(SequenceOps):
     """Mixed into `Ops`: recurrent layers, without their input's product."""
 
-    def previous_rows(self, Y: Floats2d, sizes: Ints1d) -> Floats2d:
-        """For each row of the steps after the first, the row that it continues."""
-        n = np.asarray(sizes)
-        rows = np.arange(n[:1].sum(), n.sum()) - np.repeat(n[:-1], n[1:])
-        if (rows == np.arange(len(rows))).all():
-            return Y[: len(rows)]
-        return self.unpad(Y, rows)
+    def previous_rows(self, Y: Floats2d, sizes: Ints1d, reverse: bool = False) -> Floats2d:
+        """For each row, the row that it continues; zeros for a row that begins a sequence."""
+        later = np.arange(sizes[:1].sum(), sizes.sum())
+        earlier = later - np.repeat(sizes[:-1], sizes[1:])
+        index = np.full(len(Y), -1)
+        index[earlier if reverse else later] = later if reverse else earlier
+        rows: Any = self.unpad(Y, np.maximum(index, 0))
+        rows[self.xp.asarray(np.flatnonzero(index < 0))] = 0
+        return rows  # type: ignore[no-any-return]
 
-    def backprop_recurrent_weights(self, dR: Floats2d, Y: Floats2d, sizes: Ints1d) -> Floats2d:
+    def backprop_recurrent_weights(
+        self, dR: Floats2d, Y: Floats2d, sizes: Ints1d, reverse: bool = False
+    ) -> Floats2d:
         """The gradient of U (nO, gates * nO), given that of each row's recurrent part."""
         dU = self.empty((Y.shape[1], dR.shape[1]), Y.dtype)
-        self.xp.matmul(self.previous_rows(Y, sizes).T, dR[int(sizes[:1].sum()) :], out=dU)
+        self.xp.matmul(self.previous_rows(Y, sizes, reverse).T, dR, out=dU)
         return dU
 
-    def lstm(self, Z: Floats2d, U: Floats2d, sizes: Ints1d) -> tuple[Floats2d, Floats2d, Floats2d]:
+    def lstm(
+        self, Z: Floats2d, U: Floats2d, sizes: Ints1d, reverse: bool = False
+    ) -> tuple[Floats2d, Floats2d, Floats2d]:
         """The outputs, the cells and their tanh, (n, nO) each. Z (n, 4 * nO) becomes the gates.
 
         i, f, o = sigmoid, g = tanh of the four parts i, f, g, o of Z[t] + Y[t-1] @ U;
@@ -58,12 +80,12 @@ class RecurrentOps(SequenceOps):
         Y, C, T = (xp.empty((Z.shape[0], nO), dtype=Z.dtype) for _ in range(3))
         half = self._sigmoids((True, True, False, True), nO, Z.dtype)
         product = xp.zeros((int(sizes[:1].sum()), 4 * nO), dtype=Z.dtype)
-        start = xp.zeros((product.shape[0], nO), dtype=Z.dtype)
-        for rows, before, running in steps(sizes):
-            last, R = C[before] if rows.start else start, product[running]
-            if rows.start:
-                xp.matmul(Y[before], U, out=R)
-            self.lstm_cell(Z[rows], R, half, last, C[rows], T[rows], Y[rows])
+        start = xp.empty((product.shape[0], nO), dtype=Z.dtype)
+        for rows, before, continued in steps(sizes, reverse):
+            last = filled(start, C[before], rows)
+            if continued.stop:
+                xp.matmul(Y[before], U, out=product[continued])
+            self.lstm_cell(Z[rows], product[: len(last)], half, last, C[rows], T[rows], Y[rows])
         return Y, C, T
 
     def lstm_cell(
@@ -93,7 +115,14 @@ class RecurrentOps(SequenceOps):
         xp.multiply(o, T, out=Y)
 
     def backprop_lstm(
-        self, dY: Floats2d, gates: Floats2d, C: Floats2d, T: Floats2d, U: Floats2d, sizes: Ints1d
+        self,
+        dY: Floats2d,
+        gates: Floats2d,
+        C: Floats2d,
+        T: Floats2d,
+        U: Floats2d,
+        sizes: Ints1d,
+        reverse: bool = False,
     ) -> Floats2d:
         """The gradient of Z, (n, 4 * nO).
 
@@ -108,8 +137,7 @@ class RecurrentOps(SequenceOps):
         dZ += gates  # the slope of a sigmoid s is s - s * s
         parts = dZ.reshape(n, 4, nO)
         parts[:, 0] *= g
-        parts[:first, 1] = 0
-        parts[first:, 1] *= self.previous_rows(C, sizes)
+        parts[:, 1] *= self.previous_rows(C, sizes, reverse)
         parts[:, 2] = i * (1 - g * g)
         parts[:, 3] *= T
         slope: Any = T * T
@@ -117,19 +145,20 @@ class RecurrentOps(SequenceOps):
         slope += 1
         slope *= o
         dH, dC = (xp.zeros((first, nO), dtype=dY.dtype) for _ in range(2))
-        for rows, _, running in reversed(list(steps(sizes))):
-            dh, dc = dH[running], dC[running]
+        for rows, _, continued in reversed(list(steps(sizes, reverse))):
+            n = rows.stop - rows.start
+            dh, dc = dH[:n], dC[:n]
             dh += dY[rows]
             dc += dh * slope[rows]
             parts[rows, :3] *= dc[:, None]
             parts[rows, 3] *= dh
-            if rows.start:
+            if continued.stop:
                 dc *= f[rows]
-                xp.matmul(dZ[rows], U.T, out=dh)
+                xp.matmul(dZ[rows][continued], U.T, out=dH[continued])
         return dZ  # type: ignore[no-any-return]
 
     def gru(
-        self, Z: Floats2d, U: Floats2d, c: Floats1d, sizes: Ints1d
+        self, Z: Floats2d, U: Floats2d, c: Floats1d, sizes: Ints1d, reverse: bool = False
     ) -> tuple[Floats2d, Floats2d]:
         """The outputs and the new gate's recurrent part M, (n, nO) each. Z becomes the gates.
 
@@ -142,12 +171,12 @@ class RecurrentOps(SequenceOps):
         Z *= half
         U = U * half
         product = xp.zeros((int(sizes[:1].sum()), U.shape[1]), dtype=Z.dtype)
-        start = xp.zeros((product.shape[0], nO), dtype=Z.dtype)
-        for rows, before, running in steps(sizes):
-            last = Y[before] if rows.start else start
-            if rows.start:
-                xp.matmul(last, U, out=product[running])
-            both, new, R = Z[rows, : 2 * nO], Z[rows, 2 * nO :], product[running]
+        start = xp.empty((product.shape[0], nO), dtype=Z.dtype)
+        for rows, before, continued in steps(sizes, reverse):
+            last = filled(start, Y[before], rows)
+            if continued.stop:
+                xp.matmul(Y[before], U, out=product[continued])
+            both, new, R = Z[rows, : 2 * nO], Z[rows, 2 * nO :], product[: len(last)]
             both += R[:, : 2 * nO]
             xp.tanh(both, out=both)
             both *= 0.5
@@ -161,7 +190,14 @@ class RecurrentOps(SequenceOps):
         return Y, M
 
     def backprop_gru(
-        self, dY: Floats2d, gates: Floats2d, Y: Floats2d, M: Floats2d, U: Floats2d, sizes: Ints1d
+        self,
+        dY: Floats2d,
+        gates: Floats2d,
+        Y: Floats2d,
+        M: Floats2d,
+        U: Floats2d,
+        sizes: Ints1d,
+        reverse: bool = False,
     ) -> tuple[Floats2d, Floats2d]:
         """The gradients of Z and of each row's recurrent part, (n, 3 * nO) both.
 
@@ -169,7 +205,6 @@ class RecurrentOps(SequenceOps):
         """
         xp, (n, nO) = self.xp, Y.shape
         r, z, new = (gates[:, k * nO : (k + 1) * nO] for k in range(3))
-        first = int(sizes[:1].sum())
         dR: Any = gates * gates
         dR *= -1
         dR += gates
@@ -177,29 +212,30 @@ class RecurrentOps(SequenceOps):
         slope = (1 - z) * (1 - new * new)  # of the new gate's argument
         parts[:, 0] *= M
         parts[:, 0] *= slope
-        parts[:first, 1] *= -new[:first]
-        parts[first:, 1] *= self.previous_rows(Y, sizes) - new[first:]
+        parts[:, 1] *= self.previous_rows(Y, sizes, reverse) - new
         parts[:, 2] = slope * r
-        dH = xp.zeros((first, nO), dtype=dY.dtype)
-        for rows, _, running in reversed(list(steps(sizes))):
-            dh = dH[running]
+        dH = xp.zeros((int(sizes[:1].sum()), nO), dtype=dY.dtype)
+        for rows, _, continued in reversed(list(steps(sizes, reverse))):
+            dh = dH[: rows.stop - rows.start]
             dh += dY[rows]
             parts[rows] *= dh[:, None]
             slope[rows] *= dh
-            if rows.start:
+            if continued.stop:
                 dh *= z[rows]
-                dh += xp.matmul(dR[rows], U.T)
+                dH[continued] += xp.matmul(dR[rows][continued], U.T)
         dZ = xp.concatenate([dR[:, : 2 * nO], slope], axis=1)
         return dZ, dR
 
-    def rnn(self, Z: Floats2d, U: Floats2d, sizes: Ints1d, activation: str) -> Floats2d:
+    def rnn(
+        self, Z: Floats2d, U: Floats2d, activation: str, sizes: Ints1d, reverse: bool = False
+    ) -> Floats2d:
         """Y[t] = activation(Z[t] + Y[t-1] @ U), (n, nO), in the place of Z: "tanh" or "relu"."""
         xp = self.xp
         product = xp.empty((int(sizes[:1].sum()), U.shape[1]), dtype=Z.dtype)
-        for rows, before, running in steps(sizes):
+        for rows, before, continued in steps(sizes, reverse):
             y = Z[rows]
-            if rows.start:
-                y += xp.matmul(Z[before], U, out=product[running])
+            if continued.stop:
+                y[continued] += xp.matmul(Z[before], U, out=product[continued])
             if activation == "tanh":
                 xp.tanh(y, out=y)
             else:
@@ -207,18 +243,24 @@ class RecurrentOps(SequenceOps):
         return Z
 
     def backprop_rnn(
-        self, dY: Floats2d, Y: Floats2d, U: Floats2d, sizes: Ints1d, activation: str
+        self,
+        dY: Floats2d,
+        Y: Floats2d,
+        U: Floats2d,
+        activation: str,
+        sizes: Ints1d,
+        reverse: bool = False,
     ) -> Floats2d:
         """The gradient of Z, (n, nO)."""
         xp = self.xp
         dZ: Any = 1 - Y * Y if activation == "tanh" else (Y > 0).astype(dY.dtype)
         dH = xp.zeros((int(sizes[:1].sum()), U.shape[0]), dtype=dY.dtype)
-        for rows, _, running in reversed(list(steps(sizes))):
-            dh = dH[running]
+        for rows, _, continued in reversed(list(steps(sizes, reverse))):
+            dh = dH[: rows.stop - rows.start]
             dh += dY[rows]
             dZ[rows] *= dh
-            if rows.start:
-                xp.matmul(dZ[rows], U.T, out=dh)
+            if continued.stop:
+                xp.matmul(dZ[rows][continued], U.T, out=dH[continued])
         return dZ  # type: ignore[no-any-return]
 
     def _sigmoids(self, gates: tuple[bool, ...], nO: int, dtype: Any) -> Array:

@@ -82,13 +82,17 @@ def _recurrent(module: Any, of: Callable[[Any], Any], summed: bool) -> list[Name
 
     found = []
     for group in module.all_weights:
-        W, U, b, c = map(split, group)
-        named = {"W": W, "U": U, "b": b}
+        W, U, *biases = map(split, group)
+        named = {"W": W, "U": U}
+        found.append(named)
+        if not biases:
+            continue
+        b, c = biases
+        named["b"] = b
         if module.mode == "GRU":
             named["c"] = c[:, 2]
         if summed:
             named["b"] = b + c * (np.arange(gates) != (2 if module.mode == "GRU" else None))
-        found.append(named)
     return found
 
 

@@ -154,6 +154,8 @@ EMPTY = [docs(0), docs(0, 0), docs(0, 3, 0), docs(4, 0, 0, 1, 0)]
         cb.with_ragged(cb.Conv1d(2, width=2, padding="valid")),
         cb.with_padded(cb.LSTM(2, bi=True)),
         cb.with_padded(cb.GRU(2)),
+        cb.with_padded(cb.LSTM(2, bias=False)),
+        cb.with_padded(cb.GRU(2, bias=False)),
         cb.with_padded(cb.RNN(2)),
         cb.with_flatten(cb.Linear(12) >> cb.self_attention(2, causal=True, rotary=True)),
         cb.with_ragged(cb.ParametricAttention()),

@@ -20,7 +20,7 @@ PACKAGE = Path(cb.__file__).parent
 ORDER = [
     "types", "errors", "foreign_names",
     "ops",
-    "data", "packed_chain", "initializers", "schedules", "text",
+    "data", "packed", "packed_chain", "initializers", "schedules", "text",
     "format", "store", "optimizers", "losses",
     "layer", "tree", "shape_inference", "shapes", "inputs", "operators",
     "run", "layout", "resizing", "saving", "node", "model",

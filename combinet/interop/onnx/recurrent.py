@@ -24,8 +24,10 @@ def _recurrent(
     model: Any, X: Sequences, to: Export, kind: str, order: Sequence[int], c: Tensor, **attrs: Any
 ) -> Sequences:
     """A layer of one direction; `c` (gates, nO) is the bias beside the recurrent product."""
-    W, U, b = to.params(model, "W", "U", "b")
-    biases = to.op("Concat", _gates(b, order), c.reshape(1, -1), axis=1)
+    W, U = to.params(model, "W", "U")
+    named = to.params(model, "b") if "b" in model.param_names else []
+    b = _gates(named[0], order) if named else _no_bias(model, to).reshape(1, -1)
+    biases = to.op("Concat", b, c.reshape(1, -1), axis=1)
     layout = to.layout(X.lengths)
     Y = to.op(
         kind,
@@ -50,9 +52,11 @@ def _lstm(model: Any, X: Sequences, to: Export) -> Sequences:
 
 
 def _gru(model: Any, X: Sequences, to: Export) -> Sequences:
-    (c,) = to.params(model, "c")
-    zeros = np.zeros((2, model.get_dim("nO")), model.dtype)
-    c = to.op("Concat", zeros, c.unsqueeze(0), axis=0)
+    c = _no_bias(model, to)
+    if "c" in model.param_names:
+        (new,) = to.params(model, "c")
+        zeros = np.zeros((2, model.get_dim("nO")), model.dtype)
+        c = to.op("Concat", zeros, new.unsqueeze(0), axis=0)
     order = [1, 0, 2]  # z r n
     return _recurrent(model, X, to, "GRU", order, c, linear_before_reset=1)
 

@@ -41,17 +41,19 @@ def lstm_cell(Z: Any, R: Any, half: Any, last: Any, C: Any, T: Any, Y: Any) -> N
 
 
 @kernel
-def lstm_alone(Z: Any, U: Any, half: Any, C: Any, T: Any, Y: Any) -> None:
+def lstm_alone(Z: Any, U: Any, half: Any, reverse: bool, C: Any, T: Any, Y: Any) -> None:
     """All steps of one sequence: calling for a product at each takes longer than computing it."""
     nothing, start = np.zeros((1, Z.shape[1]), Z.dtype), np.zeros((1, C.shape[1]), Z.dtype)
-    for t in range(Z.shape[0]):
+    for step in range(Z.shape[0]):
+        t = Z.shape[0] - 1 - step if reverse else step
+        before = t + 1 if reverse else t - 1
         z = Z[t]
-        if t > 0:
+        if step > 0:
             for j in range(U.shape[0]):
-                y, u = Y[t - 1, j], U[j]
+                y, u = Y[before, j], U[j]
                 for k in range(z.shape[0]):
                     z[k] += y * u[k]
-        last = C[t - 1 : t] if t > 0 else start
+        last = C[before : before + 1] if step > 0 else start
         lstm_cell(Z[t : t + 1], nothing, half, last, C[t : t + 1], T[t : t + 1], Y[t : t + 1])
 
 
