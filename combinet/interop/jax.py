@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from combinet.errors import DeviceError, DimensionError, InputError, describe
-from combinet.interop.extras import load
+from combinet.interop.extras import extra
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run, no_backprop
 from combinet.types import Floats, Generator, Shape
 from combinet.widths import Solver, Width, Widths, beside
 
-jax: Any = load("jax", "jax")
+with extra("jax", "jax"):
+    import jax
 
 
 def JaxWrapper(
@@ -89,10 +90,11 @@ def _jax(model: Model[Any, Any], X: Any, run: Run) -> Any:
         if y.dtype.kind != "f":
             raise InputError(f"{model.name} gives {describe(y)}; in training it has to give floats")
 
-    form = jax.tree_util.tree_map(lambda y: jax.ShapeDtypeStruct(y.shape, y.dtype), Y)
+    # Of stride 0: the backward pass needs the shapes of Y, and holds none of its memory.
+    zeros = jax.tree_util.tree_map(lambda y: np.broadcast_to(y.dtype.type(0), y.shape), Y)
 
     def backprop(dY: Any) -> Any:
-        dY = jax.tree_util.tree_map(_zeros_for_none, form, dY)
+        dY = jax.tree_util.tree_map(lambda zero, dy: zero if dy is None else dy, zeros, dY)
         gradients, dX = _to_host(compiled.backprop(vjp, dY))
         run.inc_grad(model, **dict(zip(model.param_names, gradients, strict=True)))
         return dX
@@ -127,10 +129,6 @@ class _Compiled:
         self.begin = jax.jit(begin)
         self.begin_without_dX = jax.jit(begin_without_dX)
         self.backprop = jax.jit(backprop)
-
-
-def _zeros_for_none(y: Any, dy: Any) -> Any:
-    return np.zeros(y.shape, y.dtype) if dy is None else dy
 
 
 def _none_of_ints(gradient: Any) -> Any:

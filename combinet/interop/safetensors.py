@@ -9,14 +9,15 @@ import numpy as np
 
 from combinet.errors import DimensionError, FormatError
 from combinet.format import to_host, write
-from combinet.interop.extras import load
+from combinet.interop.extras import extra
 from combinet.model import Model
 from combinet.run import Run
 from combinet.saving import load as load_plan
 from combinet.tree import paths
 
-_core = load("safetensors", "safetensors")
-_numpy = load("safetensors.numpy", "safetensors")
+with extra("safetensors", "safetensors"):
+    from safetensors import SafetensorError, safe_open
+    from safetensors.numpy import save
 
 FORMAT = "combinet"
 VERSION = "1"
@@ -48,7 +49,7 @@ def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None
         arrays = run.params(node, *names) if names else ()  # all of a layer's of one moment
         for name, array in zip(names, arrays, strict=True):
             weights[f"{place}.{name}"] = np.ascontiguousarray(to_host(array))
-    write(path, _numpy.save(weights, {"format": FORMAT, "version": VERSION}))
+    write(path, save(weights, {"format": FORMAT, "version": VERSION}))
 
 
 def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Model[Any, Any]:
@@ -83,10 +84,10 @@ def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Mo
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
-        with _core.safe_open(path, "numpy") as file:
+        with safe_open(path, "numpy") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             about = file.metadata() or {}
-    except (_core.SafetensorError, KeyError, TypeError) as error:
+    except (SafetensorError, KeyError, TypeError) as error:
         raise FormatError(f"{os.fspath(path)!r} holds no weights: {error}") from None
     if about.get("format") == FORMAT and about.get("version") != VERSION:
         raise FormatError(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Tensor
 from combinet.layers import elementwise, relu
 from combinet.layers.activations import ACTIVATIONS
-from combinet.node import Forward
 
 
 def _clipped_linear(
@@ -44,6 +43,7 @@ _ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
+@converts(relu())
 def activation(model: Any, X: Tensor, to: Export) -> Tensor:
     """The activation that a layer's attrs name."""
     kind = model.attrs["activation"]
@@ -97,6 +97,7 @@ def _log1p_exp_less_distance(op: Any, a: Any, b: Any) -> Tensor:
     return op("Log", op("Add", op("Exp", op("Neg", op("Abs", op("Sub", a, b)))), 1.0))  # type: ignore[no-any-return]
 
 
+@converts(elementwise(lambda x: -x))
 def _elementwise(model: Any, X: Tensor, to: Export) -> Tensor:
     values = [X]
     output = X
@@ -110,9 +111,3 @@ def _elementwise(model: Any, X: Tensor, to: Export) -> Tensor:
         if place == 0:
             output = result
     return output
-
-
-CONVERTERS: dict[Forward, Converter] = {
-    relu().forward: activation,
-    elementwise(lambda x: -x).forward: _elementwise,
-}

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.interop.onnx.layout import Layout
 from combinet.interop.onnx.sequence import waves
 from combinet.layers import attend, cross_attend
-from combinet.node import Forward
 
 
 def _attention(
@@ -36,6 +35,7 @@ def _attention(
     return asking.unpad((shares @ v).transpose(2, 0, 1, 3).reshape(0, 0, nO))
 
 
+@converts(attend(1))
 def _attend(model: Any, X: Tensor, to: Export) -> Tensor:
     heads, causal, rotary = (model.attrs[name] for name in ("heads", "causal", "rotary"))
     layout, nO = to.layout(to.lengths_of(X)), X.width // 3
@@ -59,14 +59,9 @@ def _rotate(X: Tensor, layout: Layout, heads: int) -> Tensor:
     return X.graph.op("Concat", *turned, axis=2).reshape(0, X.width)
 
 
+@converts(cross_attend(1))
 def _cross_attend(model: Any, X: tuple[Sequences, Sequences], to: Export) -> Sequences:
     (Q, lengths), (KV, lengths_kv) = X
     nO, layouts = Q.width, (to.layout(lengths), to.layout(lengths_kv))
     K, V = KV.slice(0, nO, axis=1), KV.slice(nO, 2 * nO, axis=1)
     return Sequences(_attention(Q, K, V, layouts, model.attrs["heads"], False), lengths)
-
-
-CONVERTERS: dict[Forward, Converter] = {
-    attend(1).forward: _attend,
-    cross_attend(1).forward: _cross_attend,
-}

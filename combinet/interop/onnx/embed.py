@@ -9,7 +9,7 @@ import numpy as np
 
 from combinet.errors import InputError
 from combinet.format import to_host
-from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.layers import (
     Embed,
@@ -22,7 +22,6 @@ from combinet.layers import (
     unembed,
 )
 from combinet.layers.sparse_linear import N_CELLS
-from combinet.node import Forward
 from combinet.ops.embed import N_HASHES, seed_offsets
 
 
@@ -32,23 +31,27 @@ def _column(model: Any, X: Tensor) -> Tensor:
     return X if column is None else X.take(column, axis=1)
 
 
+@converts(Embed())
 def _embed(model: Any, X: Tensor, to: Export) -> Tensor:
     (E,) = to.params(model, "E")
     return E.take(_column(model, X).cast("int64"))
 
 
+@converts(EmbedBag())
 def _embed_bag(model: Any, X: Sequences, to: Export) -> Tensor:
     (E,) = to.params(model, "E")
     vectors, layout = E.take(_column(model, X.rows).cast("int64")), to.layout(X.lengths)
     return layout.mean(vectors) if model.attrs["reduce"] == "mean" else layout.sum(vectors)
 
 
+@converts(StaticVectors(np.zeros((1, 1))))
 def _static_vectors(model: Any, X: Tensor, to: Export) -> Tensor:
     table = to_host(model.attrs["vectors"].array)
     vectors = to.graph.initializer(f"{to.path(model)}.vectors", table)
     return vectors.take(_column(model, X).cast("int64"))
 
 
+@converts(unembed(Embed()))
 def _unembed(model: Any, X: Tensor, to: Export) -> Tensor:
     (E,) = to.params(model.layers[0], "E")
     return to.op("Gemm", X, E, transB=1)
@@ -72,12 +75,14 @@ def _mix(keys: Tensor) -> Tensor:
     return mixed ^ mixed >> np.uint64(31)  # type: ignore[no-any-return]
 
 
+@converts(HashEmbed())
 def _hash_embed(model: Any, X: Tensor, to: Export) -> Tensor:
     (E,) = to.params(model, "E")
     rows = _hash_rows(_column(model, X), model.attrs["seed"], model.get_dim("nV"), N_HASHES)
     return to.op("Sum", *(E.take(each) for each in rows))
 
 
+@converts(SparseLinear())
 def _sparse_linear(model: Any, X: tuple[Tensor, Tensor, Tensor], to: Export) -> Tensor:
     keys, values, lengths = X
     W, b = to.params(model, "W", "b")
@@ -99,26 +104,16 @@ def _look_up(to: Export, X: Tensor, kind: str, table: Mapping[Any, int], default
     )
 
 
+@converts(premap_ids({}))
 def _premap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
     keys, numbers = (model.attrs[name].array.astype("int64") for name in ("keys", "numbers"))
     table = dict(zip(keys.tolist(), numbers.tolist(), strict=True))
     return _look_up(to, _column(model, X).cast("int64"), "int64s", table, model.attrs["default"])
 
 
+@converts(remap_ids({}))
 def _remap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
     table = model.attrs["mapping_table"]
     if not all(isinstance(word, str) for word in table):
         raise InputError(f"{model.name} has an ONNX form for a mapping of words alone")
     return _look_up(to, X, "strings", table, model.attrs["default"])
-
-
-CONVERTERS: dict[Forward, Converter] = {
-    Embed().forward: _embed,
-    EmbedBag().forward: _embed_bag,
-    HashEmbed().forward: _hash_embed,
-    SparseLinear().forward: _sparse_linear,
-    StaticVectors(np.zeros((1, 1))).forward: _static_vectors,
-    unembed(Embed()).forward: _unembed,
-    premap_ids({}).forward: _premap_ids,
-    remap_ids({}).forward: _remap_ids,
-}

@@ -8,21 +8,13 @@ from typing import Any
 from combinet import grouping, wrappers
 from combinet.combinators import noop
 from combinet.errors import InputError
-from combinet.interop.onnx.combinators import as_it_is, child
-from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor, tensor_type
 from combinet.interop.onnx.loops import loop
-from combinet.layers import (
-    array_getitem,
-    list2array,
-    list2padded,
-    list2ragged,
-    padded2list,
-    ragged2list,
-)
-from combinet.node import Forward
+from combinet.layers import array_getitem, list2array
 
 
+@converts(wrappers.with_array(noop()), wrappers.with_array2d(noop()))
 def _with(model: Any, X: Any, to: Export) -> Any:
     layer, inside = model.layers[0], model.attrs["inside"]
     if inside == "array":
@@ -41,6 +33,7 @@ def _sequences(X: Any, to: Export) -> Sequences:
     return X if isinstance(X, Sequences) else Sequences(X, to.lengths_of(X))
 
 
+@converts(wrappers.with_reshape(noop()))
 def _with_reshape(model: Any, X: Tensor, to: Export) -> Tensor:
     axes = len(X.shape)
     if axes == 2:
@@ -53,14 +46,17 @@ def _with_reshape(model: Any, X: Tensor, to: Export) -> Tensor:
     return to.op("Reshape", Y, shape, allowzero=1)
 
 
+@converts(list2array())
 def _rows(model: Any, X: Sequences, to: Export) -> Tensor:
     return X.rows
 
 
+@converts(grouping.map_list(noop()))
 def _map_list(model: Any, X: Sequences, to: Export) -> Sequences:
     return _each(model, X, to, lambda rows: to.over(None)(model.layers[0], rows))
 
 
+@converts(grouping.with_square_sequences(noop()))
 def _with_square_sequences(model: Any, X: Sequences, to: Export) -> Sequences:
     def square(rows: Tensor) -> Tensor:
         Y: Tensor = to.over(None)(model.layers[0], rows.unsqueeze(0))
@@ -90,6 +86,7 @@ def _each(model: Any, X: Sequences, to: Export, function: Callable[[Tensor], Any
     return Sequences(rows, lengths.reshape(-1))
 
 
+@converts(array_getitem(0))
 def _array_getitem(model: Any, X: Tensor, to: Export) -> Tensor:
     given = model.attrs["index"]
     parts = given if isinstance(given, tuple) else (given,)
@@ -114,19 +111,3 @@ def _slice(X: Tensor, part: slice, axis: int) -> Tensor:
         stop if part.stop is None else part.stop,
         axis, step,
     )  # fmt: skip
-
-
-CONVERTERS: dict[Forward, Converter] = {
-    wrappers.with_array(noop()).forward: _with,
-    wrappers.with_array2d(noop()).forward: _with,
-    wrappers.with_reshape(noop()).forward: _with_reshape,
-    list2ragged().forward: as_it_is,
-    ragged2list().forward: as_it_is,
-    list2padded().forward: as_it_is,
-    padded2list().forward: as_it_is,
-    list2array().forward: _rows,
-    grouping.map_list(noop()).forward: _map_list,
-    grouping.with_square_sequences(noop()).forward: _with_square_sequences,
-    grouping.uniqued(noop()).forward: child,
-    array_getitem(0).forward: _array_getitem,
-}

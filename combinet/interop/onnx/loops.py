@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
+import onnx
 
-from combinet.interop.onnx.graph import Tensor, onnx, tensor_type
+from combinet.interop.onnx.graph import Tensor, tensor_type
 
 Step: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.layers import GRU, LSTM, RNN, bidirectional
-from combinet.node import Forward
 
 
 def _gates(weight: Tensor, order: Sequence[int]) -> Tensor:
@@ -45,10 +44,12 @@ def _no_bias(model: Any, to: Export) -> Tensor:
     return to.graph.constant(np.zeros((gates, nO), model.dtype))
 
 
+@converts(LSTM())
 def _lstm(model: Any, X: Sequences, to: Export) -> Sequences:
     return _recurrent(model, X, to, "LSTM", [0, 3, 1, 2], _no_bias(model, to))  # i o f g
 
 
+@converts(GRU())
 def _gru(model: Any, X: Sequences, to: Export) -> Sequences:
     (c,) = to.params(model, "c")
     zeros = np.zeros((2, model.get_dim("nO")), model.dtype)
@@ -57,11 +58,13 @@ def _gru(model: Any, X: Sequences, to: Export) -> Sequences:
     return _recurrent(model, X, to, "GRU", order, c, linear_before_reset=1)
 
 
+@converts(RNN())
 def _rnn(model: Any, X: Sequences, to: Export) -> Sequences:
     activations = [model.attrs["nonlinearity"].capitalize()]
     return _recurrent(model, X, to, "RNN", [0], _no_bias(model, to), activations=activations)
 
 
+@converts(bidirectional(RNN()))
 def _bidirectional(model: Any, X: Sequences, to: Export) -> Sequences:
     l2r, r2l = model.layers
     layout = to.layout(X.lengths)
@@ -69,11 +72,3 @@ def _bidirectional(model: Any, X: Sequences, to: Export) -> Sequences:
     mirror = ends - layout.positions
     forth, back = to(l2r, X), to(r2l, Sequences(X.rows.take(mirror), X.lengths))
     return Sequences(to.op("Concat", forth.rows, back.rows.take(mirror), axis=-1), X.lengths)
-
-
-CONVERTERS: dict[Forward, Converter] = {
-    LSTM().forward: _lstm,
-    GRU().forward: _gru,
-    RNN().forward: _rnn,
-    bidirectional(RNN()).forward: _bidirectional,
-}

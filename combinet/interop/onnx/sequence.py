@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.interop.onnx.layout import Layout, with_zero_row
 from combinet.layers import (
@@ -22,7 +23,7 @@ from combinet.layers import (
     sinusoidal_positions,
 )
 from combinet.layers.conv1d import window_of
-from combinet.node import Forward
+from combinet.model import Model
 from combinet.ops.convolution import Window
 
 
@@ -41,11 +42,13 @@ def _unfold(X: Sequences, window: Window, to: Export) -> Sequences:
     return Sequences(rows.reshape(0, window.width * X.rows.width), counts)
 
 
+@converts(expand_window())
 def _expand_window(model: Any, X: Tensor, to: Export) -> Tensor:
     w = model.attrs["window_size"]
     return _unfold(Sequences(X, to.lengths_of(X)), Window(2 * w + 1, 1, 1, w, w), to).rows
 
 
+@converts(Conv1d())
 def _conv1d(model: Any, X: Any, to: Export) -> Any:
     W, b = to.params(model, "W", "b")
     flat = W.transpose(0, 2, 1).reshape(model.get_dim("nO"), -1)
@@ -64,17 +67,20 @@ def waves(places: Tensor, speeds: Any, cosine: Any, dtype: Any) -> Tensor:
     return places.graph.op("Sin", angles).cast(dtype)
 
 
+@converts(sinusoidal_positions())
 def _sinusoidal_positions(model: Any, X: Tensor, to: Export) -> Tensor:
     columns, places = np.arange(X.width), to.layout(to.lengths_of(X)).positions
     speeds = 10000.0 ** -(columns // 2 * 2 / X.width)
     return X + waves(places, speeds, columns % 2, X.dtype)
 
 
+@converts(LearnedPositions(longest=1))
 def _learned_positions(model: Any, X: Tensor, to: Export) -> Tensor:
     (P,) = to.params(model, "P")
     return X + P.take(to.layout(to.lengths_of(X)).positions)
 
 
+@converts(ParametricAttention())
 def _parametric_attention(model: Any, X: Sequences, to: Export) -> Sequences:
     keys = to.over(X.lengths)(model.layers[0], X.rows)
     (Q,) = to.params(model, "Q")
@@ -89,35 +95,12 @@ def _softmax(layout: Layout, scores: Tensor) -> Tensor:
     return powers / layout.sum(powers).take(layout.owners)
 
 
-def _reduce_sum(model: Any, X: Sequences, to: Export) -> Tensor:
-    return to.layout(X.lengths).sum(X.rows)
+def _reduction(layer: Model[Any, Any], reduce: Callable[[Layout, Tensor], Tensor]) -> None:
+    converts(layer)(lambda model, X, to: reduce(to.layout(X.lengths), X.rows))
 
 
-def _reduce_mean(model: Any, X: Sequences, to: Export) -> Tensor:
-    return to.layout(X.lengths).mean(X.rows)
-
-
-def _reduce_max(model: Any, X: Sequences, to: Export) -> Tensor:
-    return to.layout(X.lengths).max(X.rows)
-
-
-def _reduce_first(model: Any, X: Sequences, to: Export) -> Tensor:
-    return X.rows.take(to.layout(X.lengths).starts)
-
-
-def _reduce_last(model: Any, X: Sequences, to: Export) -> Tensor:
-    return X.rows.take(to.layout(X.lengths).starts + X.lengths - 1)
-
-
-CONVERTERS: dict[Forward, Converter] = {
-    expand_window().forward: _expand_window,
-    Conv1d().forward: _conv1d,
-    sinusoidal_positions().forward: _sinusoidal_positions,
-    LearnedPositions(longest=1).forward: _learned_positions,
-    ParametricAttention().forward: _parametric_attention,
-    reduce_sum().forward: _reduce_sum,
-    reduce_mean().forward: _reduce_mean,
-    reduce_max().forward: _reduce_max,
-    reduce_first().forward: _reduce_first,
-    reduce_last().forward: _reduce_last,
-}
+_reduction(reduce_sum(), Layout.sum)
+_reduction(reduce_mean(), Layout.mean)
+_reduction(reduce_max(), Layout.max)
+_reduction(reduce_first(), lambda layout, rows: rows.take(layout.starts))
+_reduction(reduce_last(), lambda layout, rows: rows.take(layout.starts + layout.lengths - 1))

@@ -5,19 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils import multiclass, validation
 
 from combinet import CategoricalCrossentropy, Dropout, Model, Relu, Softmax, to_categorical
-from combinet.interop.extras import load
-from combinet.interop.sklearn.estimator import HIDDEN, Estimator, validation
+from combinet.interop.sklearn.estimator import HIDDEN, Estimator
 from combinet.types import Array, Floats2d, Ints1d
 
 if TYPE_CHECKING:
-    from sklearn.base import ClassifierMixin
     from typing_extensions import Self
-else:
-    ClassifierMixin = load("sklearn.base", "sklearn").ClassifierMixin
-
-multiclass: Any = load("sklearn.utils.multiclass", "sklearn")
 
 
 class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]

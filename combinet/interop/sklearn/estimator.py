@@ -6,24 +6,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import validation
 
 from combinet import Adam, InputError, Model, Optimizer, minibatch
 from combinet.errors import describe
-from combinet.interop.extras import load
 from combinet.losses import Loss
 from combinet.types import Array, Floats2d, Schedule
 from combinet.widths import is_size
 
 if TYPE_CHECKING:
-    from sklearn.base import BaseEstimator
     from typing_extensions import Self
-else:
-    BaseEstimator = load("sklearn.base", "sklearn").BaseEstimator
-
-validation: Any = load("sklearn.utils.validation", "sklearn")
 
 HIDDEN = 128  # units of the network that there is without `build`
-FLOATS = ["float64", "float32"]  # dtypes of tables that stay; others become the first one
+FLOATS: Any = ["float64", "float32"]  # dtypes of tables that stay; others become the first one
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sklearn.base import RegressorMixin
+from sklearn.utils import validation
+
 from combinet import Dropout, L2Distance, Linear, Model, Relu
-from combinet.interop.extras import load
-from combinet.interop.sklearn.estimator import FLOATS, HIDDEN, Estimator, validation
+from combinet.interop.sklearn.estimator import FLOATS, HIDDEN, Estimator
 from combinet.types import Floats, Floats2d
 
 if TYPE_CHECKING:
-    from sklearn.base import RegressorMixin
     from typing_extensions import Self
-else:
-    RegressorMixin = load("sklearn.base", "sklearn").RegressorMixin
 
 
 class CombinetRegressor(RegressorMixin, Estimator):  # type: ignore[misc]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from spacy.util import registry
+from thinc import api as thinc
+
 from combinet import (
     Dropout,
     LayerNorm,
@@ -22,14 +25,10 @@ from combinet import (
     reduce_sum,
     with_array,
 )
-from combinet.interop.extras import load
 from combinet.interop.spacy.spans import extract_spans
 from combinet.interop.thinc import resize_output, to_thinc
 from combinet.types import Floats2d
 from combinet.widths import same_widths
-
-registry = load("spacy", "spacy").registry
-thinc = load("thinc.api", "spacy")
 
 
 def Tagger(tok2vec: Any, nO: int | None = None) -> Any:

@@ -6,24 +6,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from thinc import api as thinc
+from thinc.backends import ParamServer
 
 from combinet.data import Padded, Ragged, like, map_arrays
 from combinet.errors import DimensionError, InputError, StateError, describe
-from combinet.interop.extras import load
 from combinet.interop.thinc import batches
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
 from combinet.types import Initializer
 from combinet.widths import Solver, Width, Widths, beside
-
-if TYPE_CHECKING:
-    from thinc import api as thinc
-    from thinc.backends import ParamServer
-else:
-    thinc = load("thinc.api", "spacy")
-    ParamServer = load("thinc.backends", "spacy").ParamServer
 
 _ROW = {"nI": "takes", "nO": "gives"}
 

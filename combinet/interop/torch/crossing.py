@@ -7,24 +7,17 @@ else, which passes as it is. To PyTorch `Padded` is `PackedSequence`; `Ragged` s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils.dlpack import from_dlpack
 
 from combinet.data import Padded, Ragged
 from combinet.errors import InputError, describe
-from combinet.interop.extras import load
 from combinet.interop.torch.packing import from_packed, packed_rows, to_packed
 from combinet.ops import Ops
-
-if TYPE_CHECKING:
-    import torch
-    from torch.nn.utils.rnn import PackedSequence
-    from torch.utils.dlpack import from_dlpack
-else:
-    torch = load("torch", "torch")
-    from_dlpack = torch.from_dlpack
-    PackedSequence = load("torch.nn.utils.rnn", "torch").PackedSequence
 
 
 def to_tensor(array: Any) -> torch.Tensor:
@@ -43,8 +36,7 @@ def to_tensor(array: Any) -> torch.Tensor:
         array.flags.writeable and all(step >= 0 for step in array.strides)
     ):
         array = array.copy()
-    tensor: torch.Tensor = from_dlpack(array)
-    return tensor
+    return from_dlpack(array)
 
 
 def to_array(tensor: torch.Tensor, ops: Ops) -> Any:

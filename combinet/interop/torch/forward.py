@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import PackedSequence
 
 from combinet.errors import DimensionError, StateError
-from combinet.interop.extras import load
 from combinet.interop.torch.crossing import (
     pairs,
     tensor_of,
@@ -22,13 +24,6 @@ from combinet.interop.torch.scaling import GradientScale
 from combinet.interop.torch.skeleton import Skeleton, constant_name
 from combinet.model import Model
 from combinet.run import PredictRun, Run
-
-if TYPE_CHECKING:
-    import torch
-    from torch.nn.utils.rnn import PackedSequence
-else:
-    torch = load("torch", "torch")
-    PackedSequence = load("torch.nn.utils.rnn", "torch").PackedSequence
 
 Named = dict[str, torch.Tensor]
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from combinet.errors import StateError
-from combinet.interop.extras import load
 from combinet.interop.torch.apart import ApartPrediction, ApartRun
 from combinet.interop.torch.crossing import tensors_in, to_array, to_tensor, with_tensors
 from combinet.interop.torch.through import Call, Through
 from combinet.layout import own_slots
 from combinet.model import Model
 from combinet.store import Key
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-else:
-    torch = load("torch", "torch")
-    nn = torch.nn
 
 
 def as_torch(model: Model[Any, Any], *, drop: float = 0.0) -> CombinetModule:

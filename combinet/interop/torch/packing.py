@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from torch.nn.utils.rnn import PackedSequence
 
 from combinet.data import Padded
 from combinet.errors import InputError
-from combinet.interop.extras import load
 from combinet.ops import Ops
 from combinet.ops.sequence import positions
 from combinet.types import Ints1d
-
-if TYPE_CHECKING:
-    import torch
-    from torch.nn.utils.rnn import PackedSequence
-else:
-    torch = load("torch", "torch")
-    PackedSequence = load("torch.nn.utils.rnn", "torch").PackedSequence
 
 
 def packed_rows(X: Padded, ops: Ops) -> Any:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from combinet.interop.extras import load
+from torch import nn
+
 from combinet.widths import Solver, Width, Widths, own_widths
-
-if TYPE_CHECKING:
-    from torch import nn
-else:
-    nn = load("torch.nn", "torch")
 
 Axis = tuple[str, int]  # a parameter by its name, and one of its axes
 

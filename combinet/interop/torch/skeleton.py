@@ -5,17 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import nn
 
 from combinet.errors import InputError
-from combinet.interop.extras import load
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-else:
-    torch = load("torch", "torch")
-    nn = torch.nn
 
 _DROPOUTS = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,

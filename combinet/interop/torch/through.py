@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
 
 from combinet.data import map_arrays
-from combinet.interop.extras import load
 from combinet.interop.torch.apart import ApartRun
 from combinet.interop.torch.crossing import (
     map_tree,
@@ -21,13 +23,6 @@ from combinet.interop.torch.crossing import (
 from combinet.model import Model
 from combinet.ops import Ops
 from combinet.store import Key
-
-if TYPE_CHECKING:
-    import torch
-    from torch.autograd.function import once_differentiable
-else:
-    torch = load("torch", "torch")
-    once_differentiable = load("torch.autograd.function", "torch").once_differentiable
 
 
 class Call:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import nn
 
 from combinet.errors import DimensionError, FormatError, InputError
 from combinet.format import read, to_host, write
-from combinet.interop.extras import load
+from combinet.interop.extras import extra
 from combinet.interop.torch.sizes import set_sizes
 from combinet.interop.torch.skeleton import Skeleton, constant_name
 from combinet.model import Model
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-else:
-    torch = load("torch", "torch")
-    nn = torch.nn
 
 
 def unwrap(model: Model[Any, Any]) -> nn.Module:
@@ -93,8 +89,9 @@ def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None
     """
     state = unwrap(model).state_dict()
     # A tensor that stands in two places is written twice: the format knows no sharing.
-    safetensors = load("safetensors.torch", "torch")
-    data = safetensors.save({name: value.clone(memory_format=torch.contiguous_format)
+    with extra("torch", "safetensors"):
+        from safetensors.torch import save
+    data = save({name: value.clone(memory_format=torch.contiguous_format)
                              for name, value in state.items()})  # fmt: skip
     write(path, data)
 
@@ -104,11 +101,13 @@ def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> No
 
     Raises FormatError, the model unchanged, for a file that is none or of another module.
     """
-    safetensors = load("safetensors", "torch")
+    with extra("torch", "safetensors"):
+        from safetensors import SafetensorError
+        from safetensors.torch import load
     module = unwrap(model)
     try:
-        module.load_state_dict(load("safetensors.torch", "torch").load(read(path)))
-    except (RuntimeError, safetensors.SafetensorError) as error:
+        module.load_state_dict(load(read(path)))
+    except (RuntimeError, SafetensorError) as error:
         raise FormatError(f"{os.fspath(path)} does not fit {model.name}: {error}") from None
     take_weights(model, module)
 

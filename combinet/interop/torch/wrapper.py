@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import nn
 
 from combinet.errors import InputError
 from combinet.initializers import zeros
-from combinet.interop.extras import load
 from combinet.interop.torch.forward import forward
 from combinet.interop.torch.scaling import GradientScale
 from combinet.interop.torch.sizes import table_widths, width_axes
@@ -15,13 +17,6 @@ from combinet.interop.torch.weights import take_weights
 from combinet.model import Model
 from combinet.node import Param
 from combinet.widths import own_widths
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-else:
-    torch = load("torch", "torch")
-    nn = torch.nn
 
 
 def TorchWrapper(
