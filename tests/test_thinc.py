@@ -335,9 +335,9 @@ def test_both_nest():
 
 def test_widths_and_what_is_refused():
     linear = thinc.Linear(2, 3).initialize()
-    with pytest.raises(cb.DimensionError, match=r"thinc linear gives nO=2.*linear beside it has 5"):
+    with pytest.raises(cb.DimensionError, match=r"thinc linear has nO=2.*linear beside it has 5"):
         from_thinc(linear) >> cb.Linear(1, 5)
-    with pytest.raises(cb.DimensionError, match="gives nO=2"):
+    with pytest.raises(cb.DimensionError, match="nO=2"):
         from_thinc(linear).resize_output(4)
     with pytest.raises(cb.StateError, match="linear has no W yet"):
         from_thinc(thinc.Linear(2, 3))

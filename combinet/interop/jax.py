@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from combinet.errors import DeviceError, DimensionError, InputError, describe
+from combinet.errors import DeviceError, InputError, describe
 from combinet.interop.extras import extra
+from combinet.interop.wrapped import fixed_widths, starts_at, weights_of
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run, no_backprop
-from combinet.types import Floats, Generator, Shape
-from combinet.widths import Solver, Width, Widths, beside
 
 with extra("jax", "jax"):
     import jax
@@ -70,7 +68,7 @@ def JaxWrapper(
         dims={dim: size for dim, size in (("nI", nI), ("nO", nO)) if size is not None},
         params=_declare(name, leaves),
         attrs={"compiled": _Compiled(function, tree, dropout)},
-        widths=_fixed_widths,
+        widths=fixed_widths,
     )
 
 
@@ -79,7 +77,7 @@ def _jax(model: Model[Any, Any], X: Any, run: Run) -> Any:
         raise DeviceError(f"{model.name} takes arrays on the CPU: wrap it, as in with_cpu(layer)")
     _check(model, X)
     compiled: _Compiled = model.attrs["compiled"]
-    weights = run.params(model, *model.param_names) if model.param_names else ()
+    weights = tuple(weights_of(model, run).values())
     _check(model, weights)
     if not run.train:
         return _to_host(compiled.predict(weights, X, None, 0.0)), no_backprop
@@ -168,7 +166,7 @@ def _declare(name: str, leaves: list[tuple[Any, Any]]) -> dict[str, Param]:
         if label in declared:
             raise InputError(f"{name} takes parameters with distinct names, not two called {label}")
         # Row by row, as JAX has its arrays: so they need not be turned.
-        declared[label] = Param(value.shape, partial(_first, value), order="C")
+        declared[label] = Param(value.shape, starts_at(value), order="C")
     return declared
 
 
@@ -177,16 +175,3 @@ def _label(path: tuple[Any, ...]) -> str:
     steps = ("key", "idx", "name")
     parts = (next((getattr(key, s) for s in steps if hasattr(key, s)), key) for key in path)
     return ".".join(map(str, parts)) or "params"
-
-
-def _first(value: Floats, shape: Shape, rng: Generator) -> Floats:
-    return value
-
-
-def _fixed_widths(model: Model[Any, Any], nI: Width, nO: Width, solve: Solver) -> Widths:
-    """The rule of a layer whose widths are in its code: they are checked and never change."""
-    for name, size in (("nI", nI), ("nO", nO)):
-        known = model.dims.get(name)
-        if size is not None and known not in (None, size):
-            raise DimensionError(f"{model.name} has {name}={known}, but {beside(solve)} {size}")
-    return model.dims.get("nI"), model.dims.get("nO")

@@ -10,6 +10,7 @@ import numpy as np
 from combinet.errors import DimensionError, FormatError
 from combinet.format import to_host, write
 from combinet.interop.extras import extra
+from combinet.interop.wrapped import weights_of
 from combinet.model import Model
 from combinet.run import Run
 from combinet.saving import load as load_plan
@@ -43,12 +44,11 @@ def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None
         >>> folder.cleanup()
     """
     run = Run(model.ops, model.rng)
-    weights: dict[str, Any] = {}
-    for place, node in paths(model).items():
-        names = node.param_names
-        arrays = run.params(node, *names) if names else ()  # all of a layer's of one moment
-        for name, array in zip(names, arrays, strict=True):
-            weights[f"{place}.{name}"] = np.ascontiguousarray(to_host(array))
+    weights = {
+        f"{place}.{name}": np.ascontiguousarray(to_host(array))
+        for place, node in paths(model).items()
+        for name, array in weights_of(node, run).items()
+    }
     write(path, save(weights, {"format": FORMAT, "version": VERSION}))
 
 
@@ -62,12 +62,11 @@ def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Mo
     unchanged.
     """
     weights = _read(path)
-    plan: list[tuple[str, Any, dict[str, Any]]] = []
-    expected: dict[str, tuple[Any, str]] = {}
-    for place, node in paths(model).items():
-        names = {f"{place}.{name}": name for name in node.param_names}
-        expected |= {full: (node, name) for full, name in names.items()}
-        plan.append((place, node, {"params": {n: weights.get(full) for full, n in names.items()}}))
+    expected: dict[str, tuple[Any, str]] = {
+        f"{place}.{name}": (node, name)
+        for place, node in paths(model).items()
+        for name in node.param_names
+    }
     missing, extra = (
         sorted(set(a) - set(b)) for a, b in ((expected, weights), (weights, expected))
     )
@@ -78,6 +77,10 @@ def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Mo
         )
     for full, (node, name) in expected.items():
         _check(full, node, name, weights[full])
+    plan = [
+        (place, node, {"params": {name: weights[f"{place}.{name}"] for name in node.param_names}})
+        for place, node in paths(model).items()
+    ]
     load_plan(model, plan, lambda part, place: part == "params")
     return model
 

@@ -12,15 +12,12 @@ from thinc import api as thinc
 from thinc.backends import ParamServer
 
 from combinet.data import Padded, Ragged, like, map_arrays
-from combinet.errors import DimensionError, InputError, StateError, describe
+from combinet.errors import InputError, StateError, describe
 from combinet.interop.thinc import batches
+from combinet.interop.wrapped import fixed_widths, starts_at, weights_of
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
-from combinet.types import Initializer
-from combinet.widths import Solver, Width, Widths, beside
-
-_ROW = {"nI": "takes", "nO": "gives"}
 
 
 def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
@@ -45,46 +42,15 @@ def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
     if not isinstance(model, thinc.Model):
         raise InputError(f"from_thinc takes a Thinc model, not {describe(model)}")
     function = _Function(model)
-    params = {
-        name: Param(tuple(_axes(name, value)), _given(value), "C")
-        for name, value in function.first.items()
-    }
-    axes = {
-        axis: size
-        for name, value in function.first.items()
-        for axis, size in zip(_axes(name, value), value.shape, strict=True)
-    }
+    dims = {name: model.get_dim(name) if model.has_dim(name) else None for name in ("nI", "nO")}
     return Model(
         f"thinc {model.name}",
         _forward,
-        dims={name: _width(model, name) for name in _ROW} | axes,
-        params=params,
+        dims=dims,
+        params=function.params,
         attrs={"function": function},
-        widths=_widths,
+        widths=fixed_widths,
     ).initialize()
-
-
-def _axes(name: str, value: Any) -> list[str]:
-    return [f"{name}[{axis}]" for axis in range(value.ndim)]
-
-
-def _given(value: Any) -> Initializer:
-    return lambda shape, rng: value
-
-
-def _width(model: Any, name: str) -> int | None:
-    return model.get_dim(name) if model.has_dim(name) else None
-
-
-def _widths(model: Any, nI: Width, nO: Width, solve: Solver) -> Widths:
-    for name, told in (("nI", nI), ("nO", nO)):
-        known = model.dims[name]
-        if None not in (known, told) and told != known:
-            raise DimensionError(
-                f"{model.name} {_ROW[name]} {name}={known}, as the Thinc model does, "
-                f"but {beside(solve)} {told}"
-            )
-    return model.dims["nI"], model.dims["nO"]
 
 
 class _Function:
@@ -94,7 +60,7 @@ class _Function:
         self.model = model.copy()
         self.lock = threading.Lock()
         self.names: dict[tuple[int, str], str] = {}
-        self.first: dict[str, Any] = {}  # what the weights are at first
+        self.params: dict[str, Param] = {}
         self.droppers: list[Any] = []
         for i, node in enumerate(self.model.walk()):
             if node.shims:
@@ -102,8 +68,9 @@ class _Function:
             for name in node.param_names:
                 if not node.has_param(name):
                     raise StateError(f"{node.name} has no {name} yet: initialize the Thinc model")
-                self.names[node.id, name] = f"{i}.{node.name}.{name}"
-                self.first[f"{i}.{node.name}.{name}"] = node.get_param(name)
+                value, label = node.get_param(name), f"{i}.{node.name}.{name}"
+                self.names[node.id, name] = label
+                self.params[label] = Param(value.shape, starts_at(value), "C")
             if node.attrs.get("dropout_rate") == 0:
                 self.droppers.append(node)
         for node in self.model.walk():
@@ -123,8 +90,7 @@ class _Pass:
     def __init__(self, model: Any, run: Run) -> None:
         self.model, self.run = model, run
         self.names = model.attrs["function"].names
-        values = run.params(model, *self.names.values()) if self.names else ()
-        self.weights = dict(zip(self.names, values, strict=True))
+        self.weights = dict(zip(self.names, weights_of(model, run).values(), strict=True))
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
