@@ -26,7 +26,7 @@ def _attention(
 
     q, k, v = split(Q, asking), split(K, asked), split(V, asked)
     scores = q @ k.transpose(0, 1, 3, 2) * d**-0.5
-    real = asked.real.transpose(1, 0).unsqueeze(1, 2)
+    real = asked.mask.transpose(1, 0).unsqueeze(1, 2)
     if causal:
         real = real & (asking.steps.unsqueeze(1) >= asked.steps)
     # Not -inf: a row that has nothing to attend to gets shares of rows of zeros, not of NaN.

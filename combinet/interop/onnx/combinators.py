@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import add as plus
+from functools import partial
 from typing import Any
 
 from combinet import combinators, grouping, passes, threads, tuples
@@ -23,13 +23,6 @@ def _zip(function: Callable[..., Tensor], *batches: Any) -> Any:
     return function(*batches)
 
 
-def _sum(batches: list[Any]) -> Any:
-    total = batches[0]
-    for batch in batches[1:]:
-        total = _zip(plus, total, batch)
-    return total
-
-
 @converts(combinators.chain(noop(), noop()))
 def _chain(model: Any, X: Any, to: Export) -> Any:
     for layer in model.layers:
@@ -39,20 +32,17 @@ def _chain(model: Any, X: Any, to: Export) -> Any:
 
 @converts(combinators.concatenate(noop()))
 def _concatenate(model: Any, X: Any, to: Export) -> Any:
-    def joined(*tensors: Tensor) -> Tensor:
-        return to.op("Concat", *tensors, axis=-1)
-
-    return _zip(joined, *(to(layer, X) for layer in model.layers))
+    return _zip(partial(to.op, "Concat", axis=-1), *(to(layer, X) for layer in model.layers))
 
 
 @converts(combinators.add(noop()))
 def _add(model: Any, X: Any, to: Export) -> Any:
-    return _sum([to(layer, X) for layer in model.layers])
+    return _zip(partial(to.op, "Sum"), *(to(layer, X) for layer in model.layers))
 
 
 @converts(combinators.residual(noop()))
 def _residual(model: Any, X: Any, to: Export) -> Any:
-    return _sum([X, to(model.layers[0], X)])
+    return _zip(partial(to.op, "Sum"), X, to(model.layers[0], X))
 
 
 @converts(combinators.highway(noop(), noop()))

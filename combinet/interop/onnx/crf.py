@@ -21,7 +21,7 @@ def _crf(model: Any, X: Sequences, to: Export) -> tuple[Any, ...]:
 def _viterbi(model: Any, X: tuple[Sequences, Tensor, Tensor, Tensor], to: Export) -> Sequences:
     (rows, lengths), T, start, end = X
     layout, labels = to.layout(lengths), np.arange(rows.width)
-    scores, real, times = layout.pad(rows), layout.real, layout.steps.size(0)
+    scores, real, times = layout.pad(rows), layout.mask, layout.steps.size(0)
 
     def forth(t: Tensor, best: Tensor) -> tuple[Tensor, Tensor]:
         """The best score of each label at step t, and the label before it on that way."""

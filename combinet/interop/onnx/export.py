@@ -11,7 +11,7 @@ import onnx
 from combinet.errors import CombinetError, InputError
 from combinet.format import to_host
 from combinet.interop.onnx.batches import inputs, named
-from combinet.interop.onnx.graph import OPSETS, Graph, Tensor
+from combinet.interop.onnx.graph import OPSETS, Graph, Sequences, Tensor
 from combinet.interop.onnx.layout import Layout
 from combinet.model import Model
 from combinet.node import Forward
@@ -56,15 +56,19 @@ class Export:
             error.within(layer)
             raise
 
-    def over(self, lengths: Tensor | None) -> Export:
+    def with_lengths(self, lengths: Tensor | None) -> Export:
         """The same, where the rows of an array are sequences of these lengths."""
-        twin = copy(self)
-        twin.lengths = lengths
-        return twin
+        export = copy(self)
+        export.lengths = lengths
+        return export
 
     def lengths_of(self, X: Tensor) -> Tensor:
         """The lengths of the sequences that the rows of X are."""
         return X.size(0) if self.lengths is None else self.lengths
+
+    def sequences(self, X: Any) -> Sequences:
+        """X as sequences, which it may be already."""
+        return X if isinstance(X, Sequences) else Sequences(X, self.lengths_of(X))
 
     def layout(self, lengths: Tensor) -> Layout:
         """Where the rows of sequences of these lengths are, computed once."""

@@ -17,8 +17,8 @@ OPSETS = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx
 _SMALL = 64  # up to so many numbers a constant may be a shape, which inference has to see
 
 
-def _operator(kind: str) -> Callable[[Tensor, Any], Tensor]:
-    return lambda left, right: left.graph.op(kind, left, right)
+def _operator(op_type: str) -> Callable[[Tensor, Any], Tensor]:
+    return lambda left, right: left.graph.op(op_type, left, right)
 
 
 class Tensor:
@@ -119,15 +119,15 @@ class Graph:
         self._constants: dict[Any, Tensor] = {}
         self._count = 0
 
-    def op(self, kind: str, *inputs: Any, domain: str = "", **attributes: Any) -> Tensor:
+    def op(self, op_type: str, *inputs: Any, domain: str = "", **attributes: Any) -> Tensor:
         """A node with one output.
 
         An input that is no tensor becomes a constant: a float in the dtype of the floats beside it.
         """
         tensors = [self._tensor(x, inputs) for x in inputs]
-        name = self.new_name(kind)
+        name = self.new_name(op_type)
         node = onnx.helper.make_node(
-            kind, [x.name for x in tensors], [name], domain=domain, **attributes
+            op_type, [x.name for x in tensors], [name], domain=domain, **attributes
         )
         self.nodes.append(node)
         return Tensor(self, name, self._types(node, tensors)[name])
@@ -157,7 +157,7 @@ class Graph:
         )
 
     @contextmanager
-    def aside(self) -> Iterator[list[Any]]:
+    def subgraph(self) -> Iterator[list[Any]]:
         """Inside a `with` block nodes go to another list, which is given; constants do not."""
         outer, self.nodes = self.nodes, []
         try:
@@ -165,10 +165,10 @@ class Graph:
         finally:
             self.nodes = outer
 
-    def new_name(self, kind: str) -> str:
+    def new_name(self, op_type: str) -> str:
         """A name that no other value has."""
         self._count += 1
-        return f"{kind}.{self._count}"
+        return f"{op_type}.{self._count}"
 
     def constant(self, value: Any) -> Tensor:
         """A tensor of numbers that are known."""

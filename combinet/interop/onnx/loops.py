@@ -22,7 +22,7 @@ def loop(times: Tensor, start: Tensor, step: Step) -> tuple[Tensor, Tensor]:
     """
     graph = start.graph
     int64, truth = (tensor_type(np.dtype(name), []) for name in ("int64", "bool"))
-    with graph.aside() as nodes:
+    with graph.subgraph() as nodes:
         i, go, carried = (
             Tensor(graph, graph.new_name("Input"), type) for type in (int64, truth, start.type)
         )

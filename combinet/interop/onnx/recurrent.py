@@ -20,14 +20,20 @@ def _gates(weight: Tensor, order: Sequence[int]) -> Tensor:
 
 
 def _recurrent(
-    model: Any, X: Sequences, to: Export, kind: str, order: Sequence[int], c: Tensor, **attrs: Any
+    model: Any,
+    X: Sequences,
+    to: Export,
+    name: str,
+    order: Sequence[int],
+    c: Tensor,
+    **attrs: Any,
 ) -> Sequences:
     """A layer of one direction; `c` (gates, nO) is the bias beside the recurrent product."""
     W, U, b = to.params(model, "W", "U", "b")
     biases = to.op("Concat", _gates(b, order), c.reshape(1, -1), axis=1)
     layout = to.layout(X.lengths)
     Y = to.op(
-        kind,
+        name,
         layout.pad(X.rows),
         _gates(W, order),
         _gates(U, order),
@@ -68,7 +74,6 @@ def _rnn(model: Any, X: Sequences, to: Export) -> Sequences:
 def _bidirectional(model: Any, X: Sequences, to: Export) -> Sequences:
     l2r, r2l = model.layers
     layout = to.layout(X.lengths)
-    ends = (layout.starts + X.lengths - 1).take(layout.owners)
-    mirror = ends - layout.positions
+    mirror = layout.last.take(layout.segment_ids) - layout.positions
     forth, back = to(l2r, X), to(r2l, Sequences(X.rows.take(mirror), X.lengths))
     return Sequences(to.op("Concat", forth.rows, back.rows.take(mirror), axis=-1), X.lengths)

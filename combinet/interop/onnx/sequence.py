@@ -7,21 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from combinet import layers
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.interop.onnx.layout import Layout, with_zero_row
-from combinet.layers import (
-    Conv1d,
-    LearnedPositions,
-    ParametricAttention,
-    expand_window,
-    reduce_first,
-    reduce_last,
-    reduce_max,
-    reduce_mean,
-    reduce_sum,
-    sinusoidal_positions,
-)
 from combinet.layers.conv1d import window_of
 from combinet.model import Model
 from combinet.ops.convolution import Window
@@ -35,27 +24,26 @@ def _unfold(X: Sequences, window: Window, to: Export) -> Sequences:
     windows = to.layout(counts)
     first = windows.positions * window.stride - window.before
     place = first.unsqueeze(1) + np.arange(window.width) * window.dilation
-    begin, length = (each.take(windows.owners).unsqueeze(1)
-                     for each in (inside.starts, X.lengths))  # fmt: skip
+    begin, length = (each.take(windows.segment_ids).unsqueeze(1)
+                     for each in (inside.offsets, X.lengths))  # fmt: skip
     real = (place >= 0) & (place < length)
     rows = with_zero_row(X.rows).take(to.op("Where", real, place + begin, inside.total))
     return Sequences(rows.reshape(0, window.width * X.rows.width), counts)
 
 
-@converts(expand_window())
+@converts(layers.expand_window())
 def _expand_window(model: Any, X: Tensor, to: Export) -> Tensor:
     w = model.attrs["window_size"]
-    return _unfold(Sequences(X, to.lengths_of(X)), Window(2 * w + 1, 1, 1, w, w), to).rows
+    return _unfold(to.sequences(X), Window(2 * w + 1, 1, 1, w, w), to).rows
 
 
-@converts(Conv1d())
+@converts(layers.Conv1d())
 def _conv1d(model: Any, X: Any, to: Export) -> Any:
     W, b = to.params(model, "W", "b")
     flat = W.transpose(0, 2, 1).reshape(model.get_dim("nO"), -1)
-    batch = X if isinstance(X, Sequences) else Sequences(X, to.lengths_of(X))
-    unfolded = _unfold(batch, window_of(model), to)
+    unfolded = _unfold(to.sequences(X), window_of(model), to)
     rows = to.op("Gemm", unfolded.rows, flat, b, transB=1)
-    return Sequences(rows, unfolded.lengths) if batch is X else rows
+    return Sequences(rows, unfolded.lengths) if isinstance(X, Sequences) else rows
 
 
 def waves(places: Tensor, speeds: Any, cosine: Any, dtype: Any) -> Tensor:
@@ -67,22 +55,22 @@ def waves(places: Tensor, speeds: Any, cosine: Any, dtype: Any) -> Tensor:
     return places.graph.op("Sin", angles).cast(dtype)
 
 
-@converts(sinusoidal_positions())
+@converts(layers.sinusoidal_positions())
 def _sinusoidal_positions(model: Any, X: Tensor, to: Export) -> Tensor:
     columns, places = np.arange(X.width), to.layout(to.lengths_of(X)).positions
     speeds = 10000.0 ** -(columns // 2 * 2 / X.width)
     return X + waves(places, speeds, columns % 2, X.dtype)
 
 
-@converts(LearnedPositions(longest=1))
+@converts(layers.LearnedPositions(longest=1))
 def _learned_positions(model: Any, X: Tensor, to: Export) -> Tensor:
     (P,) = to.params(model, "P")
     return X + P.take(to.layout(to.lengths_of(X)).positions)
 
 
-@converts(ParametricAttention())
+@converts(layers.ParametricAttention())
 def _parametric_attention(model: Any, X: Sequences, to: Export) -> Sequences:
-    keys = to.over(X.lengths)(model.layers[0], X.rows)
+    keys = to.with_lengths(X.lengths)(model.layers[0], X.rows)
     (Q,) = to.params(model, "Q")
     shares = _softmax(to.layout(X.lengths), keys @ Q)
     return Sequences(X.rows * shares.unsqueeze(1), X.lengths)
@@ -90,17 +78,17 @@ def _parametric_attention(model: Any, X: Sequences, to: Export) -> Sequences:
 
 def _softmax(layout: Layout, scores: Tensor) -> Tensor:
     """exp(X) / sum(exp(X)), the sum over each sequence alone: (total,) -> (total,)."""
-    largest = layout.max(scores).take(layout.owners)
+    largest = layout.max(scores).take(layout.segment_ids)
     powers = layout.op("Exp", scores - largest)
-    return powers / layout.sum(powers).take(layout.owners)
+    return powers / layout.sum(powers).take(layout.segment_ids)
 
 
 def _reduction(layer: Model[Any, Any], reduce: Callable[[Layout, Tensor], Tensor]) -> None:
     converts(layer)(lambda model, X, to: reduce(to.layout(X.lengths), X.rows))
 
 
-_reduction(reduce_sum(), Layout.sum)
-_reduction(reduce_mean(), Layout.mean)
-_reduction(reduce_max(), Layout.max)
-_reduction(reduce_first(), lambda layout, rows: rows.take(layout.starts))
-_reduction(reduce_last(), lambda layout, rows: rows.take(layout.starts + layout.lengths - 1))
+_reduction(layers.reduce_sum(), Layout.sum)
+_reduction(layers.reduce_mean(), Layout.mean)
+_reduction(layers.reduce_max(), Layout.max)
+_reduction(layers.reduce_first(), lambda layout, rows: rows.take(layout.offsets))
+_reduction(layers.reduce_last(), lambda layout, rows: rows.take(layout.last))
