@@ -106,7 +106,7 @@ def _check(full: str, node: Any, name: str, value: Any) -> None:
     if str(value.dtype) not in wanted:
         raise FormatError(f"{full!r} is {' or '.join(wanted)}, not {value.dtype} as in the file")
     axes = node.param(name).axes
-    sizes = [node.dims[axis] for axis in axes]
+    sizes = [axis if isinstance(axis, int) else node.dims[axis] for axis in axes]
     if len(axes) != value.ndim or any(
         size not in (None, found) for size, found in zip(sizes, value.shape, strict=True)
     ):
