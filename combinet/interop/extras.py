@@ -1,26 +1,29 @@
-"""What is there if an extra has been installed."""
+"""Importing libraries that an extra installs."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
-def load(module: str, extra: str) -> Any:
-    """Import another library's module.
+@contextmanager
+def extra(name: str, *libraries: str) -> Iterator[None]:
+    """Import optional libraries inside this block.
 
-    Raises ImportError, with the extra that brings the library, where it is missing.
+    Raises ImportError, which names the extra to install, if one of the libraries is missing.
 
     Example:
-        >>> load("json", "none").loads("[1]")
-        [1]
+        >>> with extra("some", "nowhere"):
+        ...     import nowhere
+        Traceback (most recent call last):
+        ImportError: nowhere is not installed: pip install 'combinet[some]' brings it
     """
     try:
-        return import_module(module)
+        yield
     except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # it is there, but something that it needs is not
-        library = module.partition(".")[0]
+        library = (error.name or "").partition(".")[0]
+        if library not in libraries:
+            raise  # the library is installed, but something that it needs is not
         raise ImportError(
-            f"{library} is not installed: pip install 'combinet[{extra}]' brings it"
+            f"{library} is not installed: pip install 'combinet[{name}]' brings it"
         ) from None

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from combinet.errors import DeviceError, InputError, describe
-from combinet.interop.extras import load
+from combinet.interop.extras import extra
+from combinet.interop.wrapped import starts_at, weights_of
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run, no_backprop
 from combinet.shapes import fixed
-from combinet.types import Floats, Generator, Shape
 
-jax: Any = load("jax", "jax")
+with extra("jax", "jax"):
+    import jax
 
 
 def JaxWrapper(
@@ -78,7 +78,7 @@ def _jax(model: Model[Any, Any], X: Any, run: Run) -> Any:
         raise DeviceError(f"{model.name} takes arrays on the CPU: wrap it, as in with_cpu(layer)")
     _check(model, X)
     compiled: _Compiled = model.attrs["compiled"]
-    weights = run.params(model, *model.param_names) if model.param_names else ()
+    weights = tuple(weights_of(model, run).values())
     _check(model, weights)
     if not run.train:
         return _to_host(compiled.predict(weights, X, None, 0.0)), no_backprop
@@ -89,10 +89,11 @@ def _jax(model: Model[Any, Any], X: Any, run: Run) -> Any:
         if y.dtype.kind != "f":
             raise InputError(f"{model.name} gives {describe(y)}; in training it has to give floats")
 
-    form = jax.tree_util.tree_map(lambda y: jax.ShapeDtypeStruct(y.shape, y.dtype), Y)
+    # Of stride 0: the backward pass needs the shapes of Y, and holds none of its memory.
+    zeros = jax.tree_util.tree_map(lambda y: np.broadcast_to(y.dtype.type(0), y.shape), Y)
 
     def backprop(dY: Any) -> Any:
-        dY = jax.tree_util.tree_map(_zeros_for_none, form, dY)
+        dY = jax.tree_util.tree_map(lambda zero, dy: zero if dy is None else dy, zeros, dY)
         gradients, dX = _to_host(compiled.backprop(vjp, dY))
         run.inc_grad(model, **dict(zip(model.param_names, gradients, strict=True)))
         return dX
@@ -127,10 +128,6 @@ class _Compiled:
         self.begin = jax.jit(begin)
         self.begin_without_dX = jax.jit(begin_without_dX)
         self.backprop = jax.jit(backprop)
-
-
-def _zeros_for_none(y: Any, dy: Any) -> Any:
-    return np.zeros(y.shape, y.dtype) if dy is None else dy
 
 
 def _none_of_ints(gradient: Any) -> Any:
@@ -170,7 +167,7 @@ def _declare(name: str, leaves: list[tuple[Any, Any]]) -> dict[str, Param]:
         if label in declared:
             raise InputError(f"{name} takes parameters with distinct names, not two called {label}")
         # Row by row, as JAX has its arrays: so they need not be turned.
-        declared[label] = Param(value.shape, partial(_first, value), order="C")
+        declared[label] = Param(value.shape, starts_at(value), order="C")
     return declared
 
 
@@ -179,7 +176,3 @@ def _label(path: tuple[Any, ...]) -> str:
     steps = ("key", "idx", "name")
     parts = (next((getattr(key, s) for s in steps if hasattr(key, s)), key) for key in path)
     return ".".join(map(str, parts)) or "params"
-
-
-def _first(value: Floats, shape: Shape, rng: Generator) -> Floats:
-    return value

@@ -9,14 +9,16 @@ import numpy as np
 
 from combinet.errors import DimensionError, FormatError
 from combinet.format import to_host, write
-from combinet.interop.extras import load
+from combinet.interop.extras import extra
+from combinet.interop.wrapped import weights_of
 from combinet.model import Model
 from combinet.run import Run
 from combinet.saving import load as load_plan
 from combinet.tree import paths
 
-_core = load("safetensors", "safetensors")
-_numpy = load("safetensors.numpy", "safetensors")
+with extra("safetensors", "safetensors"):
+    from safetensors import SafetensorError, safe_open
+    from safetensors.numpy import save
 
 FORMAT = "combinet"
 VERSION = "1"
@@ -42,13 +44,12 @@ def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None
         >>> folder.cleanup()
     """
     run = Run(model.ops, model.rng)
-    weights: dict[str, Any] = {}
-    for place, node in paths(model).items():
-        names = node.param_names
-        arrays = run.params(node, *names) if names else ()  # all of a layer's of one moment
-        for name, array in zip(names, arrays, strict=True):
-            weights[f"{place}.{name}"] = np.ascontiguousarray(to_host(array))
-    write(path, _numpy.save(weights, {"format": FORMAT, "version": VERSION}))
+    weights = {
+        f"{place}.{name}": np.ascontiguousarray(to_host(array))
+        for place, node in paths(model).items()
+        for name, array in weights_of(node, run).items()
+    }
+    write(path, save(weights, {"format": FORMAT, "version": VERSION}))
 
 
 def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Model[Any, Any]:
@@ -61,12 +62,11 @@ def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Mo
     unchanged.
     """
     weights = _read(path)
-    plan: list[tuple[str, Any, dict[str, Any]]] = []
-    expected: dict[str, tuple[Any, str]] = {}
-    for place, node in paths(model).items():
-        names = {f"{place}.{name}": name for name in node.param_names}
-        expected |= {full: (node, name) for full, name in names.items()}
-        plan.append((place, node, {"params": {n: weights.get(full) for full, n in names.items()}}))
+    expected: dict[str, tuple[Any, str]] = {
+        f"{place}.{name}": (node, name)
+        for place, node in paths(model).items()
+        for name in node.param_names
+    }
     missing, extra = (
         sorted(set(a) - set(b)) for a, b in ((expected, weights), (weights, expected))
     )
@@ -77,16 +77,20 @@ def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Mo
         )
     for full, (node, name) in expected.items():
         _check(full, node, name, weights[full])
+    plan = [
+        (place, node, {"params": {name: weights[f"{place}.{name}"] for name in node.param_names}})
+        for place, node in paths(model).items()
+    ]
     load_plan(model, plan, lambda part, place: part == "params")
     return model
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
-        with _core.safe_open(path, "numpy") as file:
+        with safe_open(path, "numpy") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             about = file.metadata() or {}
-    except (_core.SafetensorError, KeyError, TypeError) as error:
+    except (SafetensorError, KeyError, TypeError) as error:
         raise FormatError(f"{os.fspath(path)!r} holds no weights: {error}") from None
     if about.get("format") == FORMAT and about.get("version") != VERSION:
         raise FormatError(
@@ -102,7 +106,7 @@ def _check(full: str, node: Any, name: str, value: Any) -> None:
     if str(value.dtype) not in wanted:
         raise FormatError(f"{full!r} is {' or '.join(wanted)}, not {value.dtype} as in the file")
     axes = node.param(name).axes
-    sizes = [node.dims[axis] for axis in axes]
+    sizes = [axis if isinstance(axis, int) else node.dims[axis] for axis in axes]
     if len(axes) != value.ndim or any(
         size not in (None, found) for size, found in zip(sizes, value.shape, strict=True)
     ):

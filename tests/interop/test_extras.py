@@ -2,19 +2,18 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
-from combinet.interop.extras import load
+from combinet.interop.extras import extra
 from helpers.errors import raises
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with raises(ImportError, "torch", "pip install 'combinet[torch]'"):
-        load("torch", "torch")
-    with raises(ImportError, "nowhere", "combinet[some]"):
-        load("nowhere.at.all", "some")
+    with raises(ImportError, "torch", "combinet[some]"), extra("some", "nowhere", "torch"):
+        import_module("torch")
 
 
 def test_what_a_library_itself_lacks_is_not_blamed_on_the_extra(
@@ -23,8 +22,11 @@ def test_what_a_library_itself_lacks_is_not_blamed_on_the_extra(
     folder = tmp_path_factory.mktemp("library")
     (folder / "half_there.py").write_text("import nowhere_else")
     monkeypatch.syspath_prepend(str(folder))
-    with pytest.raises(ModuleNotFoundError, match="nowhere_else"):
-        load("half_there", "some")
+    with (
+        pytest.raises(ModuleNotFoundError, match="nowhere_else"),
+        extra("some", "half_there"),
+    ):
+        import_module("half_there")
 
 
 MODULES = {

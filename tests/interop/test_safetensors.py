@@ -183,3 +183,15 @@ def test_dims_that_loading_finds_are_those_of_the_data(tmp_path: Path) -> None:
     to_safetensors(model, tmp_path / "weights")
     other: Any = from_safetensors(cb.Embed() >> cb.Linear(), tmp_path / "weights")
     np.testing.assert_array_equal(other.predict(ids(5)), model.predict(ids(5)))
+
+
+def test_parameters_whose_sizes_are_numbers_come_back(tmp_path: Path) -> None:
+    def layer(rows: int) -> Any:
+        W = cb.Param((rows, "nO"), cb.initializers.uniform())
+        return cb.Model("fixed", lambda model, X, run: (X, X), dims={"nO": 3}, params={"W": W})
+
+    model = layer(2).initialize(rng=1)
+    to_safetensors(model, tmp_path / "weights")
+    other = from_safetensors(layer(2), tmp_path / "weights")
+    np.testing.assert_array_equal(other.get_param("W"), model.get_param("W"))
+    _refused(layer(4).initialize(), tmp_path / "weights", cb.DimensionError, "fixed.W", "(4, 3)")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Tensor
 from combinet.layers import elementwise, relu
 from combinet.layers.activation import ACTIVATIONS
-from combinet.node import Forward
 
 
 def _clipped_linear(
@@ -44,16 +43,16 @@ _ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
+@converts(relu())
 def activation(model: Any, X: Tensor, to: Export) -> Tensor:
     """The activation that a layer's attrs name."""
-    kind = model.attrs["activation"]
-    settings = [float(model.attrs[name]) for name in ACTIVATIONS[kind].settings]
-    return _ACTIVATIONS[kind](to, X, *settings)
+    name = model.attrs["activation"]
+    settings = [float(model.attrs[each]) for each in ACTIVATIONS[name].settings]
+    return _ACTIVATIONS[name](to, X, *settings)
 
 
-# For the functions of `ops.primitives`: the operator, or how it is made of several.
+# The operators for the functions of `ops.primitives` that don't have NumPy's name, capitalized.
 _FUNCTIONS: dict[str, str | Callable[..., Tensor]] = {
-    "add": "Add",
     "subtract": "Sub",
     "multiply": "Mul",
     "divide": "Div",
@@ -62,30 +61,19 @@ _FUNCTIONS: dict[str, str | Callable[..., Tensor]] = {
     "power": "Pow",
     "maximum": "Max",
     "minimum": "Min",
-    "where": "Where",
     "absolute": "Abs",
-    "sign": "Sign",
-    "sqrt": "Sqrt",
-    "exp": "Exp",
     "expm1": lambda op, a: op("Sub", op("Exp", a), 1.0),
-    "log": "Log",
     "log1p": lambda op, a: op("Log", op("Add", a, 1.0)),
-    "logaddexp": lambda op, a, b: op("Add", op("Max", a, b), _log1p_exp_less_distance(op, a, b)),
-    "sin": "Sin",
-    "cos": "Cos",
-    "tan": "Tan",
+    "logaddexp": lambda op, a, b: op(
+        "Add", op("Max", a, b), op("Softplus", op("Neg", op("Abs", op("Sub", a, b))))
+    ),
     "arcsin": "Asin",
     "arccos": "Acos",
     "arctan": "Atan",
-    "sinh": "Sinh",
-    "cosh": "Cosh",
-    "tanh": "Tanh",
     "arcsinh": "Asinh",
     "arccosh": "Acosh",
     "arctanh": "Atanh",
-    "less": "Less",
     "less_equal": "LessOrEqual",
-    "equal": "Equal",
     "not_equal": lambda op, a, b: op("Not", op("Equal", a, b)),
     "logical_and": "And",
     "logical_or": "Or",
@@ -93,26 +81,17 @@ _FUNCTIONS: dict[str, str | Callable[..., Tensor]] = {
 }
 
 
-def _log1p_exp_less_distance(op: Any, a: Any, b: Any) -> Tensor:
-    return op("Log", op("Add", op("Exp", op("Neg", op("Abs", op("Sub", a, b)))), 1.0))  # type: ignore[no-any-return]
-
-
+@converts(elementwise(lambda x: -x))
 def _elementwise(model: Any, X: Tensor, to: Export) -> Tensor:
     values = [X]
     output = X
-    for kind, operands, place in model.attrs["value"].steps:
+    for name, operands, place in model.attrs["value"].steps:
         # A number of the formula has the dtype of its argument, whatever stands beside it.
         args = [values[a] if isinstance(a, int) else to.graph.constant(X.dtype.type(a))
                 for a in operands]  # fmt: skip
-        function = _FUNCTIONS[kind]
+        function: Any = _FUNCTIONS.get(name, name.capitalize())
         result = to.op(function, *args) if isinstance(function, str) else function(to.op, *args)
         values.append(result)
         if place == 0:
             output = result
     return output
-
-
-CONVERTERS: dict[Forward, Converter] = {
-    relu().forward: activation,
-    elementwise(lambda x: -x).forward: _elementwise,
-}

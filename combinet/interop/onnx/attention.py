@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.interop.onnx.layout import Layout
 from combinet.interop.onnx.sequence import waves
 from combinet.layers import cross_attention, self_attention
-from combinet.node import Forward
 
 
 def _attention(
@@ -27,7 +26,7 @@ def _attention(
 
     q, k, v = split(Q, asking), split(K, asked), split(V, asked)
     scores = q @ k.transpose(0, 1, 3, 2) * d**-0.5
-    real = asked.real.transpose(1, 0).unsqueeze(1, 2)
+    real = asked.mask.transpose(1, 0).unsqueeze(1, 2)
     if causal:
         real = real & (asking.steps.unsqueeze(1) >= asked.steps)
     # Not -inf: a row that has nothing to attend to gets shares of rows of zeros, not of NaN.
@@ -36,6 +35,7 @@ def _attention(
     return asking.unpad((shares @ v).transpose(2, 0, 1, 3).reshape(0, 0, nO))
 
 
+@converts(self_attention(1))
 def _self_attention(model: Any, X: Tensor, to: Export) -> Tensor:
     heads, causal, rotary = (model.attrs[name] for name in ("heads", "causal", "rotary"))
     layout, nO = to.layout(to.lengths_of(X)), X.width // 3
@@ -59,14 +59,9 @@ def _rotate(X: Tensor, layout: Layout, heads: int) -> Tensor:
     return X.graph.op("Concat", *turned, axis=2).reshape(0, X.width)
 
 
+@converts(cross_attention(1))
 def _cross_attention(model: Any, X: tuple[Sequences, Sequences], to: Export) -> Sequences:
     (Q, lengths), (KV, lengths_kv) = X
     nO, layouts = Q.width, (to.layout(lengths), to.layout(lengths_kv))
     K, V = KV.slice(0, nO, axis=1), KV.slice(nO, 2 * nO, axis=1)
     return Sequences(_attention(Q, K, V, layouts, model.attrs["heads"], False), lengths)
-
-
-CONVERTERS: dict[Forward, Converter] = {
-    self_attention(1).forward: _self_attention,
-    cross_attention(1).forward: _cross_attention,
-}

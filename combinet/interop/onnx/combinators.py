@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import add as plus
+from functools import partial
 from typing import Any
 
-from combinet import combinators, passes, threads, tuples
+from combinet import combinators, grouping, passes, threads, tuples
 from combinet.combinators import noop
-from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
-from combinet.layers import Dropout
-from combinet.node import Forward
+from combinet.layers import Dropout, list2padded, list2ragged, padded2list, ragged2list
 
 
 def _zip(function: Callable[..., Tensor], *batches: Any) -> Any:
@@ -24,89 +23,84 @@ def _zip(function: Callable[..., Tensor], *batches: Any) -> Any:
     return function(*batches)
 
 
-def _sum(batches: list[Any]) -> Any:
-    total = batches[0]
-    for batch in batches[1:]:
-        total = _zip(plus, total, batch)
-    return total
-
-
+@converts(combinators.chain(noop(), noop()))
 def _chain(model: Any, X: Any, to: Export) -> Any:
     for layer in model.layers:
         X = to(layer, X)
     return X
 
 
+@converts(combinators.concatenate(noop()))
 def _concatenate(model: Any, X: Any, to: Export) -> Any:
-    def joined(*tensors: Tensor) -> Tensor:
-        return to.op("Concat", *tensors, axis=-1)
-
-    return _zip(joined, *(to(layer, X) for layer in model.layers))
+    return _zip(partial(to.op, "Concat", axis=-1), *(to(layer, X) for layer in model.layers))
 
 
+@converts(combinators.add(noop()))
 def _add(model: Any, X: Any, to: Export) -> Any:
-    return _sum([to(layer, X) for layer in model.layers])
+    return _zip(partial(to.op, "Sum"), *(to(layer, X) for layer in model.layers))
 
 
+@converts(combinators.residual(noop()))
 def _residual(model: Any, X: Any, to: Export) -> Any:
-    return _sum([X, to(model.layers[0], X)])
+    return _zip(partial(to.op, "Sum"), X, to(model.layers[0], X))
 
 
+@converts(combinators.highway(noop(), noop()))
 def _highway(model: Any, X: Tensor, to: Export) -> Tensor:
     H, G = (to(layer, X) for layer in model.layers)
     return G * (H - X) + X  # type: ignore[no-any-return]
 
 
+@converts(combinators.gated(noop(), noop()))
 def _gated(model: Any, X: Tensor, to: Export) -> Tensor:
     H, G = (to(layer, X) for layer in model.layers)
     return G * H  # type: ignore[no-any-return]
 
 
-def as_it_is(model: Any, X: Any, to: Export) -> Any:
+@converts(
+    noop(),
+    Dropout(),
+    list2ragged(),
+    ragged2list(),
+    list2padded(),
+    padded2list(),
+)
+def _identity(model: Any, X: Any, to: Export) -> Any:
     """The input: what the layer does is nothing to a graph."""
     return X
 
 
-def child(model: Any, X: Any, to: Export) -> Any:
+@converts(
+    passes.with_debug(noop()),
+    passes.with_nvtx_range(noop()),
+    passes.with_cpu(noop()),
+    passes.checkpointed(noop()),
+    threads.with_threads(noop()),
+    grouping.uniqued(noop()),
+)
+def _child(model: Any, X: Any, to: Export) -> Any:
     """What the only layer below gives."""
     return to(model.layers[0], X)
 
 
+@converts(tuples.tuplify(noop()))
 def _tuplify(model: Any, X: Any, to: Export) -> tuple[Any, ...]:
     return tuple(to(layer, X) for layer in model.layers)
 
 
+@converts(tuples.tuple_getitem(0))
 def _tuple_getitem(model: Any, X: tuple[Any, ...], to: Export) -> Any:
     return X[model.attrs["idx"]]
 
 
+@converts(tuples.with_getitem(0, noop()))
 def _with_getitem(model: Any, X: tuple[Any, ...], to: Export) -> tuple[Any, ...]:
     items, idx = list(X), model.attrs["idx"]
     items[idx] = to(model.layers[0], X[idx])
     return tuple(items)
 
 
+@converts(tuples.siamese(noop(), noop()))
 def _siamese(model: Any, X: tuple[Any, Any], to: Export) -> Any:
     layer, similarity = model.layers
     return to(similarity, (to(layer, X[0]), to(layer, X[1])))
-
-
-CONVERTERS: dict[Forward, Converter] = {
-    combinators.chain(noop(), noop()).forward: _chain,
-    combinators.concatenate(noop()).forward: _concatenate,
-    combinators.add(noop()).forward: _add,
-    combinators.residual(noop()).forward: _residual,
-    combinators.highway(noop(), noop()).forward: _highway,
-    combinators.gated(noop(), noop()).forward: _gated,
-    noop().forward: as_it_is,
-    Dropout().forward: as_it_is,
-    tuples.tuplify(noop()).forward: _tuplify,
-    tuples.tuple_getitem(0).forward: _tuple_getitem,
-    tuples.with_getitem(0, noop()).forward: _with_getitem,
-    tuples.siamese(noop(), noop()).forward: _siamese,
-    passes.with_debug(noop()).forward: child,
-    passes.with_nvtx_range(noop()).forward: child,
-    passes.with_cpu(noop()).forward: child,
-    passes.checkpointed(noop()).forward: child,
-    threads.with_threads(noop()).forward: child,
-}

@@ -6,21 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.interop.onnx.loops import loop
 from combinet.layers import CRF, viterbi
-from combinet.node import Forward
 
 
+@converts(CRF())
 def _crf(model: Any, X: Sequences, to: Export) -> tuple[Any, ...]:
     return (X, *to.params(model, "T", "start", "end"))
 
 
+@converts(viterbi())
 def _viterbi(model: Any, X: tuple[Sequences, Tensor, Tensor, Tensor], to: Export) -> Sequences:
     (rows, lengths), T, start, end = X
     layout, labels = to.layout(lengths), np.arange(rows.width)
-    scores, real, times = layout.pad(rows), layout.real, layout.steps.size(0)
+    scores, real, times = layout.pad(rows), layout.mask, layout.steps.size(0)
 
     def forth(t: Tensor, best: Tensor) -> tuple[Tensor, Tensor]:
         """The best score of each label at step t, and the label before it on that way."""
@@ -39,9 +40,3 @@ def _viterbi(model: Any, X: tuple[Sequences, Tensor, Tensor, Tensor], to: Export
 
     _, found = loop(times, to.op("ArgMax", best + end, axis=1, keepdims=0), back)
     return Sequences(layout.unpad(found.slice(-1, -(2**63) + 1, step=-1)), lengths)
-
-
-CONVERTERS: dict[Forward, Converter] = {
-    CRF().forward: _crf,
-    viterbi().forward: _viterbi,
-}

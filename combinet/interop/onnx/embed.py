@@ -7,22 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from combinet import layers
 from combinet.errors import InputError
 from combinet.format import to_host
-from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
-from combinet.layers import (
-    Embed,
-    EmbedBag,
-    HashEmbed,
-    SparseLinear,
-    StaticVectors,
-    premap_ids,
-    remap_ids,
-    unembed,
-)
 from combinet.layers.sparse_linear import N_CELLS
-from combinet.node import Forward
 from combinet.ops.embed import N_HASHES, seed_offsets
 
 
@@ -32,23 +22,27 @@ def _column(model: Any, X: Tensor) -> Tensor:
     return X if column is None else X.take(column, axis=1)
 
 
+@converts(layers.Embed())
 def _embed(model: Any, X: Tensor, to: Export) -> Tensor:
     (E,) = to.params(model, "E")
     return E.take(_column(model, X).cast("int64"))
 
 
+@converts(layers.EmbedBag())
 def _embed_bag(model: Any, X: Sequences, to: Export) -> Tensor:
     (E,) = to.params(model, "E")
     vectors, layout = E.take(_column(model, X.rows).cast("int64")), to.layout(X.lengths)
     return layout.mean(vectors) if model.attrs["reduce"] == "mean" else layout.sum(vectors)
 
 
+@converts(layers.StaticVectors(np.zeros((1, 1))))
 def _static_vectors(model: Any, X: Tensor, to: Export) -> Tensor:
     table = to_host(model.attrs["vectors"].array)
     vectors = to.graph.initializer(f"{to.path(model)}.vectors", table)
     return vectors.take(_column(model, X).cast("int64"))
 
 
+@converts(layers.unembed(layers.Embed()))
 def _unembed(model: Any, X: Tensor, to: Export) -> Tensor:
     (E,) = to.params(model.layers[0], "E")
     return to.op("Gemm", X, E, transB=1)
@@ -72,12 +66,14 @@ def _mix(keys: Tensor) -> Tensor:
     return mixed ^ mixed >> np.uint64(31)  # type: ignore[no-any-return]
 
 
+@converts(layers.HashEmbed())
 def _hash_embed(model: Any, X: Tensor, to: Export) -> Tensor:
     (E,) = to.params(model, "E")
     rows = _hash_rows(_column(model, X), model.attrs["seed"], model.get_dim("nV"), N_HASHES)
     return to.op("Sum", *(E.take(each) for each in rows))
 
 
+@converts(layers.SparseLinear())
 def _sparse_linear(model: Any, X: tuple[Tensor, Tensor, Tensor], to: Export) -> Tensor:
     keys, values, lengths = X
     W, b = to.params(model, "W", "b")
@@ -86,39 +82,29 @@ def _sparse_linear(model: Any, X: tuple[Tensor, Tensor, Tensor], to: Export) -> 
     return to.layout(lengths.cast("int64")).sum(weights * values.unsqueeze(1)) + b
 
 
-def _look_up(to: Export, X: Tensor, kind: str, table: Mapping[Any, int], default: int) -> Tensor:
+def _look_up(to: Export, X: Tensor, dtype: str, table: Mapping[Any, int], default: int) -> Tensor:
     """The number beside each of X in a table, which for the operator has at least one key."""
-    table = table or {{"strings": "", "int64s": 0}[kind]: default}
+    table = table or {{"strings": "", "int64s": 0}[dtype]: default}
     return to.op(
         "LabelEncoder",
         X,
         domain="ai.onnx.ml",
-        **{f"keys_{kind}": [*table]},
+        **{f"keys_{dtype}": [*table]},
         values_int64s=[*table.values()],
         default_int64=default,
     )
 
 
+@converts(layers.premap_ids({}))
 def _premap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
     keys, numbers = (model.attrs[name].array.astype("int64") for name in ("keys", "numbers"))
     table = dict(zip(keys.tolist(), numbers.tolist(), strict=True))
     return _look_up(to, _column(model, X).cast("int64"), "int64s", table, model.attrs["default"])
 
 
+@converts(layers.remap_ids({}))
 def _remap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
     table = model.attrs["mapping_table"]
     if not all(isinstance(word, str) for word in table):
         raise InputError(f"{model.name} has an ONNX form for a mapping of words alone")
     return _look_up(to, X, "strings", table, model.attrs["default"])
-
-
-CONVERTERS: dict[Forward, Converter] = {
-    Embed().forward: _embed,
-    EmbedBag().forward: _embed_bag,
-    HashEmbed().forward: _hash_embed,
-    SparseLinear().forward: _sparse_linear,
-    StaticVectors(np.zeros((1, 1))).forward: _static_vectors,
-    unembed(Embed()).forward: _unembed,
-    premap_ids({}).forward: _premap_ids,
-    remap_ids({}).forward: _remap_ids,
-}

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeVar
+
+import onnx
 
 from combinet.errors import CombinetError, InputError
 from combinet.format import to_host
 from combinet.interop.onnx.batches import inputs, named
-from combinet.interop.onnx.graph import OPSETS, Graph, Tensor, onnx
+from combinet.interop.onnx.graph import OPSETS, Graph, Sequences, Tensor
 from combinet.interop.onnx.layout import Layout
 from combinet.model import Model
 from combinet.node import Forward
 from combinet.run import Run
 from combinet.tree import paths
 
-if TYPE_CHECKING:
-    from onnx import ModelProto
+_Converter = TypeVar("_Converter", bound="Callable[[Any, Any, Export], Any]")
+_converters: dict[Forward, Callable[[Any, Any, Export], Any]] = {}
 
-Converter: TypeAlias = "Callable[[Any, Any, Export], Any]"
+
+def converts(*layers: Model[Any, Any]) -> Callable[[_Converter], _Converter]:
+    """Register the function that converts all layers with the forward functions of these."""
+
+    def register(converter: _Converter) -> _Converter:
+        _converters.update((layer.forward, converter) for layer in layers)
+        return converter
+
+    return register
 
 
 class Export:
@@ -28,13 +38,10 @@ class Export:
     `lengths` says how the rows of an array are divided into sequences, or is None: all are one.
     """
 
-    def __init__(
-        self, model: Model[Any, Any], graph: Graph, converters: Mapping[Forward, Converter]
-    ) -> None:
+    def __init__(self, model: Model[Any, Any], graph: Graph) -> None:
         self.graph = graph
         self.op = graph.op
         self.lengths: Tensor | None = None
-        self._converters = converters
         self._run = Run(model.ops, model.rng)
         self._paths = {node.id: path for path, node in paths(model).items()}
         self._layouts: dict[str, Layout] = {}
@@ -42,22 +49,26 @@ class Export:
     def __call__(self, layer: Model[Any, Any], X: Any) -> Any:
         """The layer's output for X. Raises InputError if it has no converter."""
         try:
-            if layer.forward not in self._converters:
+            if layer.forward not in _converters:
                 raise InputError(f"{layer.name} has no ONNX form")
-            return self._converters[layer.forward](layer, X, self)
+            return _converters[layer.forward](layer, X, self)
         except CombinetError as error:
             error.within(layer)
             raise
 
-    def over(self, lengths: Tensor | None) -> Export:
+    def with_lengths(self, lengths: Tensor | None) -> Export:
         """The same, where the rows of an array are sequences of these lengths."""
-        twin = copy(self)
-        twin.lengths = lengths
-        return twin
+        export = copy(self)
+        export.lengths = lengths
+        return export
 
     def lengths_of(self, X: Tensor) -> Tensor:
         """The lengths of the sequences that the rows of X are."""
         return X.size(0) if self.lengths is None else self.lengths
+
+    def sequences(self, X: Any) -> Sequences:
+        """X as sequences, which it may be already."""
+        return X if isinstance(X, Sequences) else Sequences(X, self.lengths_of(X))
 
     def layout(self, lengths: Tensor) -> Layout:
         """Where the rows of sequences of these lengths are, computed once."""
@@ -74,10 +85,22 @@ class Export:
         return self._paths[layer.id]
 
 
-def export(
-    model: Model[Any, Any], example: Any, converters: Mapping[Forward, Converter]
-) -> ModelProto:
-    """See `to_onnx`."""
+def to_onnx(model: Model[Any, Any], example: Any) -> onnx.ModelProto:
+    """The model's prediction as an ONNX graph, to be written by `onnx.save`.
+
+    The example, a batch that the model takes, says what inputs the graph has: `to_arrays(example)`
+    names them. How many rows and sequences there are, and how long, is open. Weights have the
+    model's dtype and the names of `model.slots_by_path()`; runtimes know float32 best. Dropout is
+    off, and checks of the input are gone. Raises InputError, with the path, for a layer that has
+    no ONNX form.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Linear
+        >>> proto = to_onnx(Linear(2, 3).initialize(), np.ones((1, 3), dtype="float32"))
+        >>> [node.op_type for node in proto.graph.node]
+        ['Gemm', 'Identity']
+    """
     model.predict(example)  # what it does not take is refused in its own words
     graph = Graph()
     try:
@@ -85,12 +108,12 @@ def export(
     except CombinetError as error:
         error.within(model)
         raise
-    Y = Export(model, graph, converters)(model, X)
+    Y = Export(model, graph)(model, X)
     outputs = []
     for name, tensor in named(Y, "Y").items():
         graph.nodes.append(onnx.helper.make_node("Identity", [tensor.name], [name]))
         outputs.append(onnx.helper.make_value_info(name, tensor.type))
-    return onnx.helper.make_model(  # type: ignore[no-any-return]
+    return onnx.helper.make_model(
         onnx.helper.make_graph(
             graph.nodes,
             model.name,

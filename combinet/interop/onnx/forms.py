@@ -8,62 +8,54 @@ from typing import Any
 from combinet import grouping, wrappers
 from combinet.combinators import noop
 from combinet.errors import InputError
-from combinet.interop.onnx.combinators import as_it_is, child
-from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor, tensor_type
 from combinet.interop.onnx.loops import loop
-from combinet.layers import (
-    array_getitem,
-    list2array,
-    list2padded,
-    list2ragged,
-    padded2list,
-    ragged2list,
-)
-from combinet.node import Forward
+from combinet.layers import array_getitem, list2array
 
 
+@converts(wrappers.with_array(noop()), wrappers.with_array2d(noop()))
 def _with(model: Any, X: Any, to: Export) -> Any:
     layer, inside = model.layers[0], model.attrs["inside"]
     if inside == "array":
         if not isinstance(X, Sequences):
             return to(layer, X)
-        return Sequences(to.over(X.lengths)(layer, X.rows), X.lengths)
+        return Sequences(to.with_lengths(X.lengths)(layer, X.rows), X.lengths)
     if isinstance(X, Sequences):
-        return to.over(None)(layer, X)
+        return to.with_lengths(None)(layer, X)
     first, *_ = X if isinstance(X, tuple) else (X,)
-    there = tuple(_sequences(x, to) for x in X) if isinstance(X, tuple) else _sequences(X, to)
-    Y = to.over(None)(layer, there)
+    there = tuple(map(to.sequences, X)) if isinstance(X, tuple) else to.sequences(X)
+    Y = to.with_lengths(None)(layer, there)
     return Y.rows if isinstance(first, Tensor) else Y
 
 
-def _sequences(X: Any, to: Export) -> Sequences:
-    return X if isinstance(X, Sequences) else Sequences(X, to.lengths_of(X))
-
-
+@converts(wrappers.with_reshape(noop()))
 def _with_reshape(model: Any, X: Tensor, to: Export) -> Tensor:
     axes = len(X.shape)
     if axes == 2:
         return to(model.layers[0], X)  # type: ignore[no-any-return]
     n = to.op("ReduceProd", to.op("Shape", X, end=axes - 2))
     lengths = to.op("Expand", X.size(-2), n)
-    Y = to.over(lengths)(model.layers[0], X.reshape(-1, X.width))
+    Y = to.with_lengths(lengths)(model.layers[0], X.reshape(-1, X.width))
     rest = [Y.size(axis) for axis in range(1, len(Y.shape))]
     shape = to.op("Concat", to.op("Shape", X, end=axes - 1), *rest, axis=0)
     return to.op("Reshape", Y, shape, allowzero=1)
 
 
+@converts(list2array())
 def _rows(model: Any, X: Sequences, to: Export) -> Tensor:
     return X.rows
 
 
+@converts(grouping.map_list(noop()))
 def _map_list(model: Any, X: Sequences, to: Export) -> Sequences:
-    return _each(model, X, to, lambda rows: to.over(None)(model.layers[0], rows))
+    return _each(model, X, to, lambda rows: to.with_lengths(None)(model.layers[0], rows))
 
 
+@converts(grouping.with_square_sequences(noop()))
 def _with_square_sequences(model: Any, X: Sequences, to: Export) -> Sequences:
     def square(rows: Tensor) -> Tensor:
-        Y: Tensor = to.over(None)(model.layers[0], rows.unsqueeze(0))
+        Y: Tensor = to.with_lengths(None)(model.layers[0], rows.unsqueeze(0))
         return to.op("Squeeze", Y, [0])
 
     return _each(model, X, to, square)
@@ -71,62 +63,47 @@ def _with_square_sequences(model: Any, X: Sequences, to: Export) -> Sequences:
 
 def _each(model: Any, X: Sequences, to: Export, function: Callable[[Tensor], Any]) -> Sequences:
     """A function of the rows of each sequence alone, one sequence after the other."""
-    graph, starts = to.graph, to.layout(X.lengths).starts
-    with graph.aside():
-        like = function(X.rows)  # which tells what kind of result there will be
-    if not isinstance(like, Tensor):
+    graph, offsets = to.graph, to.layout(X.lengths).offsets
+    with graph.subgraph():
+        sample = function(X.rows)  # which tells what kind of result there will be
+    if not isinstance(sample, Tensor):
         raise InputError(f"{model.name} has an ONNX form for a layer that gives arrays alone")
 
     def step(i: Tensor, done: Tensor) -> tuple[Tensor, Tensor]:
         number = i.reshape(1)
-        first = starts.take(number)
+        first = offsets.take(number)
         Y = function(X.rows.slice(first, first + X.lengths.take(number)))
         return to.op("SequenceInsert", done, Y), Y.size(0)
 
-    nothing = to.op("SequenceEmpty", dtype=like.type.tensor_type.elem_type)
+    nothing = to.op("SequenceEmpty", dtype=sample.type.tensor_type.elem_type)
     done, lengths = loop(X.lengths.size(0), nothing, step)
     rows = to.op("ConcatFromSequence", done, axis=0)
-    rows.type = tensor_type(like.dtype, [None, *like.shape[1:]])
+    rows.type = tensor_type(sample.dtype, [None, *sample.shape[1:]])
     return Sequences(rows, lengths.reshape(-1))
 
 
+@converts(array_getitem(0))
 def _array_getitem(model: Any, X: Tensor, to: Export) -> Tensor:
     given = model.attrs["index"]
-    parts = given if isinstance(given, tuple) else (given,)
-    if sum(not isinstance(part, slice) for part in parts) > 1 and not all(
-        isinstance(part, int | slice) for part in parts
+    indices = given if isinstance(given, tuple) else (given,)
+    if sum(not isinstance(index, slice) for index in indices) > 1 and not all(
+        isinstance(index, int | slice) for index in indices
     ):
         raise InputError(f"{model.name} has an ONNX form with a list on one axis alone")
-    for axis, part in reversed([*enumerate(parts)]):  # the last first: an int removes its axis
-        if not isinstance(part, slice):
-            X = X.take(part, axis=axis)
-        elif part != slice(None):
-            X = _slice(X, part, axis)
+    for axis, index in reversed([*enumerate(indices)]):  # the last first: an int removes its axis
+        if not isinstance(index, slice):
+            X = X.take(index, axis=axis)
+        elif index != slice(None):
+            X = _slice(X, index, axis)
     return X
 
 
-def _slice(X: Tensor, part: slice, axis: int) -> Tensor:
-    step = 1 if part.step is None else part.step
+def _slice(X: Tensor, index: slice, axis: int) -> Tensor:
+    step = 1 if index.step is None else index.step
     far = 2**63 - 1
     start, stop = (0, far) if step > 0 else (far, -far)
     return X.slice(
-        start if part.start is None else part.start,
-        stop if part.stop is None else part.stop,
+        start if index.start is None else index.start,
+        stop if index.stop is None else index.stop,
         axis, step,
     )  # fmt: skip
-
-
-CONVERTERS: dict[Forward, Converter] = {
-    wrappers.with_array(noop()).forward: _with,
-    wrappers.with_array2d(noop()).forward: _with,
-    wrappers.with_reshape(noop()).forward: _with_reshape,
-    list2ragged().forward: as_it_is,
-    ragged2list().forward: as_it_is,
-    list2padded().forward: as_it_is,
-    padded2list().forward: as_it_is,
-    list2array().forward: _rows,
-    grouping.map_list(noop()).forward: _map_list,
-    grouping.with_square_sequences(noop()).forward: _with_square_sequences,
-    grouping.uniqued(noop()).forward: child,
-    array_getitem(0).forward: _array_getitem,
-}

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
+import onnx.shape_inference
 
-from combinet.interop.extras import load
 from combinet.types import Array
-
-onnx = load("onnx", "onnx")
-load("onnx.shape_inference", "onnx")
 
 OPSET = 20  # the first with Gelu; newer runtimes run it as well
 OPSETS = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", 4)]
 _SMALL = 64  # up to so many numbers a constant may be a shape, which inference has to see
+
+
+def _operator(op_type: str) -> Callable[[Tensor, Any], Tensor]:
+    return lambda left, right: left.graph.op(op_type, left, right)
 
 
 class Tensor:
@@ -84,32 +86,15 @@ class Tensor:
             part.type = tensor_type(self.dtype, sizes)
         return part
 
-    def __add__(self, other: Any) -> Tensor:
-        return self.graph.op("Add", self, other)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return self.graph.op("Sub", self, other)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return self.graph.op("Mul", self, other)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return self.graph.op("Div", self, other)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return self.graph.op("MatMul", self, other)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return self.graph.op("Less", self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return self.graph.op("GreaterOrEqual", self, other)
-
-    def __and__(self, other: Any) -> Tensor:
-        return self.graph.op("And", self, other)
-
-    def __xor__(self, other: Any) -> Tensor:
-        return self.graph.op("BitwiseXor", self, other)
+    __add__ = _operator("Add")
+    __sub__ = _operator("Sub")
+    __mul__ = _operator("Mul")
+    __truediv__ = _operator("Div")
+    __matmul__ = _operator("MatMul")
+    __lt__ = _operator("Less")
+    __ge__ = _operator("GreaterOrEqual")
+    __and__ = _operator("And")
+    __xor__ = _operator("BitwiseXor")
 
     def __rshift__(self, other: Any) -> Tensor:
         return self.graph.op("BitShift", self, other, direction="RIGHT")
@@ -134,15 +119,15 @@ class Graph:
         self._constants: dict[Any, Tensor] = {}
         self._count = 0
 
-    def op(self, kind: str, *inputs: Any, domain: str = "", **attributes: Any) -> Tensor:
+    def op(self, op_type: str, *inputs: Any, domain: str = "", **attributes: Any) -> Tensor:
         """A node with one output.
 
         An input that is no tensor becomes a constant: a float in the dtype of the floats beside it.
         """
         tensors = [self._tensor(x, inputs) for x in inputs]
-        name = self.new_name(kind)
+        name = self.new_name(op_type)
         node = onnx.helper.make_node(
-            kind, [x.name for x in tensors], [name], domain=domain, **attributes
+            op_type, [x.name for x in tensors], [name], domain=domain, **attributes
         )
         self.nodes.append(node)
         return Tensor(self, name, self._types(node, tensors)[name])
@@ -163,7 +148,7 @@ class Graph:
             for x in inputs
             if (data := self.initializers.get(x.name)) and np.prod(data.dims) <= _SMALL
         }
-        return onnx.shape_inference.infer_node_outputs(  # type: ignore[no-any-return]
+        return onnx.shape_inference.infer_node_outputs(
             onnx.defs.get_schema(node.op_type, version, node.domain),
             node,
             {x.name: x.type for x in inputs},
@@ -172,7 +157,7 @@ class Graph:
         )
 
     @contextmanager
-    def aside(self) -> Iterator[list[Any]]:
+    def subgraph(self) -> Iterator[list[Any]]:
         """Inside a `with` block nodes go to another list, which is given; constants do not."""
         outer, self.nodes = self.nodes, []
         try:
@@ -180,10 +165,10 @@ class Graph:
         finally:
             self.nodes = outer
 
-    def new_name(self, kind: str) -> str:
+    def new_name(self, op_type: str) -> str:
         """A name that no other value has."""
         self._count += 1
-        return f"{kind}.{self._count}"
+        return f"{op_type}.{self._count}"
 
     def constant(self, value: Any) -> Tensor:
         """A tensor of numbers that are known."""

@@ -29,24 +29,29 @@ class Layout:
         return self.op("ReduceSum", self.lengths)
 
     @cached_property
-    def starts(self) -> Tensor:
+    def offsets(self) -> Tensor:
         """The row at which each sequence begins (sequences,)."""
         return self.op("CumSum", self.lengths, 0, exclusive=1)
 
     @cached_property
-    def owners(self) -> Tensor:
+    def last(self) -> Tensor:
+        """The last row of each sequence (sequences,)."""
+        return self.offsets + self.lengths - 1
+
+    @cached_property
+    def segment_ids(self) -> Tensor:
         """For each row, the number of the sequence that it is in (total,)."""
         # A 1 for each sequence where it begins, summed up; empty ones begin where the next does.
         marks = self.graph.full(self.total + 1, np.zeros(1, "int64"))
         ones = self.graph.full(self.n, np.ones(1, "int64"))
-        marks = self.op("ScatterElements", marks, self.starts, ones, reduction="add")
+        marks = self.op("ScatterElements", marks, self.offsets, ones, reduction="add")
         return self.op("CumSum", marks, 0).slice(0, -1) - 1
 
     @cached_property
     def positions(self) -> Tensor:
         """For each row, how far it is from the start of its sequence (total,)."""
         rows = self.op("Range", 0, self.op("Squeeze", self.total, [0]), 1)
-        return rows - self.starts.take(self.owners)
+        return rows - self.offsets.take(self.segment_ids)
 
     @cached_property
     def steps(self) -> Tensor:
@@ -55,18 +60,18 @@ class Layout:
         return self.op("Range", 0, self.op("ReduceMax", lengths, keepdims=0), 1)
 
     @cached_property
-    def real(self) -> Tensor:
+    def mask(self) -> Tensor:
         """Which rows of padded sequences are real, (longest, sequences) of bool."""
         return self.steps.unsqueeze(1) < self.lengths
 
     def pad(self, rows: Tensor) -> Tensor:
         """Rows (total, nI) as (longest, sequences, nI), zeros at the ends."""
-        numbers = self.steps.unsqueeze(1) + self.starts
-        return with_zero_row(rows).take(self.op("Where", self.real, numbers, self.total))
+        numbers = self.steps.unsqueeze(1) + self.offsets
+        return with_zero_row(rows).take(self.op("Where", self.mask, numbers, self.total))
 
     def unpad(self, padded: Tensor) -> Tensor:
         """What `pad` has put there, in the order in which it was."""
-        places = [each.unsqueeze(1) for each in (self.positions, self.owners)]
+        places = [each.unsqueeze(1) for each in (self.positions, self.segment_ids)]
         return self.op("GatherND", padded, self.op("Concat", *places, axis=1))
 
     def sum(self, rows: Tensor) -> Tensor:
@@ -86,8 +91,8 @@ class Layout:
         rest = [rows.size(axis) for axis in range(1, len(rows.shape))]
         shape = self.op("Concat", self.n, *rest, axis=0) if rest else self.n
         nothing = self.graph.full(shape, np.full(1, start, rows.dtype))
-        owners = self.owners.unsqueeze(1) if rest else self.owners
-        where = self.op("Expand", owners, self.op("Shape", rows))
+        segment_ids = self.segment_ids.unsqueeze(1) if rest else self.segment_ids
+        where = self.op("Expand", segment_ids, self.op("Shape", rows))
         return self.op("ScatterElements", nothing, where, rows, reduction=reduction)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
+import onnx
 
-from combinet.interop.onnx.graph import Tensor, onnx, tensor_type
+from combinet.interop.onnx.graph import Tensor, tensor_type
 
 Step: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -21,7 +22,7 @@ def loop(times: Tensor, start: Tensor, step: Step) -> tuple[Tensor, Tensor]:
     """
     graph = start.graph
     int64, truth = (tensor_type(np.dtype(name), []) for name in ("int64", "bool"))
-    with graph.aside() as nodes:
+    with graph.subgraph() as nodes:
         i, go, carried = (
             Tensor(graph, graph.new_name("Input"), type) for type in (int64, truth, start.type)
         )

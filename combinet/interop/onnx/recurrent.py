@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from combinet.interop.onnx.export import Converter, Export
+from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.layers import GRU, LSTM, RNN, bidirectional
-from combinet.node import Forward
 
 
 def _gates(weight: Tensor, order: Sequence[int]) -> Tensor:
@@ -21,7 +20,13 @@ def _gates(weight: Tensor, order: Sequence[int]) -> Tensor:
 
 
 def _recurrent(
-    model: Any, X: Sequences, to: Export, kind: str, order: Sequence[int], c: Tensor, **attrs: Any
+    model: Any,
+    X: Sequences,
+    to: Export,
+    name: str,
+    order: Sequence[int],
+    c: Tensor,
+    **attrs: Any,
 ) -> Sequences:
     """A layer of one direction; `c` (gates, nO) is the bias beside the recurrent product."""
     W, U = to.params(model, "W", "U")
@@ -30,7 +35,7 @@ def _recurrent(
     biases = to.op("Concat", b, c.reshape(1, -1), axis=1)
     layout = to.layout(X.lengths)
     Y = to.op(
-        kind,
+        name,
         layout.pad(X.rows),
         _gates(W, order),
         _gates(U, order),
@@ -47,10 +52,12 @@ def _no_bias(model: Any, to: Export) -> Tensor:
     return to.graph.constant(np.zeros((gates, nO), model.dtype))
 
 
+@converts(LSTM())
 def _lstm(model: Any, X: Sequences, to: Export) -> Sequences:
     return _recurrent(model, X, to, "LSTM", [0, 3, 1, 2], _no_bias(model, to))  # i o f g
 
 
+@converts(GRU())
 def _gru(model: Any, X: Sequences, to: Export) -> Sequences:
     c = _no_bias(model, to)
     if "c" in model.param_names:
@@ -61,23 +68,16 @@ def _gru(model: Any, X: Sequences, to: Export) -> Sequences:
     return _recurrent(model, X, to, "GRU", order, c, linear_before_reset=1)
 
 
+@converts(RNN())
 def _rnn(model: Any, X: Sequences, to: Export) -> Sequences:
     activations = [model.attrs["nonlinearity"].capitalize()]
     return _recurrent(model, X, to, "RNN", [0], _no_bias(model, to), activations=activations)
 
 
+@converts(bidirectional(RNN()))
 def _bidirectional(model: Any, X: Sequences, to: Export) -> Sequences:
     l2r, r2l = model.layers
     layout = to.layout(X.lengths)
-    ends = (layout.starts + X.lengths - 1).take(layout.owners)
-    mirror = ends - layout.positions
+    mirror = layout.last.take(layout.segment_ids) - layout.positions
     forth, back = to(l2r, X), to(r2l, Sequences(X.rows.take(mirror), X.lengths))
     return Sequences(to.op("Concat", forth.rows, back.rows.take(mirror), axis=-1), X.lengths)
-
-
-CONVERTERS: dict[Forward, Converter] = {
-    LSTM().forward: _lstm,
-    GRU().forward: _gru,
-    RNN().forward: _rnn,
-    bidirectional(RNN()).forward: _bidirectional,
-}

@@ -5,19 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils import multiclass, validation
 
 from combinet import CategoricalCrossentropy, Dropout, Model, Relu, Softmax, to_categorical
-from combinet.interop.extras import load
-from combinet.interop.sklearn.estimator import HIDDEN, Estimator, validation
+from combinet.interop.sklearn.estimator import HIDDEN, Estimator
 from combinet.types import Array, Floats2d, Ints1d
 
 if TYPE_CHECKING:
-    from sklearn.base import ClassifierMixin
     from typing_extensions import Self
-else:
-    ClassifierMixin = load("sklearn.base", "sklearn").ClassifierMixin
-
-multiclass: Any = load("sklearn.utils.multiclass", "sklearn")
 
 
 class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
@@ -48,35 +44,22 @@ class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         array(['right', 'left'], dtype='<U5')
     """
 
+    classes_: Array
     _loss = CategoricalCrossentropy()
-    _targets: dict[str, bool] = {}  # noqa: RUF012
 
     def _default(self) -> Model[Any, Any]:
         return Relu(HIDDEN) >> Dropout() >> Softmax()
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train a new model on X and labels y (n,); returns the classifier."""
-        X, y = self._labelled(X, y, reset=True)
-        classes, numbers = np.unique(y, return_inverse=True)
-        self._begin(X, classes)
-        return self._train(X, numbers, self.epochs)
+        return self._fit(X, y, self.epochs, new=True, classes=y)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
         """Train the model for one more epoch, on X and y alone; returns the classifier.
 
         The first call needs `classes`, all the labels that there will be, unless there was a fit.
         """
-        first = not hasattr(self, "model_")
-        X, y = self._labelled(X, y, reset=first)
-        if first and classes is None:
-            raise ValueError("the first call of partial_fit needs all classes: classes=...")
-        classes = self.classes_ if classes is None else np.unique(classes)
-        if not first and not np.array_equal(classes, self.classes_):
-            raise ValueError(f"the classes are {self.classes_}, and cannot become {classes}")
-        numbers = _columns(y, classes)
-        if first:
-            self._begin(X, classes)
-        return self._train(X, numbers, 1)
+        return self._fit(X, y, 1, new=not hasattr(self, "model_"), classes=classes)
 
     def predict_proba(self, X: Any) -> Floats2d:
         """What the model gives: for each row the probabilities of `classes_`, (n, classes)."""
@@ -88,21 +71,21 @@ class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         labels: Array = self.classes_[best]
         return labels
 
-    def _labelled(self, X: Any, y: Any, reset: bool) -> tuple[Any, Array]:
-        X, y = self._checked(X, y, reset)
+    def _encode(self, y: Any, *, new: bool, classes: Any) -> Ints1d:
+        """The column of each label in `classes_`."""
         y = validation.column_or_1d(y, warn=True)
         multiclass.check_classification_targets(y)
-        return X, y
-
-    def _begin(self, X: Any, classes: Array) -> None:
+        if new and classes is None:
+            raise ValueError("the first call of partial_fit needs all classes: classes=...")
+        classes = self.classes_ if classes is None else np.unique(np.asarray(classes))
+        if not new and not np.array_equal(classes, self.classes_):
+            raise ValueError(f"the classes are {self.classes_}, and cannot become {classes}")
+        columns: Ints1d = np.searchsorted(classes, y)
+        known = classes[np.minimum(columns, len(classes) - 1)] == y
+        if not known.all():
+            raise ValueError(f"the classes are {classes}, without {np.unique(y[~known])}")
         self.classes_ = classes
-        self._start(X, to_categorical([0], len(classes)))
+        return columns
 
-
-def _columns(y: Array, classes: Array) -> Ints1d:
-    """The numbers of labels among classes, which are sorted."""
-    numbers: Ints1d = np.searchsorted(classes, y)
-    known = classes[np.minimum(numbers, len(classes) - 1)] == y
-    if not known.all():
-        raise ValueError(f"the classes are {classes}, without {np.unique(y[~known])}")
-    return numbers
+    def _start(self, X: Any, Y: Array) -> None:
+        super()._start(X, to_categorical([0], len(self.classes_)))

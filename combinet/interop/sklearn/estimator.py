@@ -6,31 +6,27 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import validation
 
 from combinet import Adam, InputError, Model, Optimizer, minibatch
 from combinet.errors import describe
-from combinet.interop.extras import load
 from combinet.losses import Loss
 from combinet.shape_inference import is_size
 from combinet.types import Array, Floats2d, Schedule
 
 if TYPE_CHECKING:
-    from sklearn.base import BaseEstimator
     from typing_extensions import Self
-else:
-    BaseEstimator = load("sklearn.base", "sklearn").BaseEstimator
-
-validation: Any = load("sklearn.utils.validation", "sklearn")
 
 HIDDEN = 128  # units of the network that there is without `build`
-FLOATS = ["float64", "float32"]  # dtypes of tables that stay; others become the first one
+FLOATS: Any = ["float64", "float32"]  # dtypes of tables that stay; others become the first one
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]
     """What classifier and regressor share: epochs of batches, and saving."""
 
     _loss: Loss
-    _targets: dict[str, bool]  # how scikit-learn is to check y
+    _y_checks: dict[str, bool] = {}  # noqa: RUF012  options of scikit-learn's check of y
 
     def __init__(
         self,
@@ -62,6 +58,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """The network that there is without `build`."""
         raise NotImplementedError
 
+    def _encode(self, y: Any, *, new: bool, classes: Any) -> Array:
+        """Check y, and bring it into the form that the loss takes."""
+        raise NotImplementedError
+
     def _compose(self) -> Model[Any, Any]:
         if self.build is None:
             return self._default()
@@ -78,10 +78,18 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         if self.validate:
             return validation.validate_data(  # type: ignore[no-any-return]
-                self, X, y, reset=reset, dtype=FLOATS, **self._targets
+                self, X, y, reset=reset, dtype=FLOATS, **self._y_checks
             )
         validation.check_consistent_length(X, y)
         return _positional(X), y
+
+    def _fit(self, X: Any, y: Any, epochs: int, *, new: bool, classes: Any = None) -> Self:
+        """Train for some epochs, a new model or the one that there is."""
+        X, y = self._checked(X, y, reset=new)
+        Y = self._encode(y, new=new, classes=classes)
+        if new:
+            self._start(X, Y)
+        return self._train(X, Y, epochs)
 
     def _start(self, X: Any, Y: Floats2d) -> None:
         """A model with its first weights, and what trains it. Y is a sample of the output."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sklearn.base import RegressorMixin
+from sklearn.utils import validation
+
 from combinet import Dropout, L2Distance, Linear, Model, Relu
-from combinet.interop.extras import load
-from combinet.interop.sklearn.estimator import FLOATS, HIDDEN, Estimator, validation
-from combinet.types import Floats, Floats2d
+from combinet.interop.sklearn.estimator import FLOATS, HIDDEN, Estimator
+from combinet.types import Array, Floats
 
 if TYPE_CHECKING:
-    from sklearn.base import RegressorMixin
     from typing_extensions import Self
-else:
-    RegressorMixin = load("sklearn.base", "sklearn").RegressorMixin
 
 
 class CombinetRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
@@ -33,7 +32,7 @@ class CombinetRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     """
 
     _loss = L2Distance()
-    _targets: dict[str, bool] = {"multi_output": True, "y_numeric": True}  # noqa: RUF012
+    _y_checks = {"multi_output": True, "y_numeric": True}  # noqa: RUF012
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -45,26 +44,20 @@ class CombinetRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train a new model on X and numbers y, (n,) or (n, k); returns the regressor."""
-        X, Y = self._numbered(X, y, reset=True)
-        self._start(X, Y)
-        return self._train(X, Y, self.epochs)
+        return self._fit(X, y, self.epochs, new=True)
 
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Train the model for one more epoch, on X and y alone; returns the regressor."""
-        first = not hasattr(self, "model_")
-        X, Y = self._numbered(X, y, reset=first)
-        if first:
-            self._start(X, Y)
-        return self._train(X, Y, 1)
+        return self._fit(X, y, 1, new=not hasattr(self, "model_"))
 
     def predict(self, X: Any) -> Floats:
         """What the model gives, in the form of the y that it was fitted to: (n,) or (n, k)."""
         Y = self._outputs(X)
         return Y[:, 0] if self._flat else Y
 
-    def _numbered(self, X: Any, y: Any, reset: bool) -> tuple[Any, Floats2d]:
-        X, y = self._checked(X, y, reset)
+    def _encode(self, y: Any, *, new: bool, classes: Any) -> Array:
         y = validation.check_array(y, ensure_2d=False, dtype=FLOATS)
-        if reset:
+        if new:
             self._flat = y.ndim == 1
-        return X, y.reshape(len(y), -1)
+        Y: Array = y.reshape(len(y), -1)
+        return Y

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from spacy.attrs import intify_attr  # type: ignore[import-not-found]
+from spacy.vectors import Mode  # type: ignore[import-not-found]
+from thinc import api as thinc
 
 from combinet.data import Ragged
 from combinet.errors import InputError
 from combinet.initializers import uniform
-from combinet.interop.extras import load
+from combinet.interop.thinc.batches import on_host
 from combinet.layers.embed import column_of, gather_rows
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
-
-spacy = load("spacy", "spacy")
-thinc = load("thinc.api", "spacy")
 
 
 def doc_features(columns: Sequence[str]) -> Model[Any, Ragged]:
@@ -34,7 +34,7 @@ def _doc_features(model: Model[Any, Any], X: Sequence[Any], run: Run) -> Any:
 
 def _attributes(docs: Sequence[Any], columns: Sequence[Any]) -> Any:
     """The attributes of all words, (total, columns), by names or numbers."""
-    numbers = [spacy.attrs.intify_attr(column) for column in columns]  # Span takes numbers alone
+    numbers = [intify_attr(column) for column in columns]  # Span takes numbers alone
     return np.concatenate([doc.to_array(numbers).reshape(len(doc), len(columns)) for doc in docs])
 
 
@@ -57,11 +57,11 @@ def _doc_vectors(model: Model[Any, Any], X: Sequence[Any], run: Run) -> Any:
     if not vectors.shape[1]:
         raise InputError("the vocabulary has no vectors: name some under `initialize.vectors`")
     keys = _attributes(X, [vectors.attr])[:, 0]
-    if vectors.mode == spacy.vectors.Mode.floret:
-        found = thinc.to_numpy(vectors.get_batch(keys))
+    if vectors.mode == Mode.floret:
+        found = on_host(vectors.get_batch(keys))
     else:
         rows = vectors.find(keys=keys)
-        found = thinc.to_numpy(vectors.data)[rows]
+        found = on_host(vectors.data)[rows]
         found[rows < 0] = 0
     return _ragged(X, found.astype("float32", copy=False), run), lambda dY: None
 
@@ -83,7 +83,7 @@ def HashTable(nO: int, nV: int, *, seed: int, column: int) -> Model[Any, Any]:
 
 
 def _hash_table(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    ops = _NUMPY if run.ops.name == "numpy" else thinc.CupyOps()
+    ops: Any = _NUMPY if run.ops.name == "numpy" else thinc.CupyOps()
     keys = ops.as_contig(column_of(model, X), dtype="uint64")
     rows = ops.hash(keys, model.attrs["seed"]) % np.uint32(model.get_dim("nV"))
     return gather_rows(model, rows.astype("int64"), run)

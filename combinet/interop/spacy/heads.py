@@ -4,32 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet import (
-    Dropout,
-    LayerNorm,
-    Linear,
-    Logistic,
-    Maxout,
-    Model,
-    ParametricAttention,
-    Run,
-    Softmax,
-    list2ragged,
-    reduce_first,
-    reduce_last,
-    reduce_max,
-    reduce_mean,
-    reduce_sum,
-    with_array,
-)
-from combinet.interop.extras import load
+from spacy.util import registry
+from thinc import api as thinc
+
+import combinet as cb
 from combinet.interop.spacy.spans import extract_spans
 from combinet.interop.thinc import resize_output, to_thinc
 from combinet.shapes import preserves
 from combinet.types import Floats2d
-
-registry = load("spacy", "spacy").registry
-thinc = load("thinc.api", "spacy")
 
 
 def Tagger(tok2vec: Any, nO: int | None = None) -> Any:
@@ -38,8 +20,8 @@ def Tagger(tok2vec: Any, nO: int | None = None) -> Any:
     List of Doc -> list of arrays (words, nO): in training probabilities, in prediction their
     logits, which have the same order and cost less.
     """
-    scores = Softmax(nO, normalize_outputs=False) >> probabilities(in_prediction=False)
-    head = to_thinc(with_array(scores))
+    scores = cb.Softmax(nO, normalize_outputs=False) >> probabilities(in_prediction=False)
+    head = to_thinc(cb.with_array(scores))
     return _component(thinc.chain(tok2vec, head), tok2vec, head)
 
 
@@ -49,7 +31,7 @@ def TextCat(tok2vec: Any, exclusive_classes: bool, nO: int | None = None) -> Any
     List of Doc -> array (documents, nO). With `exclusive_classes`, for `textcat`, they add up to
     1; without, for `textcat_multilabel`, each category is a question of its own.
     """
-    document = list2ragged() >> ParametricAttention() >> reduce_sum()
+    document = cb.list2ragged() >> cb.ParametricAttention() >> cb.reduce_sum()
     head = to_thinc(document >> _classes(nO, exclusive_classes))
     model = _component(thinc.chain(tok2vec, head), tok2vec, head)
     model.attrs["multi_label"] = not exclusive_classes
@@ -65,8 +47,8 @@ def SpanCategorizer(
     `exclusive_classes`, for `spancat_singlelabel`, they add up to 1; without, for `spancat`, each
     label is a question of its own.
     """
-    pooled = reduce_first() | reduce_last() | reduce_mean() | reduce_max()
-    hidden = pooled >> Maxout(hidden_size) >> LayerNorm() >> Dropout()
+    pooled = cb.reduce_first() | cb.reduce_last() | cb.reduce_mean() | cb.reduce_max()
+    hidden = pooled >> cb.Maxout(hidden_size) >> cb.LayerNorm() >> cb.Dropout()
     head = to_thinc(extract_spans() >> hidden >> _classes(nO, exclusive_classes))
     return _component(thinc.chain(thinc.with_getitem(0, tok2vec), head), tok2vec, head)
 
@@ -87,13 +69,7 @@ def TransitionBasedParser(
     """
     build = registry.architectures.get("spacy.TransitionBasedParser.v2")
     return build(
-        tok2vec=tok2vec,
-        state_type=state_type,
-        extra_state_tokens=extra_state_tokens,
-        hidden_width=hidden_width,
-        maxout_pieces=maxout_pieces,
-        use_upper=use_upper,
-        nO=nO,
+        tok2vec, state_type, extra_state_tokens, hidden_width, maxout_pieces, use_upper, nO
     )
 
 
@@ -111,21 +87,21 @@ def _resize(model: Any, nO: int) -> Any:
     return model
 
 
-def _classes(nO: int | None, exclusive: bool) -> Model[Any, Any]:
+def _classes(nO: int | None, exclusive: bool) -> cb.Model[Any, Any]:
     if exclusive:
-        return Softmax(nO, normalize_outputs=False) >> probabilities()
-    return Linear(nO) >> Logistic()
+        return cb.Softmax(nO, normalize_outputs=False) >> probabilities()
+    return cb.Linear(nO) >> cb.Logistic()
 
 
-def probabilities(*, in_prediction: bool = True) -> Model[Floats2d, Floats2d]:
+def probabilities(*, in_prediction: bool = True) -> cb.Model[Floats2d, Floats2d]:
     """Softmax whose backward pass takes the gradient of the logits, as spaCy's losses give it.
 
     X logits (n, nO) -> Y (n, nO) probabilities; in prediction X itself unless `in_prediction`.
     """
     attrs = {"in_prediction": in_prediction}
-    return Model("probabilities", _probabilities, attrs=attrs, widths=preserves)
+    return cb.Model("probabilities", _probabilities, attrs=attrs, widths=preserves)
 
 
-def _probabilities(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+def _probabilities(model: cb.Model[Any, Any], X: Floats2d, run: cb.Run) -> Any:
     wanted = run.train or model.attrs["in_prediction"]
     return run.ops.softmax(X) if wanted else X, lambda dY: dY

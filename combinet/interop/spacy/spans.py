@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from combinet.data import Ragged, list_to_ragged, ragged_to_list
+from combinet.interop.thinc.batches import on_host
 from combinet.model import Model
 from combinet.ops.sequence import owners, positions, starts
 from combinet.run import Run
@@ -26,8 +27,7 @@ def extract_spans() -> Model[Any, Ragged]:
 def _extract_spans(model: Model[Any, Any], X: Any, run: Run) -> Any:
     docs, spans = X
     rows = list_to_ragged(docs)
-    bounds = spans.data.get() if hasattr(spans.data, "get") else spans.data
-    begin, end = bounds.astype("int64").T
+    begin, end = on_host(spans.data).astype("int64").T
     lengths = end - begin
     begin = begin + starts(rows.lengths)[owners(spans.lengths)]
     taken = run.ops.asarray(np.repeat(begin, lengths) + positions(lengths))

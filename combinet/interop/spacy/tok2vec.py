@@ -4,20 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet import (
-    Dropout,
-    InputError,
-    LayerNorm,
-    Linear,
-    Maxout,
-    Model,
-    clone,
-    concatenate,
-    expand_window,
-    ragged2list,
-    residual,
-    with_array,
-)
+import combinet as cb
 from combinet.interop.spacy.docs import HashTable, doc_features, doc_vectors
 from combinet.interop.spacy.margins import with_margins
 from combinet.interop.thinc import to_thinc
@@ -46,16 +33,18 @@ def Tok2Vec(
     give the same vectors here; see `move`. Raises InputError unless each of attrs has its rows.
     """
     if len(rows) != len(attrs):
-        raise InputError(f"combinet.Tok2Vec.v1 takes rows for each of {attrs}, not {rows}")
+        raise cb.InputError(f"combinet.Tok2Vec.v1 takes rows for each of {attrs}, not {rows}")
     tables = [HashTable(width, nV, seed=FIRST_SEED + i, column=i) for i, nV in enumerate(rows)]
-    embed = doc_features(attrs) >> with_array(concatenate(*tables))
+    embed = doc_features(attrs) >> cb.with_array(cb.concatenate(*tables))
     if include_static_vectors:
-        embed = embed | (doc_vectors() >> with_array(Linear(width)))
-    encode = clone(residual(expand_window(window_size) >> _mix(width, maxout_pieces)), depth)
+        embed = embed | (doc_vectors() >> cb.with_array(cb.Linear(width)))
+    encode = cb.clone(
+        cb.residual(cb.expand_window(window_size) >> _mix(width, maxout_pieces)), depth
+    )
     if margins:
         encode = with_margins(encode, window_size * depth)
-    return to_thinc(embed >> with_array(_mix(width, 3) >> encode) >> ragged2list())
+    return to_thinc(embed >> cb.with_array(_mix(width, 3) >> encode) >> cb.ragged2list())
 
 
-def _mix(width: int, pieces: int) -> Model[Any, Any]:
-    return Maxout(width, pieces=pieces) >> LayerNorm(eps=_EPS) >> Dropout()
+def _mix(width: int, pieces: int) -> cb.Model[Any, Any]:
+    return cb.Maxout(width, pieces=pieces) >> cb.LayerNorm(eps=_EPS) >> cb.Dropout()

@@ -1,6 +1,9 @@
 """Thinc 8: combinet's models as nodes of Thinc's, and Thinc's models as layers of combinet's."""
 
-from combinet.interop.thinc.inside import from_thinc
-from combinet.interop.thinc.outside import resize_output, to_thinc
+from combinet.interop.extras import extra
+
+with extra("spacy", "thinc"):
+    from combinet.interop.thinc.inside import from_thinc
+    from combinet.interop.thinc.outside import resize_output, to_thinc
 
 __all__ = ["from_thinc", "resize_output", "to_thinc"]

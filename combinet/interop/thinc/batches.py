@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from thinc import types
 
 from combinet.data import Padded, Ragged, like, ordered_columns
-from combinet.interop.extras import load
-
-types = load("thinc.types", "spacy")
 
 
 def to_combinet(X: Any) -> Any:
@@ -17,9 +15,9 @@ def to_combinet(X: Any) -> Any:
     if isinstance(X, list | tuple):
         return like(X, [to_combinet(x) for x in X])
     if isinstance(X, types.Ragged):
-        return Ragged(X.dataXd, _on_host(X.lengths))
+        return Ragged(X.dataXd, on_host(X.lengths))
     if isinstance(X, types.Padded):
-        return Padded(X.data, *map(_on_host, (X.size_at_t, X.lengths, X.indices)))
+        return Padded(X.data, *map(on_host, (X.size_at_t, X.lengths, X.indices)))
     return X
 
 
@@ -32,13 +30,17 @@ def to_thinc(X: Any) -> Any:
     if isinstance(X, list | tuple):
         return like(X, [to_thinc(x) for x in X])
     if isinstance(X, Ragged):
-        return types.Ragged(X.data, X.lengths.astype("int32"))
+        lengths: Any = X.lengths.astype("int32")
+        return types.Ragged(X.data, lengths)
     if isinstance(X, Padded):
         order = np.lexsort((-X.indices, -X.lengths))
-        sizes = (each.astype("int32") for each in (X.size_at_t, X.lengths, X.indices[order]))
+        sizes: list[Any] = [
+            each.astype("int32") for each in (X.size_at_t, X.lengths, X.indices[order])
+        ]
         return types.Padded(ordered_columns(X.data, order), *sizes)
     return X
 
 
-def _on_host(lengths: Any) -> Any:
-    return lengths.get() if hasattr(lengths, "get") else lengths
+def on_host(array: Any) -> Any:
+    """The array itself if it is on the CPU, else a copy there."""
+    return array.get() if hasattr(array, "get") else array

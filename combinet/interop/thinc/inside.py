@@ -6,24 +6,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from thinc import api as thinc
+from thinc.backends import ParamServer
 
 from combinet.data import Padded, Ragged, like, map_arrays
 from combinet.errors import InputError, StateError, describe
-from combinet.interop.extras import load
 from combinet.interop.thinc import batches
+from combinet.interop.wrapped import starts_at, weights_of
 from combinet.model import Model
 from combinet.node import Param
 from combinet.run import Run
 from combinet.shapes import fixed
-from combinet.types import Initializer
-
-if TYPE_CHECKING:
-    from thinc import api as thinc
-    from thinc.backends import ParamServer
-else:
-    thinc = load("thinc.api", "spacy")
-    ParamServer = load("thinc.backends", "spacy").ParamServer
 
 
 def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
@@ -48,35 +43,15 @@ def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
     if not isinstance(model, thinc.Model):
         raise InputError(f"from_thinc takes a Thinc model, not {describe(model)}")
     function = _Function(model)
-    params = {
-        name: Param(tuple(_axes(name, value)), _given(value), "C")
-        for name, value in function.first.items()
-    }
-    axes = {
-        axis: size
-        for name, value in function.first.items()
-        for axis, size in zip(_axes(name, value), value.shape, strict=True)
-    }
+    dims = {name: model.get_dim(name) if model.has_dim(name) else None for name in ("nI", "nO")}
     return Model(
         f"thinc {model.name}",
         _forward,
-        dims={name: _width(model, name) for name in ("nI", "nO")} | axes,
-        params=params,
+        dims=dims,
+        params=function.params,
         attrs={"function": function},
         widths=fixed,
     ).initialize()
-
-
-def _axes(name: str, value: Any) -> list[str]:
-    return [f"{name}[{axis}]" for axis in range(value.ndim)]
-
-
-def _given(value: Any) -> Initializer:
-    return lambda shape, rng: value
-
-
-def _width(model: Any, name: str) -> int | None:
-    return model.get_dim(name) if model.has_dim(name) else None
 
 
 class _Function:
@@ -86,7 +61,7 @@ class _Function:
         self.model = model.copy()
         self.lock = threading.Lock()
         self.names: dict[tuple[int, str], str] = {}
-        self.first: dict[str, Any] = {}  # what the weights are at first
+        self.params: dict[str, Param] = {}
         self.droppers: list[Any] = []
         for i, node in enumerate(self.model.walk()):
             if node.shims:
@@ -94,8 +69,9 @@ class _Function:
             for name in node.param_names:
                 if not node.has_param(name):
                     raise StateError(f"{node.name} has no {name} yet: initialize the Thinc model")
-                self.names[node.id, name] = f"{i}.{node.name}.{name}"
-                self.first[f"{i}.{node.name}.{name}"] = node.get_param(name)
+                value, label = node.get_param(name), f"{i}.{node.name}.{name}"
+                self.names[node.id, name] = label
+                self.params[label] = Param(value.shape, starts_at(value), "C")
             if node.attrs.get("dropout_rate") == 0:
                 self.droppers.append(node)
         for node in self.model.walk():
@@ -115,8 +91,7 @@ class _Pass:
     def __init__(self, model: Any, run: Run) -> None:
         self.model, self.run = model, run
         self.names = model.attrs["function"].names
-        values = run.params(model, *self.names.values()) if self.names else ()
-        self.weights = dict(zip(self.names, values, strict=True))
+        self.weights = dict(zip(self.names, weights_of(model, run).values(), strict=True))
 
     @contextmanager
     def under_way(self) -> Iterator[None]:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from thinc import api as thinc
 
 from combinet.data import map_arrays
 from combinet.errors import DimensionError
-from combinet.interop.extras import load
 from combinet.interop.thinc import batches
 from combinet.model import Model
 from combinet.optimizers import Optimizer
 from combinet.optimizers.segments import Segment
 from combinet.store import Slot
 from combinet.types import Floats1d
-
-if TYPE_CHECKING:
-    from thinc import api as thinc
-else:
-    thinc = load("thinc.api", "spacy")
 
 Update = Callable[[tuple[int, str], Any, Any], tuple[Any, Any]]
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from combinet.errors import DimensionError
 from combinet.run import PredictRun, Run
-from combinet.store import Key
+from combinet.store import Key, Slot
 from combinet.types import Array, Ints1d
 
 
-class ApartRun(Run):
+class IsolatedRun(Run):
     """A pass that reads `weights` and adds to `gradients`, both by (model id, name).
 
     What it has seen for statistics it notes in `seen`. The model's store is left alone.
@@ -23,7 +22,7 @@ class ApartRun(Run):
         super().__init__(*args, **kwargs)
         self.weights = weights
         self.gradients: dict[Key, Any] = {}
-        self.seen: dict[Key, list[Any]] = {}
+        self.seen: dict[Slot, list[Any]] = {}
 
     def params(self, model: Any, *names: str) -> tuple[Any, ...]:
         """The weights that this pass was given for a model's parameters."""
@@ -34,8 +33,9 @@ class ApartRun(Run):
         for name, gradient in gradients.items():
             if gradient is None:
                 continue
-            if model.slots[name].rate is not None:
-                self.seen.setdefault((model.id, name), []).append(gradient)
+            slot = model.slots[name]
+            if slot.rate is not None:
+                self.seen.setdefault(slot, []).append(gradient)
             else:
                 total = self._total(model, name)
                 if total.shape != tuple(gradient.shape):
@@ -61,16 +61,8 @@ class ApartRun(Run):
             self.gradients[key] = self.ops.xp.zeros_like(self.weights[key])
         return self.gradients[key]
 
-    def collect(self, callback: Callable[[Any], Any], dY: Any) -> tuple[Any, dict[Key, Any]]:
-        """What a backward pass gives, dX and the gradients of weights."""
-        # In place: what the pass has become within layers shares them.
-        self.gradients.clear()
-        self.seen.clear()
-        dX = callback(dY)
-        return dX, dict(self.gradients)
 
-
-class ApartPrediction(PredictRun, ApartRun):
+class IsolatedPrediction(PredictRun, IsolatedRun):
     """The same for a prediction: no backward pass."""
 
     __slots__ = ()

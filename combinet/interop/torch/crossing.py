@@ -7,24 +7,16 @@ else, which passes as it is. To PyTorch `Padded` is `PackedSequence`; `Ragged` s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.utils.dlpack import from_dlpack
 
 from combinet.data import Padded, Ragged
 from combinet.errors import InputError, describe
-from combinet.interop.extras import load
-from combinet.interop.torch.packing import from_packed, packed_rows, to_packed
 from combinet.ops import Ops
-
-if TYPE_CHECKING:
-    import torch
-    from torch.nn.utils.rnn import PackedSequence
-    from torch.utils.dlpack import from_dlpack
-else:
-    torch = load("torch", "torch")
-    from_dlpack = torch.from_dlpack
-    PackedSequence = load("torch.nn.utils.rnn", "torch").PackedSequence
 
 
 def to_tensor(array: Any) -> torch.Tensor:
@@ -43,8 +35,7 @@ def to_tensor(array: Any) -> torch.Tensor:
         array.flags.writeable and all(step >= 0 for step in array.strides)
     ):
         array = array.copy()
-    tensor: torch.Tensor = from_dlpack(array)
-    return tensor
+    return from_dlpack(array)
 
 
 def to_array(tensor: torch.Tensor, ops: Ops) -> Any:
@@ -89,14 +80,14 @@ def pairs(Y: Any, dY: Any) -> list[tuple[Any, Any]]:
     if dY is None:
         return []
     if isinstance(Y, dict):
-        alike, keys = isinstance(dY, dict) and dY.keys() == Y.keys(), [*Y]
+        same, keys = isinstance(dY, dict) and dY.keys() == Y.keys(), [*Y]
     elif _is_sequence(Y):
-        alike, keys = _is_sequence(dY) and len(dY) == len(Y), [*range(len(Y))]
+        same, keys = _is_sequence(dY) and len(dY) == len(Y), [*range(len(Y))]
     else:
         return [(Y, dY)]
-    if not alike:
-        kind = f"dict of {keys}" if isinstance(Y, dict) else f"{type(Y).__name__} of {len(Y)}"
-        raise InputError(f"the gradient of a {kind} is one too, not {describe(dY)}")
+    if not same:
+        form = f"dict of {keys}" if isinstance(Y, dict) else f"{type(Y).__name__} of {len(Y)}"
+        raise InputError(f"the gradient of a {form} is one too, not {describe(dY)}")
     return [pair for key in keys for pair in pairs(Y[key], dY[key])]
 
 
@@ -109,7 +100,7 @@ def to_tensors(X: Any, ops: Ops) -> Any:
 
     def convert(x: Any) -> Any:
         if isinstance(x, Padded):
-            return to_packed(x, to_tensor(packed_rows(x, ops)))
+            return _to_packed(x, to_tensor(x.data))
         if isinstance(x, Ragged):
             tensor: Any = to_tensor(x.data)
             return Ragged.known(tensor, x.lengths)
@@ -124,17 +115,16 @@ def to_arrays(X: Any, ops: Ops, dtype: Any = None) -> Any:
     Floats that combinet has no use for, float16 and bfloat16, become `dtype`, one of PyTorch's.
     """
 
-    def array(tensor: torch.Tensor) -> Any:
-        short = tensor.dtype in (torch.float16, torch.bfloat16)
-        return to_array(tensor.to(dtype) if short else tensor, ops)
-
     def convert(x: Any) -> Any:
+        tensor = tensor_of(x)
+        if tensor is None:
+            return x
+        short = tensor.dtype in (torch.float16, torch.bfloat16)
+        tensor = tensor.detach().to(dtype) if short else tensor.detach()
         if isinstance(x, PackedSequence):
-            return from_packed(x, array(x.data), ops)
-        if isinstance(x, Ragged):
-            tensor: Any = x.data
-            return Ragged.known(array(tensor), x.lengths)
-        return array(x) if isinstance(x, torch.Tensor) else x
+            return _from_packed(x, tensor, ops)
+        array = to_array(tensor, ops)
+        return Ragged.known(array, x.lengths) if isinstance(x, Ragged) else array
 
     return map_tree(X, convert)
 
@@ -147,15 +137,9 @@ def tensor_of(x: Any) -> torch.Tensor | None:
 
 def tensors_in(X: Any) -> list[torch.Tensor]:
     """All tensors of a nested batch, in order."""
-    found: list[torch.Tensor] = []
-
-    def note(x: Any) -> None:
-        tensor = tensor_of(x)
-        if tensor is not None:
-            found.append(tensor)
-
-    map_tree(X, note)
-    return found
+    found: list[torch.Tensor | None] = []
+    map_tree(X, lambda x: found.append(tensor_of(x)))
+    return [tensor for tensor in found if tensor is not None]
 
 
 def with_tensors(
@@ -176,3 +160,32 @@ def with_tensors(
         return Ragged.known(new, x.lengths) if isinstance(x, Ragged) and new is not None else new
 
     return map_tree(X, replaced)
+
+
+def _to_packed(X: Padded, data: torch.Tensor) -> PackedSequence:
+    """The packed sequence of a padded batch whose data is this tensor.
+
+    Raises InputError for an empty sequence: PyTorch has none.
+
+    Example:
+        >>> X = Padded(np.array([[1, 4], [2, 5], [3, 0]]), [2, 2, 1], [3, 2], [0, 1])
+        >>> _to_packed(X, torch.as_tensor(X.data)).data
+        tensor([1, 4, 2, 5, 3])
+    """
+    if not (X.lengths.all() and X.size_at_t.all()):
+        raise InputError(f"PyTorch packs sequences of a row or more, not {X.lengths.tolist()}")
+    packed = pack_padded_sequence(data, torch.as_tensor(X.lengths))
+    order = torch.as_tensor(X.indices, device=data.device)
+    return PackedSequence(packed.data, packed.batch_sizes, order)
+
+
+def _from_packed(packed: PackedSequence, rows: torch.Tensor, ops: Ops) -> Padded:
+    """The padded batch of a packed sequence whose rows are this tensor.
+
+    On a GPU this waits for the order of the sequences, which PyTorch keeps there.
+    """
+    data, lengths = pad_packed_sequence(PackedSequence(rows, packed.batch_sizes))
+    order = packed.sorted_indices
+    indices = np.arange(len(lengths)) if order is None else order.cpu().numpy()
+    sizes = packed.batch_sizes.numpy()
+    return Padded.known(to_array(data, ops), sizes, lengths.numpy(), indices)

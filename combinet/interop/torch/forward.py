@@ -4,51 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import PackedSequence
 
 from combinet.errors import DimensionError, StateError
-from combinet.interop.extras import load
-from combinet.interop.torch.crossing import (
-    pairs,
-    tensor_of,
-    tensors_in,
-    to_array,
-    to_arrays,
-    to_tensor,
-    to_tensors,
-    with_tensors,
-)
+from combinet.interop.torch import crossing as convert
 from combinet.interop.torch.scaling import GradientScale
-from combinet.interop.torch.skeleton import Skeleton, constant_name
+from combinet.interop.torch.skeleton import FunctionalModule, constant_name
+from combinet.interop.wrapped import weights_of
 from combinet.model import Model
 from combinet.run import PredictRun, Run
-
-if TYPE_CHECKING:
-    import torch
-    from torch.nn.utils.rnn import PackedSequence
-else:
-    torch = load("torch", "torch")
-    PackedSequence = load("torch.nn.utils.rnn", "torch").PackedSequence
 
 Named = dict[str, torch.Tensor]
 
 
 def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
     """The forward function of `TorchWrapper`."""
-    skeleton: Skeleton = model.attrs["module"]
+    functional: FunctionalModule = model.attrs["module"]
     learns, wants_dX = not isinstance(run, PredictRun), run.wants_dX
-    inputs = to_tensors(X, run.ops)
+    inputs = convert.to_tensors(X, run.ops)
     weights, buffers, constants = _tensors(model, run)
     leaves = []
     if learns:
-        own = [t for name, t in weights.items() if skeleton.parameters[name].requires_grad]
-        floats = [t for t in tensors_in(inputs) if wants_dX and t.is_floating_point()]
+        own = [t for name, t in weights.items() if functional.parameters[name].requires_grad]
+        floats = [t for t in convert.tensors_in(inputs) if wants_dX and t.is_floating_point()]
         leaves = [tensor.requires_grad_() for tensor in own + floats]
     before = {name: buffer.clone() for name, buffer in buffers.items()} if run.train else {}
     watched = _watched(inputs, weights if run.train else weights | buffers)
     args, kwargs = _arguments(inputs)
     with _surroundings(model, run, learns=learns):
-        outputs = skeleton(
+        outputs = functional(
             weights | buffers | constants,
             args,
             kwargs,
@@ -59,38 +46,36 @@ def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
     dtype = _dtype(model)
 
     def backprop(dY: Any) -> Any:
-        gradients = _gradients(model, leaves, outputs, to_tensors(dY, run.ops))
+        gradients = _gradients(model, leaves, outputs, convert.to_tensors(dY, run.ops))
         for name, weight in weights.items():
             if id(weight) in gradients:
                 _add_gradient(model, run, name, gradients[id(weight)])
         for name, value in before.items():
             # Of what is written to buffers PyTorch does not keep count: only the values tell.
             if not buffers[name].equal(value):
-                run.inc_grad(model, **{name: to_array(buffers[name].to(dtype), run.ops)})
+                run.inc_grad(model, **{name: convert.to_array(buffers[name].to(dtype), run.ops)})
         if not wants_dX:
             return None
-        dX = with_tensors(inputs, lambda t: gradients.get(id(t)), keep=False)
-        return to_arrays(dX, run.ops, dtype)
+        dX = convert.with_tensors(inputs, lambda t: gradients.get(id(t)), keep=False)
+        return convert.to_arrays(dX, run.ops, dtype)
 
-    return to_arrays(outputs, run.ops, dtype), backprop
+    return convert.to_arrays(outputs, run.ops, dtype), backprop
 
 
 def _tensors(model: Model[Any, Any], run: Run) -> tuple[Named, Named, Named]:
     """Views of the weights, copies of the buffers where they may change, and what is constant."""
-    skeleton: Skeleton = model.attrs["module"]
-    names = model.param_names
-    views = map(to_tensor, run.params(model, *names) if names else ())
-    tensors = dict(zip(names, views, strict=True))
-    weights = {name: tensors[name] for name in skeleton.parameters}
+    functional: FunctionalModule = model.attrs["module"]
+    tensors = {name: convert.to_tensor(array) for name, array in weights_of(model, run).items()}
+    weights = {name: tensors[name] for name in functional.parameters}
     buffers = {}
-    for name, kind in skeleton.buffers.items():
-        value = tensors[name] if kind.is_floating_point() else tensors[name].to(kind.dtype)
+    for name, spec in functional.buffers.items():
+        value = tensors[name] if spec.is_floating_point() else tensors[name].to(spec.dtype)
         buffers[name] = value.clone() if run.train else value
     constants = {
         name: torch.as_tensor(
-            model.attrs[constant_name(name)], dtype=kind.dtype, device=_device(run)
+            model.attrs[constant_name(name)], dtype=spec.dtype, device=_device(run)
         )
-        for name, kind in skeleton.constants.items()
+        for name, spec in functional.constants.items()
     }
     return weights, buffers, constants
 
@@ -117,11 +102,10 @@ def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 @contextmanager
 def _surroundings(model: Model[Any, Any], run: Run, *, learns: bool) -> Iterator[None]:
     """What a module runs in: gradients or none, a seed of the pass's own, a type of number."""
-    kind = model.attrs["autocast"]
-    number = (
-        torch.autocast(_device(run).type, dtype=getattr(torch, kind)) if kind else nullcontext()
-    )
-    with torch.set_grad_enabled(learns), number, _seeded(run) if run.train else nullcontext():
+    precision = model.attrs["autocast"]
+    device = _device(run).type
+    autocast = torch.autocast(device, getattr(torch, precision)) if precision else nullcontext()
+    with torch.set_grad_enabled(learns), autocast, _seeded(run) if run.train else nullcontext():
         yield
 
 
@@ -130,16 +114,13 @@ def _seeded(run: Run) -> Iterator[None]:
     """PyTorch's generator with a seed that the pass's draws; afterwards it is as it was."""
     device = run.ops.device
     generator = torch.default_generator if device < 0 else torch.cuda.default_generators[device]
-    state = generator.get_state()
-    generator.manual_seed(int(run.rng.integers(2**63)))  # torch.manual_seed looks at all devices
-    try:
+    with torch.random.fork_rng([] if device < 0 else [device]):
+        generator.manual_seed(int(run.rng.integers(2**63)))  # torch.manual_seed seeds all devices
         yield
-    finally:
-        generator.set_state(state)
 
 
 def _watched(inputs: Any, weights: Named) -> list[tuple[str, torch.Tensor, int]]:
-    named = [("its input", tensor) for tensor in tensors_in(inputs)] + [*weights.items()]
+    named = [("its input", tensor) for tensor in convert.tensors_in(inputs)] + [*weights.items()]
     return [(name, tensor, tensor.data_ptr()) for name, tensor in named]
 
 
@@ -155,8 +136,8 @@ def _gradients(
 ) -> dict[int, torch.Tensor]:
     """The gradients of leaves, by their ids, that have one."""
     ends = []
-    for y, dy in pairs(outputs, dY):
-        output, gradient = tensor_of(y), tensor_of(dy)
+    for y, dy in convert.pairs(outputs, dY):
+        output, gradient = convert.tensor_of(y), convert.tensor_of(dy)
         if output is not None and gradient is not None and output.requires_grad:
             if output.shape != gradient.shape:
                 raise DimensionError(
@@ -181,8 +162,8 @@ def _gradients(
 def _add_gradient(model: Model[Any, Any], run: Run, name: str, gradient: torch.Tensor) -> None:
     """Add to a parameter's gradient; by rows, where the module has it so."""
     if not gradient.is_sparse:
-        run.inc_grad(model, **{name: to_array(gradient, run.ops)})
+        run.inc_grad(model, **{name: convert.to_array(gradient, run.ops)})
         return
     gradient = gradient.coalesce()
-    rows, values = gradient.indices().T.contiguous(), gradient.values()
-    run.inc_grad_rows(model, name, to_array(rows, run.ops), to_array(values, run.ops))
+    rows = convert.to_array(gradient.indices().T.contiguous(), run.ops)
+    run.inc_grad_rows(model, name, rows, convert.to_array(gradient.values(), run.ops))

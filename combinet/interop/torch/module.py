@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from combinet.errors import StateError
-from combinet.interop.extras import load
-from combinet.interop.torch.apart import ApartPrediction, ApartRun
+from combinet.interop.torch.apart import IsolatedPrediction, IsolatedRun
 from combinet.interop.torch.crossing import tensors_in, to_array, to_tensor, with_tensors
-from combinet.interop.torch.through import Call, Through
+from combinet.interop.torch.through import Call, ModelFunction
 from combinet.layout import own_slots
 from combinet.model import Model
-from combinet.store import Key
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-else:
-    torch = load("torch", "torch")
-    nn = torch.nn
+from combinet.store import Key, Slot
 
 
 def as_torch(model: Model[Any, Any], *, drop: float = 0.0) -> CombinetModule:
@@ -84,8 +78,8 @@ class CombinetModule(nn.Module):
 
     def refresh(self) -> None:
         """View the model's weights as they are now, after a change that combinet has made."""
-        for key, (node, name) in self._places.items():
-            array, tensor = node.slots[name].own, self._own[key]
+        for key, slot in self._slots().items():
+            array, tensor = slot.own, self._own[key]
             if array is not self._views[key]:
                 tensor.data = to_tensor(array)
                 self._views[key] = array
@@ -96,39 +90,34 @@ class CombinetModule(nn.Module):
         """The model's output, in tensors."""
         self.refresh()
         X = (*args, kwargs) if args and kwargs else kwargs or (args[0] if len(args) == 1 else args)
-        weights, statistics = self._tensors(self._parameters), self._tensors(self._buffers)
+        named: dict[str, Any] = {**self._parameters, **self._buffers}
+        weights: dict[Key, Any] = {}
+        statistics: dict[Key, Any] = {}
+        arrays: dict[Key, Any] = {}
+        for key, slot in self._slots().items():
+            tensor = named[key] if slot.borrowed is None else to_tensor(slot.borrowed)
+            (weights if slot.rate is None else statistics)[slot.key] = tensor
+            arrays[slot.key] = to_array(tensor, slot.store.ops)
         tensors = [*weights.values(), *tensors_in(X)]
         learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-        nodes = {(node.id, name): node for node, name in self._places.values()}
         # Masks come from PyTorch's generator: who seeds that, seeds them.
         seed = int(torch.randint(2**63 - 1, ())) if self.training else 0
-        run = (ApartRun if learns else ApartPrediction)(
-            {
-                key: to_array(tensor, nodes[key].ops)
-                for key, tensor in (weights | statistics).items()
-            },
+        run = (IsolatedRun if learns else IsolatedPrediction)(
+            arrays,
             self.model.ops,
             np.random.default_rng(seed),
             train=self.training,
             drop=self.drop if self.training else 0.0,
         )
-        moving = {
-            key: (tensor, nodes[key].param(key[1]).rate) for key, tensor in statistics.items()
-        }
-        call = Call(self.model, run, X, [*weights], moving)
+        call = Call(self.model, run, X, [*weights], statistics)
         if not learns:
-            return call.predict()
-        found = iter(Through.apply(call, *tensors))  # type: ignore[no-untyped-call]
+            return call.compute()
+        found = iter(ModelFunction.apply(call, *tensors))  # type: ignore[no-untyped-call]
         return with_tensors(call.outputs, lambda _: next(found))
 
-    def _tensors(self, named: Any) -> dict[Key, torch.Tensor]:
-        """Parameters or buffers by (model id, name); in `use_params` what stands in for them."""
-        tensors = {}
-        for key, tensor in named.items():
-            node, name = self._places[key]
-            borrowed = node.slots[name].borrowed
-            tensors[node.id, name] = tensor if borrowed is None else to_tensor(borrowed)
-        return tensors
+    def _slots(self) -> dict[str, Slot]:
+        """The slots by the names of the tensors that view them; a resize makes new ones."""
+        return {key: node.slots[name] for key, (node, name) in self._places.items()}
 
     def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.refresh()
@@ -159,11 +148,11 @@ class CombinetModule(nn.Module):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CombinetModule:
         """A module of a copy of the model, that shares nothing with this one."""
-        twin = CombinetModule(self.model.copy(), self.drop).train(self.training)
-        for own, new in ((self._parameters, twin._parameters), (self._buffers, twin._buffers)):
+        copied = CombinetModule(self.model.copy(), self.drop).train(self.training)
+        for own, new in ((self._parameters, copied._parameters), (self._buffers, copied._buffers)):
             for key, tensor in own.items():
                 if tensor is not None:
                     new[key] = memo.setdefault(id(tensor), new[key])
                     new[key].requires_grad = tensor.requires_grad  # type: ignore[union-attr]
-        memo[id(self)] = twin
-        return twin
+        memo[id(self)] = copied
+        return copied

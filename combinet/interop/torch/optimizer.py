@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from combinet import format
 from combinet.errors import DimensionError
-from combinet.interop.extras import load
 from combinet.interop.torch.crossing import to_tensor
 from combinet.optimizers import Optimizer, saving
 from combinet.optimizers.segments import Segment
 from combinet.store import Key, Slot
 from combinet.types import Floats1d, Schedule
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-else:
-    torch = load("torch", "torch")
-    nn = torch.nn
 
 
 class TorchOptimizer(Optimizer):

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from combinet.interop.extras import load
+import torch
 
-if TYPE_CHECKING:
-    import torch
-else:
-    torch = load("torch", "torch")
-
-Gradients = Sequence["torch.Tensor | None"]
+Gradients = Sequence[torch.Tensor | None]
 
 
 class GradientScale:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from combinet.interop.extras import load
+from torch import nn
+
 from combinet.shapes import ShapeInference, Width, Widths, from_dims
-
-if TYPE_CHECKING:
-    from torch import nn
-else:
-    nn = load("torch.nn", "torch")
 
 Axis = tuple[str, int]  # a parameter by its name, and one of its axes
 
@@ -51,9 +47,9 @@ def width_axes(module: nn.Module) -> dict[Axis, str]:
     places = dict(module.named_parameters(remove_duplicate=False))
     times = Counter(map(id, places.values()))
     axes: dict[Axis, str] = {}
-    for ordered, of in ((layers, _FIRST), (layers[::-1], _LAST)):
-        prefix, kind = next((x for x in ordered if x[1] not in _SAME_WIDTH), ("", nn.Module))
-        own = {(prefix + name, axis): dim for (name, axis), dim in of.get(kind, {}).items()}
+    for ordered, dims in ((layers, _FIRST), (layers[::-1], _LAST)):
+        prefix, layer_type = next((x for x in ordered if x[1] not in _SAME_WIDTH), ("", nn.Module))
+        own = {(prefix + name, axis): dim for (name, axis), dim in dims.get(layer_type, {}).items()}
         own = {axis: dim for axis, dim in own.items() if axis[0] in places}  # some have no bias
         if all(times[id(places[name])] == 1 for name, _ in own):
             axes |= own

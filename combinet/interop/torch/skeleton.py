@@ -5,24 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import nn
 
 from combinet.errors import InputError
-from combinet.interop.extras import load
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-else:
-    torch = load("torch", "torch")
-    nn = torch.nn
 
 _DROPOUTS = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
 )  # fmt: skip
 
 
-class Skeleton:
+class FunctionalModule:
     """A module whose weights are shapes alone; it is called with tensors in their place.
 
     A call sets tensors, mode and rates in a module, and passes run in parallel. So each call
@@ -43,24 +38,28 @@ class Skeleton:
             if not parameter.is_floating_point():
                 raise InputError(f"{name} is {parameter.dtype}; weights here are floats")
         self.parameters = {name: _shape(value) for name, value in parameters.items()}
-        kept = {name: value for name, value in buffers.items() if _is_kept(value)}
-        self.buffers = {name: _shape(value) for name, value in kept.items()}
-        others = {name: value for name, value in buffers.items() if name not in kept}
+        stored = {name: value for name, value in buffers.items() if _is_stored(value)}
+        self.buffers = {name: _shape(value) for name, value in stored.items()}
         saved = module.state_dict(keep_vars=True)
-        self.constants = {name: value for name, value in others.items() if name in saved}
+        self.constants = {n: buffers[n] for n in saved if n in buffers and n not in stored}
         # Where a copy of the module is to have these: weights as shapes, all else shared.
-        memo = {id(parameters[name]): shape for name, shape in self.parameters.items()}
-        memo |= {id(kept[name]): shape for name, shape in self.buffers.items()}
-        memo |= {id(value): value for value in others.values()}
+        shapes = self.parameters | self.buffers
+        memo = {id(t): shapes.get(name, t) for name, t in (parameters | buffers).items()}
         for part in module.modules():  # what was computed in a pass is not to be copied
             memo |= {id(v): v.detach() for v in vars(part).values() if _is_computed(v)}
         self._module: nn.Module = copy.deepcopy(module, memo).train()
-        self._alike = {id(value): value for value in memo.values() if torch.is_tensor(value)}
-        self._spare: list[nn.Module] = []
+        self._shared = {id(value): value for value in memo.values() if torch.is_tensor(value)}
+        self._replicas: list[nn.Module] = []
 
-    def apart(self) -> nn.Module:
-        """A copy that shares nothing with the replicas."""
-        return copy.deepcopy(self._module)
+    @property
+    def specs(self) -> dict[str, torch.Tensor]:
+        """All that has to be kept elsewhere and all constants, by PyTorch's names."""
+        return {**self.parameters, **self.buffers, **self.constants}
+
+    def copy(self, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
+        """A module with these tensors, by name, which shares nothing with the replicas."""
+        memo: dict[int, Any] = {id(spec): tensors[name] for name, spec in self.specs.items()}
+        return copy.deepcopy(self._module, memo)
 
     def __call__(
         self,
@@ -75,7 +74,7 @@ class Skeleton:
 
         It is in training mode or not; with `drop`, its dropout has that rate.
         """
-        with self._borrowed() as module:
+        with self._replica() as module:
             if module.training != train:
                 module.train(train)
             if drop is not None:
@@ -83,20 +82,20 @@ class Skeleton:
             return torch.func.functional_call(module, dict(tensors), args, dict(kwargs))
 
     @contextmanager
-    def _borrowed(self) -> Iterator[nn.Module]:
+    def _replica(self) -> Iterator[nn.Module]:
         try:
-            module = self._spare.pop()
+            module = self._replicas.pop()
         except IndexError:
-            module = copy.deepcopy(self._module, dict(self._alike))
+            module = copy.deepcopy(self._module, dict(self._shared))
         try:
             yield module
         finally:
             _forget_weights(module)
-            self._spare.append(module)
+            self._replicas.append(module)
 
 
 def constant_name(buffer: str) -> str:
-    """The setting of a wrapped module's model in which a constant buffer is kept."""
+    """The setting of a wrapped module's model in which a constant buffer is stored."""
     return f"buffers.{buffer}"
 
 
@@ -111,7 +110,7 @@ def _is_computed(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and not value.is_leaf
 
 
-def _is_kept(buffer: torch.Tensor) -> bool:
+def _is_stored(buffer: torch.Tensor) -> bool:
     counts = buffer.ndim == 0 and buffer.dtype in (torch.int64, torch.int32)
     return buffer.is_floating_point() or counts
 

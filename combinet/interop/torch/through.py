@@ -3,102 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
 
 from combinet.data import map_arrays
-from combinet.interop.extras import load
-from combinet.interop.torch.apart import ApartRun
-from combinet.interop.torch.crossing import (
-    map_tree,
-    pairs,
-    tensor_of,
-    tensors_in,
-    to_arrays,
-    to_tensor,
-    to_tensors,
-    with_tensors,
-)
+from combinet.interop.torch import crossing as convert
+from combinet.interop.torch.apart import IsolatedRun
 from combinet.model import Model
 from combinet.ops import Ops
+from combinet.run import no_backprop
 from combinet.store import Key
 
-if TYPE_CHECKING:
-    import torch
-    from torch.autograd.function import once_differentiable
-else:
-    torch = load("torch", "torch")
-    once_differentiable = load("torch.autograd.function", "torch").once_differentiable
 
-
+@dataclass
 class Call:
     """One pass: its input X, nested tensors, and once it has been run its nested `outputs`.
 
-    `weights` are the keys of what is trained; `statistics` the tensors of what is not, with rates.
+    `weights` are the keys of what is trained; `statistics` the tensors of what is not.
     """
 
-    def __init__(
-        self,
-        model: Model[Any, Any],
-        run: ApartRun,
-        X: Any,
-        weights: Sequence[Key],
-        statistics: Mapping[Key, tuple[torch.Tensor, float]],
-    ) -> None:
-        self.model = model
-        self.run = run
-        self.X = X
-        self.weights = weights
-        self.statistics = statistics
-        self.outputs: Any = None
-        self._callback: Callable[[Any], Any] | None = None
-
-    def predict(self) -> Any:
-        """The outputs, without a backward pass."""
-        return self._forward(wants_dX=False)
+    model: Model[Any, Any]
+    run: IsolatedRun
+    X: Any
+    weights: Sequence[Key]
+    statistics: Mapping[Key, torch.Tensor]
+    outputs: Any = None
+    _callback: Callable[[Any], Any] = no_backprop
 
     def forward(self, wants_dX: bool) -> tuple[torch.Tensor, ...]:
         """The tensors of the outputs."""
-        outputs = self._forward(wants_dX)
+        outputs = self.compute(wants_dX)
         # Held here, which the outputs hold themselves, their memory would never be free again.
         self.X, self.outputs = _form(self.X), _form(outputs)
-        return tuple(tensors_in(outputs))
+        return tuple(convert.tensors_in(outputs))
 
-    def _forward(self, wants_dX: bool) -> Any:
+    def compute(self, wants_dX: bool = False) -> Any:
+        """The nested outputs."""
         run, ops = self.run, self.run.ops
         with ops.on_device():
-            X = to_arrays(self.X, ops)
+            X = convert.to_arrays(self.X, ops)
             Y, self._callback = run(self.model, X, wants_dX)
-            return to_tensors(_apart(Y, [*_arrays(X), *run.weights.values()], ops), ops)
+            return convert.to_tensors(_unshared(Y, [*_arrays(X), *run.weights.values()], ops), ops)
 
     def backward(self, dYs: Iterable[torch.Tensor]) -> list[torch.Tensor | None]:
         """The gradients of all weights, then of the tensors of X; None where there is none."""
-        assert self._callback is not None
-        ops, gradients = self.run.ops, iter(dYs)
+        run, ops, gradients = self.run, self.run.ops, iter(dYs)
 
         def gradient(y: torch.Tensor) -> torch.Tensor | None:
             dy = next(gradients)
             return dy.contiguous() if y.is_floating_point() else None
 
         with ops.on_device():
-            dY = to_arrays(with_tensors(self.outputs, gradient, keep=False), ops)
-            dX, dW = self.run.collect(self._callback, dY)
+            dY = convert.to_arrays(convert.with_tensors(self.outputs, gradient, keep=False), ops)
+            # In place: what the run has become within layers shares them.
+            run.gradients.clear()
+            run.seen.clear()
+            dX = self._callback(dY)
             self._move_statistics()
             # What PyTorch is given for a gradient it may add to in place.
-            dX = to_tensors(_apart(dX, _arrays(dY), ops), ops)
-        of = {id(tensor_of(x)): tensor_of(dx) for x, dx in pairs(self.X, dX)}
-        weights = [to_tensor(dW[key]) if key in dW else None for key in self.weights]
-        return weights + [of.get(id(x)) for x in tensors_in(self.X)]
+            dX = convert.to_tensors(_unshared(dX, _arrays(dY), ops), ops)
+        gradients_by_id = {
+            id(convert.tensor_of(x)): convert.tensor_of(dx) for x, dx in convert.pairs(self.X, dX)
+        }
+        dW = run.gradients
+        weights = [convert.to_tensor(dW[key]) if key in dW else None for key in self.weights]
+        return weights + [gradients_by_id.get(id(x)) for x in convert.tensors_in(self.X)]
 
     def _move_statistics(self) -> None:
         """Let each statistic move, as an update does, toward the mean of what has been seen."""
-        for key, values in self.run.seen.items():
-            statistic, rate = self.statistics[key]
-            mean = to_tensor(self.run.ops.asarray(sum(values[1:], values[0]) / len(values)))
-            statistic += rate * (mean - statistic)
+        for slot, values in self.run.seen.items():
+            assert slot.rate is not None
+            statistic = self.statistics[slot.key]
+            mean = convert.to_tensor(self.run.ops.asarray(sum(values[1:], values[0]) / len(values)))
+            statistic += slot.rate * (mean - statistic)
 
 
-class Through(torch.autograd.Function):
-    """Through this a pass is part of PyTorch's graph."""
+class ModelFunction(torch.autograd.Function):
+    """ModelFunction this a pass is part of PyTorch's graph."""
 
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -123,21 +107,21 @@ class Through(torch.autograd.Function):
 
 
 def _form(X: Any) -> Any:
-    return with_tensors(X, lambda tensor: tensor.new_empty(0))
+    return convert.with_tensors(X, lambda tensor: tensor.new_empty(0))
 
 
 def _arrays(X: Any) -> list[Any]:
     """All arrays of a nested batch."""
     found: list[Any] = []
-    map_tree(X, lambda leaf: map_arrays(leaf, found.append))
+    convert.map_tree(X, lambda leaf: map_arrays(leaf, found.append))
     return [x for x in found if hasattr(x, "dtype")]
 
 
-def _apart(X: Any, others: Sequence[Any], ops: Ops) -> Any:
+def _unshared(X: Any, others: Sequence[Any], ops: Ops) -> Any:
     """A nested batch with a copy of each array that may share memory with others."""
 
     def copied(x: Any) -> Any:
         shares = ops.is_array(x) and any(ops.xp.may_share_memory(x, each) for each in others)
         return x.copy() if shares else x
 
-    return map_tree(X, lambda leaf: map_arrays(leaf, copied))
+    return convert.map_tree(X, lambda leaf: map_arrays(leaf, copied))

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import nn
 
 from combinet.errors import DimensionError, FormatError, InputError
 from combinet.format import read, to_host, write
-from combinet.interop.extras import load
+from combinet.interop.extras import extra
 from combinet.interop.torch.sizes import set_sizes
-from combinet.interop.torch.skeleton import Skeleton, constant_name
+from combinet.interop.torch.skeleton import FunctionalModule, constant_name
 from combinet.model import Model
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-else:
-    torch = load("torch", "torch")
-    nn = torch.nn
 
 
 def unwrap(model: Model[Any, Any]) -> nn.Module:
@@ -33,21 +28,15 @@ def unwrap(model: Model[Any, Any]) -> nn.Module:
         >>> unwrap(model)
         Linear(in_features=2, out_features=3, bias=True)
     """
-    skeleton = _skeleton(model)
-    module = skeleton.apart()
+    functional = _functional(model)
+    values = {name: model.get_param(name) for name in model.param_names}
+    values |= {name: model.attrs[constant_name(name)] for name in functional.constants}
     new: dict[str, torch.Tensor] = {}
-    for name, kind in skeleton.parameters.items():
-        value = torch.as_tensor(to_host(model.get_param(name)), dtype=kind.dtype)
-        new[name] = nn.Parameter(value, requires_grad=kind.requires_grad)
-    for name, kind in skeleton.buffers.items():
-        new[name] = torch.as_tensor(to_host(model.get_param(name)), dtype=kind.dtype)
-    for name, kind in skeleton.constants.items():
-        new[name] = torch.tensor(model.attrs[constant_name(name)], dtype=kind.dtype)
-    names = {id(tensor): name for name, tensor in _named(module)}
-    for place, tensor in [*_named(module, remove_duplicate=False)]:
-        if names[id(tensor)] in new:
-            parent, _, attribute = place.rpartition(".")
-            setattr(module.get_submodule(parent), attribute, new[names[id(tensor)]])
+    for name, spec in functional.specs.items():
+        value = torch.as_tensor(to_host(values[name]), dtype=spec.dtype)
+        trained = isinstance(spec, nn.Parameter)
+        new[name] = nn.Parameter(value, spec.requires_grad) if trained else value
+    module = functional.copy(new)
     set_sizes(module)
     return module
 
@@ -65,19 +54,20 @@ def take_weights(model: Model[Any, Any], module: nn.Module) -> None:
         >>> bool((model.get_param("bias") == trained.bias.detach().numpy()).all())
         True
     """
-    skeleton = _skeleton(model)
-    values = {name: _plain(tensor) for name, tensor in _named(module)}
-    kept = [*skeleton.parameters, *skeleton.buffers]
-    if missing := {*kept, *skeleton.constants} - values.keys():
+    functional = _functional(model)
+    named = [*module.named_parameters(), *module.named_buffers()]
+    values = {name: _plain(tensor) for name, tensor in named}
+    stored = [*functional.parameters, *functional.buffers]
+    if missing := {*stored, *functional.constants} - values.keys():
         raise InputError(f"{model.name} needs {sorted(missing)}; the module has {[*values]}")
-    for name in kept:
+    for name in stored:
         if values[name].shape != model.slots[name].shape:
             raise DimensionError(
                 f"{model.name}: {name} is {model.slots[name].shape}, not {values[name].shape}"
             )
-    for name in kept:
+    for name in stored:
         model.set_param(name, values[name])
-    model.attrs |= {constant_name(name): values[name] for name in skeleton.constants}
+    model.attrs |= {constant_name(name): values[name] for name in functional.constants}
 
 
 def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None:
@@ -93,8 +83,9 @@ def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None
     """
     state = unwrap(model).state_dict()
     # A tensor that stands in two places is written twice: the format knows no sharing.
-    safetensors = load("safetensors.torch", "torch")
-    data = safetensors.save({name: value.clone(memory_format=torch.contiguous_format)
+    with extra("torch", "safetensors"):
+        from safetensors.torch import save
+    data = save({name: value.clone(memory_format=torch.contiguous_format)
                              for name, value in state.items()})  # fmt: skip
     write(path, data)
 
@@ -104,27 +95,22 @@ def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> No
 
     Raises FormatError, the model unchanged, for a file that is none or of another module.
     """
-    safetensors = load("safetensors", "torch")
+    with extra("torch", "safetensors"):
+        from safetensors import SafetensorError
+        from safetensors.torch import load
     module = unwrap(model)
     try:
-        module.load_state_dict(load("safetensors.torch", "torch").load(read(path)))
-    except (RuntimeError, safetensors.SafetensorError) as error:
+        module.load_state_dict(load(read(path)))
+    except (RuntimeError, SafetensorError) as error:
         raise FormatError(f"{os.fspath(path)} does not fit {model.name}: {error}") from None
     take_weights(model, module)
 
 
-def _skeleton(model: Model[Any, Any]) -> Skeleton:
-    skeleton = model.attrs.get("module")
-    if not isinstance(skeleton, Skeleton):
+def _functional(model: Model[Any, Any]) -> FunctionalModule:
+    functional = model.attrs.get("module")
+    if not isinstance(functional, FunctionalModule):
         raise InputError(f"a TorchWrapper is needed, not {model.name}")
-    return skeleton
-
-
-def _named(
-    module: nn.Module, *, remove_duplicate: bool = True
-) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from module.named_parameters(remove_duplicate=remove_duplicate)
-    yield from module.named_buffers(remove_duplicate=remove_duplicate)
+    return functional
 
 
 def _plain(tensor: torch.Tensor) -> Any:

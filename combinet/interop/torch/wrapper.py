@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import nn
 
 from combinet.errors import InputError
 from combinet.initializers import zeros
-from combinet.interop.extras import load
 from combinet.interop.torch.forward import forward
 from combinet.interop.torch.scaling import GradientScale
 from combinet.interop.torch.sizes import table_widths, width_axes
-from combinet.interop.torch.skeleton import Skeleton, constant_name
+from combinet.interop.torch.skeleton import FunctionalModule, constant_name
 from combinet.interop.torch.weights import take_weights
 from combinet.model import Model
 from combinet.node import Param
 from combinet.shapes import from_dims
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-else:
-    torch = load("torch", "torch")
-    nn = torch.nn
 
 
 def TorchWrapper(
@@ -69,22 +64,22 @@ def TorchWrapper(
         raise InputError("TorchWrapper takes modules of Python, not of TorchScript")
     if autocast not in (None, "bfloat16", "float16"):
         raise InputError(f"autocast is 'bfloat16', 'float16' or None, not {autocast!r}")
-    skeleton = Skeleton(module)
+    functional = FunctionalModule(module)
     axes = width_axes(module)
     dims: dict[str, int | None] = {}
     params = {}
-    kept = {**skeleton.parameters, **skeleton.buffers}
-    for name, value in kept.items():
+    stored = {**functional.parameters, **functional.buffers}
+    for name, value in stored.items():
         own = [axes.get((name, axis), size) for axis, size in enumerate(value.shape)]
         dims |= {axes[name, axis]: n for axis, n in enumerate(value.shape) if (name, axis) in axes}
-        params[name] = Param(tuple(own), zeros, "C", 1.0 if name in skeleton.buffers else None)
+        params[name] = Param(tuple(own), zeros, "C", 1.0 if name in functional.buffers else None)
     attrs: dict[str, Any] = {
-        "module": skeleton,
+        "module": functional,
         "use_drop": use_drop,
         "autocast": autocast,
         "scale": GradientScale(),
     }
-    attrs |= dict.fromkeys(map(constant_name, skeleton.constants))
+    attrs |= dict.fromkeys(map(constant_name, functional.constants))
     model: Model[Any, Any] = Model(
         f"torch({type(module).__name__})",
         forward,
@@ -93,7 +88,7 @@ def TorchWrapper(
         attrs=attrs,
         widths=table_widths if "nV" in axes.values() else from_dims,
     )
-    doubles = {value.dtype for value in kept.values() if value.is_floating_point()}
+    doubles = {value.dtype for value in stored.values() if value.is_floating_point()}
     model.initialize(dtype="float64" if doubles == {torch.float64} else "float32")
     take_weights(model, module)
     return model
