@@ -123,7 +123,7 @@ class Run:
     def inc_grad(self, model: Any, /, **gradients: Array) -> None:
         """Add to the gradients of parameters, each of its parameter's shape.
 
-        To a statistic, a `Param` with a rate, what this pass has seen is added instead.
+        To a buffer, a `Param` with an `ema_rate`, what this pass has seen is added instead.
         """
         for name, gradient in gradients.items():
             slot = model.slots.get(name)

@@ -15,7 +15,7 @@ from combinet.layers.dropout import Dropout
 from combinet.losses.targets import smooth
 from combinet.model import Model
 from combinet.ops import get_array_ops
-from combinet.store import Key
+from combinet.slots import Key
 from combinet.types import Floats, Generator, Schedule
 from combinet.widths import Solver, is_size
 

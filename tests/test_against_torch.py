@@ -38,8 +38,8 @@ def ready(model: Any, X: Any) -> tuple[Any, dict[str, Any]]:
     model.initialize(X, rng=1, dtype="float64")
     rng = np.random.default_rng(2)
     for slot in model.slots_by_path().values():
-        slot.store.write(slot, rng.normal(size=slot.shape))
-    return model, {path: leaf(slot.own) for path, slot in model.slots_by_path().items()}
+        slot.store.write({slot: rng.normal(size=slot.shape)})
+    return model, {path: leaf(slot.view) for path, slot in model.slots_by_path().items()}
 
 
 def gradients(model: Any) -> dict[str, Any]:
@@ -296,4 +296,4 @@ def test_a_whole_tagger_trained() -> None:
         values.append(float(value))
     assert values[-1] < values[0] / 2
     for path, slot in model.slots_by_path().items():
-        np.testing.assert_allclose(slot.own, weights[path].detach().numpy(), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(slot.view, weights[path].detach().numpy(), rtol=0, atol=1e-9)

@@ -8,7 +8,7 @@ import pytest
 
 import combinet as cb
 from cases import CASES, Case, floats, ids
-from combinet import format
+from combinet import file_format
 
 pytest.importorskip("safetensors")
 
@@ -23,7 +23,7 @@ def tagger(nO: int | None = 4, nI: int | None = 3) -> Any:
 
 
 def weights(model: Any) -> dict[str, Any]:
-    return {path: np.array(slot.own) for path, slot in model.slots_by_path().items()}
+    return {path: np.array(slot.view) for path, slot in model.slots_by_path().items()}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -115,7 +115,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def fail(*_: Any) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(format.os, "fsync", fail)
+    monkeypatch.setattr(file_format.os, "fsync", fail)
     with pytest.raises(OSError, match="full"):
         to_safetensors(tagger().initialize(rng=2), tmp_path / "weights")
     assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("weights", before)]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import combinet as cb
 from combinet import CombinetError, DimensionError, FormatError, StateError
-from combinet import format as fmt
+from combinet import file_format as fmt
 
 
 def build(*, window: int = 1, rate: float = 0.2, classes: int | None = 4) -> Any:
@@ -42,7 +42,7 @@ DATA = TRAINED.to_bytes()
 
 
 def arrays(model: Any) -> dict[str, Any]:
-    return {path: slot.own.copy() for path, slot in model.slots_by_path().items()}
+    return {path: slot.view.copy() for path, slot in model.slots_by_path().items()}
 
 
 def repacked(change: Callable[[Any], Any], data: bytes = DATA) -> bytes:

@@ -136,7 +136,7 @@ def begun(model: Any) -> Callable[[Any, Any], Any]:
 def test_changes_of_borrowed_weights_are_refused(change: Any) -> None:
     model = scale(2.0)
     with model.use_params({(model.id, "W"): 10 * ONE}):
-        with pytest.raises(StateError, match="borrowed"):
+        with pytest.raises(StateError, match="overridden"):
             change(model)
         assert weight(model) == 10
     assert weight(model) == 2

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from combinet.errors import InputError
-from combinet.format import to_host
+from combinet.file_format import to_host
 from combinet.interop.onnx.export import Converter, Export
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.layers import (

@@ -7,7 +7,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from combinet.errors import CombinetError, InputError
-from combinet.format import to_host
+from combinet.file_format import to_host
 from combinet.interop.onnx.batches import inputs, named
 from combinet.interop.onnx.graph import OPSETS, Graph, Tensor, onnx
 from combinet.interop.onnx.layout import Layout

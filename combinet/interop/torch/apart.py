@@ -7,7 +7,7 @@ from typing import Any
 
 from combinet.errors import DimensionError
 from combinet.run import PredictRun, Run
-from combinet.store import Key
+from combinet.slots import Key
 from combinet.types import Array, Ints1d
 
 
@@ -32,7 +32,7 @@ class ApartRun(Run):
     def inc_grad(self, model: Any, /, **gradients: Array) -> None:
         """See `Run.inc_grad`."""
         for name, gradient in gradients.items():
-            if model.slots[name].rate is not None:
+            if model.slots[name].ema_rate is not None:
                 self.seen.setdefault((model.id, name), []).append(gradient)
             else:
                 total = self._total(model, name)

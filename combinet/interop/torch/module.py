@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from combinet.allocation import own_slots
 from combinet.errors import StateError
 from combinet.interop.extras import load
 from combinet.interop.torch.apart import ApartPrediction, ApartRun
 from combinet.interop.torch.crossing import tensors_in, to_array, to_tensor, with_tensors
 from combinet.interop.torch.through import Call, Through
-from combinet.layout import own_slots
 from combinet.model import Model
-from combinet.store import Key
+from combinet.slots import Key
 
 if TYPE_CHECKING:
     import torch
@@ -70,9 +70,9 @@ class CombinetModule(nn.Module):
                 )
             for name, slot in node.slots.items():
                 key = f"{path}.{name}".replace(".", "/")
-                self._places[key], self._views[key] = (node, name), slot.own
-                tensor = to_tensor(slot.own)
-                if slot.rate is None:
+                self._places[key], self._views[key] = (node, name), slot.view
+                tensor = to_tensor(slot.view)
+                if slot.ema_rate is None:
                     self.register_parameter(key, nn.Parameter(tensor))
                 else:
                     self.register_buffer(key, tensor)
@@ -85,7 +85,7 @@ class CombinetModule(nn.Module):
     def refresh(self) -> None:
         """View the model's weights as they are now, after a change that combinet has made."""
         for key, (node, name) in self._places.items():
-            array, tensor = node.slots[name].own, self._own[key]
+            array, tensor = node.slots[name].view, self._own[key]
             if array is not self._views[key]:
                 tensor.data = to_tensor(array)
                 self._views[key] = array
@@ -96,24 +96,21 @@ class CombinetModule(nn.Module):
         """The model's output, in tensors."""
         self.refresh()
         X = (*args, kwargs) if args and kwargs else kwargs or (args[0] if len(args) == 1 else args)
-        weights, statistics = self._tensors(self._parameters), self._tensors(self._buffers)
+        weights, buffers = self._tensors(self._parameters), self._tensors(self._buffers)
         tensors = [*weights.values(), *tensors_in(X)]
         learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
         nodes = {(node.id, name): node for node, name in self._places.values()}
         # Masks come from PyTorch's generator: who seeds that, seeds them.
         seed = int(torch.randint(2**63 - 1, ())) if self.training else 0
         run = (ApartRun if learns else ApartPrediction)(
-            {
-                key: to_array(tensor, nodes[key].ops)
-                for key, tensor in (weights | statistics).items()
-            },
+            {key: to_array(tensor, nodes[key].ops) for key, tensor in (weights | buffers).items()},
             self.model.ops,
             np.random.default_rng(seed),
             train=self.training,
             drop=self.drop if self.training else 0.0,
         )
         moving = {
-            key: (tensor, nodes[key].param(key[1]).rate) for key, tensor in statistics.items()
+            key: (tensor, nodes[key].param(key[1]).ema_rate) for key, tensor in buffers.items()
         }
         call = Call(self.model, run, X, [*weights], moving)
         if not learns:
@@ -126,8 +123,8 @@ class CombinetModule(nn.Module):
         tensors = {}
         for key, tensor in named.items():
             node, name = self._places[key]
-            borrowed = node.slots[name].borrowed
-            tensors[node.id, name] = tensor if borrowed is None else to_tensor(borrowed)
+            slot = node.slots[name]
+            tensors[node.id, name] = to_tensor(slot.value) if slot.overrides else tensor
         return tensors
 
     def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:

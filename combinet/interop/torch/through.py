@@ -20,7 +20,7 @@ from combinet.interop.torch.crossing import (
 )
 from combinet.model import Model
 from combinet.ops import Ops
-from combinet.store import Key
+from combinet.slots import Key
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ else:
 class Call:
     """One pass: its input X, nested tensors, and once it has been run its nested `outputs`.
 
-    `weights` are the keys of what is trained; `statistics` the tensors of what is not, with rates.
+    `weights` are the keys of what is trained; `buffers` the tensors of what is not, with rates.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Call:
         run: ApartRun,
         X: Any,
         weights: Sequence[Key],
-        statistics: Mapping[Key, tuple[torch.Tensor, float]],
+        buffers: Mapping[Key, tuple[torch.Tensor, float]],
     ) -> None:
         self.model = model
         self.run = run
         self.X = X
         self.weights = weights
-        self.statistics = statistics
+        self.buffers = buffers
         self.outputs: Any = None
         self._callback: Callable[[Any], Any] | None = None
 
@@ -82,19 +82,19 @@ class Call:
         with ops.on_device():
             dY = to_arrays(with_tensors(self.outputs, gradient, keep=False), ops)
             dX, dW = self.run.collect(self._callback, dY)
-            self._move_statistics()
+            self._move_buffers()
             # What PyTorch is given for a gradient it may add to in place.
             dX = to_tensors(_apart(dX, _arrays(dY), ops), ops)
         of = {id(tensor_of(x)): tensor_of(dx) for x, dx in pairs(self.X, dX)}
         weights = [to_tensor(dW[key]) if key in dW else None for key in self.weights]
         return weights + [of.get(id(x)) for x in tensors_in(self.X)]
 
-    def _move_statistics(self) -> None:
-        """Let each statistic move, as an update does, toward the mean of what has been seen."""
+    def _move_buffers(self) -> None:
+        """Let each buffer move, as an update does, toward the mean of what has been seen."""
         for key, values in self.run.seen.items():
-            statistic, rate = self.statistics[key]
+            buffer, ema_rate = self.buffers[key]
             mean = to_tensor(self.run.ops.asarray(sum(values[1:], values[0]) / len(values)))
-            statistic += rate * (mean - statistic)
+            buffer += ema_rate * (mean - buffer)
 
 
 class Through(torch.autograd.Function):

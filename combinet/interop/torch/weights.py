@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from combinet.errors import DimensionError, FormatError, InputError
-from combinet.format import read, to_host, write
+from combinet.file_format import read, to_host, write
 from combinet.interop.extras import load
 from combinet.interop.torch.sizes import set_sizes
 from combinet.interop.torch.skeleton import Skeleton, constant_name
