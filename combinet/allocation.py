@@ -7,10 +7,9 @@ first layer gets its slots.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from combinet.errors import DeviceError, StateError
 from combinet.ops import Ops
@@ -18,6 +17,9 @@ from combinet.slots import Slot
 from combinet.store import Store
 from combinet.tree import walk
 from combinet.types import Array, Ints1d, Shape
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 IndexMap: TypeAlias = Mapping[int, tuple[Ints1d, Ints1d]]  # by axis: indices before, and after
 Shapes: TypeAlias = Callable[[Any, str], Shape]

@@ -10,15 +10,17 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
 
 from combinet.ops import Ops
 from combinet.slots import Key, Order, Slot
 from combinet.types import Array, Ints, Ints1d, Shape
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike
 
 # What sys.getrefcount says of an attribute without other references; it differs between Pythons.
 _probe = Slot.__new__(Slot)
