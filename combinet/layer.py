@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from combinet.ops import Ops
-from combinet.store import Slot
+from combinet.slots import Slot
 from combinet.types import Generator, Shape
 
 Backward: TypeAlias = Callable[[Any], Any]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 
-from combinet import format, layout, saving
+from combinet import allocation, file_format, layout, saving
 from combinet.data import match_gradient, outline, shape_of
 from combinet.errors import DimensionError, InputError, StateError, describe
 from combinet.node import Node
@@ -19,7 +19,8 @@ from combinet.ops import CupyOps, Ops, default_ops
 from combinet.optimizers import Optimizer
 from combinet.resizing import resize
 from combinet.run import PredictRun, Run
-from combinet.store import Key, Slot, clear_gradients, locked
+from combinet.slots import Key, Slot
+from combinet.store import clear_gradients, locked
 from combinet.tree import draw, movable, paths, walk
 from combinet.types import Generator
 
@@ -144,7 +145,7 @@ class Model(Node, Operators, Generic[In, Out]):
     def _slots_for(self, sgd: Optimizer) -> list[Slot]:
         if not isinstance(sgd, Optimizer):
             raise InputError(f"{self.name} is updated by an optimizer, not {describe(sgd)}")
-        return layout.own_slots(self)
+        return allocation.own_slots(self)
 
     def predict(self, X: In) -> Out:
         """The output for X alone: no dropout, nothing kept for a backward pass."""
@@ -294,12 +295,12 @@ class Model(Node, Operators, Generic[In, Out]):
     __copy__ = copy
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        layout.own_slots(self)
+        allocation.own_slots(self)
         twin = self._twin(memo)
-        layout.duplicate(self, twin)
+        allocation.duplicate(self, twin)
         return twin
 
-    def bare(self) -> Self:
+    def without_weights(self) -> Self:
         """A model like this one, of the same layers and dims, without weights.
 
         As the model itself, it can be pickled where its layers are functions of modules, as
@@ -329,7 +330,7 @@ class Model(Node, Operators, Generic[In, Out]):
         self.__dict__.update(fields)
         self._renew(self.layers)  # its id may be that of another layer in this process
         saving.load(self, [(self.name, self, record)], lambda part, path: True)
-        layout.gather(self)
+        allocation.gather(self)
 
     def __repr__(self) -> str:
         return draw(self)
@@ -351,7 +352,7 @@ class Model(Node, Operators, Generic[In, Out]):
     def _move(self, ops: Ops) -> Self:
         nodes = movable(self)
         if any((type(node.ops), node.ops.device) != (type(ops), ops.device) for node in nodes):
-            layout.move(self, nodes, ops)
+            allocation.move(self, nodes, ops)
         return self
 
     def resize_output(self, new_size: int) -> Self:
@@ -401,13 +402,13 @@ class Model(Node, Operators, Generic[In, Out]):
         block, slots = object(), [slot for slot, _ in chosen]
         with locked(slots):
             for slot, value in chosen:
-                slot.lend(block, value)
+                slot.override(block, value)
         try:
             yield
         finally:
             with locked(slots):
                 for slot in slots:
-                    slot.take_back(block)
+                    slot.restore(block)
 
     @property
     def averages(self) -> dict[Key, Any]:
@@ -447,11 +448,11 @@ class Model(Node, Operators, Generic[In, Out]):
 
     def to_disk(self, path: str | os.PathLike[str], **exclude: bool) -> None:
         """Write `to_bytes` to a file. The file is replaced whole or not at all."""
-        format.write(path, self.to_bytes(**exclude))
+        file_format.write(path, self.to_bytes(**exclude))
 
     def from_disk(self, path: str | os.PathLike[str], **exclude: bool) -> Self:
         """`from_bytes` of a file."""
-        return self.from_bytes(format.read(path), **exclude)
+        return self.from_bytes(file_format.read(path), **exclude)
 
     # -- operators: what they mean is in combinet.operators; here are their types --------------
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from combinet.allocation import own_slots
 from combinet.data import shape_of
 from combinet.errors import DimensionError, InputError, StateError, describe
 from combinet.inputs import KINDS
-from combinet.layout import own_slots
 from combinet.ops import Ops, default_ops
 from combinet.run import Run
 from combinet.shape_inference import Noted, ShapeInference, ShapeRule, Watched, compose, is_size
 from combinet.shapes import from_dims
-from combinet.store import Order, Slot
+from combinet.slots import Order, Slot
 from combinet.types import Floats, Generator, Initializer, Shape
 
 if TYPE_CHECKING:
@@ -35,15 +35,15 @@ class Param(NamedTuple):
     `order` is how it lies in memory: "F", column-major, so that the transpose of a weight
     (nO, nI) is contiguous, as products with few rows want it, or "C", row by row, for tables.
 
-    With a `rate` it is a statistic, such as the running mean of `BatchNorm`, not trained: in place
-    of a gradient each pass adds, by `run.inc_grad`, what it has seen, of this shape, and each
-    update moves the value by that rate toward the mean of what the passes since the last one saw.
+    With an `ema_rate` it is a buffer, such as the running mean of `BatchNorm`, not trained.
+    Instead of a gradient each pass adds, by `run.inc_grad`, what it has seen, of this shape, and
+    each update moves the value by that rate toward the mean of what the passes since then saw.
     """
 
     axes: tuple[str | int, ...]
     init: Initializer
     order: Order = "F"
-    rate: float | None = None
+    ema_rate: float | None = None
 
 
 class Node:
@@ -183,7 +183,7 @@ class Node:
     def dtype(self) -> np.dtype[Any] | None:
         """The dtype of the layer's own parameters; None if it has none yet."""
         for slot in self.slots.values():
-            return slot.store.dtype  # type: ignore[no-any-return]
+            return slot.store.dtype
         return None
 
     def _slot(self, name: str) -> Slot:
@@ -200,7 +200,7 @@ class Node:
     def get_param(self, name: str) -> Floats:
         """A parameter. Updates leave this array as it is; the model goes on with another."""
         slot = self._slot(name)
-        return slot.store.read([slot])[0]  # type: ignore[no-any-return]
+        return slot.store.read([slot])[0]
 
     def set_param(self, name: str, value: ArrayLike) -> None:
         """Set a parameter to a value of its shape."""
@@ -208,12 +208,12 @@ class Node:
         if shape_of(value) != slot.shape:
             raise DimensionError(f"{self.name}: {name} is {slot.shape}, not {shape_of(value)}")
         own_slots(self)
-        slot.store.write(slot, value)
+        slot.store.write({slot: value})
 
     def has_grad(self, name: str) -> bool:
-        """Whether a gradient of the parameter waits to be applied. A statistic has none."""
+        """Whether a gradient of the parameter waits to be applied. A buffer has none."""
         slot = self._slot(name)
-        return slot.rate is None and slot.touched > 0
+        return slot.ema_rate is None and slot.grad.count > 0
 
     def get_grad(self, name: str) -> Floats:
         """A copy of the gradient that waits. Raises StateError if there is none."""
@@ -221,7 +221,8 @@ class Node:
         if not self.has_grad(name):
             raise StateError(f"{self.name} has no gradient of {name} waiting")
         with slot.store.lock:
-            return slot.of(slot.store.gradient).copy()  # type: ignore[no-any-return]
+            gradient: Floats = slot.of(slot.store.writable_gradient()).copy()
+        return gradient
 
 
 def _check_param(layer: str, name: str, param: Any, dims: Mapping[str, Any]) -> None:

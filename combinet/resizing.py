@@ -7,11 +7,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from combinet.allocation import IndexMap, allocate, own_slots, specs_of
 from combinet.errors import DimensionError
-from combinet.layout import _lay_out, _pieces, own_slots
 from combinet.ops.sequence import positions, starts
 from combinet.shape_inference import ConcatWidth, ShapeInference, Width, is_size
-from combinet.store import Moved
 from combinet.tree import walk
 from combinet.types import Shape
 
@@ -41,11 +40,11 @@ def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
         return node.param_shape(name, sizes)  # type: ignore[no-any-return]
 
     nodes = walk(model, "dfs_pre")
-    pieces = {
-        (node, name): piece._replace(moved=_moved(node, name, before, after))
-        for (node, name), piece in _pieces(model, nodes, shape, allocated=True).items()
+    specs = {
+        (node, name): spec._replace(index_map=_index_map(node, name, before, after))
+        for (node, name), spec in specs_of(model, nodes, shape, allocated=True).items()
     }
-    _lay_out(model, pieces)
+    allocate(specs)
     for (node, name), new in sizes.items():
         node.dims[name] = new
 
@@ -58,9 +57,9 @@ def _concats(model: Any, sizes: Sizes, nI: Width, nO: Width) -> Concats:
     return infer.concats
 
 
-def _moved(node: Any, name: str, before: Concats, after: Concats) -> Moved:
+def _index_map(node: Any, name: str, before: Concats, after: Concats) -> IndexMap:
     """Which indices of a parameter go where, on the axes whose width is a sum."""
-    moved = {}
+    index_map = {}
     for axis, dim in enumerate(node.param(name).axes):
         old, new = (concats.get((node, dim)) for concats in (before, after))
         if new is None or (old is not None and old.parts == new.parts):
@@ -70,10 +69,10 @@ def _moved(node: Any, name: str, before: Concats, after: Concats) -> Moved:
             within = positions(kept)
             begins = (np.repeat(starts(np.array(each.parts)), kept) for each in (old, new))
             taken, put = (begin + within for begin in begins)
-            moved[axis] = (taken, put)
+            index_map[axis] = (taken, put)
         elif new != node.dims[dim]:
             raise DimensionError(
                 f"which columns of {node.name}'s {name} belong to which part is not known: "
                 f"it has {dim}={node.dims[dim]}, and no layer says the width before the resize"
             )
-    return moved
+    return index_map

@@ -122,7 +122,7 @@ class Run:
     def inc_grad(self, model: Layer, /, **gradients: Array | None) -> None:
         """Add to the gradients of parameters, each of its parameter's shape; None adds nothing.
 
-        To a statistic, a `Param` with a rate, what this pass has seen is added instead.
+        To a buffer, a `Param` with an `ema_rate`, what this pass has seen is added instead.
         """
         for name, gradient in gradients.items():
             if gradient is None:

@@ -8,12 +8,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from combinet import format
+from combinet import file_format
+from combinet.allocation import assign, own_slots
 from combinet.errors import CombinetError, DimensionError, FormatError, describe
-from combinet.layout import allocate, own_slots
 from combinet.shape_inference import ShapeInference, Watched, changed, is_size
 from combinet.store import locked
 from combinet.tree import paths
+from combinet.types import Array
 
 _PARTS = ("attrs", "averages", "dims", "params")
 # For each layer its path, itself, and what was saved of it: any of _PARTS, by their names.
@@ -43,15 +44,15 @@ def to_bytes(model: Any, exclude: Mapping[str, bool]) -> bytes:
                 if keep("averages", path):
                     record["averages"] = averages
             nodes.append(record)
-    return format.encode("model", {"nodes": nodes})
+    return file_format.encode("model", {"nodes": nodes})
 
 
 def params_of(node: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """A layer's parameters and their averages on the host; the caller has the locks."""
     slots = node.slots
-    params = {name: format.to_host(slot.value) for name, slot in slots.items()}
+    params = {name: file_format.to_host(slot.value) for name, slot in slots.items()}
     averages = {
-        name: format.to_host(slot.of(slot.store.averages))
+        name: file_format.to_host(slot.of(slot.store.averages))
         for name, slot in slots.items()
         if slot.store.averages is not None
     }
@@ -69,7 +70,7 @@ def from_bytes(model: Any, data: bytes, exclude: Mapping[str, bool]) -> None:
     """See `Model.from_bytes`."""
     keep = _Kept(model, exclude)
     named = paths(model)
-    records = _records(format.decode("model", data))
+    records = _records(file_format.decode("model", data))
     outline, saved = _outline(model), [(record["name"], record["layers"]) for record in records]
     if saved != outline:
         here, there = _difference([*named], outline, saved)
@@ -95,20 +96,21 @@ def load(model: Any, plan: Plan, keep: _Keep) -> None:
     for (node, name), size in sizes.items():
         node.dims[name] = int(size)
     loaded = [(path, node, record) for path, node, record in plan if keep("params", path)]
-    allocate(model, [(node, record["params"]) for _, node, record in loaded
-                     if record.get("params") and not node.slots], dtype)  # fmt: skip
-    for path, node, record in loaded:
-        averages = record.get("averages", {}) if keep("averages", path) else {}
-        for name, value in record.get("params", {}).items():
-            _load(node.slots[name], value, averages.get(name))
+    assign(
+        _by_param(loaded, "params"),
+        _by_param([each for each in loaded if keep("averages", each[0])], "averages"),
+        dtype,
+    )
 
 
-def _load(slot: Any, value: Any, average: Any) -> None:
-    store = slot.store
-    store.write(slot, value)
-    if average is not None:
-        with store.lock:
-            slot.of(store.writable_averages())[...] = store.ops.asarray(average)
+def _by_param(plan: Plan, part: str) -> dict[tuple[Any, str], Array]:
+    """The arrays of a part of the records, in the order in which layers declare them."""
+    return {
+        (node, name): record[part][name]
+        for _, node, record in plan
+        for name in node.param_names
+        if name in record.get(part, {})
+    }
 
 
 def _is_plain(value: Any) -> bool:

@@ -28,12 +28,16 @@ def require(owner: str, name: str, value: Any, fits: Callable[[Any], bool], what
         raise InputError(f"{owner} takes {what} for {name}, not {value!r}")
 
 
+def require_rate(owner: str, name: str, rate: float | Schedule) -> None:
+    """Raise InputError unless the rate is a number from 0 or a schedule."""
+    if not callable(rate):
+        require(owner, name, rate, FROM_0[0], "a number from 0, or a function of the step,")
+
+
 def as_schedule(owner: str, name: str, rate: float | Schedule) -> Schedule:
     """A schedule as it is; a number, from 0, as one that stays the same."""
-    if callable(rate):
-        return rate
-    require(owner, name, rate, FROM_0[0], "a number from 0, or a function of the step,")
-    return constant(rate)
+    require_rate(owner, name, rate)
+    return rate if callable(rate) else constant(rate)
 
 
 def constant(rate: float) -> Schedule:

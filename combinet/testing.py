@@ -21,7 +21,7 @@ import numpy as np
 
 from combinet.data import Padded, Ragged, map_arrays, to_device
 from combinet.errors import InputError, describe
-from combinet.format import to_host
+from combinet.file_format import to_host
 from combinet.model import Model
 from combinet.ops import Ops, default_ops, get_array_ops
 from combinet.optimizers import SGD
@@ -85,10 +85,11 @@ def check_backprop(
         else:
             assert gradient is None, f"{model.name} gives a gradient for integers: {gradient!r}"
     for path, slot in model.slots_by_path().items():
-        if not slot.touched:
+        if not slot.grad.count:
             raise AssertionError(f"{path} got no gradient")
-        if slot.rate is None:
-            _check_array(path, slot.own, slot.of(slot.store.gradient), value)
+        if slot.ema_rate is None:
+            gradient = slot.of(slot.store.writable_gradient())
+            _check_array(path, slot.view, gradient, value)
 
 
 def check_pure(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
@@ -143,8 +144,7 @@ def check_interleaved(model: Model[Any, Any], X: Any, ops: Ops | None = None) ->
     dX = backprop(R)
     expected = _gradients(model)
     other = model.copy()
-    for slot in other.slots_by_path().values():
-        slot.touched = 0
+    other.clear_gradients()
     _, first = other.begin_update(X)
     Y2, second = other.begin_update(X)
     second(_random_like(Y2, seed=1), SGD(0.5))
@@ -208,7 +208,7 @@ def _prepared(
         model.initialize(X, rng=seed, dtype="float64")
     rng = np.random.default_rng(seed)
     for slot in model.slots_by_path().values():
-        slot.store.write(slot, slot.own + rng.normal(0, 0.1, slot.shape))
+        slot.store.write({slot: slot.view + rng.normal(0, 0.1, slot.shape)})
     model._move(ops or default_ops())
     return model, map_arrays(to_device(X, model.ops), _copied)
 
@@ -273,12 +273,16 @@ def _frozen(array: Any) -> Any:
 
 
 def _weights(model: Model[Any, Any]) -> dict[str, Any]:
-    return {path: to_host(slot.own) for path, slot in model.slots_by_path().items()}
+    return {path: to_host(slot.view) for path, slot in model.slots_by_path().items()}
 
 
 def _gradients(model: Model[Any, Any]) -> dict[str, Any]:
     slots = model.slots_by_path().items()
-    return {path: to_host(slot.of(slot.store.gradient)) for path, slot in slots if slot.touched}
+    return {
+        path: to_host(slot.of(slot.store.writable_gradient()))
+        for path, slot in slots
+        if slot.grad.count
+    }
 
 
 def _same(what: str, found: Any, expected: Any) -> None:

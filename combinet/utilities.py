@@ -16,7 +16,7 @@ from combinet.losses.targets import smooth
 from combinet.model import Model
 from combinet.ops import get_array_ops
 from combinet.shape_inference import compose, is_size
-from combinet.store import Key
+from combinet.slots import Key
 from combinet.types import Floats, Generator, Schedule
 
 M = TypeVar("M", bound="Model[Any, Any]")

@@ -66,7 +66,7 @@ def _forgets_gradients(model: Any, X: Any, run: Any) -> Any:
     (W,) = run.params(model, "W")
 
     def backprop(dY: Any) -> Any:
-        model.slots["W"].touched = False
+        model.slots["W"].grad.count = False
         run.inc_grad(model, W=(dY * X).sum(axis=0))
         return dY * W
 
@@ -117,7 +117,7 @@ def test_gradient_law_looks_at_each_item_of_a_tuple(gradient: Any, words: str) -
 
 
 def test_gradient_law_refuses_a_statistic_to_which_nothing_is_added() -> None:
-    params = {"mean": cb.Param(("nI",), cb.zeros, rate=0.1)}
+    params = {"mean": cb.Param(("nI",), cb.zeros, ema_rate=0.1)}
     model: Any = cb.Model("wrong", lambda model, X, run: (X, lambda dY: dY), dims={"nI": 3},
                           params=params)  # fmt: skip
     with raises(AssertionError, "mean", "gradient"):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from combinet.errors import DimensionError, FormatError
-from combinet.format import to_host, write
+from combinet.file_format import to_host, write
 from combinet.interop.extras import extra
 from combinet.interop.wrapped import weights_of
 from combinet.model import Model

@@ -53,8 +53,8 @@ def BatchNorm(
         params={
             "G": Param(("nI",), ones),
             "b": Param(("nI",), zeros),
-            "mean": Param(("nI",), zeros, rate=momentum),
-            "var": Param(("nI",), ones, rate=momentum),
+            "mean": Param(("nI",), zeros, ema_rate=momentum),
+            "var": Param(("nI",), ones, ema_rate=momentum),
         },
         attrs={"eps": eps},
         takes="floats2d",

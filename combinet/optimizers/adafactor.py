@@ -10,7 +10,7 @@ import numpy as np
 from combinet.ops import Ops
 from combinet.optimizers.base import Optimizer, Options
 from combinet.schedules import FROM_0, require
-from combinet.types import Floats, Schedule, Shape
+from combinet.types import Array, Floats, Schedule, Shape
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -77,7 +77,7 @@ class Adafactor(Optimizer):
         return {"rows": (*shape[:-1], 1), "columns": (1, *shape[1:])}
 
     def decay_and_apply(
-        self, ops: Ops, W: Floats, dW: Floats, kept: list[Any], t: int, rate: float, L2: float
+        self, ops: Ops, W: Floats, dW: Floats, state: list[Array], t: int, rate: float, L2: float
     ) -> None:
         """See `Optimizer.decay_and_apply`. The step's size is that of W before it decays."""
         if not self.L2_is_weight_decay:
@@ -85,6 +85,6 @@ class Adafactor(Optimizer):
             L2 = 0.0
         least = self.eps[0] if self.eps[0] is not None else float(np.finfo(W.dtype).eps)
         ops.adafactor(
-            W, dW, kept, fresh=t**self.beta2_decay, scale=min(rate, t**-0.5), decay=rate * L2,
+            W, dW, state, fresh=t**self.beta2_decay, scale=min(rate, t**-0.5), decay=rate * L2,
             eps=(least, self.eps[1]), d=self.d,
         )  # fmt: skip

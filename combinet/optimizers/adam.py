@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from combinet.errors import InputError
 from combinet.ops import Ops
 from combinet.ops.update import AdamStep
 from combinet.optimizers.base import Optimizer, Options
 from combinet.schedules import BELOW_1, FROM_0, require
-from combinet.types import Floats1d, Ints1d, Schedule
+from combinet.types import Array, Floats1d, Ints1d, Schedule
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,16 +50,16 @@ class Adam(Optimizer):
         self.eps = eps
 
     def apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float
+        self, ops: Ops, W: Floats1d, dW: Floats1d, state: list[Array], t: int, rate: float
     ) -> None:
         """See `Optimizer.apply`."""
-        ops.adam(W, dW, kept[0], kept[1], self._plan(t, rate))
+        ops.adam(W, dW, state[0], state[1], self._plan(t, rate))
 
     def apply_rows(
-        self, ops: Ops, rows: Ints1d, W: Any, dW: Any, kept: list[Any], t: int, rate: float
+        self, ops: Ops, rows: Ints1d, W: Array, dW: Array, state: list[Array], t: int, rate: float
     ) -> None:
         """See `Optimizer.apply_rows`."""
-        ops.adam_rows(rows, W, dW, kept[0], kept[1], self._plan(t, rate))
+        ops.adam_rows(rows, W, dW, state[0], state[1], self._plan(t, rate))
 
     def _plan(self, t: int, rate: float) -> AdamStep:
         """The numbers of the t-th step."""

@@ -11,39 +11,40 @@ from weakref import WeakSet
 
 import numpy as np
 
-from combinet import format
+from combinet import file_format
 from combinet.errors import InputError
 from combinet.ops import Ops
 from combinet.ops.threads import share
 from combinet.optimizers import saving
-from combinet.optimizers.segments import Rows, Segment, same_paces, same_steps, segments
-from combinet.schedules import FROM_0, as_schedule, require
-from combinet.store import Key, Slot, Store, clear_gradients, locked
-from combinet.types import Floats1d, Generator, Ints1d, Schedule, Shape
+from combinet.optimizers.spans import Rows, Span, by_rate, spans
+from combinet.schedules import FROM_0, require, require_rate
+from combinet.slots import Key, Slot
+from combinet.store import Store, clear_gradients, locked
+from combinet.types import Array, Floats1d, Generator, Ints1d, Schedule, Shape
 
 
-def _multiply(by: Any, X: Any) -> None:
+def _multiply(by: Array, X: Array) -> None:
     X *= by
 
 
-def _add(Y: Any, X: Any) -> None:
+def _add(Y: Array, X: Array) -> None:
     X += Y
 
 
 class _Rate:
-    """A setting that is a schedule; a number that is set becomes one that stays the same."""
+    """A setting that is a number or a schedule: checked when it is set, read back as it was set."""
 
     def __set_name__(self, owner: Any, name: str) -> None:
         self.name = name
 
-    def __get__(self, optimizer: Optimizer, owner: Any = None) -> Schedule:
+    def __get__(self, optimizer: Optimizer, owner: Any = None) -> float | Schedule:
         return optimizer.__dict__[self.name]  # type: ignore[no-any-return]
 
     def __set__(self, optimizer: Optimizer, rate: float | Schedule) -> None:
-        schedule = as_schedule(type(optimizer).__name__, self.name, rate)
+        require_rate(type(optimizer).__name__, self.name, rate)
         if self.name == "grad_noise" and rate and optimizer.rng is None:
             raise InputError("grad_noise is drawn from a generator: give rng=, one or a seed")
-        optimizer.__dict__[self.name] = schedule
+        optimizer.__dict__[self.name] = rate
 
 
 class Options(TypedDict, total=False):
@@ -87,13 +88,13 @@ class Optimizer:
     With `threads` an update of a million numbers or more is shared among so many: each does a part
     of them. It changes no number, and does nothing on a GPU, nor for rows of `sparse` tables.
 
-    Statistics, such as those of `BatchNorm`, have no gradient: nothing of this touches them. Each
-    moves at its own rate toward what the passes have seen, and is its own average.
+    Buffers, such as the running statistics of `BatchNorm`, have no gradient: none of this applies
+    to them. Each moves at its own rate toward what the passes have seen, and is its own average.
 
     A subclass says in `arrays`, the names of what it keeps for each weight, and defines `apply`.
     """
 
-    # Whether `apply` gets each parameter by itself, in its shape, instead of flat runs of them.
+    # Whether `apply` gets each parameter by itself, in its shape, instead of flat spans of them.
     by_parameter = False
 
     learn_rate: _Rate = _Rate()
@@ -139,73 +140,38 @@ class Optimizer:
         self.stores: WeakSet[Store] = WeakSet()  # those that keep something of this optimizer
 
     def apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float
+        self, ops: Ops, W: Floats1d, dW: Floats1d, state: list[Array], t: int, rate: float
     ) -> None:
         """Change W in place: its t-th update (from 1) by gradient dW, at learning rate `rate`.
 
-        `kept` are the arrays named in `arrays`, as long as W, 0 at first; they are changed too.
+        `state` are the arrays named in `arrays`, as long as W, initially 0; they are changed too.
         """
         raise NotImplementedError
 
     def apply_rows(
-        self, ops: Ops, rows: Ints1d, W: Any, dW: Any, kept: list[Any], t: int, rate: float
+        self, ops: Ops, rows: Ints1d, W: Array, dW: Array, state: list[Array], t: int, rate: float
     ) -> None:
         """`apply` to these rows, each named once, of tables (nV, ...): on copies of them."""
 
         def step(w: Floats1d, dw: Floats1d, *parts: Floats1d) -> None:
             self.apply(ops, w, dw, [*parts], t, rate)
 
-        ops.change_rows(step, rows, W, dW, *kept)
-
-    def apply_segment(self, run: Segment, weights: Floats1d, rate: float, L2: float) -> None:
-        """L2 and `apply` for all of a run of slots, whose steps have been counted.
-
-        `weights` are those of the store. An optimizer of another library does its own step here.
-        """
-        store = run.store
-        for t, alike in same_steps(run, store.memory(self).steps):
-            jobs = []
-            for part in alike.slots() if self.by_parameter else self._parts(alike):
-                W, dW, kept = part.of(weights), part.of(store.gradient), [*self.kept(part).values()]
-                jobs.append(partial(self.decay_and_apply, store.ops, W, dW, kept, t, rate, L2))
-            if self.by_parameter:
-                for job in jobs:
-                    job()
-            else:
-                share(jobs)
-
-    def _parts(self, run: Segment) -> list[Segment]:
-        return run.parts(run.store.ops.threads(self.threads))
-
-    def shapes(self, shape: Shape) -> dict[str, Shape]:
-        """The shapes of what is kept for a parameter, by name: its own, unless `by_parameter`."""
-        return dict.fromkeys(self.arrays, shape)
-
-    def kept(self, part: Slot | Segment) -> dict[str, Any]:
-        """What is kept for a parameter or a run of them, in place; 0 at first."""
-        if isinstance(part, Slot) and part.rate is not None:
-            return {}
-        store = part.store
-        memory = store.memory(self)
-        if isinstance(part, Slot) and self.by_parameter:
-            if part.number not in memory.parts:
-                memory.parts[part.number] = {
-                    name: store.ops.zeros(shape, store.dtype)
-                    for name, shape in self.shapes(part.shape).items()
-                }
-            return memory.parts[part.number]
-        for name in self.arrays:
-            if name not in memory.arrays:
-                memory.arrays[name] = store.ops.zeros((store.size,), store.dtype)
-        return {name: part.of(memory.arrays[name]) for name in self.arrays}
+        ops.change_rows(step, rows, W, dW, *state)
 
     def decay_and_apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float, L2: float
+        self,
+        ops: Ops,
+        W: Floats1d,
+        dW: Floats1d,
+        state: list[Array],
+        t: int,
+        rate: float,
+        L2: float,
     ) -> None:
         """`apply`, and before it L2."""
         if L2:
             self._decay(ops, rate, L2, W, dW)
-        self.apply(ops, W, dW, kept, t, rate)
+        self.apply(ops, W, dW, state, t, rate)
 
     def _decay(self, ops: Ops, rate: float, L2: float, W: Floats1d, dW: Floats1d) -> None:
         """L2 as `L2_is_weight_decay` says."""
@@ -214,99 +180,155 @@ class Optimizer:
         else:
             ops.add_scaled(dW, W, L2)
 
+    def shapes(self, shape: Shape) -> dict[str, Shape]:
+        """The shapes of a parameter's state, by name: its own, unless `by_parameter`."""
+        return dict.fromkeys(self.arrays, shape)
+
+    def state(self, part: Slot | Span) -> dict[str, Array]:
+        """The state of a parameter or of a span, in place; initially 0."""
+        if isinstance(part, Slot) and part.ema_rate is not None:
+            return {}
+        store = part.store
+        state = store.optimizer_state(self)
+        if isinstance(part, Slot) and self.by_parameter:
+            if part.number not in state.by_slot:
+                state.by_slot[part.number] = {
+                    name: store.ops.zeros(shape, store.dtype)
+                    for name, shape in self.shapes(part.shape).items()
+                }
+            return state.by_slot[part.number]
+        for name in self.arrays:
+            if name not in state.arrays:
+                state.arrays[name] = store.ops.zeros((store.size,), store.dtype)
+        return {name: part.of(state.arrays[name]) for name in self.arrays}
+
+    # -- an update: `update`, then `apply_span` or `_apply_table`, then the step of each part ---
+
     def update(self, slots: Sequence[Slot]) -> None:
-        """Update the parameters that have a gradient waiting, and clear it: one step, or none."""
+        """Update the parameters that have a gradient pending, and clear it: one step, or none."""
         with locked(slots):
-            # Only now: another thread may just have applied what was waiting.
-            waiting = [slot for slot in slots if slot.touched]
-            if not waiting:
+            # Only now: another thread may just have applied what was pending.
+            pending = [slot for slot in slots if slot.grad.count]
+            if not pending:
                 return
             # All before the first change: a schedule that fails leaves everything as it is.
-            rate, L2 = self._ask("learn_rate"), self._ask("L2")
-            deviation = 0.0 if self.rng is None else self._ask("grad_noise")
-            trained = [slot for slot in waiting if slot.rate is None]
-            tables = [slot for slot in trained if self.sparse and slot.rows is not None]
+            rate, L2 = self.current("learn_rate"), self.current("L2")
+            noise_std = 0.0 if self.rng is None else self.current("grad_noise")
+            trained = [slot for slot in pending if slot.ema_rate is None]
+            tables = [s for s in trained if s.grad.rows is not None] if self.sparse else []
             dense = [slot for slot in trained if slot not in tables] if tables else trained
-            runs = segments(dense)
-            rows = [Rows(slot) for slot in tables]
-            self._clip([*runs, *rows])
-            self._add_noise([*runs, *rows], deviation)
-            for run in runs:
-                self._update_segment(run, rate, L2)
-            for table in rows:
-                self._update_rows(table, rate, L2)
-            for statistics in same_paces(waiting):
-                self._move_statistics(*statistics)
+            targets: list[Span | Rows] = [*spans(dense), *map(Rows, tables)]
+            self._clip(targets)
+            self._add_noise(targets, noise_std)
+            for target in targets:
+                self._begin_step(target)
+                if isinstance(target, Span):
+                    self.apply_span(target, rate, L2)
+                else:
+                    self._apply_table(target, rate, L2)
+                self._average(target)
+            if len(trained) < len(pending):
+                for buffers in by_rate(pending):
+                    self._move_buffers(*buffers)
             written = self.rng is not None or (L2 != 0 and not self.L2_is_weight_decay)
-            clear_gradients(tables, changed=False)  # nothing but their rows was written to
-            clear_gradients(waiting, changed=written)
+            clear_gradients(tables, changed=False)  # only their rows were written to
+            clear_gradients(pending, changed=written)
             self.step += 1
 
-    def _ask(self, name: str) -> float:
-        """What a schedule says for this step."""
-        rate: float = getattr(self, name)(self.step)
-        if type(rate) is not float or not 0.0 <= rate < inf:  # no call for what mostly is right
+    def current(self, name: str) -> float:
+        """The number that a setting has at this step. Raises InputError if it is below 0."""
+        rate: Any = getattr(self, name)
+        if callable(rate):
+            rate = rate(self.step)
+        if type(rate) is not float or not 0.0 <= rate < inf:  # mostly it needs no further check
             require(type(self).__name__, f"{name}({self.step})", rate, *FROM_0)
-        return rate
+        return rate  # type: ignore[no-any-return]
 
-    def _clip(self, runs: Sequence[Segment | Rows]) -> None:
-        if not self.grad_clip or not runs:
+    def _clip(self, targets: Sequence[Span | Rows]) -> None:
+        if not self.grad_clip or not targets:
             return
         total: Any = None  # on one device; nothing crosses to the host
-        ops = runs[0].store.ops
-        for run in runs:
-            squares = ops.asarray(run.store.ops.sum_squares(run.gradient.reshape(-1)))
+        ops = targets[0].store.ops
+        for target in targets:
+            squares = ops.asarray(target.store.ops.sum_squares(target.gradient.reshape(-1)))
             total = squares if total is None else total + squares
         scale = ops.xp.minimum(1.0, self.grad_clip / ops.xp.sqrt(total + 1e-30))
-        for run in runs:
-            by = run.store.ops.asarray(scale, run.store.dtype)
-            run.change_gradient(partial(_multiply, by))
+        for target in targets:
+            by = target.store.ops.asarray(scale, target.store.dtype)
+            target.change_gradient(partial(_multiply, by))
 
-    def _add_noise(self, runs: Sequence[Segment | Rows], deviation: float) -> None:
+    def _add_noise(self, targets: Sequence[Span | Rows], std: float) -> None:
         if self.rng is None:
             return
-        for run in runs:
-            # On the host: a seed is a seed.
-            noise = self.rng.normal(0.0, deviation, run.gradient.size)
-            run.change_gradient(partial(_add, run.store.ops.asarray(noise, run.store.dtype)))
+        for target in targets:
+            # On the host, so that a seed gives the same numbers on every device.
+            noise = self.rng.normal(0.0, std, target.gradient.size)
+            noise = target.store.ops.asarray(noise, target.store.dtype)
+            target.change_gradient(partial(_add, noise))
 
-    def _update_segment(self, run: Segment, rate: float, L2: float) -> None:
-        store = run.store
-        memory = store.memory(self)
-        memory.steps[run.first : run.last] += 1
-        averages = store.writable_averages() if self.use_averages else None
-        weights = store.writable()
-        self.apply_segment(run, weights, rate, L2)
-        if averages is not None:
-            for t, alike in same_steps(run, memory.averaged()):
-                decay = min(self.average_decay, (1 + t) / (10 + t))
-                parts = [(part.of(averages), part.of(weights)) for part in self._parts(alike)]
-                share([partial(store.ops.average, mean, W, decay) for mean, W in parts])
+    def _begin_step(self, target: Span | Rows) -> None:
+        """Count a step, and make the weights and averages of the store safe to write."""
+        store = target.store
+        store.optimizer_state(self).steps[target.first : target.last] += 1
+        if self.use_averages:
+            store.writable_averages()
+        store.writable()
 
-    def _update_rows(self, table: Rows, rate: float, L2: float) -> None:
+    def apply_span(self, span: Span, rate: float, L2: float) -> None:
+        """L2 and `apply` for all slots of a span, whose steps have been counted.
+
+        An optimizer of another library does its own step here.
+        """
+        store = span.store
+        for t, same in span.by_step_count(store.optimizer_state(self).steps):
+            jobs = []
+            for part in same.slots() if self.by_parameter else self._parts(same):
+                W, dW = part.of(store.weights), part.of(store.writable_gradient())
+                state = [*self.state(part).values()]
+                jobs.append(partial(self.decay_and_apply, store.ops, W, dW, state, t, rate, L2))
+            if self.by_parameter:
+                for job in jobs:
+                    job()
+            else:
+                share(jobs)
+
+    def _parts(self, span: Span) -> list[Span]:
+        return span.parts(span.store.ops.threads(self.threads))
+
+    def _apply_table(self, table: Rows, rate: float, L2: float) -> None:
         store, slot, ops = table.store, table.slot, table.store.ops
-        memory = store.memory(self)
-        memory.steps[slot.number] += 1
-        t = int(memory.steps[slot.number])
-        averages = store.writable_averages() if self.use_averages else None
-        weights = store.writable()
+        weights, gradient = store.weights, store.writable_gradient()
+        t = int(store.optimizer_state(self).steps[slot.number])
         if L2:
-            table.change(partial(self._decay, ops, rate, L2), weights, store.gradient)
-        W, dW, kept = slot.of(weights), slot.of(store.gradient), [*self.kept(slot).values()]
-        self.apply_rows(ops, table.rows, W, dW, kept, t, rate)
-        if averages is not None:
-            t = int(memory.averaged()[slot.number])
-            decay = min(self.average_decay, (1 + t) / (10 + t))
-            table.change(partial(ops.average, decay=decay), averages, weights)
+            table.change(partial(self._decay, ops, rate, L2), weights, gradient)
+        state = [*self.state(slot).values()]
+        self.apply_rows(ops, table.rows, slot.of(weights), slot.of(gradient), state, t, rate)
 
-    def _move_statistics(self, run: Segment, rate: float, passes: int) -> None:
-        store = run.store
-        store.memory(self).steps[run.first : run.last] += 1
-        averages = store.writable_averages() if self.use_averages else None
-        values = run.of(store.writable())
-        store.ops.average(values, run.of(store.gradient) / passes, 1 - rate)
-        if averages is not None:
-            run.of(averages)[...] = values
+    def _average(self, target: Span | Rows) -> None:
+        """Move the averages of what has been updated."""
+        store, averages = target.store, target.store.averages
+        if not self.use_averages or averages is None:
+            return
+        steps = store.optimizer_state(self).steps_of_averages()
+        if isinstance(target, Rows):
+            decay = self._decay_of_averages(int(steps[target.first]))
+            table = partial(store.ops.average, decay=decay)
+            target.change(table, averages, store.weights)
+            return
+        for t, same in target.by_step_count(steps):
+            decay = self._decay_of_averages(t)
+            parts = [(part.of(averages), part.of(store.weights)) for part in self._parts(same)]
+            share([partial(store.ops.average, mean, W, decay) for mean, W in parts])
+
+    def _decay_of_averages(self, t: int) -> float:
+        return min(self.average_decay, (1 + t) / (10 + t))
+
+    def _move_buffers(self, span: Span, ema_rate: float, passes: int) -> None:
+        self._begin_step(span)
+        store, values = span.store, span.of(span.store.weights)
+        store.ops.average(values, span.gradient / passes, 1 - ema_rate)
+        if self.use_averages and store.averages is not None:
+            span.of(store.averages)[...] = values
 
     @property
     def kind(self) -> str:
@@ -314,7 +336,7 @@ class Optimizer:
         return type(self).__name__
 
     @property
-    def averages(self) -> dict[Key, Any]:
+    def averages(self) -> dict[Key, Array]:
         """Running means of all weights that this optimizer has updated, as `use_params` takes them.
 
         Example:
@@ -326,9 +348,9 @@ class Optimizer:
             >>> with model.use_params(sgd.averages):
             ...     averaged = model.predict(np.ones((2, 1), "f"))
         """
-        averages: dict[Key, Any] = {}
+        averages: dict[Key, Array] = {}
         for store in self.stores if self.use_averages else ():
-            steps = store.memories[self].steps
+            steps = store.optimizer_states[self].steps
             averages |= store.read_averages([s for s in store.slots() if steps[s.number]])
         return averages
 
@@ -350,8 +372,8 @@ class Optimizer:
 
     def to_disk(self, path: str | os.PathLike[str], model: Any) -> None:
         """Write `to_bytes` to a file, whole or not at all."""
-        format.write(path, self.to_bytes(model))
+        file_format.write(path, self.to_bytes(model))
 
     def from_disk(self, path: str | os.PathLike[str], model: Any) -> Optimizer:
         """`from_bytes` of a file."""
-        return self.from_bytes(format.read(path), model)
+        return self.from_bytes(file_format.read(path), model)

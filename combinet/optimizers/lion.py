@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from combinet.ops import Ops
 from combinet.optimizers.base import Optimizer, Options
 from combinet.schedules import BELOW_1, require
-from combinet.types import Floats1d, Schedule
+from combinet.types import Array, Floats1d, Schedule
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -46,7 +46,7 @@ class Lion(Optimizer):
         self.beta2 = beta2
 
     def apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float
+        self, ops: Ops, W: Floats1d, dW: Floats1d, state: list[Array], t: int, rate: float
     ) -> None:
         """See `Optimizer.apply`."""
-        ops.lion(W, dW, kept[0], rate, self.beta1, self.beta2)
+        ops.lion(W, dW, state[0], rate, self.beta1, self.beta2)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from combinet.errors import InputError
 from combinet.ops import Ops
 from combinet.optimizers.base import Optimizer
-from combinet.types import Floats1d, Shape
+from combinet.types import Array, Floats1d, Shape
 
 
 class Lookahead(Optimizer):
@@ -46,7 +44,7 @@ class Lookahead(Optimizer):
             L2_is_weight_decay=optimizer.L2_is_weight_decay,
             use_averages=optimizer.use_averages,
             average_decay=optimizer.average_decay,
-            grad_noise=optimizer.grad_noise if optimizer.rng is not None else 0.0,
+            grad_noise=optimizer.grad_noise,
             rng=optimizer.rng,
             threads=optimizer.threads,
         )
@@ -65,10 +63,17 @@ class Lookahead(Optimizer):
         return {**self.optimizer.shapes(shape), "slow": shape}
 
     def decay_and_apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float, L2: float
+        self,
+        ops: Ops,
+        W: Floats1d,
+        dW: Floats1d,
+        state: list[Array],
+        t: int,
+        rate: float,
+        L2: float,
     ) -> None:
         """The other optimizer's step, and every k-th time the step back."""
-        *others, slow = kept
+        *others, slow = state
         if t == 1:
             slow[...] = W  # before the decay, so not in `apply`
         self.optimizer.decay_and_apply(ops, W, dW, others, t, rate, L2)

@@ -1,4 +1,4 @@
-"""What an optimizer remembers of a model as bytes: validated whole before anything is assigned."""
+"""An optimizer's state for a model as bytes: validated whole before anything is assigned."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from combinet import format
+from combinet import file_format
 from combinet.errors import DimensionError, FormatError, describe
-from combinet.store import Slot, locked
+from combinet.slots import Slot
+from combinet.store import locked
 
 _MOST = np.iinfo("int64").max
 
@@ -20,12 +21,14 @@ def to_bytes(optimizer: Any, model: Any) -> bytes:
     slots = model.slots_by_path()
     with locked(slots.values()):  # all is of one moment, between two updates
         for path, slot in slots.items():
-            memory = slot.store.memories.get(optimizer)
-            if memory is not None and memory.steps[slot.number]:
-                arrays = {n: format.to_host(array) for n, array in optimizer.kept(slot).items()}
-                kept[path] = {"steps": int(memory.steps[slot.number]), "arrays": arrays}
+            state = slot.store.optimizer_states.get(optimizer)
+            if state is not None and state.steps[slot.number]:
+                arrays = {
+                    n: file_format.to_host(array) for n, array in optimizer.state(slot).items()
+                }
+                kept[path] = {"steps": int(state.steps[slot.number]), "arrays": arrays}
         content = {"type": optimizer.kind, "step": optimizer.step, "kept": kept}
-    return format.encode("optimizer", content)
+    return file_format.encode("optimizer", content)
 
 
 def read(optimizer: Any, data: bytes, model: Any) -> tuple[dict[str, Any], dict[str, Slot]]:
@@ -33,7 +36,7 @@ def read(optimizer: Any, data: bytes, model: Any) -> tuple[dict[str, Any], dict[
 
     Raises FormatError for anything else.
     """
-    content = format.decode("optimizer", data)
+    content = file_format.decode("optimizer", data)
     if not _has(content, "type", "step", "kept") or not isinstance(content["type"], str):
         raise FormatError("these bytes do not hold a type, a step and what is kept")
     if content["type"] != optimizer.kind:
@@ -59,9 +62,9 @@ def from_bytes(optimizer: Any, data: bytes, model: Any) -> None:
         _check(path, saved["arrays"], optimizer, slots[path])
     for path, slot in slots.items():
         if path in content["kept"]:
-            _remember(optimizer, slot, **content["kept"][path])
-        elif optimizer in slot.store.memories:  # not updated yet when this was saved
-            _remember(optimizer, slot, 0, dict.fromkeys(optimizer.kept(slot), 0))
+            _restore(optimizer, slot, **content["kept"][path])
+        elif optimizer in slot.store.optimizer_states:  # not updated yet when this was saved
+            _restore(optimizer, slot, 0, dict.fromkeys(optimizer.state(slot), 0))
     optimizer.step = content["step"]
 
 
@@ -75,7 +78,7 @@ def _is_count(value: Any) -> bool:
 
 def _check(path: str, arrays: Mapping[str, Any], optimizer: Any, slot: Slot) -> None:
     """Raise FormatError or DimensionError if these are not what is kept for a parameter."""
-    shapes = optimizer.shapes(slot.shape) if slot.rate is None else {}
+    shapes = optimizer.shapes(slot.shape) if slot.ema_rate is None else {}
     if set(arrays) != set(shapes):
         raise FormatError(
             f"for '{path}' there is {[*arrays]}; this {optimizer.kind} keeps {[*shapes]}"
@@ -89,8 +92,8 @@ def _check(path: str, arrays: Mapping[str, Any], optimizer: Any, slot: Slot) -> 
             )
 
 
-def _remember(optimizer: Any, slot: Slot, steps: int, arrays: Mapping[str, Any]) -> None:
+def _restore(optimizer: Any, slot: Slot, steps: int, arrays: Mapping[str, Any]) -> None:
     store = slot.store
-    store.memory(optimizer).steps[slot.number] = steps
-    for name, kept in optimizer.kept(slot).items():
-        kept[...] = store.ops.asarray(arrays[name], store.dtype)
+    store.optimizer_state(optimizer).steps[slot.number] = steps
+    for name, target in optimizer.state(slot).items():
+        target[...] = store.ops.asarray(arrays[name], store.dtype)

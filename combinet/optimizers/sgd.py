@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from combinet.errors import InputError
 from combinet.ops import Ops
 from combinet.optimizers.base import Optimizer, Options
 from combinet.schedules import BELOW_1, require
-from combinet.types import Floats1d, Schedule
+from combinet.types import Array, Floats1d, Schedule
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -47,12 +47,12 @@ class SGD(Optimizer):
         self.nesterov = nesterov
 
     def apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, kept: list[Any], t: int, rate: float
+        self, ops: Ops, W: Floats1d, dW: Floats1d, state: list[Array], t: int, rate: float
     ) -> None:
         """See `Optimizer.apply`."""
         if self.nesterov:
-            ops.nesterov(W, dW, kept[0], rate, self.momentum)
-        elif kept:
-            ops.momentum(W, dW, kept[0], rate, self.momentum)
+            ops.nesterov(W, dW, state[0], rate, self.momentum)
+        elif state:
+            ops.momentum(W, dW, state[0], rate, self.momentum)
         else:
             ops.add_scaled(W, dW, -rate)

@@ -16,7 +16,7 @@ import pytest
 import combinet as cb
 from combinet.ops import threads as module
 from combinet.ops.threads import BLAS, share
-from combinet.optimizers import base, segments
+from combinet.optimizers import base, spans
 from combinet.threads import _cuts
 from helpers.arrays import floats, ids, listed, padded, ragged
 from helpers.errors import raises
@@ -174,7 +174,7 @@ def test_a_gpu_gets_the_batch_and_the_update_whole(monkeypatch: pytest.MonkeyPat
     cb.with_threads(look, 3).predict(floats(9, 3))
     assert seen == [threading.current_thread()]
     shared: list[int] = []
-    monkeypatch.setattr(segments, "_WORTH", 1)
+    monkeypatch.setattr(spans, "_WORTH", 1)
     monkeypatch.setattr(base, "share", lambda jobs: shared.append(len(jobs)) or share(jobs))
     model = cb.Linear(5, 3).initialize()
     Y, backprop = model.begin_update(floats(6, 3).astype("float32"))
@@ -408,7 +408,7 @@ OPTIMIZERS: dict[str, Callable[..., cb.Optimizer]] = {
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_threads_change_no_number_of_an_update(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments, "_WORTH", 7)
+    monkeypatch.setattr(spans, "_WORTH", 7)
     shared = []
     monkeypatch.setattr(base, "share", lambda jobs: shared.append(len(jobs)) or share(jobs))
     results = []
@@ -427,9 +427,9 @@ def test_threads_change_no_number_of_an_update(kind: str, monkeypatch: pytest.Mo
 def test_a_segment_s_parts_are_all_of_it(
     size: int, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segments, "_WORTH", 7)
+    monkeypatch.setattr(spans, "_WORTH", 7)
     store = cb.Embed(1, size).initialize().slots["E"].store
-    parts = segments.Segment(store, 0, 1, 0, size).parts(number)
+    parts = spans.Span(store, 0, 1, 0, size).parts(number)
     assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
     assert parts[-1].stop == size
     assert len(parts) == min(number, max(size // 7, 1))

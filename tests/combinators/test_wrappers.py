@@ -178,7 +178,9 @@ def test_a_gradient_of_none_in_a_tuple_counts_as_zeros(make: Any, X: Any) -> Non
 def both_gradients(model: Any, X: Any, dY: Any) -> tuple[Any, list[Any]]:
     dX = model.begin_update(X)[1](dY)
     slots = model.slots_by_path().values()
-    return dX, [slot.of(slot.store.gradient) if slot.touched else slot.own * 0 for slot in slots]
+    return dX, [
+        slot.of(slot.store.gradient) if slot.grad.count else slot.view * 0 for slot in slots
+    ]
 
 
 def same_but_for_none(X: Any, Y: Any) -> None:

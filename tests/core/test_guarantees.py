@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.layout import own_slots
-from combinet.store import Slot
+from combinet.allocation import own_slots
+from combinet.slots import Slot
 from helpers.arrays import floats
 from helpers.errors import raises
 from helpers.models import scale
@@ -136,7 +136,7 @@ def test_parallel_passes_give_exactly_the_gradients_of_serial_ones() -> None:
     # Numbers in eighths add up without rounding, in any order.
     for each in (model, twin):
         for slot in each.slots_by_path().values():
-            slot.store.write(slot, np.round(slot.own * 8) / 8)
+            slot.store.write({slot: np.round(slot.view * 8) / 8})
 
     def work(target: Any, X: Any) -> Any:
         outputs = []
@@ -175,7 +175,7 @@ def test_no_gradient_of_parallel_passes_is_lost(layer: Any, X: Any) -> None:
         in_threads(work, work, work, work)
         for name, slot in layer.slots.items():
             assert (layer.get_grad(name) == 4).all()
-            slot.touched = False
+            slot.grad.count = False
 
 
 @pytest.mark.usefixtures("often_switching")
@@ -340,9 +340,9 @@ def test_parameters_are_one_buffer_and_gradients_another() -> None:
     slots = [*model.slots_by_path().values()]
     store = slots[0].store
     assert {slot.store for slot in slots} == {store}
-    assert all(np.shares_memory(slot.own, store.weights) for slot in slots)
+    assert all(np.shares_memory(slot.view, store.weights) for slot in slots)
     assert store.weights.ndim == store.gradient.ndim == 1
-    total = sum(slot.own.size for slot in slots)
+    total = sum(slot.view.size for slot in slots)
     assert store.weights.size == store.gradient.size == total
     assert not np.shares_memory(store.weights, store.gradient)
     for node in model.walk():
@@ -402,10 +402,10 @@ def test_a_pass_is_over_once_an_optimizer_has_applied_it() -> None:
     model = cb.Linear(2, 3).initialize()
     Y, backprop = model.begin_update(np.ones((1, 3), "f"))
     (slot, _) = model.slots.values()
-    where = slot.own.__array_interface__["data"]
+    where = slot.view.__array_interface__["data"]
     backprop(Y)
     backprop(Y, cb.SGD(0.1))
-    assert slot.own.__array_interface__["data"] == where  # no copy: nobody needs the old weights
+    assert slot.view.__array_interface__["data"] == where  # no copy: nobody needs the old weights
     with raises(cb.StateError, "linear"):
         backprop(Y)
 

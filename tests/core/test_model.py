@@ -403,7 +403,7 @@ def test_a_copy_shares_nothing_with_its_model() -> None:
     model.finish_update(cb.SGD(0.5))
     assert np.array_equal(twin.layers[2].get_grad("W"), waiting)
     assert not any(
-        np.shares_memory(a.own, b.own)
+        np.shares_memory(a.view, b.view)
         for a in model.slots_by_path().values()
         for b in twin.slots_by_path().values()
     )
@@ -516,7 +516,7 @@ def test_a_bare_copy_has_the_same_layers_no_weights_and_can_be_pickled() -> None
     model = cb.with_array(cb.HashEmbed(4, 10) >> cb.Maxout(3)) >> cb.list2ragged()
     X = [np.array([1, 2]), np.array([3])]
     model.initialize(X)
-    bare = pickle.loads(pickle.dumps(model.bare()))
+    bare = pickle.loads(pickle.dumps(model.without_weights()))
     assert not any(node.slots for node in bare.walk())
     assert bare.get_dim("nO") == 3
     loaded = bare.from_bytes(model.to_bytes())

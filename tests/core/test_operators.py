@@ -180,7 +180,7 @@ def ready(model: Any, seed: int = 0) -> Any:
     model.initialize(floats(1), rng=seed, dtype="float64")
     rng = np.random.default_rng(seed)
     for slot in model.slots_by_path().values():
-        slot.store.write(slot, slot.own + rng.normal(0, 0.3, slot.shape))
+        slot.store.write({slot: slot.view + rng.normal(0, 0.3, slot.shape)})
     return model
 
 
@@ -188,10 +188,10 @@ def passed(model: Any, X: Any, seed: int = 1) -> list[Any]:
     """Output, gradient of the input, and the gradients of the parameters, which are cleared."""
     Y, backprop = model.begin_update(X)
     dX = backprop(floats(len(Y), Y.shape[1], seed))
-    slots = [slot for slot in model.slots_by_path().values() if slot.touched]
+    slots = [slot for slot in model.slots_by_path().values() if slot.grad.count]
     gradients = [slot.of(slot.store.gradient).copy() for slot in slots]
     for slot in slots:
-        slot.touched = False
+        slot.grad.count = False
     return [Y, dX, *gradients]
 
 

@@ -40,7 +40,7 @@ def ready(name: str, nO: int = 4, nI: int = 3) -> tuple[Any, Any]:
 def test_a_larger_output_keeps_the_old_columns_and_adds_zeros(name: str) -> None:
     model, X = ready(name)
     for slot in model.slots.values():
-        slot.store.write(slot, floats(*slot.shape))
+        slot.store.write({slot: floats(*slot.shape)})
     before = model.predict(X)
     assert model.resize_output(6) is model
     after = model.predict(X)
@@ -213,7 +213,7 @@ def test_training_goes_on_as_if_the_old_columns_had_always_been_alone(
 def test_averages_count_anew_from_a_resize(sparse: bool) -> None:
     embed, layer = cb.Embed(3, 5), L(4, 3)
     model, optimizer = (embed >> layer).initialize(dtype="float64"), cb.Adam(0.1, sparse=sparse)
-    means: dict[Any, Any] = {slot.key: slot.own.copy() for slot in model.slots_by_path().values()}
+    means: dict[Any, Any] = {slot.key: slot.view.copy() for slot in model.slots_by_path().values()}
     counts = dict.fromkeys(means, 0)
 
     def train(seeds: Any) -> None:
@@ -404,10 +404,10 @@ def test_moments_behind_a_window_stay_with_their_columns() -> None:
     backprop(np.ones_like(Y), sgd)
     linear = model.layers[0].layers[1]
     slot = linear.slots["W"]
-    first = slot.of(slot.store.memories[sgd].arrays["first"]).copy()
+    first = slot.of(slot.store.optimizer_states[sgd].arrays["first"]).copy()
     model.resize_output(3)
     slot = linear.slots["W"]
-    moved = slot.of(slot.store.memories[sgd].arrays["first"])
+    moved = slot.of(slot.store.optimizer_states[sgd].arrays["first"])
     np.testing.assert_array_equal(moved[:2, [0, 1, 3, 4, 6, 7]], first)
     assert (moved[:, [2, 5, 8]] == 0).all()
 

@@ -37,8 +37,8 @@ def ready(model: Any, X: Any) -> tuple[Any, dict[str, Any]]:
     model.initialize(X, rng=1, dtype="float64")
     rng = np.random.default_rng(2)
     for slot in model.slots_by_path().values():
-        slot.store.write(slot, rng.normal(size=slot.shape))
-    return model, {path: leaf(slot.own) for path, slot in model.slots_by_path().items()}
+        slot.store.write({slot: rng.normal(size=slot.shape)})
+    return model, {path: leaf(slot.view) for path, slot in model.slots_by_path().items()}
 
 
 def gradients(model: Any) -> dict[str, Any]:

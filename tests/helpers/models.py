@@ -20,7 +20,7 @@ def gradients(model: Any) -> list[Array]:
 
 
 def params_of(model: Any) -> dict[str, Any]:
-    return {path: slot.own.copy() for path, slot in model.slots_by_path().items()}
+    return {path: slot.view.copy() for path, slot in model.slots_by_path().items()}
 
 
 def scale(value: float) -> Any:

@@ -58,7 +58,7 @@ def train(model: Any, sgd: Any, seeds: Any) -> None:
 
 
 def weights(model: Any) -> dict[str, Any]:
-    return {path: np.array(slot.own) for path, slot in model.slots_by_path().items()}
+    return {path: np.array(slot.view) for path, slot in model.slots_by_path().items()}
 
 
 def gradients(model: Any) -> Iterator[Any]:

@@ -90,7 +90,7 @@ def test_parameters_view_the_models_memory() -> None:
     model = mlp()
     module = as_torch(model)
     for parameter, slot in zip(module.parameters(), model.slots_by_path().values(), strict=True):
-        assert parameter.data_ptr() == slot.own.ctypes.data
+        assert parameter.data_ptr() == slot.view.ctypes.data
     with torch.no_grad():
         next(module.parameters()).zero_()
     assert (model.layers[0].get_param("W") == 0).all()
@@ -109,7 +109,7 @@ def test_what_combinet_changes_the_module_has() -> None:
     model.from_bytes(mlp().resize_output(4).to_bytes())
     module.refresh()
     for parameter, slot in zip(module.parameters(), model.slots_by_path().values(), strict=True):
-        close(parameter.detach(), slot.own)
+        close(parameter.detach(), slot.view)
     with model.use_params({(model.layers[0].id, "b"): np.full(4, 7.0)}):
         close(module(torch.tensor(X)).detach(), model.predict(X))
 
@@ -147,7 +147,7 @@ def test_a_state_dict_is_read_into_the_weights_of_now() -> None:
 def test_gradients_wait_in_pytorch_alone() -> None:
     model = mlp()
     as_torch(model)(tensor(5, 3)).sum().backward()
-    assert not any(slot.touched for slot in model.slots_by_path().values())
+    assert not any(slot.grad.count for slot in model.slots_by_path().values())
 
 
 def test_frozen_weights_and_inputs_have_no_gradient() -> None:

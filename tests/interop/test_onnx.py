@@ -55,7 +55,7 @@ def prepared(case: Case) -> tuple[Any, Any]:
     model = case.make().copy().initialize(X, dtype=dtype, rng=1)
     rng = np.random.default_rng(0)
     for slot in model.slots_by_path().values():
-        slot.store.write(slot, slot.own + rng.normal(0, 0.1, slot.shape))
+        slot.store.write({slot: slot.view + rng.normal(0, 0.1, slot.shape)})
     return model, X
 
 
@@ -140,7 +140,7 @@ def test_weights_are_initializers_by_their_names_and_in_standard_shapes() -> Non
     weights = model.slots_by_path()
     assert [name for name in found if ">>" in name] == [*weights]
     for name, slot in weights.items():
-        np.testing.assert_array_equal(found[name], slot.own)
+        np.testing.assert_array_equal(found[name], slot.view)
 
 
 def test_weights_inside_use_params_are_those_lent() -> None:

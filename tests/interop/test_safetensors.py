@@ -8,7 +8,7 @@ import pytest
 
 import combinet as cb
 from cases import CASES, Case
-from combinet import format
+from combinet import file_format
 from helpers.arrays import floats, ids
 from helpers.errors import raises
 from helpers.optimizers import weights
@@ -114,7 +114,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def fail(*_: Any) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(format.os, "fsync", fail)
+    monkeypatch.setattr(file_format.os, "fsync", fail)
     with pytest.raises(OSError, match="full"):
         to_safetensors(tagger().initialize(rng=2), tmp_path / "weights")
     assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("weights", before)]

@@ -256,4 +256,4 @@ def test_a_whole_tagger_trained() -> None:
         values.append(float(value))
     assert values[-1] < values[0] / 2
     for path, slot in model.slots_by_path().items():
-        np.testing.assert_allclose(slot.own, weights[path].detach().numpy(), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(slot.view, weights[path].detach().numpy(), rtol=0, atol=1e-9)

@@ -35,7 +35,7 @@ pairs = pytest.mark.parametrize("pair", PAIRS)
 
 
 def kept(optimizer: Any, layer: Any, name: str) -> dict[str, Any]:
-    return {name: array.copy() for name, array in optimizer.kept(layer.slots[name]).items()}
+    return {name: array.copy() for name, array in optimizer.state(layer.slots[name]).items()}
 
 
 @layouts
@@ -170,7 +170,7 @@ def test_rows_and_columns_are_all_that_is_kept() -> None:
     optimizer = cb.Adafactor()
     model.begin_update(np.ones((1, 20), "f"))[1](np.ones((1, 30), "f"), optimizer)
     store = model.slots["W"].store
-    memory = store.memories[optimizer]
+    memory = store.optimizer_states[optimizer]
     sizes = [array.size for arrays in memory.parts.values() for array in arrays.values()]
     assert sorted(sizes) == [20, 30, 30]  # the columns and rows of W, and b
     assert memory.arrays == {}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import combinet as cb
-from combinet import format as fmt
+from combinet import file_format as fmt
 from helpers.arrays import floats
 from helpers.errors import raises
 from helpers.optimizers import (
@@ -118,7 +118,7 @@ def test_averages_are_the_running_means_of_the_weights(layout: Any) -> None:
     means, counts = weights(model), dict.fromkeys(weights(model), 0)
     for i in range(12):
         add_gradients(model if i % 3 else parts[1], i)
-        trained = [path for path, slot in model.slots_by_path().items() if slot.touched]
+        trained = [path for path, slot in model.slots_by_path().items() if slot.grad.count]
         model.finish_update(sgd)
         for path in trained:
             counts[path] += 1
@@ -418,8 +418,8 @@ def test_moments_go_when_their_optimizer_goes() -> None:
     train(model, adam, range(1))
     train(model, other, range(1))
     store = next(iter(model.slots_by_path().values())).store
-    gone = weakref.ref(store.memories[adam].arrays["first"])
-    kept = weakref.ref(store.memories[other].arrays["first"])
+    gone = weakref.ref(store.optimizer_states[adam].arrays["first"])
+    kept = weakref.ref(store.optimizer_states[other].arrays["first"])
     del adam
     gc.collect()
     assert gone() is None

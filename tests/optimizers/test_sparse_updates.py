@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.store import Slot
+from combinet.slots import Slot
 from helpers.arrays import floats
 from helpers.errors import raises
 
@@ -83,10 +83,10 @@ def test_rows_that_are_not_named_stay_as_they_are(make: Any) -> None:
     step(model, np.arange(NV), floats(NV, NO), sgd)
     others = np.setdiff1d(np.arange(NV), [3, 7])
     slot = slot_of(model)
-    kept = [*sgd.kept(slot).values(), model.averages[model.id, "E"], model.get_param("E")]
+    kept = [*sgd.state(slot).values(), model.averages[model.id, "E"], model.get_param("E")]
     before, named = [array[others].copy() for array in kept], kept[-1][[3, 7]].copy()
     step(model, np.array([7, 3, 7]), floats(3, NO), sgd)
-    kept = [*sgd.kept(slot).values(), model.averages[model.id, "E"], model.get_param("E")]
+    kept = [*sgd.state(slot).values(), model.averages[model.id, "E"], model.get_param("E")]
     for array, expected in zip(kept, before, strict=True):
         np.testing.assert_array_equal(array[others], expected)
     assert (kept[-1][[3, 7]] != named).all()
@@ -172,8 +172,8 @@ def test_after_an_update_the_gradient_is_clean(options: Any) -> None:
     for ids, dY in batches(2):
         step(model, ids, dY, cb.Adam(sparse=True, **options))
         slot = slot_of(model)
-        assert slot.clean
-        assert slot.rows is None
+        assert slot.grad.is_zero
+        assert slot.grad.rows is None
         assert not slot.store.gradient.any()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from combinet.data import Padded, Ragged, list_to_ragged, padded_to_ragged
 from combinet.errors import InputError, describe
-from combinet.format import to_host
+from combinet.file_format import to_host
 from combinet.interop.onnx.graph import Graph, Sequences, Tensor, tensor_type
 from combinet.types import Array
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from combinet import layers
 from combinet.errors import InputError
-from combinet.format import to_host
+from combinet.file_format import to_host
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.layers.sparse_linear import N_CELLS

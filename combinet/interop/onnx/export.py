@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import onnx
 
 from combinet.errors import CombinetError, InputError
-from combinet.format import to_host
+from combinet.file_format import to_host
 from combinet.interop.onnx.batches import inputs, named
 from combinet.interop.onnx.graph import OPSETS, Graph, Sequences, Tensor
 from combinet.interop.onnx.layout import Layout

@@ -14,9 +14,8 @@ from combinet.errors import DimensionError
 from combinet.interop.thinc import batches
 from combinet.model import Model
 from combinet.optimizers import Optimizer
-from combinet.optimizers.segments import Segment
-from combinet.store import Slot
-from combinet.types import Floats1d
+from combinet.optimizers.spans import Span
+from combinet.slots import Slot
 
 Update = Callable[[tuple[int, str], Any, Any], tuple[Any, Any]]
 
@@ -134,7 +133,7 @@ class Shim(thinc.Shim):
         return self.copy()
 
     def __reduce__(self) -> Any:  # for processes that start with a copy by pickle
-        return _unpickled, (self.model.bare(), self.to_bytes())
+        return _unpickled, (self.model.without_weights(), self.to_bytes())
 
     def to_device(self, device_type: str, device_id: int) -> None:
         """Move the model to where Thinc says: "cpu" or "gpu"."""
@@ -153,8 +152,8 @@ class Shim(thinc.Shim):
         return self
 
 
-def _unpickled(bare: Model[Any, Any], data: bytes) -> Shim:
-    return Shim(bare).from_bytes(data)
+def _unpickled(model: Model[Any, Any], data: bytes) -> Shim:
+    return Shim(model).from_bytes(data)
 
 
 class _Borrowed(Optimizer):
@@ -168,14 +167,16 @@ class _Borrowed(Optimizer):
         super().__init__(0.0, grad_clip=0.0, use_averages=False)
         self._update = update
 
-    def apply_segment(self, run: Segment, weights: Floats1d, rate: float, L2: float) -> None:
-        """See `Optimizer.apply_segment`: Thinc's step, once for each parameter."""
-        for slot in run.slots():
-            W, dW = (_by_rows(slot, slot.of(flat)) for flat in (weights, run.store.gradient))
+    def apply_span(self, span: Span, rate: float, L2: float) -> None:
+        """See `Optimizer.apply_span`: Thinc's step, once for each parameter."""
+        store = span.store
+        for slot in span.slots():
+            W = _by_rows(slot, slot.of(store.weights))
+            dW = _by_rows(slot, slot.of(store.writable_gradient()))
             new, _ = self._update(_key(slot), W, dW)
-            if not run.store.ops.xp.may_share_memory(W, new):
+            if not store.ops.xp.may_share_memory(W, new):
                 W[...] = new
-            slot.rows = None  # dW may have been written to in any row
+            slot.grad.rows = None  # dW may have been written to in any row
 
 
 def _by_rows(slot: Slot, array: Any) -> Any:

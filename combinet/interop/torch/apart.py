@@ -6,14 +6,14 @@ from typing import Any
 
 from combinet.errors import DimensionError
 from combinet.run import PredictRun, Run
-from combinet.store import Key, Slot
+from combinet.slots import Key, Slot
 from combinet.types import Array, Ints1d
 
 
 class IsolatedRun(Run):
     """A pass that reads `weights` and adds to `gradients`, both by (model id, name).
 
-    What it has seen for statistics it notes in `seen`. The model's store is left alone.
+    What it has seen for buffers it notes in `seen`. The model's store is left alone.
     """
 
     __slots__ = ("gradients", "seen", "weights")
@@ -34,7 +34,7 @@ class IsolatedRun(Run):
             if gradient is None:
                 continue
             slot = model.slots[name]
-            if slot.rate is not None:
+            if slot.ema_rate is not None:
                 self.seen.setdefault(slot, []).append(gradient)
             else:
                 total = self._total(model, name)

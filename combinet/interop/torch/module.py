@@ -8,19 +8,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from combinet.allocation import own_slots
 from combinet.errors import StateError
 from combinet.interop.torch.apart import IsolatedPrediction, IsolatedRun
 from combinet.interop.torch.crossing import tensors_in, to_array, to_tensor, with_tensors
 from combinet.interop.torch.through import Call, ModelFunction
-from combinet.layout import own_slots
 from combinet.model import Model
-from combinet.store import Key, Slot
+from combinet.slots import Key, Slot
 
 
 def as_torch(model: Model[Any, Any], *, drop: float = 0.0) -> CombinetModule:
     """An initialized model as a torch.nn.Module, with its weights as the module's parameters.
 
-    Parameters (statistics are buffers) have the names of `slots_by_path`, with / for each dot, and
+    Parameters (buffers are buffers) have the names of `slots_by_path`, with / for each dot, and
     view the model's memory: what PyTorch's optimizers, `load_state_dict` or initializers write
     there, the model has. What combinet changes, the module has from its next call, or `refresh`,
     on.
@@ -28,7 +28,7 @@ def as_torch(model: Model[Any, Any], *, drop: float = 0.0) -> CombinetModule:
     The module takes tensors, `PackedSequence` for Padded, and tuples, lists and dicts of them;
     several arguments are a tuple, keywords a dict, as `TorchWrapper` has it. In training mode
     `drop` is the rate of layers without one of their own, masks are drawn by PyTorch's seed, and a
-    backward pass moves statistics. `torch.optim` trains it; gradients of gradients there are none.
+    backward pass moves buffers. `torch.optim` trains it; gradients of gradients there are none.
     Weights are of the model's dtype and stay so.
 
     Raises StateError for a model without weights.
@@ -64,9 +64,9 @@ class CombinetModule(nn.Module):
                 )
             for name, slot in node.slots.items():
                 key = f"{path}.{name}".replace(".", "/")
-                self._places[key], self._views[key] = (node, name), slot.own
-                tensor = to_tensor(slot.own)
-                if slot.rate is None:
+                self._places[key], self._views[key] = (node, name), slot.view
+                tensor = to_tensor(slot.view)
+                if slot.ema_rate is None:
                     self.register_parameter(key, nn.Parameter(tensor))
                 else:
                     self.register_buffer(key, tensor)
@@ -79,7 +79,7 @@ class CombinetModule(nn.Module):
     def refresh(self) -> None:
         """View the model's weights as they are now, after a change that combinet has made."""
         for key, slot in self._slots().items():
-            array, tensor = slot.own, self._own[key]
+            array, tensor = slot.view, self._own[key]
             if array is not self._views[key]:
                 tensor.data = to_tensor(array)
                 self._views[key] = array
@@ -92,11 +92,11 @@ class CombinetModule(nn.Module):
         X = (*args, kwargs) if args and kwargs else kwargs or (args[0] if len(args) == 1 else args)
         named: dict[str, Any] = {**self._parameters, **self._buffers}
         weights: dict[Key, Any] = {}
-        statistics: dict[Key, Any] = {}
+        buffers: dict[Key, Any] = {}
         arrays: dict[Key, Any] = {}
         for key, slot in self._slots().items():
-            tensor = named[key] if slot.borrowed is None else to_tensor(slot.borrowed)
-            (weights if slot.rate is None else statistics)[slot.key] = tensor
+            tensor = to_tensor(slot.value) if slot.overrides else named[key]
+            (weights if slot.ema_rate is None else buffers)[slot.key] = tensor
             arrays[slot.key] = to_array(tensor, slot.store.ops)
         tensors = [*weights.values(), *tensors_in(X)]
         learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
@@ -109,7 +109,7 @@ class CombinetModule(nn.Module):
             train=self.training,
             drop=self.drop if self.training else 0.0,
         )
-        call = Call(self.model, run, X, [*weights], statistics)
+        call = Call(self.model, run, X, [*weights], buffers)
         if not learns:
             return call.compute()
         found = iter(ModelFunction.apply(call, *tensors))  # type: ignore[no-untyped-call]

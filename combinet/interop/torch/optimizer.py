@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from combinet import format
+from combinet import file_format
 from combinet.errors import DimensionError
 from combinet.interop.torch.crossing import to_tensor
 from combinet.optimizers import Optimizer, saving
-from combinet.optimizers.segments import Segment
-from combinet.store import Key, Slot
-from combinet.types import Floats1d, Schedule
+from combinet.optimizers.spans import Span
+from combinet.slots import Key, Slot
+from combinet.types import Array, Schedule
 
 
 class TorchOptimizer(Optimizer):
@@ -66,13 +66,13 @@ class TorchOptimizer(Optimizer):
         """The name under which the state is saved."""
         return f"torch {getattr(self._kind, '__name__', 'optimizer')}"
 
-    def apply_segment(self, run: Segment, weights: Floats1d, rate: float, L2: float) -> None:
-        """See `Optimizer.apply_segment`: PyTorch's step."""
-        slots = run.slots()
-        parameters = [self._parameter(slot, slot.of(weights)) for slot in slots]
+    def apply_span(self, span: Span, rate: float, L2: float) -> None:
+        """See `Optimizer.apply_span`: PyTorch's step."""
+        slots = span.slots()
+        parameters = [self._parameter(slot, slot.of(span.store.weights)) for slot in slots]
         try:
             for slot, parameter in zip(slots, parameters, strict=True):
-                parameter.grad = to_tensor(slot.of(run.store.gradient))
+                parameter.grad = to_tensor(slot.of(span.store.writable_gradient()))
             self._step(rate)
         finally:
             for parameter in parameters:  # held on to, the weights would be copied by each update
@@ -85,13 +85,15 @@ class TorchOptimizer(Optimizer):
             group["lr"] = rate
         self._optimizer.step()
 
-    def _parameter(self, slot: Slot, value: Any) -> nn.Parameter:
+    def _parameter(self, slot: Slot, value: Array) -> nn.Parameter:
         """PyTorch's parameter for a slot, a view of `value`; what is remembered goes along."""
         tensor, parameter = to_tensor(value), self._parameters.get(slot.key)
         if parameter is None:
             parameter = self._parameters[slot.key] = nn.Parameter(tensor)
             if self._optimizer is None:
-                self._optimizer = self._kind([parameter], lr=self.learn_rate(0), **self._options)
+                self._optimizer = self._kind(
+                    [parameter], lr=self.current("learn_rate"), **self._options
+                )
             else:
                 self._optimizer.param_groups[0]["params"].append(parameter)
         state = self._state(slot.key)
@@ -113,10 +115,10 @@ class TorchOptimizer(Optimizer):
         for path, slot in model.slots_by_path().items():
             if slot.key in self._parameters:
                 state = {name: _plain(value) for name, value in self._state(slot.key).items()}
-                steps = int(slot.store.memory(self).steps[slot.number])
+                steps = int(slot.store.optimizer_state(self).steps[slot.number])
                 kept[path] = {"steps": steps, "shape": [*slot.shape], "state": state}
         content = {"type": self.kind, "step": self.step, "kept": kept}
-        return format.encode("optimizer", content)
+        return file_format.encode("optimizer", content)
 
     def from_bytes(self, data: bytes, model: Any) -> TorchOptimizer:
         """Take up what `to_bytes` saved, for the same model; returns self.
@@ -130,8 +132,8 @@ class TorchOptimizer(Optimizer):
                 raise DimensionError(f"'{path}' is {slots[path].shape}, saved was {saved['shape']}")
         for path, saved in content["kept"].items():
             slot = slots[path]
-            slot.store.memory(self).steps[slot.number] = saved["steps"]
-            parameter = self._parameter(slot, slot.own)
+            slot.store.optimizer_state(self).steps[slot.number] = saved["steps"]
+            parameter = self._parameter(slot, slot.view)
             state = {name: _restored(value, parameter) for name, value in saved["state"].items()}
             self._state(slot.key).clear()
             self._state(slot.key).update(state)

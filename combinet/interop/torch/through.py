@@ -15,21 +15,21 @@ from combinet.interop.torch.apart import IsolatedRun
 from combinet.model import Model
 from combinet.ops import Ops
 from combinet.run import no_backprop
-from combinet.store import Key
+from combinet.slots import Key
 
 
 @dataclass
 class Call:
     """One pass: its input X, nested tensors, and once it has been run its nested `outputs`.
 
-    `weights` are the keys of what is trained; `statistics` the tensors of what is not.
+    `weights` are the keys of what is trained; `buffers` the tensors of what is not.
     """
 
     model: Model[Any, Any]
     run: IsolatedRun
     X: Any
     weights: Sequence[Key]
-    statistics: Mapping[Key, torch.Tensor]
+    buffers: Mapping[Key, torch.Tensor]
     outputs: Any = None
     _callback: Callable[[Any], Any] = no_backprop
 
@@ -62,7 +62,7 @@ class Call:
             run.gradients.clear()
             run.seen.clear()
             dX = self._callback(dY)
-            self._move_statistics()
+            self._move_buffers()
             # What PyTorch is given for a gradient it may add to in place.
             dX = convert.to_tensors(_unshared(dX, _arrays(dY), ops), ops)
         gradients_by_id = {
@@ -72,17 +72,17 @@ class Call:
         weights = [convert.to_tensor(dW[key]) if key in dW else None for key in self.weights]
         return weights + [gradients_by_id.get(id(x)) for x in convert.tensors_in(self.X)]
 
-    def _move_statistics(self) -> None:
-        """Let each statistic move, as an update does, toward the mean of what has been seen."""
+    def _move_buffers(self) -> None:
+        """Let each buffer move, as an update does, toward the mean of what has been seen."""
         for slot, values in self.run.seen.items():
-            assert slot.rate is not None
-            statistic = self.statistics[slot.key]
+            assert slot.ema_rate is not None
+            buffer = self.buffers[slot.key]
             mean = convert.to_tensor(self.run.ops.asarray(sum(values[1:], values[0]) / len(values)))
-            statistic += slot.rate * (mean - statistic)
+            buffer += slot.ema_rate * (mean - buffer)
 
 
 class ModelFunction(torch.autograd.Function):
-    """ModelFunction this a pass is part of PyTorch's graph."""
+    """Through this a pass is part of PyTorch's graph."""
 
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from combinet.errors import DimensionError, FormatError, InputError
-from combinet.format import read, to_host, write
+from combinet.file_format import read, to_host, write
 from combinet.interop.extras import extra
 from combinet.interop.torch.sizes import set_sizes
 from combinet.interop.torch.skeleton import FunctionalModule, constant_name

@@ -153,7 +153,7 @@ def test_swiglu_is_the_papers() -> None:
     torch: Any = pytest.importorskip("torch")
     model = cb.FeedForward(4, 3, hidden=5, activation="swiglu").initialize(dtype="float64")
     x, r = floats(6, 3), floats(6, 4, seed=1)
-    weights = [torch.tensor(slot.own, requires_grad=True) for slot in
+    weights = [torch.tensor(slot.view, requires_grad=True) for slot in
                model.slots_by_path().values()]  # fmt: skip
     V, c, W, b, U, d = weights
     X = torch.tensor(x, requires_grad=True)

@@ -37,7 +37,8 @@ def test_training_is_that_of_a_shared_weight() -> None:
     X, T = ids(9), ids(9)[::-1].copy()
     model = tied().initialize(dtype="float64")
     E, W, b = (
-        torch.tensor(slot.own.copy(), requires_grad=True) for slot in model.slots_by_path().values()
+        torch.tensor(slot.view.copy(), requires_grad=True)
+        for slot in model.slots_by_path().values()
     )
     sgd, theirs = cb.Adam(0.01, grad_clip=0), torch.optim.Adam([E, W, b], lr=0.01)
     full = model >> cb.softmax_activation()

@@ -303,7 +303,7 @@ def test_statistics_alone_are_updated_too() -> None:
 
         return X - mean, backprop
 
-    params = {"mean": cb.Param(("nI",), cb.zeros, rate=0.5)}
+    params = {"mean": cb.Param(("nI",), cb.zeros, ema_rate=0.5)}
     model: Any = cb.Model("centre", forward, dims={"nI": 3}, params=params)
     model.initialize(dtype="float64")
     run(model, batch(0))
