@@ -15,9 +15,11 @@ def to_combinet(X: Any) -> Any:
     if isinstance(X, list | tuple):
         return like(X, [to_combinet(x) for x in X])
     if isinstance(X, types.Ragged):
-        return Ragged(X.dataXd, on_host(X.lengths))
+        data: Any = X.dataXd
+        return Ragged(data, on_host(X.lengths))
     if isinstance(X, types.Padded):
-        return Padded(X.data, *map(on_host, (X.size_at_t, X.lengths, X.indices)))
+        padded: Any = X.data
+        return Padded(padded, *map(on_host, (X.size_at_t, X.lengths, X.indices)))
     return X
 
 
@@ -30,14 +32,16 @@ def to_thinc(X: Any) -> Any:
     if isinstance(X, list | tuple):
         return like(X, [to_thinc(x) for x in X])
     if isinstance(X, Ragged):
+        rows: Any = X.data
         lengths: Any = X.lengths.astype("int32")
-        return types.Ragged(X.data, lengths)
+        return types.Ragged(rows, lengths)
     if isinstance(X, Padded):
         order = np.lexsort((-X.indices, -X.lengths))
         sizes: list[Any] = [
             each.astype("int32") for each in (X.size_at_t, X.lengths, X.indices[order])
         ]
-        return types.Padded(ordered_columns(X.data, order), *sizes)
+        columns: Any = ordered_columns(X.data, order)
+        return types.Padded(columns, *sizes)
     return X
 
 
