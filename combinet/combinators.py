@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from combinet.operators import DEFAULT
 from combinet.ops import get_array_ops
 from combinet.run import Run
 from combinet.shapes import chained, concatenated, one_width, parallel, preserves
+
+if TYPE_CHECKING:
+    from combinet.types import Form
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -200,7 +203,7 @@ def _residual(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return add_batches(X, Y), backprop
 
 
-def highway(layer: Model[Any, Any], gate: Model[Any, Any]) -> Model[Any, Any]:
+def highway(layer: Model[A, A], gate: Model[A, A]) -> Model[A, A]:
     """A residual connection with a gate: Y = G * layer(X) + (1 - G) * X, where G = gate(X).
 
     X, Y (n, nI) floats. The gate's output lies between 0, which lets the input pass, and 1: that
@@ -232,7 +235,7 @@ def _highway(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return G * H + (1 - G) * X, backprop
 
 
-def gated(layer: Model[Any, Any], gate: Model[Any, Any]) -> Model[Any, Any]:
+def gated(layer: Model[A, B], gate: Model[A, B]) -> Model[A, B]:
     """Two layers on one input, outputs multiplied: Y = gate(X) * layer(X).
 
     X floats -> Y, the shape that both give. With `Sigmoid` for the gate it is the gated linear
@@ -282,7 +285,7 @@ def clone(layer: Model[A, A], n: int) -> Model[A, A]:
     return copies[0] if n == 1 else chain(*copies)
 
 
-def noop() -> Model[Any, Any]:
+def noop() -> Model[Form, Form]:
     """The input as it is.
 
     Example:
@@ -296,7 +299,7 @@ def _noop(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return X, lambda dY: dY
 
 
-def layerize(function: Callable[[Any], tuple[Any, Callable[[Any], Any]]]) -> Model[Any, Any]:
+def layerize(function: Callable[[A], tuple[B, Callable[[Any], Any]]]) -> Model[A, B]:
     """A function X -> (Y, backprop) as a layer without weights; a decorator.
 
     `backprop(dY)` returns dX. The layer has the function's name. The function must be pure: it

@@ -9,13 +9,13 @@ import numpy as np
 
 from combinet.data import check_list
 from combinet.errors import DimensionError, InputError, describe
-from combinet.model import Model
+from combinet.model import A, B, Model
 from combinet.run import Run
 from combinet.shapes import delegates
 from combinet.types import Array, Ints
 
 
-def map_list(layer: Model[Any, Any]) -> Model[list[Any], list[Any]]:
+def map_list(layer: Model[A, B]) -> Model[list[A], list[B]]:
     """A layer applied to each item of a list by itself.
 
     X list of whatever the layer takes -> Y list of what it gives. One pass for each item: where
@@ -42,7 +42,7 @@ def _map_list(model: Model[Any, Any], X: list[Any], run: Run) -> Any:
     return [Y for Y, _ in results], backprop
 
 
-def with_square_sequences(layer: Model[Any, Any]) -> Model[list[Array], list[Array]]:
+def with_square_sequences(layer: Model[Array, Array]) -> Model[list[Array], list[Array]]:
     """A layer on sequences of one length, (sequences, length, nI), applied to a list of any.
 
     X list of (n_i, nI) -> Y list of (n_i, nO). Sequences of equal length go in together, so
@@ -106,7 +106,7 @@ def _put(batch: list[Any], group: list[int], arrays: Any) -> None:
         batch[i] = array
 
 
-def uniqued(layer: Model[Ints, Any], *, column: int | None = None) -> Model[Ints, Any]:
+def uniqued(layer: Model[Ints, B], *, column: int | None = None) -> Model[Ints, B]:
     """A layer on ids, applied once to each distinct row: what `layer` gives, sooner.
 
     X (n,) or (n, columns) integers -> Y (n, ...), as of the layer. It must treat rows one by

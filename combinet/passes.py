@@ -9,19 +9,19 @@ import numpy as np
 
 from combinet.data import to_device
 from combinet.errors import DeviceError
-from combinet.model import Model
+from combinet.model import A, B, Model
 from combinet.run import Run
 from combinet.shapes import delegates
 from combinet.types import Generator
 
 
 def with_debug(
-    layer: Model[Any, Any],
+    layer: Model[A, B],
     name: str | None = None,
     *,
     on_forward: Callable[[Model[Any, Any], Any, bool], None] | None = None,
     on_backprop: Callable[[Any], None] | None = None,
-) -> Model[Any, Any]:
+) -> Model[A, B]:
     """The layer as it is, with functions that are called along the way: to print, to stop, to look.
 
     Before the forward pass `on_forward(layer, X, is_train)`, before the backward pass
@@ -60,12 +60,12 @@ def _with_debug(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def with_nvtx_range(
-    layer: Model[Any, Any],
+    layer: Model[A, B],
     name: str | None = None,
     *,
     forward_color: int = -1,
     backprop_color: int = -1,
-) -> Model[Any, Any]:
+) -> Model[A, B]:
     """The layer as it is, its passes marked for NVIDIA's profilers (NVTX ranges).
 
     The ranges are "`name` forward" and "`name` backprop", by default with the layer's name; the
@@ -102,7 +102,7 @@ def _with_nvtx_range(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return Y, backprop
 
 
-def with_cpu(layer: Model[Any, Any]) -> Model[Any, Any]:
+def with_cpu(layer: Model[A, B]) -> Model[A, B]:
     """A layer that stays on the CPU when the model goes to a GPU; batches come to it and back.
 
     For what is better done there, or what would not fit. On the CPU it is the layer itself; on a
@@ -128,7 +128,7 @@ def _with_cpu(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return to_device(Y, run.ops), backprop
 
 
-def checkpointed(layer: Model[Any, Any]) -> Model[Any, Any]:
+def checkpointed(layer: Model[A, B]) -> Model[A, B]:
     """The layer as it is, but its forward pass is run again in the backward pass: less memory.
 
     Between the two passes nothing is kept but the input (and the weights, should an update come

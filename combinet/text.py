@@ -7,11 +7,11 @@ every machine. Each distinct word is worked out once a call; the rest is array w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from combinet.errors import InputError, describe
+from combinet.types import Ints
 
 Feature = Callable[[str], str]
 
@@ -76,9 +76,7 @@ def hash_text(text: str, salt: int = 0) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-def features(
-    docs: Sequence[Sequence[str]], extract: Sequence[Feature] = DEFAULT
-) -> list[np.ndarray[Any, np.dtype[np.uint64]]]:
+def features(docs: Sequence[Sequence[str]], extract: Sequence[Feature] = DEFAULT) -> list[Ints]:
     """The features of each word of each document, hashed: (n,) words -> (n, features) uint64.
 
     By default there are four columns: lower-cased form, first character, last three, shape. The

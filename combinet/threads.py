@@ -11,7 +11,7 @@ import numpy as np
 
 from combinet.data import Ragged
 from combinet.errors import InputError, describe
-from combinet.model import Model
+from combinet.model import A, B, Model
 from combinet.ops import Ops
 from combinet.ops.threads import share
 from combinet.run import Run
@@ -19,7 +19,7 @@ from combinet.shapes import delegates
 from combinet.types import Ints1d
 
 
-def with_threads(layer: Model[Any, Any], threads: int | None = None) -> Model[Any, Any]:
+def with_threads(layer: Model[A, B], threads: int | None = None) -> Model[A, B]:
     """The layer as it is, each part of a batch in a thread of its own, forward and backward.
 
     X is a list, a Ragged or an array: of sequences or, where nothing says how its rows are divided,

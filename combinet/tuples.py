@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from combinet.combinators import add_batches
 from combinet.errors import InputError, describe
-from combinet.model import Model
+from combinet.model import A, B, C, Model
 from combinet.run import Run
 from combinet.shapes import ShapeInference, Width, Widths, chained, item
 
+D = TypeVar("D")
 
-def tuplify(*layers: Model[Any, Any]) -> Model[Any, tuple[Any, ...]]:
+
+@overload
+def tuplify(a: Model[A, B], /) -> Model[A, tuple[B]]: ...
+@overload
+def tuplify(a: Model[A, B], b: Model[A, C], /) -> Model[A, tuple[B, C]]: ...
+@overload
+def tuplify(a: Model[A, B], b: Model[A, C], c: Model[A, D], /) -> Model[A, tuple[B, C, D]]: ...
+@overload
+def tuplify(*layers: Model[A, Any]) -> Model[A, tuple[Any, ...]]: ...
+def tuplify(*layers: Model[A, Any]) -> Model[A, tuple[Any, ...]]:
     """Layers side by side on one input, their outputs in a tuple.
 
     X anything that all layers take -> Y tuple of their outputs. The input's gradient is the sum
@@ -134,7 +144,7 @@ def _item_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Wid
     return _with_item(others, idx, child_in), _with_item(others, idx, child_out)
 
 
-def siamese(layer: Model[Any, Any], similarity: Model[Any, Any]) -> Model[tuple[Any, Any], Any]:
+def siamese(layer: Model[A, B], similarity: Model[tuple[B, B], C]) -> Model[tuple[A, A], C]:
     """One layer on each of two inputs, and a model of how the two results compare.
 
     X tuple of two batches -> Y = similarity((layer(X1), layer(X2))). The layer's gradients are

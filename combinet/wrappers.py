@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,13 +22,16 @@ from combinet.data import (
     ragged_to_padded,
 )
 from combinet.errors import InputError, describe
-from combinet.model import Model
+from combinet.model import A, B, Model
 from combinet.run import Run
 from combinet.shapes import delegates
-from combinet.types import Ints1d
+from combinet.types import Array, Floats, Floats2d, Ints1d
+
+if TYPE_CHECKING:
+    from combinet.types import Form
 
 
-def with_flatten(layer: Model[Any, Any]) -> Model[Any, Any]:
+def with_flatten(layer: Model[A, B]) -> Model[list[A], list[B]]:
     """A layer on rows, applied to a list of arrays: all rows at once, then split as before.
 
     X list of (n_i, ...) -> Y list of (n_i, nO). Raises InputError for anything but a list.
@@ -42,7 +45,7 @@ def with_flatten(layer: Model[Any, Any]) -> Model[Any, Any]:
     return _wrapper("with_flatten", layer, "array", takes="list")
 
 
-def with_array(layer: Model[Any, Any]) -> Model[Any, Any]:
+def with_array(layer: Model[Array, Array]) -> Model[Form, Form]:
     """A layer on rows, applied to a list of arrays, Ragged, Padded or an array as it is.
 
     Of Padded only the real rows go in.
@@ -56,7 +59,7 @@ def with_array(layer: Model[Any, Any]) -> Model[Any, Any]:
     return _wrapper("with_array", layer, "array")
 
 
-def with_array2d(layer: Model[Any, Any]) -> Model[Any, Any]:
+def with_array2d(layer: Model[Floats2d, Floats2d]) -> Model[Form, Form]:
     """`with_array` for rows of numbers: the layer gets an array (n, nI), or nobody does.
 
     X list of (n_i, nI), Ragged, Padded or an array (n, nI). Raises InputError for rows with more
@@ -81,7 +84,7 @@ def _with_array2d(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return _with(model, X, run)
 
 
-def with_list(layer: Model[Any, Any]) -> Model[Any, Any]:
+def with_list(layer: Model[Any, list[Any]]) -> Model[Form, Form]:
     """A layer on lists of arrays, applied to a list, Ragged, Padded or one array.
 
     To a tuple of such, too: what comes out then has the form of the first.
@@ -96,7 +99,7 @@ def with_list(layer: Model[Any, Any]) -> Model[Any, Any]:
     return _wrapper("with_list", layer, "list")
 
 
-def with_ragged(layer: Model[Any, Any]) -> Model[Any, Any]:
+def with_ragged(layer: Model[Any, Ragged]) -> Model[Form, Form]:
     """A layer on Ragged, applied to a list of arrays, Ragged, Padded or one array.
 
     To a tuple of such, too: what comes out then has the form of the first.
@@ -112,7 +115,7 @@ def with_ragged(layer: Model[Any, Any]) -> Model[Any, Any]:
     return _wrapper("with_ragged", layer, "ragged")
 
 
-def with_padded(layer: Model[Any, Any]) -> Model[Any, Any]:
+def with_padded(layer: Model[Any, Padded]) -> Model[Form, Form]:
     """A layer on Padded, applied to a list of arrays, Ragged, Padded or one array.
 
     To a tuple of such, too: what comes out then has the form of the first.
@@ -126,7 +129,7 @@ def with_padded(layer: Model[Any, Any]) -> Model[Any, Any]:
     return _wrapper("with_padded", layer, "padded")
 
 
-def with_reshape(layer: Model[Any, Any]) -> Model[Any, Any]:
+def with_reshape(layer: Model[Floats2d, Floats2d]) -> Model[Floats, Floats]:
     """A layer on rows, applied to an array of more axes: all rows at once, then as before.
 
     X (..., nI) -> Y (..., nO). Each stretch of the last axis but one is a sequence of its own:
@@ -168,7 +171,7 @@ _Enter: TypeAlias = "Callable[[Any, Ints1d], Any]"
 _Leave: TypeAlias = "Callable[[Any], tuple[Any, Ints1d]]"
 
 
-class Form(NamedTuple):
+class Conversion(NamedTuple):
     """A form of batch: how it becomes Ragged, and how Ragged becomes it."""
 
     to_ragged: Callable[[Any], Ragged]
@@ -176,10 +179,10 @@ class Form(NamedTuple):
 
 
 _FORMS = {
-    "list": Form(list_to_ragged, ragged_to_list),
-    "ragged": Form(lambda X: X, lambda X: X),
-    "padded": Form(padded_to_ragged, ragged_to_padded),
-    "array": Form(lambda X: Ragged.known(X, np.array([len(X)])), lambda X: X.data),
+    "list": Conversion(list_to_ragged, ragged_to_list),
+    "ragged": Conversion(lambda X: X, lambda X: X),
+    "padded": Conversion(padded_to_ragged, ragged_to_padded),
+    "array": Conversion(lambda X: Ragged.known(X, np.array([len(X)])), lambda X: X.data),
 }
 
 _CLASSES: dict[str, type] = {"list": list, "ragged": Ragged, "padded": Padded}

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -33,11 +33,12 @@ from combinet import (
     with_flatten,
 )
 from combinet.text import features, hash_text, lower, shape
+from combinet.types import Floats2d, Ints
 from conllu import Sentence, read_conllu
 from training import Recipe, exit_status, most_frequent, outputs, per_word, train
 from words import GRAMS, Column, Keys, letters, spell
 
-Tagger: TypeAlias = Model[list[Keys], list[Any]]
+Tagger: TypeAlias = Model[list[Ints], list[Floats2d]]
 
 
 COLUMNS = (

@@ -9,7 +9,7 @@ from combinet import Model, Param, Run, uniform
 from combinet.text import hash_text
 from combinet.types import Floats2d, Ints
 
-Keys: TypeAlias = "np.ndarray[Any, np.dtype[np.uint64]]"  # hashed features, (words, columns)
+Keys: TypeAlias = Ints  # hashed features, uint64 (words, columns)
 
 GRAMS = 40  # columns for the n-grams of letters in a word
 

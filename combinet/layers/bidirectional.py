@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,14 +11,15 @@ from combinet.combinators import add_batches
 from combinet.data import Padded, map_arrays
 from combinet.errors import DimensionError, InputError, describe
 from combinet.model import Model
-from combinet.packed import Packed, Sequences
+from combinet.packed import Packed
 from combinet.run import Run
 from combinet.shapes import Widths, concatenated
 
+if TYPE_CHECKING:
+    from combinet.types import Form
 
-def bidirectional(
-    l2r: Model[Any, Any], r2l: Model[Any, Any] | None = None
-) -> Model[Sequences, Sequences]:
+
+def bidirectional(l2r: Model[Any, Any], r2l: Model[Any, Any] | None = None) -> Model[Form, Form]:
     """One layer forwards, one on each sequence in reverse, the outputs column beside column.
 
     X Padded of (longest, sequences, nI), and with recurrent layers also a list of arrays or Ragged

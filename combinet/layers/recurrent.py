@@ -11,7 +11,7 @@ step computes padding.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from combinet.combinators import chain
 from combinet.errors import DimensionError, InputError
@@ -20,11 +20,14 @@ from combinet.layers.bidirectional import bidirectional
 from combinet.layers.dropout import Dropout
 from combinet.model import Model
 from combinet.node import Param
-from combinet.packed import Packed, Sequences
+from combinet.packed import Packed
 from combinet.run import Run
 from combinet.shape_inference import is_size
 from combinet.types import Initializer
 from combinet.wrappers import with_array
+
+if TYPE_CHECKING:
+    from combinet.types import Form
 
 
 def LSTM(
@@ -37,7 +40,7 @@ def LSTM(
     bias: bool = True,
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
-) -> Model[Sequences, Sequences]:
+) -> Model[Form, Form]:
     """Long short-term memory: C[t] = f * C[t-1] + i * g, Y[t] = o * tanh(C[t]), for each sequence.
 
     i, f, o = sigmoid and g = tanh of W @ X[t] + U @ Y[t-1] + b, a gate for each of their four
@@ -70,7 +73,7 @@ def GRU(
     bias: bool = True,
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
-) -> Model[Sequences, Sequences]:
+) -> Model[Form, Form]:
     """Gated recurrent units: Y[t] = (1 - z) * n + z * Y[t-1], for each sequence.
 
     r, z = sigmoid of their parts of W @ X[t] + U @ Y[t-1] + b; n = tanh(W @ X[t] + b +
@@ -102,7 +105,7 @@ def RNN(
     bias: bool = True,
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
-) -> Model[Sequences, Sequences]:
+) -> Model[Form, Form]:
     """Y[t] = tanh(W @ X[t] + U @ Y[t-1] + b), for each sequence; before the first step Y is 0.
 
     `nonlinearity` is "tanh" or "relu". X list of (n, nI), Ragged or Padded -> Y of the
@@ -139,7 +142,7 @@ def _stack(
     gates: int,
     params: dict[str, Param],
     attrs: dict[str, Any] | None = None,
-) -> Model[Sequences, Sequences]:
+) -> Model[Form, Form]:
     """A layer of one direction, doubled by `bi`, stacked by `depth`."""
     if not is_size(depth):
         raise InputError(f"{name} has a depth from 1 on, not {depth!r}")
@@ -152,7 +155,7 @@ def _stack(
         if i and dropout:
             layers.append(with_array(between))
         dims = {"nI": nO if i else nI, "nO": units, "nG": gates}
-        layer: Model[Sequences, Sequences] = Model(
+        layer: Model[Any, Any] = Model(
             name, forward, dims=dims, params=params, attrs=attrs, takes="time_major2d"
         )
         layers.append(bidirectional(layer) if bi else layer)
