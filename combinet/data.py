@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _MANY = 8  # arrays, from which on sets are quicker
 T = TypeVar("T")
 Numbers: TypeAlias = "Sequence[int] | Ints1d"
-Batch: TypeAlias = "Array | Ragged | Padded | list[Any] | tuple[Any, ...]"
 Index: TypeAlias = "int | slice | Sequence[int] | Ints1d"
 
 
