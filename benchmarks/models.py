@@ -32,7 +32,7 @@ from combinet import (
     with_padded,
     with_threads,
 )
-from combinet.ops.threads import processors
+from combinet.ops.blas.threads import processors
 
 Step = Callable[[int], Any]
 

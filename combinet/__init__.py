@@ -1,6 +1,11 @@
 """Deep learning by function composition: pure layers, combinators, explicit backward passes."""
 
-from combinet.combinators import (
+from combinet.batches.minibatch import minibatch
+from combinet.batches.padded import Padded
+from combinet.batches.ragged import Ragged
+from combinet.batches.structure import get_width, to_device
+from combinet.combinators.checkpoint import checkpointed
+from combinet.combinators.compose import (
     add,
     chain,
     clone,
@@ -11,7 +16,26 @@ from combinet.combinators import (
     noop,
     residual,
 )
-from combinet.data import Padded, Ragged, to_device
+from combinet.combinators.device import with_cpu
+from combinet.combinators.hooks import with_debug, with_nvtx_range
+from combinet.combinators.parallel import with_threads
+from combinet.combinators.subsets import map_list, uniqued, with_square_sequences
+from combinet.combinators.tree_edit import remove_node, replace_node
+from combinet.combinators.tuples import siamese, tuple_getitem, tuplify, with_getitem
+from combinet.combinators.with_batches import (
+    with_array,
+    with_array2d,
+    with_flatten,
+    with_list,
+    with_padded,
+    with_ragged,
+    with_reshape,
+)
+from combinet.core.gradients import get_gradients
+from combinet.core.inputs import data_validation
+from combinet.core.model import Model
+from combinet.core.node import Param
+from combinet.core.run import Run
 from combinet.errors import (
     CombinetError,
     DeviceError,
@@ -21,7 +45,6 @@ from combinet.errors import (
     StateError,
 )
 from combinet.foreign_names import explain_foreign_names as _explain_foreign_names
-from combinet.grouping import map_list, uniqued, with_square_sequences
 from combinet.initializers import (
     glorot_normal,
     glorot_uniform,
@@ -35,7 +58,6 @@ from combinet.initializers import (
     uniform,
     zeros,
 )
-from combinet.inputs import data_validation
 from combinet.layers import (
     CRF,
     ELU,
@@ -116,6 +138,7 @@ from combinet.layers import (
     unembed,
     viterbi,
 )
+from combinet.layers.dense.dropout import set_dropout_rate
 from combinet.losses import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -128,12 +151,9 @@ from combinet.losses import (
     SequenceCategoricalCrossentropy,
     TripletLoss,
 )
-from combinet.model import Model
-from combinet.node import Param
+from combinet.losses.labels import to_categorical
 from combinet.ops import CupyOps, NumbaOps, NumpyOps, Ops, get_array_ops
 from combinet.optimizers import SGD, Adafactor, Adam, AdamW, Lion, Lookahead, Optimizer, RAdam
-from combinet.passes import checkpointed, with_cpu, with_debug, with_nvtx_range
-from combinet.run import Run
 from combinet.schedules import (
     compounding,
     constant,
@@ -145,26 +165,6 @@ from combinet.schedules import (
     plateau,
     slanted_triangular,
     warmup_linear,
-)
-from combinet.threads import with_threads
-from combinet.tuples import siamese, tuple_getitem, tuplify, with_getitem
-from combinet.utilities import (
-    get_gradients,
-    get_width,
-    minibatch,
-    remove_node,
-    replace_node,
-    set_dropout_rate,
-    to_categorical,
-)
-from combinet.wrappers import (
-    with_array,
-    with_array2d,
-    with_flatten,
-    with_list,
-    with_padded,
-    with_ragged,
-    with_reshape,
 )
 
 __version__ = "0.1.0.dev0"

@@ -41,13 +41,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from combinet.core.shapes import ConcatWidth as ConcatWidth
+from combinet.core.shapes import ShapeInference as ShapeInference
+from combinet.core.shapes import ShapeRule as ShapeRule
+from combinet.core.shapes import Width as Width
+from combinet.core.shapes import Widths as Widths
+from combinet.core.shapes import item as item
 from combinet.errors import DimensionError
-from combinet.shape_inference import ConcatWidth as ConcatWidth
-from combinet.shape_inference import ShapeInference as ShapeInference
-from combinet.shape_inference import ShapeRule as ShapeRule
-from combinet.shape_inference import Width as Width
-from combinet.shape_inference import Widths as Widths
-from combinet.shape_inference import item as item
 
 
 def from_dims(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:

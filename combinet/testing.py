@@ -19,12 +19,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from combinet.data import Padded, Ragged, map_arrays, to_device
+from combinet.batches.padded import Padded
+from combinet.batches.ragged import Ragged
+from combinet.batches.structure import map_arrays, to_device
+from combinet.core.model import Model
 from combinet.errors import InputError, describe
-from combinet.file_format import to_host
-from combinet.model import Model
 from combinet.ops import Ops, default_ops, get_array_ops
 from combinet.optimizers import SGD
+from combinet.storage.file_format import to_host
 
 _SEED = 20170216
 

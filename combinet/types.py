@@ -33,3 +33,8 @@ Schedule: TypeAlias = Callable[[int], float]
 def is_array(X: object) -> TypeGuard[Array]:
     """Whether a value is an array, of any library and on any device."""
     return hasattr(X, "dtype") and hasattr(X, "shape")
+
+
+def is_size(value: Any) -> bool:
+    """Whether a value can be a width: an int from 1."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) > 0

@@ -11,7 +11,7 @@ import pytest
 
 import combinet as cb
 from combinet import DimensionError, InputError
-from combinet.shape_inference import ShapeInference
+from combinet.core.shapes import ShapeInference
 from combinet.shapes import fixed
 
 DEPTHS = (4, 8, 16, 32, 64)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from combinet.core.model import Model
+from combinet.core.node import Param
+from combinet.core.run import Run, no_backprop
 from combinet.errors import DeviceError, InputError, describe
 from combinet.interop.extras import extra
 from combinet.interop.wrapped import starts_at, weights_of
-from combinet.model import Model
-from combinet.node import Param
-from combinet.run import Run, no_backprop
 from combinet.shapes import fixed
 
 with extra("jax", "jax"):

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from combinet.core.model import Model
+from combinet.core.run import Run
+from combinet.core.saving import load as load_plan
+from combinet.core.tree import paths
 from combinet.errors import DimensionError, FormatError
-from combinet.file_format import to_host, write
 from combinet.interop.extras import extra
 from combinet.interop.wrapped import weights_of
-from combinet.model import Model
-from combinet.run import Run
-from combinet.saving import load as load_plan
-from combinet.tree import paths
+from combinet.storage.file_format import to_host, write
 
 with extra("safetensors", "safetensors"):
     from safetensors import SafetensorError, safe_open

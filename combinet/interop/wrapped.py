@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from combinet.run import Run
+from combinet.core.run import Run
 from combinet.types import Floats, Generator, Initializer, Shape
 
 

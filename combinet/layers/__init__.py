@@ -1,33 +1,24 @@
 """The layers, one idea a file."""
 
-from combinet.layers.array_getitem import array_getitem
-from combinet.layers.attention import (
+from combinet.layers.attention.attention import (
     CrossAttention,
     MultiHeadAttention,
     cross_attention,
     self_attention,
 )
-from combinet.layers.batch_norm import BatchNorm
-from combinet.layers.bidirectional import bidirectional
-from combinet.layers.cauchy_similarity import CauchySimilarity
-from combinet.layers.conv1d import Conv1d
-from combinet.layers.conversions import (
-    list2array,
-    list2padded,
-    list2ragged,
-    padded2list,
-    ragged2list,
+from combinet.layers.attention.parametric_attention import ParametricAttention
+from combinet.layers.attention.transformer import (
+    FeedForward,
+    TransformerDecoder,
+    TransformerEncoder,
 )
-from combinet.layers.crf import CRF, viterbi
-from combinet.layers.dish import Dish, dish
-from combinet.layers.dropout import Dropout
-from combinet.layers.elementwise import elementwise
-from combinet.layers.elu import ELU, SELU, elu, selu
-from combinet.layers.embed import Embed, HashEmbed
-from combinet.layers.embed_bag import EmbedBag
-from combinet.layers.expand_window import expand_window
-from combinet.layers.gelu import Gelu, gelu
-from combinet.layers.hard_activations import (
+from combinet.layers.dense.cauchy_similarity import CauchySimilarity
+from combinet.layers.dense.dish import Dish, dish
+from combinet.layers.dense.dropout import Dropout
+from combinet.layers.dense.elementwise import elementwise
+from combinet.layers.dense.elu import ELU, SELU, elu, selu
+from combinet.layers.dense.gelu import Gelu, gelu
+from combinet.layers.dense.hard_activations import (
     ClippedLinear,
     HardSigmoid,
     HardSwish,
@@ -41,23 +32,42 @@ from combinet.layers.hard_activations import (
     hard_tanh,
     relu_k,
 )
-from combinet.layers.layer_norm import LayerNorm
-from combinet.layers.linear import Linear
-from combinet.layers.maxout import Maxout
-from combinet.layers.mish import Mish, mish
-from combinet.layers.parametric_attention import ParametricAttention
-from combinet.layers.positions import LearnedPositions, sinusoidal_positions
-from combinet.layers.recurrent import GRU, LSTM, RNN
-from combinet.layers.reduce import reduce_first, reduce_last, reduce_max, reduce_mean, reduce_sum
-from combinet.layers.relu import Relu, relu
-from combinet.layers.rms_norm import RMSNorm
-from combinet.layers.sigmoid import Logistic, Sigmoid, sigmoid_activation
-from combinet.layers.softmax import MultiSoftmax, Softmax, softmax_activation
-from combinet.layers.sparse_linear import SparseLinear
-from combinet.layers.swish import Swish, swish
-from combinet.layers.tables import StaticVectors, premap_ids, remap_ids, strings2arrays
-from combinet.layers.transformer import FeedForward, TransformerDecoder, TransformerEncoder
-from combinet.layers.unembed import unembed
+from combinet.layers.dense.linear import Linear
+from combinet.layers.dense.maxout import Maxout
+from combinet.layers.dense.mish import Mish, mish
+from combinet.layers.dense.relu import Relu, relu
+from combinet.layers.dense.sigmoid import Logistic, Sigmoid, sigmoid_activation
+from combinet.layers.dense.softmax import MultiSoftmax, Softmax, softmax_activation
+from combinet.layers.dense.sparse_linear import SparseLinear
+from combinet.layers.dense.swish import Swish, swish
+from combinet.layers.embed.embed import Embed, HashEmbed
+from combinet.layers.embed.embed_bag import EmbedBag
+from combinet.layers.embed.positions import LearnedPositions, sinusoidal_positions
+from combinet.layers.embed.tables import StaticVectors, premap_ids, remap_ids, strings2arrays
+from combinet.layers.embed.unembed import unembed
+from combinet.layers.norm.batch_norm import BatchNorm
+from combinet.layers.norm.layer_norm import LayerNorm
+from combinet.layers.norm.rms_norm import RMSNorm
+from combinet.layers.sequence.array_getitem import array_getitem
+from combinet.layers.sequence.bidirectional import bidirectional
+from combinet.layers.sequence.conv1d import Conv1d
+from combinet.layers.sequence.conversions import (
+    list2array,
+    list2padded,
+    list2ragged,
+    padded2list,
+    ragged2list,
+)
+from combinet.layers.sequence.crf import CRF, viterbi
+from combinet.layers.sequence.expand_window import expand_window
+from combinet.layers.sequence.recurrent import GRU, LSTM, RNN
+from combinet.layers.sequence.reduce import (
+    reduce_first,
+    reduce_last,
+    reduce_max,
+    reduce_mean,
+    reduce_sum,
+)
 
 __all__ = [
     "CRF",

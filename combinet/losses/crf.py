@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from combinet.batches.packed_chain import Chain, PackedChain
 from combinet.errors import DimensionError, InputError, describe
 from combinet.losses.base import Loss, scale_of
 from combinet.losses.targets import Classes
-from combinet.packed_chain import Chain, PackedChain
 from combinet.types import Floats
 
 

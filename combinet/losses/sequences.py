@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from combinet.data import check_list
+from combinet.batches.convert import check_list
 from combinet.errors import DimensionError, InputError, describe
 from combinet.losses.base import Loss, scale_of
 from combinet.losses.crossentropy import CategoricalCrossentropy

@@ -13,7 +13,7 @@ from combinet.ops.attention import AttentionOps
 from combinet.ops.convolution import ConvolutionOps
 from combinet.ops.crf import CrfOps
 from combinet.ops.dense import DenseOps
-from combinet.ops.elementwise import ElementwiseOps
+from combinet.ops.formulas.elementwise import ElementwiseOps
 from combinet.ops.update import UpdateOps
 from combinet.types import Array, Shape
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from combinet.errors import DeviceError
 from combinet.ops.base import Ops
-from combinet.ops.cuda import kernel
-from combinet.ops.program import Program
+from combinet.ops.formulas.cuda_kernels import kernel
+from combinet.ops.formulas.program import Program
 from combinet.types import Array, Floats
 
 _INSTALL = "pip install 'combinet[cuda12]' (or combinet[cuda13], by the CUDA of your driver)"

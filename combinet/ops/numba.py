@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from combinet.ops.embed import N_HASHES, seed_offsets
+from combinet.ops.formulas.program import Program
 from combinet.ops.numpy import NumpyOps
-from combinet.ops.program import Program
 from combinet.ops.recurrent import filled, steps
 from combinet.ops.update import AdamStep
 from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Ints, Ints1d, Ints2d
@@ -234,7 +234,7 @@ class NumbaOps(NumpyOps):
         if X.dtype not in _COMPILED or not _NUMPYS.isdisjoint(step.op for step in program.steps):
             super().run_program(program, X, *outputs)
         else:
-            import_module("combinet.ops.loops").run_loop(program, X, *outputs)
+            import_module("combinet.ops.formulas.numba_loops").run_loop(program, X, *outputs)
 
     def adam(
         self, W: Floats1d, dW: Floats1d, first: Floats1d, second: Floats1d, step: AdamStep

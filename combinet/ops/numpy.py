@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from combinet.ops.base import Ops
-from combinet.ops.product import product
+from combinet.ops.blas.product import product
+from combinet.ops.blas.threads import BLAS, processors
 from combinet.ops.sequence import starts
-from combinet.ops.threads import BLAS, processors
 from combinet.ops.workspace import SMALL, Workspace
 from combinet.types import Array, Floats, Floats1d, Floats2d, Ints1d, Ints2d, Shape
 

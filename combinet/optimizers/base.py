@@ -11,15 +11,15 @@ from weakref import WeakSet
 
 import numpy as np
 
-from combinet import file_format
 from combinet.errors import InputError
 from combinet.ops import Ops
-from combinet.ops.threads import share
+from combinet.ops.blas.threads import share
 from combinet.optimizers import saving
 from combinet.optimizers.spans import Rows, Span, by_rate, spans
 from combinet.schedules import FROM_0, require, require_rate
-from combinet.slots import Key, Slot
-from combinet.store import Store, clear_gradients, locked
+from combinet.storage import file_format
+from combinet.storage.slots import Key, Slot
+from combinet.storage.store import Store, clear_gradients, locked
 from combinet.types import Array, Floats1d, Generator, Ints1d, Schedule, Shape
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from combinet import file_format
 from combinet.errors import DimensionError, FormatError, describe
-from combinet.slots import Slot
-from combinet.store import locked
+from combinet.storage import file_format
+from combinet.storage.slots import Slot
+from combinet.storage.store import locked
 
 _MOST = np.iinfo("int64").max
 

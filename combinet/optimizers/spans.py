@@ -7,8 +7,8 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
-from combinet.slots import Slot
-from combinet.store import Store
+from combinet.storage.slots import Slot
+from combinet.storage.store import Store
 from combinet.types import Array, Ints1d
 
 _WORTH = 1 << 19  # numbers, from which on an update gains by another thread

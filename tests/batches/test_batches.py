@@ -8,15 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import combinet as cb
-from combinet.data import (
-    list_to_ragged,
-    map_arrays,
-    match_gradient,
-    outline,
-    padded_to_ragged,
-    ragged_to_list,
-    ragged_to_padded,
-)
+from combinet.batches.convert import list_to_ragged, ragged_to_list
+from combinet.batches.gradients import match_gradient, outline
+from combinet.batches.padded import padded_to_ragged, ragged_to_padded
+from combinet.batches.structure import map_arrays
 from helpers.arrays import floats
 from helpers.errors import raises
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.ops import threads as module
-from combinet.ops.threads import BLAS, share
+from combinet.combinators.parallel import _cuts
+from combinet.ops.blas import threads as module
+from combinet.ops.blas.threads import BLAS, share
 from combinet.optimizers import base, spans
-from combinet.threads import _cuts
 from helpers.arrays import floats, ids, listed, padded, ragged
 from helpers.errors import raises
 
@@ -256,7 +256,7 @@ def test_a_block_s_settings_count_in_all_threads() -> None:
 def test_a_child_process_has_threads_of_its_own() -> None:
     script = """
 import os, threading
-from combinet.ops.threads import share
+from combinet.ops.blas.threads import share
 def meet():
     both = threading.Barrier(2, timeout=20)
     return sorted(share([both.wait] * 2)) == [0, 1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.data import map_arrays
+from combinet.batches.structure import map_arrays
 from combinet.types import Array
 from helpers.arrays import close, floats, ids, keys, listed, ragged
 from helpers.errors import raises

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.allocation import own_slots
-from combinet.slots import Slot
+from combinet.core.allocation import own_slots
+from combinet.storage.slots import Slot
 from helpers.arrays import floats
 from helpers.errors import raises
 from helpers.models import scale

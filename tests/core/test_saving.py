@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import combinet as cb
 from combinet import CombinetError, DimensionError, FormatError, StateError
-from combinet import file_format as fmt
+from combinet.storage import file_format as fmt
 from helpers.errors import raises
 from helpers.models import params_of
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.data import map_arrays
+from combinet.batches.structure import map_arrays
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

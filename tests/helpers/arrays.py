@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 import combinet as cb
-from combinet.data import ragged_to_padded
+from combinet.batches.padded import ragged_to_padded
 
 
 def floats(*shape: int, seed: int = 0) -> Any:

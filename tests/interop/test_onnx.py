@@ -8,7 +8,7 @@ import pytest
 
 import combinet as cb
 from cases import CASES, Case
-from combinet.data import map_arrays
+from combinet.batches.structure import map_arrays
 from helpers.arrays import floats, ids, keys, listed, padded, ragged, sparse
 from helpers.errors import raises
 

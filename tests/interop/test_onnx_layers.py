@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.ops.primitives import PRIMITIVES
+from combinet.ops.formulas.primitives import PRIMITIVES
 from helpers.arrays import floats, listed
 from helpers.errors import raises
 

@@ -8,7 +8,7 @@ import pytest
 
 import combinet as cb
 from cases import CASES, Case
-from combinet import file_format
+from combinet.storage import file_format
 from helpers.arrays import floats, ids
 from helpers.errors import raises
 from helpers.optimizers import weights

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 nn = torch.nn
 
 from combinet.interop.torch import TorchWrapper, unwrap  # noqa: E402
-from combinet.interop.torch.crossing import to_array, to_tensor  # noqa: E402
+from combinet.interop.torch.convert import to_array, to_tensor  # noqa: E402
 
 
 def mlp(*, dropout: float = 0.0) -> Any:

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import combinet as cb
-from combinet.ops.cuda import CONSTANTS, PREAMBLE
-from combinet.ops.primitives import PRIMITIVES
-from combinet.ops.program import Program, slope, trace
+from combinet.ops.formulas.cuda_kernels import CONSTANTS, PREAMBLE
+from combinet.ops.formulas.primitives import PRIMITIVES
+from combinet.ops.formulas.program import Program, slope, trace
 from helpers.arrays import floats
 from helpers.errors import raises
 from helpers.models import value_and_slope

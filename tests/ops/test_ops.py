@@ -10,7 +10,7 @@ import pytest
 import combinet as cb
 from combinet.ops import NumbaOps, NumpyOps, Ops
 from combinet.ops.erf import erf
-from combinet.ops.program import Program, slope, trace
+from combinet.ops.formulas.program import Program, slope, trace
 from combinet.ops.update import AdamStep
 from helpers.arrays import floats
 from helpers.errors import raises

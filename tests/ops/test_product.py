@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from combinet import NumpyOps
-from combinet.ops import product as module
-from combinet.ops.product import SMALL, product
+from combinet.ops.blas import product as module
+from combinet.ops.blas.product import SMALL, product
 
 # Few rows, few columns, a width that divides by nothing, a tall matrix, one beyond all tiles.
 SHAPES = [(1, 300, 700), (3, 700, 900), (25, 128, 512), (64, 100, 80), (129, 300, 300),

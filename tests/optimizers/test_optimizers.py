@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import combinet as cb
-from combinet import file_format as fmt
+from combinet.storage import file_format as fmt
 from helpers.arrays import floats
 from helpers.errors import raises
 from helpers.optimizers import (

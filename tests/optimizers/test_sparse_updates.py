@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.slots import Slot
+from combinet.storage.slots import Slot
 from helpers.arrays import floats
 from helpers.errors import raises
 

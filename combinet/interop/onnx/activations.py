@@ -8,7 +8,7 @@ from typing import Any
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Tensor
 from combinet.layers import elementwise, relu
-from combinet.layers.activation import ACTIVATIONS
+from combinet.layers.dense.activation import ACTIVATIONS
 
 
 def _clipped_linear(

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from combinet.data import Padded, Ragged, list_to_ragged, padded_to_ragged
+from combinet.batches.convert import list_to_ragged
+from combinet.batches.padded import Padded, padded_to_ragged
+from combinet.batches.ragged import Ragged
 from combinet.errors import InputError, describe
-from combinet.file_format import to_host
 from combinet.interop.onnx.graph import Graph, Sequences, Tensor, tensor_type
+from combinet.storage.file_format import to_host
 from combinet.types import Array
 
 

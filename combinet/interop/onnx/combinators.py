@@ -6,8 +6,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from combinet import combinators, grouping, passes, threads, tuples
-from combinet.combinators import noop
+from combinet.combinators import (
+    checkpoint,
+    compose,
+    device,
+    hooks,
+    parallel,
+    subsets,
+    tuples,
+)
+from combinet.combinators.compose import noop
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.layers import Dropout, list2padded, list2ragged, padded2list, ragged2list
@@ -23,35 +31,35 @@ def _zip(function: Callable[..., Tensor], *batches: Any) -> Any:
     return function(*batches)
 
 
-@converts(combinators.chain(noop(), noop()))
+@converts(compose.chain(noop(), noop()))
 def _chain(model: Any, X: Any, to: Export) -> Any:
     for layer in model.layers:
         X = to(layer, X)
     return X
 
 
-@converts(combinators.concatenate(noop()))
+@converts(compose.concatenate(noop()))
 def _concatenate(model: Any, X: Any, to: Export) -> Any:
     return _zip(partial(to.op, "Concat", axis=-1), *(to(layer, X) for layer in model.layers))
 
 
-@converts(combinators.add(noop()))
+@converts(compose.add(noop()))
 def _add(model: Any, X: Any, to: Export) -> Any:
     return _zip(partial(to.op, "Sum"), *(to(layer, X) for layer in model.layers))
 
 
-@converts(combinators.residual(noop()))
+@converts(compose.residual(noop()))
 def _residual(model: Any, X: Any, to: Export) -> Any:
     return _zip(partial(to.op, "Sum"), X, to(model.layers[0], X))
 
 
-@converts(combinators.highway(noop(), noop()))
+@converts(compose.highway(noop(), noop()))
 def _highway(model: Any, X: Tensor, to: Export) -> Tensor:
     H, G = (to(layer, X) for layer in model.layers)
     return G * (H - X) + X  # type: ignore[no-any-return]
 
 
-@converts(combinators.gated(noop(), noop()))
+@converts(compose.gated(noop(), noop()))
 def _gated(model: Any, X: Tensor, to: Export) -> Tensor:
     H, G = (to(layer, X) for layer in model.layers)
     return G * H  # type: ignore[no-any-return]
@@ -71,12 +79,12 @@ def _identity(model: Any, X: Any, to: Export) -> Any:
 
 
 @converts(
-    passes.with_debug(noop()),
-    passes.with_nvtx_range(noop()),
-    passes.with_cpu(noop()),
-    passes.checkpointed(noop()),
-    threads.with_threads(noop()),
-    grouping.uniqued(noop()),
+    hooks.with_debug(noop()),
+    hooks.with_nvtx_range(noop()),
+    device.with_cpu(noop()),
+    checkpoint.checkpointed(noop()),
+    parallel.with_threads(noop()),
+    subsets.uniqued(noop()),
 )
 def _child(model: Any, X: Any, to: Export) -> Any:
     """What the only layer below gives."""

@@ -9,11 +9,11 @@ import numpy as np
 
 from combinet import layers
 from combinet.errors import InputError
-from combinet.file_format import to_host
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
-from combinet.layers.sparse_linear import N_CELLS
+from combinet.layers.dense.sparse_linear import N_CELLS
 from combinet.ops.embed import N_HASHES, seed_offsets
+from combinet.storage.file_format import to_host
 
 
 def _column(model: Any, X: Tensor) -> Tensor:

@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 import onnx
 
+from combinet.core.model import Model
+from combinet.core.node import Forward
+from combinet.core.run import Run
+from combinet.core.tree import paths
 from combinet.errors import CombinetError, InputError
-from combinet.file_format import to_host
 from combinet.interop.onnx.batches import inputs, named
 from combinet.interop.onnx.graph import OPSETS, Graph, Sequences, Tensor
 from combinet.interop.onnx.layout import Layout
-from combinet.model import Model
-from combinet.node import Forward
-from combinet.run import Run
-from combinet.tree import paths
+from combinet.storage.file_format import to_host
 
 _Converter = TypeVar("_Converter", bound="Callable[[Any, Any, Export], Any]")
 _converters: dict[Forward, Callable[[Any, Any, Export], Any]] = {}

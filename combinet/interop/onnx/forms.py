@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from combinet import grouping, wrappers
-from combinet.combinators import noop
+from combinet.combinators import subsets, with_batches
+from combinet.combinators.compose import noop
 from combinet.errors import InputError
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor, tensor_type
@@ -14,7 +14,7 @@ from combinet.interop.onnx.loops import loop
 from combinet.layers import array_getitem, list2array
 
 
-@converts(wrappers.with_array(noop()), wrappers.with_array2d(noop()))
+@converts(with_batches.with_array(noop()), with_batches.with_array2d(noop()))
 def _with(model: Any, X: Any, to: Export) -> Any:
     layer, inside = model.layers[0], model.attrs["inside"]
     if inside == "array":
@@ -29,7 +29,7 @@ def _with(model: Any, X: Any, to: Export) -> Any:
     return Y.rows if isinstance(first, Tensor) else Y
 
 
-@converts(wrappers.with_reshape(noop()))
+@converts(with_batches.with_reshape(noop()))
 def _with_reshape(model: Any, X: Tensor, to: Export) -> Tensor:
     axes = len(X.shape)
     if axes == 2:
@@ -47,12 +47,12 @@ def _rows(model: Any, X: Sequences, to: Export) -> Tensor:
     return X.rows
 
 
-@converts(grouping.map_list(noop()))
+@converts(subsets.map_list(noop()))
 def _map_list(model: Any, X: Sequences, to: Export) -> Sequences:
     return _each(model, X, to, lambda rows: to.with_lengths(None)(model.layers[0], rows))
 
 
-@converts(grouping.with_square_sequences(noop()))
+@converts(subsets.with_square_sequences(noop()))
 def _with_square_sequences(model: Any, X: Sequences, to: Export) -> Sequences:
     def square(rows: Tensor) -> Tensor:
         Y: Tensor = to.with_lengths(None)(model.layers[0], rows.unsqueeze(0))

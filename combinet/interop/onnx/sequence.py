@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from combinet import layers
+from combinet.core.model import Model
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.interop.onnx.layout import Layout, with_zero_row
-from combinet.layers.conv1d import window_of
-from combinet.model import Model
+from combinet.layers.sequence.conv1d import window_of
 from combinet.ops.convolution import Window
 
 

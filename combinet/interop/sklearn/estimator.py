@@ -12,8 +12,7 @@ from sklearn.utils import validation
 from combinet import Adam, InputError, Model, Optimizer, minibatch
 from combinet.errors import describe
 from combinet.losses import Loss
-from combinet.shape_inference import is_size
-from combinet.types import Array, Floats2d, Schedule
+from combinet.types import Array, Floats2d, Schedule, is_size
 
 if TYPE_CHECKING:
     from typing_extensions import Self

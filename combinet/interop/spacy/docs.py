@@ -10,14 +10,14 @@ from spacy.attrs import intify_attr  # type: ignore[import-not-found]
 from spacy.vectors import Mode  # type: ignore[import-not-found]
 from thinc import api as thinc
 
-from combinet.data import Ragged
+from combinet.batches.ragged import Ragged
+from combinet.core.model import Model
+from combinet.core.node import Param
+from combinet.core.run import Run
 from combinet.errors import InputError
 from combinet.initializers import uniform
 from combinet.interop.thinc.batches import on_host
-from combinet.layers.embed import column_of, gather_rows
-from combinet.model import Model
-from combinet.node import Param
-from combinet.run import Run
+from combinet.layers.embed.embed import column_of, gather_rows
 
 
 def doc_features(columns: Sequence[str]) -> Model[Any, Ragged]:

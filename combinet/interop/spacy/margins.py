@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from combinet.model import Model
+from combinet.core.model import Model
+from combinet.core.run import Run
 from combinet.ops.sequence import owners
-from combinet.run import Run
 from combinet.shapes import delegates
 from combinet.types import Floats2d
 

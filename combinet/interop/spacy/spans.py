@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from combinet.data import Ragged, list_to_ragged, ragged_to_list
+from combinet.batches.convert import list_to_ragged, ragged_to_list
+from combinet.batches.ragged import Ragged
+from combinet.core.model import Model
+from combinet.core.run import Run
 from combinet.interop.thinc.batches import on_host
-from combinet.model import Model
 from combinet.ops.sequence import owners, positions, starts
-from combinet.run import Run
 from combinet.shapes import ShapeInference, Width, Widths, item
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from thinc import types
 
-from combinet.data import Padded, Ragged, like, ordered_columns
+from combinet.batches.padded import Padded, ordered_columns
+from combinet.batches.ragged import Ragged
+from combinet.batches.structure import like
 
 
 def to_combinet(X: Any) -> Any:

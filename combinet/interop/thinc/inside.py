@@ -11,13 +11,15 @@ from typing import Any
 from thinc import api as thinc
 from thinc.backends import ParamServer
 
-from combinet.data import Padded, Ragged, like, map_arrays
+from combinet.batches.padded import Padded
+from combinet.batches.ragged import Ragged
+from combinet.batches.structure import like, map_arrays
+from combinet.core.model import Model
+from combinet.core.node import Param
+from combinet.core.run import Run
 from combinet.errors import InputError, StateError, describe
 from combinet.interop.thinc import batches
 from combinet.interop.wrapped import starts_at, weights_of
-from combinet.model import Model
-from combinet.node import Param
-from combinet.run import Run
 from combinet.shapes import fixed
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from thinc import api as thinc
 
-from combinet.data import map_arrays
+from combinet.batches.structure import map_arrays
+from combinet.core.model import Model
 from combinet.errors import DimensionError
 from combinet.interop.thinc import batches
-from combinet.model import Model
 from combinet.optimizers import Optimizer
 from combinet.optimizers.spans import Span
-from combinet.slots import Slot
+from combinet.storage.slots import Slot
 
 Update = Callable[[tuple[int, str], Any, Any], tuple[Any, Any]]
 

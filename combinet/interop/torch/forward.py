@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
+from combinet.core.model import Model
+from combinet.core.run import PredictRun, Run
 from combinet.errors import DimensionError, StateError
-from combinet.interop.torch import crossing as convert
+from combinet.interop.torch import convert
+from combinet.interop.torch.functional_module import FunctionalModule, constant_name
 from combinet.interop.torch.scaling import GradientScale
-from combinet.interop.torch.skeleton import FunctionalModule, constant_name
 from combinet.interop.wrapped import weights_of
-from combinet.model import Model
-from combinet.run import PredictRun, Run
 
 Named = dict[str, torch.Tensor]
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from combinet.allocation import own_slots
+from combinet.core.allocation import own_slots
+from combinet.core.model import Model
 from combinet.errors import StateError
-from combinet.interop.torch.apart import IsolatedPrediction, IsolatedRun
-from combinet.interop.torch.crossing import tensors_in, to_array, to_tensor, with_tensors
-from combinet.interop.torch.through import Call, ModelFunction
-from combinet.model import Model
-from combinet.slots import Key, Slot
+from combinet.interop.torch.autograd_function import Call, ModelFunction
+from combinet.interop.torch.convert import tensors_in, to_array, to_tensor, with_tensors
+from combinet.interop.torch.isolated_run import IsolatedPrediction, IsolatedRun
+from combinet.storage.slots import Key, Slot
 
 
 def as_torch(model: Model[Any, Any], *, drop: float = 0.0) -> CombinetModule:

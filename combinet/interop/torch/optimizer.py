@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from combinet import file_format
 from combinet.errors import DimensionError
-from combinet.interop.torch.crossing import to_tensor
+from combinet.interop.torch.convert import to_tensor
 from combinet.optimizers import Optimizer, saving
 from combinet.optimizers.spans import Span
-from combinet.slots import Key, Slot
+from combinet.storage import file_format
+from combinet.storage.slots import Key, Slot
 from combinet.types import Array, Schedule
 
 

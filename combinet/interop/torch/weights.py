@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from combinet.core.model import Model
 from combinet.errors import DimensionError, FormatError, InputError
-from combinet.file_format import read, to_host, write
 from combinet.interop.extras import extra
+from combinet.interop.torch.functional_module import FunctionalModule, constant_name
 from combinet.interop.torch.sizes import set_sizes
-from combinet.interop.torch.skeleton import FunctionalModule, constant_name
-from combinet.model import Model
+from combinet.storage.file_format import read, to_host, write
 
 
 def unwrap(model: Model[Any, Any]) -> nn.Module:

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from combinet.core.model import Model
+from combinet.core.node import Param
 from combinet.errors import InputError
 from combinet.initializers import zeros
 from combinet.interop.torch.forward import forward
+from combinet.interop.torch.functional_module import FunctionalModule, constant_name
 from combinet.interop.torch.scaling import GradientScale
 from combinet.interop.torch.sizes import table_widths, width_axes
-from combinet.interop.torch.skeleton import FunctionalModule, constant_name
 from combinet.interop.torch.weights import take_weights
-from combinet.model import Model
-from combinet.node import Param
 from combinet.shapes import from_dims
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from combinet.ops.vectorized import functions
+from combinet.ops.formulas.vectorized import functions
 
 # Sums may be reordered and products fused, but NaN and infinities keep their meaning; division
 # by zero follows NumPy, since a check in a loop would keep it from being vectorised.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.layers.tables import DeviceTable
+from combinet.layers.embed.tables import DeviceTable
 from combinet.text import hash_text
 from helpers.arrays import close, floats, ids
 from helpers.errors import raises

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.data import map_arrays, padded_to_ragged, ragged_to_list
+from combinet.batches.convert import ragged_to_list
+from combinet.batches.padded import padded_to_ragged
+from combinet.batches.structure import map_arrays
 from combinet.ops import default_ops
 from combinet.ops.recurrent import steps
 from helpers.arrays import floats, listed, padded, ragged

@@ -1,0 +1,1 @@
+"""Models made of models. Imports core and what core may import."""

@@ -1,0 +1,151 @@
+"""A layer applied to parts of a batch: each item alone, sequences of one length, distinct rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from combinet.batches.convert import check_list
+from combinet.core.model import A, B, Model
+from combinet.core.run import Run
+from combinet.errors import DimensionError, InputError, describe
+from combinet.shapes import delegates
+from combinet.types import Array, Ints
+
+
+def map_list(layer: Model[A, B]) -> Model[list[A], list[B]]:
+    """A layer applied to each item of a list by itself.
+
+    X list of whatever the layer takes -> Y list of what it gives. One pass for each item: where
+    all rows can go at once, `with_flatten` is faster. Raises InputError for anything but a list.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import relu
+        >>> map_list(relu()).predict([np.array([-1.0, 1.0]), np.array([[2.0]])])
+        [array([0., 1.]), array([[2.]])]
+    """
+    return Model("map_list", _map_list, layers=[layer], takes="list", widths=delegates)
+
+
+def _map_list(model: Model[Any, Any], X: list[Any], run: Run) -> Any:
+    layer, alone = model.layers[0], run.over(None)
+    results = [alone(layer, x) for x in X]
+    callbacks = [callback for _, callback in results]
+
+    def backprop(dY: list[Any]) -> Any:
+        dX = [callback(dy) for callback, dy in zip(callbacks, dY, strict=True)]
+        return None if dX and all(dx is None for dx in dX) else dX
+
+    return [Y for Y, _ in results], backprop
+
+
+def with_square_sequences(layer: Model[Array, Array]) -> Model[list[Array], list[Array]]:
+    """A layer on sequences of one length, (sequences, length, nI), applied to a list of any.
+
+    X list of (n_i, nI) -> Y list of (n_i, nO). Sequences of equal length go in together, so
+    that there is neither padding nor a mask: one pass for each length. Raises InputError for
+    anything but a list of arrays of one width, DimensionError if the layer changes lengths.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Linear, with_reshape
+        >>> model = with_square_sequences(with_reshape(Linear(4))).initialize([np.ones((2, 3))])
+        >>> docs = [np.ones((n, 3), "float32") for n in (2, 1, 2)]
+        >>> [Y.shape for Y in model.predict(docs)]
+        [(2, 4), (1, 4), (2, 4)]
+    """
+    return Model(
+        "with_square_sequences",
+        _with_square_sequences,
+        layers=[layer],
+        takes="list",
+        widths=delegates,
+    )
+
+
+def _with_square_sequences(model: Model[Any, Any], X: list[Array], run: Run) -> Any:
+    check_list(X)
+    layer, inner, ops = model.layers[0], run.over(None), run.ops
+    lengths = np.array([len(x) for x in X], "int64")
+    groups = [np.flatnonzero(lengths == length).tolist() for length in np.unique(lengths)]
+
+    def square(batch: list[Array], group: list[int]) -> Array:
+        joined = ops.concatenate([batch[i] for i in group])
+        n = int(lengths[group[0]])
+        return joined.reshape(len(group), n, *joined.shape[1:])  # type: ignore[no-any-return]
+
+    Y: list[Any] = [None] * len(X)
+    callbacks = []
+    for group in groups:
+        joined = square(X, group)
+        out, callback = inner(layer, joined)
+        if not hasattr(out, "dtype") or tuple(out.shape[:2]) != tuple(joined.shape[:2]):
+            raise DimensionError(
+                f"the layer in {model.name} has to give back {joined.shape[0]} sequences of "
+                f"{joined.shape[1]} rows, not {describe(out)}"
+            )
+        _put(Y, group, out)
+        callbacks.append(callback)
+
+    def backprop(dY: list[Array]) -> Any:
+        dX: list[Any] = [None] * len(dY)
+        for group, callback in zip(groups, callbacks, strict=True):
+            gradient = callback(square(dY, group))
+            if gradient is not None:
+                _put(dX, group, gradient)
+        return None if dX and all(dx is None for dx in dX) else dX
+
+    return Y, backprop
+
+
+def _put(batch: list[Any], group: list[int], arrays: Any) -> None:
+    for i, array in zip(group, arrays, strict=True):
+        batch[i] = array
+
+
+def uniqued(layer: Model[Ints, B], *, column: int | None = None) -> Model[Ints, B]:
+    """A layer on ids, applied once to each distinct row: what `layer` gives, sooner.
+
+    X (n,) or (n, columns) integers -> Y (n, ...), as of the layer. It must treat rows one by
+    one, as `Embed` does. Gradients of equal rows are summed before they reach it. With `column`,
+    rows are equal that agree in it, for a layer that looks at nothing else. A GPU is waited for,
+    to know how many rows there are. Raises InputError for floats, whose equal rows have a
+    gradient each.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import HashEmbed
+        >>> model = uniqued(HashEmbed(2, 100)).initialize()
+        >>> model.predict(np.array([5, 7, 5, 5])).shape
+        (4, 2)
+    """
+    return Model(
+        "uniqued",
+        _uniqued,
+        layers=[layer],
+        attrs={"column": column},
+        takes="ids",
+        widths=delegates,
+    )
+
+
+def _uniqued(model: Model[Any, Any], X: Ints, run: Run) -> Any:
+    column = model.attrs["column"]
+    if column is not None and not (X.ndim == 2 and -X.shape[1] <= column < X.shape[1]):
+        raise InputError(f"uniqued takes an array with a column {column}, not {describe(X)}")
+    keys: Any = X if column is None else X[:, column]
+    first, inverse = run.ops.unique_rows(keys if keys.ndim == 2 else keys[:, None])
+    Y, callback = run(model.layers[0], X[first])
+    if not hasattr(Y, "dtype") or Y.shape[0] != first.shape[0]:
+        raise DimensionError(f"the layer in uniqued has to keep the rows, not give {describe(Y)}")
+    shape, dtype = Y.shape, Y.dtype
+
+    def backprop(dY: Array) -> None:
+        total: Any = run.ops.zeros((shape[0], math.prod(shape[1:])), dtype)
+        run.ops.scatter_add(total, inverse[:, None], dY.reshape(dY.shape[0], total.shape[1]))
+        callback(total.reshape(shape))
+
+    return Y[inverse], backprop

@@ -1,0 +1,1 @@
+"""Model, passes, shapes, allocation, saving. Imports the rooms below it in docs/design.md."""

@@ -1,0 +1,88 @@
+"""Gives a model its weights and changes their sizes: whole, or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from combinet.batches.structure import map_arrays, width_of
+from combinet.core.allocation import allocate, own_slots, specs_of
+from combinet.core.inputs import head
+from combinet.core.run import InferRun
+from combinet.core.shapes import ShapeInference, Width
+from combinet.core.tree import walk
+from combinet.errors import InputError, StateError
+
+
+def initialize(model: Any, X: Any, Y: Any, dtype: Any) -> None:
+    """Infer what dims are missing, from the layers, then from X and Y; allocate what is missing."""
+    own_slots(model)
+    before = [(node, dict(node.dims)) for node in walk(model)]
+    try:
+        dtypes = {node.dtype for node in walk(model) if node.slots}
+        dtypes |= {_float_dtype(dtype)} if dtype else set()
+        _infer(model, X, Y, next(iter(dtypes), "float32"))
+        specs = specs_of(model, walk(model, "dfs_pre"), lambda node, name: node.param_shape(name))
+        stores = {spec.old.store for spec in specs.values() if spec.old is not None}
+        if len(dtypes) > 1:
+            found = " and ".join(sorted(map(str, dtypes)))
+            raise StateError(f"{model.name} has weights of {found}")
+        devices = {(node.ops.name, node.ops.device) for node, _ in specs}
+        if len(stores) == len(devices) and all(spec.old for spec in specs.values()):
+            return
+        allocate(specs, dtypes.pop() if dtypes else "float32")
+    except BaseException:
+        for node, dims in before:
+            node.dims.update(dims)
+        raise
+
+
+def _float_dtype(dtype: Any) -> Any:
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = ""
+    if name not in ("float32", "float64"):
+        raise InputError(f"weights are float32 or float64, not {dtype!r}")
+    return np.dtype(name)
+
+
+def _infer(model: Any, X: Any, Y: Any, dtype: Any) -> None:
+    _learn(model, width_of(X), width_of(Y))
+    if X is None:
+        return  # what is still unknown and needed is refused by param_shape
+    with model.ops.on_device():
+        run = InferRun(model.ops, model.rng, dtype=dtype)
+        if any(None in node.dims.values() for node in walk(model)):
+            run(model, _in_dtype(X, dtype))  # some layers cannot say their width without data
+            _learn(model, width_of(X), width_of(Y))
+        elif not _takes(model, _in_dtype(head(X), dtype), run):  # cheap
+            run(model, _in_dtype(X, dtype))
+
+
+def _takes(model: Any, X: Any, run: InferRun) -> bool:
+    try:
+        run(model, X)
+    except Exception:  # it may need all of the sample: let that decide
+        return False
+    return True
+
+
+def _in_dtype(X: Any, dtype: Any) -> Any:
+    """A sample with its floats in the dtype of the weights."""
+
+    def cast(x: Any) -> Any:
+        return x.astype(dtype) if hasattr(x, "dtype") and x.dtype.kind == "f" else x
+
+    return map_arrays(X, cast)
+
+
+def _learn(model: Any, nI: Width, nO: Width) -> None:
+    """Set what dims follow from these widths."""
+    infer, known = ShapeInference(), -1
+    while len(infer.found) > known:
+        known = len(infer.found)
+        infer(model, nI, nO)  # what a layer learns in one place, its neighbours learn next time
+    for (node, name), size in infer.found.items():
+        node.set_dim(name, size)

@@ -1,0 +1,175 @@
+"""What a layer takes, by name, checked in one place before the layer is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from combinet.batches.packed import Packed
+from combinet.batches.padded import Padded
+from combinet.batches.ragged import Ragged
+from combinet.core.layer import Layer
+from combinet.errors import DimensionError, InputError, describe
+from combinet.ops import Ops
+
+_WITH_LENGTHS = (Ragged, Padded, Packed)
+
+
+class Kind(NamedTuple):
+    """A kind of input: in words, and a test of (X, ops)."""
+
+    words: str
+    fits: Callable[[Any, Ops], bool]
+
+
+def _array(kinds: str, *axes: int) -> Callable[[Any, Ops], bool]:
+    def fits(X: Any, ops: Ops) -> bool:
+        return ops.is_array(X) and X.dtype.kind in kinds and (not axes or X.ndim in axes)
+
+    return fits
+
+
+def _ragged(X: Any, ops: Ops) -> bool:
+    return isinstance(X, Ragged) and ops.is_array(X.data)
+
+
+def _ragged2d(X: Any, ops: Ops) -> bool:
+    return _ragged(X, ops) and X.data.dtype.kind == "f" and X.data.ndim == 2
+
+
+def _ragged_ids(X: Any, ops: Ops) -> bool:
+    return isinstance(X, Ragged) and _array("iu", 1, 2)(X.data, ops)
+
+
+def _rows2d(X: Any, ops: Ops) -> bool:
+    return _ragged2d(X, ops) or _array("f", 2)(X, ops)
+
+
+def _sparse(X: Any, ops: Ops) -> bool:
+    if not isinstance(X, tuple) or len(X) != 3:
+        return False
+    keys, values, lengths = X
+    numbers = hasattr(lengths, "dtype") and lengths.dtype.kind in "iu" and lengths.ndim == 1
+    return numbers and _array("iu", 1)(keys, ops) and _array("f", 1)(values, ops)
+
+
+def _padded(X: Any, ops: Ops) -> bool:
+    return isinstance(X, Padded) and ops.is_array(X.data)
+
+
+def _padded3d(X: Any, ops: Ops) -> bool:
+    return _padded(X, ops) and X.data.dtype.kind == "f" and X.data.ndim == 3
+
+
+def _time_major2d(X: Any, ops: Ops) -> bool:
+    if isinstance(X, Packed):
+        return True
+    first = X[0] if isinstance(X, list) and X else X
+    return _padded3d(X, ops) or _ragged2d(X, ops) or (first is not X and _array("f", 2)(first, ops))
+
+
+KINDS = {
+    "any": Kind("anything", lambda X, ops: True),
+    "floats": Kind("an array of floats", _array("f")),
+    "floats2d": Kind("an array of floats (n, nI)", _array("f", 2)),
+    "ids": Kind("an array of integers (n,) or (n, columns)", _array("iu", 1, 2)),
+    "list": Kind("a list of arrays", lambda X, ops: isinstance(X, list)),
+    "ragged": Kind("Ragged", _ragged),
+    "ragged2d": Kind("Ragged with floats (total, nI)", _ragged2d),
+    "ragged_ids": Kind("Ragged with integers (total,) or (total, columns)", _ragged_ids),
+    "rows2d": Kind("Ragged with floats (total, nI) or an array of floats (n, nI)", _rows2d),
+    "sparse": Kind("a tuple of keys (total,), floats (total,) and lengths (n,)", _sparse),
+    "padded": Kind("Padded", _padded),
+    "padded3d": Kind("Padded with floats (longest, sequences, nI)", _padded3d),
+    "time_major2d": Kind("a list of floats (n, nI), or Ragged or Padded of them", _time_major2d),
+}
+
+
+def head(X: Any) -> Any:
+    """The first row, sequence or item of a batch, as a batch of the same form: enough for a try."""
+    if isinstance(X, tuple):
+        return _first_of_sparse(X) if _is_sparse(X) else tuple(map(head, X))
+    batch = isinstance(X, list | Ragged | Padded) or getattr(X, "ndim", 0) > 0
+    return X[:1] if batch else X
+
+
+def _is_sparse(X: tuple[Any, ...]) -> bool:
+    if len(X) != 3 or not all(hasattr(x, "dtype") and x.ndim == 1 for x in X):
+        return False
+    keys, values, lengths = X
+    return bool(len(keys) == len(values) == lengths.sum())
+
+
+def _first_of_sparse(X: tuple[Any, ...]) -> Any:
+    keys, values, lengths = X
+    n = int(lengths[:1].sum())
+    return keys[:n], values[:n], lengths[:1]
+
+
+_checked: ContextVar[bool] = ContextVar("data_validation", default=True)
+
+
+@contextmanager
+def data_validation(validation: bool) -> Iterator[None]:
+    """Whether layers check what they are called with, inside a `with` block; they do by default.
+
+    A check costs each layer less than a microsecond. Without it, wrong input ends in an error of
+    the array library, or in wrong numbers. The block counts for its own thread or task alone.
+
+    Example:
+        >>> from combinet import list2array
+        >>> with data_validation(False):
+        ...     list2array().predict("no list")
+        Traceback (most recent call last):
+            ...
+        combinet.errors.InputError: a list of arrays is needed, not str, in 'list2array'
+    """
+    token = _checked.set(validation)
+    try:
+        yield
+    finally:
+        _checked.reset(token)
+
+
+def check_input(layer: Layer, X: object, ops: Ops) -> None:
+    """Raise InputError or DimensionError unless X is what the layer takes."""
+    if not _checked.get():
+        return
+    takes, nI = layer.takes, layer.dims.get("nI")
+    if takes == "any" and nI is None and not layer.slots:  # most combinators
+        return
+    kind = KINDS[takes]
+    if not kind.fits(X, ops):
+        raise InputError(f"{layer.name} takes {kind.words}, not {describe(X)}{_hint(X, kind, ops)}")
+    data: Any = X.data if isinstance(X, _WITH_LENGTHS) else X
+    if takes == "time_major2d" and isinstance(data, list):
+        data = data[0]
+    dtype = getattr(data, "dtype", None)
+    if dtype is None or dtype.kind != "f":
+        return
+    if layer.slots:
+        check_dtype(layer.name, X, dtype, layer.dtype)
+    if nI is not None and data.shape[-1] != nI:
+        raise DimensionError(f"{layer.name} takes nI={nI} columns, not {describe(X)}")
+
+
+def check_dtype(name: str, X: object, dtype: np.dtype[Any], expected: np.dtype[Any] | None) -> None:
+    """Raise InputError unless X, of this dtype, has that of the weights, if there are any yet."""
+    if expected is not None and dtype != expected:
+        other = f", or initialize(dtype='{dtype}')" if str(dtype) in ("float32", "float64") else ""
+        raise InputError(
+            f"{name} takes {expected}, as its weights are, not {describe(X)}: "
+            f"X.astype('{expected}'){other}"
+        )
+
+
+def _hint(X: Any, kind: Kind, ops: Ops) -> str:
+    """Where X would fit on another device, say how to bring it."""
+    data = X.data if isinstance(X, _WITH_LENGTHS) else X
+    if hasattr(data, "dtype") and not ops.is_array(data):
+        return f"; the model is on {ops!r}: to_device(X, model.ops) brings a batch there"
+    return ""

@@ -1,0 +1,78 @@
+"""Resizing: which layers follow a change of width, and where their weights go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from combinet.core.allocation import IndexMap, allocate, own_slots, specs_of
+from combinet.core.shapes import ConcatWidth, ShapeInference, Width
+from combinet.core.tree import walk
+from combinet.errors import DimensionError
+from combinet.ops.sequence import positions, starts
+from combinet.types import Shape, is_size
+
+Sizes: TypeAlias = "Mapping[tuple[Any, str], int]"
+Concats: TypeAlias = "Mapping[tuple[Any, str], ConcatWidth]"
+
+
+def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
+    """Give a model another width, in all layers that have to follow. See `Model.resize_output`."""
+    own_slots(model)
+    size = nI if nO is None else nO
+    if not is_size(size):
+        raise DimensionError(f"a width is a positive int, not {size!r}")
+    end = 0 if nO is None else 1
+    width = ShapeInference()(model, None, None)[end]
+    width = int(width) if isinstance(width, int) else width  # as `size` is: without its parts
+    infer = ShapeInference(resize=True)
+    infer(model, nI, nO)
+    check = ShapeInference(dict(infer.found))  # the rules decide whether the proposal is valid
+    if check(model, nI, nO)[end] != size or (not infer.found and width != size):
+        raise DimensionError(f"no layer in {model.name} has this width for its own")
+    sizes = {key: int(found) for key, found in check.found.items()}
+    before = _concats(model, {}, *((width, None) if nO is None else (None, width)))
+    after = _concats(model, sizes, nI, nO)
+
+    def shape(node: Any, name: str) -> Shape:
+        return node.param_shape(name, sizes)  # type: ignore[no-any-return]
+
+    nodes = walk(model, "dfs_pre")
+    specs = {
+        (node, name): spec._replace(index_map=_index_map(node, name, before, after))
+        for (node, name), spec in specs_of(model, nodes, shape, allocated=True).items()
+    }
+    allocate(specs)
+    for (node, name), new in sizes.items():
+        node.dims[name] = new
+
+
+def _concats(model: Any, sizes: Sizes, nI: Width, nO: Width) -> Concats:
+    """The dims that are sums, with these sizes; by one inference, so that parts match."""
+    infer = ShapeInference(dict(sizes))
+    widths = ShapeInference(dict(sizes))(model, nI, nO)
+    infer(model, *widths)  # told, so that all learn their parts
+    return infer.concats
+
+
+def _index_map(node: Any, name: str, before: Concats, after: Concats) -> IndexMap:
+    """Which indices of a parameter go where, on the axes whose width is a sum."""
+    index_map = {}
+    for axis, dim in enumerate(node.param(name).axes):
+        old, new = (concats.get((node, dim)) for concats in (before, after))
+        if new is None or (old is not None and old.parts == new.parts):
+            continue
+        if old is not None and len(old.parts) == len(new.parts):
+            kept = np.minimum(old.parts, new.parts)
+            within = positions(kept)
+            begins = (np.repeat(starts(np.array(each.parts)), kept) for each in (old, new))
+            taken, put = (begin + within for begin in begins)
+            index_map[axis] = (taken, put)
+        elif new != node.dims[dim]:
+            raise DimensionError(
+                f"which columns of {node.name}'s {name} belong to which part is not known: "
+                f"it has {dim}={node.dims[dim]}, and no layer says the width before the resize"
+            )
+    return index_map

@@ -1,0 +1,192 @@
+"""Arrays become tensors and tensors arrays, by DLPack: both are views of one memory.
+
+Batches may be nested: tuples, lists and dicts of arrays, of `Padded` and `Ragged`, and of whatever
+else, which passes as it is. To PyTorch `Padded` is `PackedSequence`; `Ragged` stays, of a tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.utils.dlpack import from_dlpack
+
+from combinet.batches.padded import Padded
+from combinet.batches.ragged import Ragged
+from combinet.errors import InputError, describe
+from combinet.ops import Ops
+
+
+def to_tensor(array: Any) -> torch.Tensor:
+    """A tensor that views the array's memory.
+
+    PyTorch knows neither arrays that must not be written to nor steps backwards: of those it gets
+    a copy.
+
+    Example:
+        >>> array = np.zeros(2)
+        >>> _ = to_tensor(array).add_(1.0)
+        >>> array
+        array([1., 1.])
+    """
+    if isinstance(array, np.ndarray) and not (
+        array.flags.writeable and all(step >= 0 for step in array.strides)
+    ):
+        array = array.copy()
+    return from_dlpack(array)
+
+
+def to_array(tensor: torch.Tensor, ops: Ops) -> Any:
+    """An array of the backend that views the tensor's memory, which must be on its device.
+
+    Example:
+        >>> from combinet import NumpyOps
+        >>> tensor = torch.zeros(2)
+        >>> to_array(tensor, NumpyOps())[0] = 1.0
+        >>> tensor
+        tensor([1., 0.])
+    """
+    return ops.xp.from_dlpack(tensor.detach())
+
+
+def map_tree(X: Any, function: Callable[[Any], Any]) -> Any:
+    """Tuples, lists and dicts of the same form, with `function` applied to all else in them.
+
+    Named tuples and other dicts, such as the outputs of Hugging Face's models, come out plain.
+
+    Example:
+        >>> map_tree({"a": (1, [2])}, lambda x: x + 1)
+        {'a': (2, [3])}
+    """
+    if isinstance(X, dict):
+        return {key: map_tree(x, function) for key, x in X.items()}
+    if not _is_sequence(X):
+        return function(X)
+    items = [map_tree(x, function) for x in X]
+    return items if isinstance(X, list) else tuple(items)
+
+
+def pairs(Y: Any, dY: Any) -> list[tuple[Any, Any]]:
+    """What stands in the same place of two trees of one form; nothing where the second has None.
+
+    Raises InputError where the forms differ.
+
+    Example:
+        >>> pairs({"a": 1, "b": (2, 3)}, {"a": 4, "b": (None, 5)})
+        [(1, 4), (3, 5)]
+    """
+    if dY is None:
+        return []
+    if isinstance(Y, dict):
+        same, keys = isinstance(dY, dict) and dY.keys() == Y.keys(), [*Y]
+    elif _is_sequence(Y):
+        same, keys = _is_sequence(dY) and len(dY) == len(Y), [*range(len(Y))]
+    else:
+        return [(Y, dY)]
+    if not same:
+        form = f"dict of {keys}" if isinstance(Y, dict) else f"{type(Y).__name__} of {len(Y)}"
+        raise InputError(f"the gradient of a {form} is one too, not {describe(dY)}")
+    return [pair for key in keys for pair in pairs(Y[key], dY[key])]
+
+
+def _is_sequence(X: Any) -> bool:
+    return isinstance(X, list | tuple) and not isinstance(X, PackedSequence)
+
+
+def to_tensors(X: Any, ops: Ops) -> Any:
+    """A nested batch with tensors in place of its arrays."""
+
+    def convert(x: Any) -> Any:
+        if isinstance(x, Padded):
+            return _to_packed(x, to_tensor(x.data))
+        if isinstance(x, Ragged):
+            tensor: Any = to_tensor(x.data)
+            return Ragged.known(tensor, x.lengths)
+        return to_tensor(x) if ops.is_array(x) else x
+
+    return map_tree(X, convert)
+
+
+def to_arrays(X: Any, ops: Ops, dtype: Any = None) -> Any:
+    """A nested batch with arrays in place of its tensors.
+
+    Floats that combinet has no use for, float16 and bfloat16, become `dtype`, one of PyTorch's.
+    """
+
+    def convert(x: Any) -> Any:
+        tensor = tensor_of(x)
+        if tensor is None:
+            return x
+        short = tensor.dtype in (torch.float16, torch.bfloat16)
+        tensor = tensor.detach().to(dtype) if short else tensor.detach()
+        if isinstance(x, PackedSequence):
+            return _from_packed(x, tensor, ops)
+        array = to_array(tensor, ops)
+        return Ragged.known(array, x.lengths) if isinstance(x, Ragged) else array
+
+    return map_tree(X, convert)
+
+
+def tensor_of(x: Any) -> torch.Tensor | None:
+    """The tensor in a leaf of a nested batch, if there is one."""
+    data = x.data if isinstance(x, PackedSequence | Ragged) else x
+    return data if isinstance(data, torch.Tensor) else None
+
+
+def tensors_in(X: Any) -> list[torch.Tensor]:
+    """All tensors of a nested batch, in order."""
+    found: list[torch.Tensor | None] = []
+    map_tree(X, lambda x: found.append(tensor_of(x)))
+    return [tensor for tensor in found if tensor is not None]
+
+
+def with_tensors(
+    X: Any, function: Callable[[torch.Tensor], torch.Tensor | None], *, keep: bool = True
+) -> Any:
+    """A nested batch with other tensors in place of its own; None where `function` gives that.
+
+    What has no tensor stays, or becomes None too if it is not to be kept.
+    """
+
+    def replaced(x: Any) -> Any:
+        tensor = tensor_of(x)
+        if tensor is None:
+            return x if keep else None
+        new: Any = function(tensor)
+        if isinstance(x, PackedSequence) and new is not None:
+            return PackedSequence(new, x.batch_sizes, x.sorted_indices, x.unsorted_indices)
+        return Ragged.known(new, x.lengths) if isinstance(x, Ragged) and new is not None else new
+
+    return map_tree(X, replaced)
+
+
+def _to_packed(X: Padded, data: torch.Tensor) -> PackedSequence:
+    """The packed sequence of a padded batch whose data is this tensor.
+
+    Raises InputError for an empty sequence: PyTorch has none.
+
+    Example:
+        >>> X = Padded(np.array([[1, 4], [2, 5], [3, 0]]), [2, 2, 1], [3, 2], [0, 1])
+        >>> _to_packed(X, torch.as_tensor(X.data)).data
+        tensor([1, 4, 2, 5, 3])
+    """
+    if not (X.lengths.all() and X.size_at_t.all()):
+        raise InputError(f"PyTorch packs sequences of a row or more, not {X.lengths.tolist()}")
+    packed = pack_padded_sequence(data, torch.as_tensor(X.lengths))
+    order = torch.as_tensor(X.indices, device=data.device)
+    return PackedSequence(packed.data, packed.batch_sizes, order)
+
+
+def _from_packed(packed: PackedSequence, rows: torch.Tensor, ops: Ops) -> Padded:
+    """The padded batch of a packed sequence whose rows are this tensor.
+
+    On a GPU this waits for the order of the sequences, which PyTorch keeps there.
+    """
+    data, lengths = pad_packed_sequence(PackedSequence(rows, packed.batch_sizes))
+    order = packed.sorted_indices
+    indices = np.arange(len(lengths)) if order is None else order.cpu().numpy()
+    sizes = packed.batch_sizes.numpy()
+    return Padded.known(to_array(data, ops), sizes, lengths.numpy(), indices)

@@ -1,0 +1,68 @@
+"""A pass over a model with weights that are not its own, whose gradients are nobody else's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from combinet.core.run import PredictRun, Run
+from combinet.errors import DimensionError
+from combinet.storage.slots import Key, Slot
+from combinet.types import Array, Ints1d
+
+
+class IsolatedRun(Run):
+    """A pass that reads `weights` and adds to `gradients`, both by (model id, name).
+
+    What it has seen for buffers it notes in `seen`. The model's store is left alone.
+    """
+
+    __slots__ = ("gradients", "seen", "weights")
+
+    def __init__(self, weights: dict[Key, Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.weights = weights
+        self.gradients: dict[Key, Any] = {}
+        self.seen: dict[Slot, list[Any]] = {}
+
+    def params(self, model: Any, *names: str) -> tuple[Any, ...]:
+        """The weights that this pass was given for a model's parameters."""
+        return tuple([self.weights[model.id, name] for name in names])
+
+    def inc_grad(self, model: Any, /, **gradients: Array | None) -> None:
+        """See `Run.inc_grad`."""
+        for name, gradient in gradients.items():
+            if gradient is None:
+                continue
+            slot = model.slots[name]
+            if slot.ema_rate is not None:
+                self.seen.setdefault(slot, []).append(gradient)
+            else:
+                total = self._total(model, name)
+                if total.shape != tuple(gradient.shape):
+                    raise DimensionError(
+                        f"the gradient of {name} of {model.name} is {tuple(gradient.shape)}, the "
+                        f"parameter {total.shape}"
+                    )
+                total += gradient
+
+    def inc_grad_rows(
+        self, model: Any, name: str, rows: Array, gradient: Array, lengths: Ints1d | None = None
+    ) -> None:
+        """See `Run.inc_grad_rows`."""
+        total, rows = self._total(model, name), self.ops.asarray(rows)
+        if lengths is None:
+            self.ops.scatter_add(total, rows, gradient)
+        else:
+            self.ops.scatter_bags(total, rows, lengths, gradient)
+
+    def _total(self, model: Any, name: str) -> Any:
+        key = model.id, name
+        if key not in self.gradients:
+            self.gradients[key] = self.ops.xp.zeros_like(self.weights[key])
+        return self.gradients[key]
+
+
+class IsolatedPrediction(PredictRun, IsolatedRun):
+    """The same for a prediction: no backward pass."""
+
+    __slots__ = ()

@@ -1,0 +1,77 @@
+"""Weights for the rows of each sequence, from one learned vector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from combinet.batches.ragged import Ragged
+from combinet.combinators.compose import add_batches, noop
+from combinet.core.model import Model
+from combinet.core.node import Param
+from combinet.core.run import Run
+from combinet.errors import DimensionError, describe
+from combinet.initializers import glorot_uniform
+from combinet.shapes import ShapeInference, Width, Widths, per_column
+from combinet.types import Floats2d, Initializer
+
+
+def ParametricAttention(
+    nI: int | None = None,
+    *,
+    key_transform: Model[Floats2d, Floats2d] | None = None,
+    init_Q: Initializer = glorot_uniform,
+) -> Model[Ragged, Ragged]:
+    """Each row times its share of attention: Y[i] = a[i] * X[i], a = softmax(K @ Q) by sequence.
+
+    X Ragged of (total, nI) -> Y the same. K = key_transform(X), (total, nK), by a layer on rows
+    whose windows end where sequences do; nK is nI if the layer does not say. Without one, the
+    rows are the keys. Params: Q (nK,). Followed by `reduce_sum` it is the weighted mean of each
+    sequence. Yang et al. 2016, "Hierarchical Attention Networks", equations 5 to 7, whose keys
+    are tanh(W X + b). Raises DimensionError if there is no key for each row.
+
+    Example:
+        >>> import numpy as np
+        >>> model = ParametricAttention(1).initialize()
+        >>> model.set_param("Q", [0.0])
+        >>> model.predict(Ragged(np.ones((3, 1), dtype="float32"), [1, 2])).data.tolist()
+        [[1.0], [0.5], [0.5]]
+    """
+    return Model(
+        "parametric_attention",
+        _parametric_attention,
+        layers=[noop() if key_transform is None else key_transform],
+        dims={"nI": nI, "nK": None},
+        params={"Q": Param(("nK",), init_Q)},
+        takes="ragged2d",
+        widths=_widths,
+    )
+
+
+def _parametric_attention(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
+    rows, lengths = X.data, X.lengths
+    K, callback = run.over(lengths)(model.layers[0], rows)
+    (Q,) = run.params(model, "Q")
+    if getattr(K, "shape", None) != (rows.shape[0], *Q.shape):
+        raise DimensionError(
+            f"the keys of {model.name} are an array {(rows.shape[0], *Q.shape)}, not {describe(K)}"
+        )
+    attention = run.ops.softmax_sequences(run.ops.xp.matmul(K, Q), lengths)
+
+    def backprop(dY: Ragged) -> Ragged:
+        d_attention = (dY.data * rows).sum(axis=1)
+        d_scores = run.ops.backprop_softmax_sequences(d_attention, attention, lengths)
+        run.inc_grad(model, Q=run.ops.xp.matmul(d_scores, K))
+        dX = callback(d_scores[:, None] * Q)
+        return Ragged(add_batches(dY.data * attention[:, None], dX), lengths)
+
+    return Ragged(rows * attention[:, None], lengths), backprop
+
+
+def _widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+    width, _ = per_column(model, nI, nO, infer)
+    nI, keys = infer(model.layers[0], width, None)
+    width = infer.dim(model, "nI", nI)
+    if keys is None:
+        keys = infer(model.layers[0], width, width)[1] or width
+    infer.dim(model, "nK", keys)
+    return width, width

@@ -1,0 +1,67 @@
+"""How alike two vectors are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from combinet.combinators.tuples import pair
+from combinet.core.inputs import KINDS, check_dtype
+from combinet.core.model import Model
+from combinet.core.node import Param
+from combinet.core.run import Run
+from combinet.errors import DimensionError, InputError, describe
+from combinet.initializers import ones
+from combinet.shapes import ShapeInference, Width, Widths
+from combinet.types import Floats1d, Floats2d, Initializer
+
+
+def CauchySimilarity(
+    nI: int | None = None, *, init_W: Initializer = ones
+) -> Model[tuple[Floats2d, Floats2d], Floats1d]:
+    """How alike the rows of two arrays are: Y = 1 / (1 + sum(W * (X1 - X2)**2)), 1 if they agree.
+
+    X tuple of two (n, nI) -> Y (n,). Params: W (nI,). Raises DimensionError if the two differ in
+    shape, InputError if they are not floats of the weights' dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> model = CauchySimilarity(2).initialize(dtype="float64")
+        >>> model.predict((np.array([[1.0, 2.0]]), np.array([[1.0, 3.0]])))
+        array([0.5])
+    """
+    return Model(
+        "cauchy_similarity",
+        _cauchy_similarity,
+        dims={"nI": nI},
+        params={"W": Param(("nI",), init_W)},
+        widths=_widths,
+    )
+
+
+def _cauchy_similarity(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    X1, X2 = pair(model, X)
+    nI = model.get_dim("nI")
+    for each in (X1, X2):
+        if not KINDS["floats2d"].fits(each, run.ops):
+            raise InputError(
+                f"{model.name} takes two arrays of floats (n, {nI}), not {describe(X)}"
+            )
+        check_dtype(model.name, each, each.dtype, model.dtype)
+        if each.shape != X1.shape or each.shape[1] != nI:
+            raise DimensionError(f"{model.name} takes two arrays (n, {nI}), not {describe(X)}")
+    (W,) = run.params(model, "W")
+    difference = X1 - X2
+    squares = difference * difference
+    Y = 1 / (1 + squares @ W)
+
+    def backprop(dY: Floats1d) -> tuple[Floats2d, Floats2d]:
+        d_total = -dY * Y * Y
+        run.inc_grad(model, W=d_total @ squares)
+        dX1 = d_total[:, None] * (2 * W * difference)
+        return dX1, -dX1
+
+    return Y, backprop
+
+
+def _widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+    return infer.dim(model, "nI", nI), None  # one number for each row, in no column

@@ -1,0 +1,59 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from combinet.combinators.tree_edit import M
+from combinet.core.model import Model
+from combinet.core.run import Run
+from combinet.errors import InputError
+from combinet.shapes import preserves
+from combinet.types import Floats
+
+
+def Dropout(rate: float | None = None) -> Model[Floats, Floats]:
+    """In training, each number is 0 with probability `rate`, else divided by 1 - rate.
+
+    Floats of any shape. Without a rate of its own the layer takes the `drop` of `begin_update`.
+    In `predict` the input passes as it is. The mask depends on the pass's generator alone, not
+    on the device. Srivastava et al. 2014, in the inverted form.
+
+    Example:
+        >>> import numpy as np
+        >>> Y, backprop = Dropout().begin_update(np.ones(8), drop=0.5)
+        >>> sorted(set(Y.tolist()))
+        [0.0, 2.0]
+    """
+    if rate is not None and not 0 <= rate < 1:
+        raise InputError(f"dropout takes a rate from 0 to below 1, not {rate!r}")
+    attrs = {"rate": None if rate is None else float(rate)}
+    return Model("dropout", _dropout, attrs=attrs, takes="floats", widths=preserves)
+
+
+def _dropout(model: Model[Any, Any], X: Floats, run: Run) -> Any:
+    rate = run.drop if model.attrs["rate"] is None else model.attrs["rate"]
+    if not run.train or rate == 0:
+        return X, lambda dY: dY
+    seed = int(run.rng.integers(2**32))
+    mask = run.ops.dropout_mask(X.shape, rate, seed, X.dtype)
+    return run.ops.multiply(X, mask), lambda dY: run.ops.multiply(dY, mask)
+
+
+_DROPOUT = Dropout().forward
+
+
+def set_dropout_rate(model: M, rate: float | None) -> M:
+    """Give every `Dropout` in the tree this rate, None for that of the pass; returns the model.
+
+    Example:
+        >>> from combinet import Dropout, Linear
+        >>> model = set_dropout_rate(Linear(2, 2) >> Dropout(0.5), 0.2)
+        >>> model.layers[1].attrs["rate"]
+        0.2
+    """
+    checked = Dropout(rate).attrs["rate"]
+    for node in model.walk():
+        if node.forward is _DROPOUT:
+            node.attrs["rate"] = checked
+    return model

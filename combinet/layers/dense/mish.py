@@ -1,0 +1,45 @@
+"""Mish, alone and after an affine map."""
+
+from __future__ import annotations
+
+from combinet.core.model import Model
+from combinet.initializers import glorot_uniform, zeros
+from combinet.layers.dense.activation import activation, dense_activation
+from combinet.types import Floats, Floats2d, Initializer
+
+
+def mish() -> Model[Floats, Floats]:
+    """Y = X * tanh(log(1 + exp X)), for floats of any shape.
+
+    Misra 2019, arXiv:1908.08681, equation 1.
+
+    Example:
+        >>> import numpy as np
+        >>> mish().predict(np.array([-1.0, 1.0])).round(4)
+        array([-0.3034,  0.8651])
+    """
+    return activation("mish")
+
+
+def Mish(
+    nO: int | None = None,
+    nI: int | None = None,
+    *,
+    init_W: Initializer = glorot_uniform,
+    init_b: Initializer = zeros,
+    bias: bool = True,
+    dropout: float | None = None,
+    normalize: bool = False,
+) -> Model[Floats2d, Floats2d]:
+    """Affine map and `mish`: Y = Z * tanh(log(1 + exp Z)), with Z = X @ W.T + b.
+
+    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
+    is not (n, nI).
+    Misra 2019, arXiv:1908.08681, equation 1.
+
+    Example:
+        >>> import numpy as np
+        >>> Mish(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
+        array([[0., 0.]], dtype=float32)
+    """
+    return dense_activation("mish", nO, nI, init_W, init_b, bias, dropout, normalize)

@@ -1,0 +1,90 @@
+"""The affine map of rows of which most columns are zero."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from combinet.core.inputs import check_dtype
+from combinet.core.model import Model
+from combinet.core.node import Param
+from combinet.core.run import Run
+from combinet.errors import DimensionError, describe
+from combinet.initializers import zeros
+from combinet.types import Floats1d, Floats2d, Initializer, Ints1d
+
+Sparse: TypeAlias = tuple[Ints1d, Floats1d, Ints1d]
+N_CELLS = 2
+
+
+def SparseLinear(
+    nO: int | None = None,
+    length: int = 2**18,
+    *,
+    init_W: Initializer = zeros,
+    init_b: Initializer = zeros,
+) -> Model[Sparse, Floats2d]:
+    """Affine map of rows of few entries: Y[i] = b + sum over the row's keys k of value * W(k).
+
+    A linear model of bags of features, such as the n-grams of texts. X is a tuple of keys (total,),
+    integers of any size, taken as 64 bits; values (total,), floats; and lengths (n,), the number
+    of entries of each row, which follow each other -> Y (n, nO). A key's weights are the sum of
+    two rows of a table, chosen by hashing: two keys rarely share both. Weinberger et al. 2009,
+    arXiv:0902.2206, with a second row in place of a sign. Params: W (length, nO), b (nO,).
+
+    The values have a gradient, (None, d_values, None), and W's touches the rows that the keys
+    name. Raises InputError for anything else, DimensionError for lengths that don't add up (on a
+    GPU only if the lengths lie on the host: looking would mean waiting).
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import ones
+        >>> model = SparseLinear(2, 100, init_W=ones).initialize(dtype="float64")
+        >>> keys = np.array([7, 2**63, 7], dtype="uint64")
+        >>> model.predict((keys, np.array([1.0, 0.5, 1.0]), np.array([2, 0, 1])))
+        array([[3., 3.],
+               [0., 0.],
+               [2., 2.]])
+    """
+    return Model(
+        "sparse_linear",
+        _sparse_linear,
+        dims={"nO": nO, "length": length},
+        params={"W": Param(("length", "nO"), init_W, "C"), "b": Param(("nO",), init_b)},
+        takes="sparse",
+    )
+
+
+def _sparse_linear(model: Model[Any, Any], X: Sparse, run: Run) -> Any:
+    keys, values, lengths = X
+    _check_entries(model, X)
+    W, b = run.params(model, "W", "b")
+    ops, factors = run.ops, values[:, None]
+    owners = ops.owners_on_device(ops.asarray(lengths, "int64"), keys.shape[0])
+    cells = ops.hash_rows(keys.astype("uint64"), 0, W.shape[0], N_CELLS)
+    weights = ops.gather_sum(W, cells)
+    Y: Any = ops.zeros((lengths.shape[0], b.shape[0]), b.dtype)
+    ops.scatter_add(Y, owners[:, None], weights * factors)
+    Y += b
+
+    def backprop(dY: Floats2d) -> tuple[None, Floats1d, None]:
+        d_entries = dY[owners]
+        run.inc_grad_rows(model, "W", cells, d_entries * factors)
+        run.inc_grad(model, b=dY.sum(axis=0))
+        return None, (d_entries * weights).sum(axis=1), None
+
+    return Y, backprop
+
+
+def _check_entries(model: Model[Any, Any], X: Sparse) -> None:
+    keys, values, lengths = X
+    check_dtype(model.name, values, values.dtype, model.dtype)
+    total = keys.shape[0]
+    if values.shape[0] != total:
+        raise DimensionError(f"{model.name} takes a value for each key, not {describe(X)}")
+    if isinstance(lengths, np.ndarray) and ((lengths < 0).any() or lengths.sum() != total):
+        raise DimensionError(
+            f"{model.name} takes lengths, none below 0, that add up to its {total} keys, not "
+            f"{describe(lengths)} that adds up to {lengths.sum()}"
+        )

@@ -1,0 +1,84 @@
+"""Layers that tell each row its place in its sequence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from combinet.core.model import Model
+from combinet.core.node import Param
+from combinet.core.run import Run
+from combinet.errors import DimensionError
+from combinet.initializers import normal
+from combinet.ops.sequence import positions
+from combinet.shapes import per_column, preserves
+from combinet.types import Floats2d, Initializer
+
+
+def sinusoidal_positions() -> Model[Floats2d, Floats2d]:
+    """Adds to each row what tells its place in its sequence: sines and cosines of it.
+
+    X (n, nI) -> Y (n, nI). Y[p, 2i] = X[p, 2i] + sin(p / 10000^(2i/nI)), and the cosine in the
+    odd columns; p counts from 0 in each sequence. Vaswani et al. 2017, arXiv:1706.03762, 3.5.
+
+    Example:
+        >>> import numpy as np
+        >>> sinusoidal_positions().predict(np.zeros((2, 2))).round(3)
+        array([[0.   , 1.   ],
+               [0.841, 0.54 ]])
+    """
+    return Model("sinusoidal_positions", _sinusoidal_positions, takes="floats2d", widths=preserves)
+
+
+def _sinusoidal_positions(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    columns = np.arange(X.shape[1])
+    angles = positions(run.lengths_of(X))[:, None] / 10000.0 ** (columns // 2 * 2 / len(columns))
+    waves = np.where(columns % 2, np.cos(angles), np.sin(angles))
+    return X + run.ops.asarray(waves, X.dtype), lambda dY: dY
+
+
+def LearnedPositions(
+    nI: int | None = None,
+    *,
+    longest: int,
+    init_P: Initializer = normal(0.02),  # noqa: B008
+) -> Model[Floats2d, Floats2d]:
+    """Adds to each row the vector of its place in its sequence: Y = X + P[p].
+
+    X (n, nI) -> Y (n, nI); p counts from 0 in each sequence. Params: P (longest, nI). Gehring et
+    al. 2017, arXiv:1705.03122, section 3.1. Raises DimensionError for a sequence of more than
+    `longest` rows, which has places that were never learned.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import ones, with_flatten
+        >>> model = with_flatten(LearnedPositions(1, longest=2, init_P=ones))
+        >>> model = model.initialize(dtype="float64")
+        >>> [Y.tolist() for Y in model.predict([np.array([[5.0], [6.0]]), np.array([[7.0]])])]
+        [[[6.0], [7.0]], [[8.0]]]
+    """
+    return Model(
+        "learned_positions",
+        _learned_positions,
+        dims={"nI": nI, "longest": longest},
+        params={"P": Param(("longest", "nI"), init_P, "C")},
+        takes="floats2d",
+        widths=per_column,
+    )
+
+
+def _learned_positions(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    lengths, longest = run.lengths_of(X), model.get_dim("longest")
+    if lengths.max(initial=0) > longest:
+        raise DimensionError(
+            f"{model.name} knows {longest} places, but there is a sequence of {lengths.max()} rows"
+        )
+    (P,) = run.params(model, "P")
+    place = run.ops.asarray(positions(lengths))
+
+    def backprop(dY: Floats2d) -> Floats2d:
+        run.inc_grad_rows(model, "P", place[:, None], dY)
+        return dY
+
+    return X + P[place], backprop

@@ -1,0 +1,51 @@
+"""Normalization by the root mean square."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from combinet.core.model import Model
+from combinet.core.node import Param
+from combinet.core.run import Run
+from combinet.errors import InputError
+from combinet.initializers import ones
+from combinet.shapes import per_column
+from combinet.types import Floats2d
+
+
+def RMSNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Floats2d]:
+    """Each row divided by its root mean square, then scaled by column: Y = G * N.
+
+    X (n, nI) -> Y (n, nI). Params: G (nI,), at first 1. N = X / sqrt(mean(X * X) + eps), so that,
+    unlike in `LayerNorm`, the mean of a row stays and nothing is added. Zhang and Sennrich 2019,
+    arXiv:1910.07467, equation 4. Raises DimensionError if X is not (n, nI), InputError if eps is
+    not above 0.
+
+    Example:
+        >>> import numpy as np
+        >>> RMSNorm(2).initialize().predict(np.array([[1, 7]], dtype="float32")).round(3)
+        array([[0.2, 1.4]], dtype=float32)
+    """
+    if not eps > 0:
+        raise InputError(f"rms norm takes eps above 0, not {eps!r}")
+    return Model(
+        "rms_norm",
+        _rms_norm,
+        dims={"nI": nI},
+        params={"G": Param(("nI",), ones)},
+        attrs={"eps": eps},
+        takes="floats2d",
+        widths=per_column,
+    )
+
+
+def _rms_norm(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    (G,) = run.params(model, "G")
+    Y, N, scale = run.ops.rms_norm(X, G, model.attrs["eps"])
+
+    def backprop(dY: Floats2d) -> Floats2d:
+        dX, dG = run.ops.backprop_rms_norm(dY, N, scale, G)
+        run.inc_grad(model, G=dG)
+        return dX
+
+    return Y, backprop

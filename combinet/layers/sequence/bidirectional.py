@@ -1,0 +1,122 @@
+"""Two directions side by side."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from combinet.batches.packed import Packed
+from combinet.batches.padded import Padded
+from combinet.batches.structure import map_arrays
+from combinet.combinators.compose import add_batches
+from combinet.core.model import Model
+from combinet.core.run import Run
+from combinet.errors import DimensionError, InputError, describe
+from combinet.shapes import Widths, concatenated
+
+if TYPE_CHECKING:
+    from combinet.types import Form
+
+
+def bidirectional(l2r: Model[Any, Any], r2l: Model[Any, Any] | None = None) -> Model[Form, Form]:
+    """One layer forwards, one on each sequence in reverse, the outputs column beside column.
+
+    X Padded of (longest, sequences, nI), and with recurrent layers also a list of arrays or Ragged
+    -> Y the same with the columns of `l2r`, then those of
+    `r2l`, whose output is turned back: row t of both is about row t of X. Each sequence is
+    reversed within its own length. Without `r2l` it is a copy of `l2r`. Schuster and Paliwal 1997,
+    "Bidirectional Recurrent Neural Networks", section II.D. Raises InputError if a layer gives
+    back anything but Padded of the same lengths.
+
+    The width nO, where it isn't known, is inferred and resized as two equal halves.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import noop, with_padded
+        >>> with_padded(bidirectional(noop())).predict([np.array([[1.0], [2.0]])])
+        [array([[1., 1.],
+               [2., 2.]])]
+    """
+    layers = [l2r, l2r.copy() if r2l is None else r2l]
+    packed = all(layer.takes == "time_major2d" for layer in layers)
+    return Model(
+        "bidirectional",
+        _bidirectional,
+        layers=layers,
+        takes="time_major2d" if packed else "padded",
+        widths=_bidirectional_widths,
+    )
+
+
+def _bidirectional(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    return (_packed if model.takes == "time_major2d" else _padded)(model, X, run)
+
+
+def _packed(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    """Recurrent layers read the same packed rows in either direction: nothing is reversed."""
+    batch = Packed.of(X, run.ops)
+    layout, (l2r, r2l) = batch.layout, model.layers
+    forth, callback_forth = run(l2r, batch, run.wants_dX)
+    back, callback_back = run(r2l, Packed(batch.data, layout, not batch.reverse), run.wants_dX)
+    nO = forth.data.shape[-1]
+
+    def backprop(dY: Any) -> Any:
+        first, second = (Packed(part, layout) for part in layout.pack_parts(dY, nO))
+        dX, other = callback_forth(first), callback_back(second)
+        if dX is None or other is None:
+            return None
+        return batch.like(X, run.ops.add(dX.data, other.data))
+
+    return batch.like(X, forth.data, back.data), backprop
+
+
+def _padded(model: Model[Any, Any], X: Padded, run: Run) -> Any:
+    l2r, r2l = model.layers
+    mirror = _mirror(X)
+
+    def turned(batch: Any) -> Any:
+        return None if batch is None else map_arrays(batch, turned_rows)
+
+    def turned_rows(data: Any) -> Any:
+        flat = data.reshape(-1, *data.shape[2:])
+        return run.ops.unpad(flat, mirror).reshape(data.shape)
+
+    forth, callback_forth = run(l2r, X, run.wants_dX)
+    back, callback_back = run(r2l, turned(X), run.wants_dX)
+    for Y in (forth, back):
+        if not isinstance(Y, Padded) or Y.lengths.tolist() != X.lengths.tolist():
+            raise InputError(
+                f"{model.name} is made of layers that give back Padded of the lengths "
+                f"{X.lengths.tolist()}, not {describe(Y)}"
+            )
+    nO = forth.data.shape[-1]
+    back = turned(back)
+
+    def backprop(dY: Padded) -> Any:
+        dX = callback_forth(map_arrays(dY, itemgetter((..., slice(nO)))))
+        other = callback_back(turned(map_arrays(dY, itemgetter((..., slice(nO, None))))))
+        return add_batches(dX, turned(other))
+
+    return map_arrays(X, lambda _: run.ops.concatenate([forth.data, back.data], -1)), backprop
+
+
+def _mirror(X: Padded) -> Any:
+    """For each row of the flat data the one at the same distance from the sequence's other end."""
+    longest, n = len(X.size_at_t), len(X)
+    t = np.arange(longest)[:, None]
+    return (np.where(t < X.lengths, X.lengths - 1 - t, t) * n + np.arange(n)).reshape(-1)
+
+
+def _bidirectional_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Widths:
+    if nO is not None:
+        l2r, r2l = (infer(layer, nI, None)[1] for layer in model.layers)
+        if (l2r is None or infer.resize) and l2r == r2l:
+            if nO % 2:
+                raise DimensionError(
+                    f"{model.name} has two directions of one width: nO is even, not {nO}"
+                )
+            for layer in model.layers:
+                infer(layer, nI, nO // 2)
+    return concatenated(model, nI, nO, infer)

@@ -1,0 +1,109 @@
+"""One form of batch to another. The gradient goes the same way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from combinet.batches.convert import list_to_ragged, ragged_to_list
+from combinet.batches.padded import Padded, padded_to_ragged, ragged_to_padded
+from combinet.batches.ragged import Ragged
+from combinet.core.model import Model
+from combinet.core.run import Run
+from combinet.shapes import preserves
+from combinet.types import Array
+
+
+def list2ragged() -> Model[list[Array], Ragged]:
+    """A list of arrays (n_i, ...) to Ragged.
+
+    Example:
+        >>> import numpy as np
+        >>> list2ragged().predict([np.array([1, 2]), np.array([3])]).lengths
+        array([2, 1])
+    """
+    return Model("list2ragged", _list2ragged, takes="list", widths=preserves)
+
+
+def ragged2list() -> Model[Ragged, list[Array]]:
+    """Ragged to a list of arrays (n_i, ...).
+
+    Example:
+        >>> import numpy as np
+        >>> ragged2list().predict(Ragged(np.array([1, 2, 3]), [2, 1]))
+        [array([1, 2]), array([3])]
+    """
+    return Model("ragged2list", _ragged2list, takes="ragged", widths=preserves)
+
+
+def list2padded() -> Model[list[Array], Padded]:
+    """A list of arrays (n_i, ...) to Padded, (longest, sequences, ...).
+
+    Example:
+        >>> import numpy as np
+        >>> list2padded().predict([np.array([1]), np.array([2, 3])]).data
+        array([[2, 1],
+               [3, 0]])
+    """
+    return Model("list2padded", _list2padded, takes="list", widths=preserves)
+
+
+def padded2list() -> Model[Padded, list[Array]]:
+    """Padded to a list of arrays (n_i, ...), in the order in which they were given.
+
+    Example:
+        >>> import numpy as np
+        >>> (list2padded() >> padded2list()).predict([np.array([1]), np.array([2, 3])])
+        [array([1]), array([2, 3])]
+    """
+    return Model("padded2list", _padded2list, takes="padded", widths=preserves)
+
+
+def list2array() -> Model[list[Array], Array]:
+    """A list of arrays (n_i, ...) to one array of all their rows, (total, ...).
+
+    Example:
+        >>> import numpy as np
+        >>> list2array().predict([np.array([1, 2]), np.array([3])])
+        array([1, 2, 3])
+    """
+    return Model("list2array", _list2array, takes="list", widths=preserves)
+
+
+def _list_to_padded(X: Any) -> Padded:
+    return ragged_to_padded(list_to_ragged(X))
+
+
+def _padded_to_list(X: Padded) -> list[Array]:
+    return ragged_to_list(padded_to_ragged(X))
+
+
+def _list2ragged(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    return _converted(X, list_to_ragged, ragged_to_list)
+
+
+def _ragged2list(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    return _converted(X, ragged_to_list, list_to_ragged)
+
+
+def _list2padded(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    return _converted(X, _list_to_padded, _padded_to_list)
+
+
+def _padded2list(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    return _converted(X, _padded_to_list, _list_to_padded)
+
+
+def _converted(X: Any, there: Callable[[Any], Any], back: Callable[[Any], Any]) -> Any:
+    Y = there(X)
+    # An empty list has no width to give back; X, empty as well, is like its own gradient.
+    return Y, back if len(Y) else lambda dY: X
+
+
+def _list2array(model: Model[Any, Any], X: list[Array], run: Run) -> Any:
+    ragged = list_to_ragged(X)
+
+    def backprop(dY: Array) -> list[Array]:
+        return ragged_to_list(Ragged(dY, ragged.lengths))
+
+    return ragged.data, backprop

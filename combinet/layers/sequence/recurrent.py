@@ -1,0 +1,237 @@
+"""Recurrent layers: LSTM, GRU, and the simple RNN.
+
+Each is a layer of one direction; both directions are `bidirectional` of it and depth is a chain,
+so that a stack is made of what everybody else can compose as well. A direction has products of its
+own: one of both directions, or a batch of two at each step, was measured to be no faster.
+
+Inside, rows are packed in time-major order, see `combinet.batches.packed`: neither a product nor a cell
+step computes padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from combinet.batches.packed import Packed
+from combinet.combinators.compose import chain
+from combinet.combinators.with_batches import with_array
+from combinet.core.model import Model
+from combinet.core.node import Param
+from combinet.core.run import Run
+from combinet.errors import DimensionError, InputError
+from combinet.initializers import glorot_uniform, zeros
+from combinet.layers.dense.dropout import Dropout
+from combinet.layers.sequence.bidirectional import bidirectional
+from combinet.types import Initializer, is_size
+
+if TYPE_CHECKING:
+    from combinet.types import Form
+
+
+def LSTM(
+    nO: int | None = None,
+    nI: int | None = None,
+    *,
+    bi: bool = False,
+    depth: int = 1,
+    dropout: float = 0.0,
+    bias: bool = True,
+    init_W: Initializer = glorot_uniform,
+    init_b: Initializer = zeros,
+) -> Model[Form, Form]:
+    """Long short-term memory: C[t] = f * C[t-1] + i * g, Y[t] = o * tanh(C[t]), for each sequence.
+
+    i, f, o = sigmoid and g = tanh of W @ X[t] + U @ Y[t-1] + b, a gate for each of their four
+    parts; before the first step Y and C are 0. X list of (n, nI), Ragged or Padded -> Y of the
+    same kind, with nO columns. Params: W (nO, 4, nI), U (nO, 4, nO), b (nO, 4), the gates in the
+    order i, f, g, o. Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+
+    With `bi` there are two directions of nO / 2 units, see `bidirectional`; `depth` layers are
+    stacked, and in training `dropout` is the rate between one and the next. Raises DimensionError
+    for an nO that is odd, with `bi`. `bias=False` leaves out the biases.
+
+    Example:
+        >>> import numpy as np
+        >>> model = LSTM(4, 3, bi=True).initialize()
+        >>> Y = model.predict([np.ones((5, 3), dtype="float32"), np.ones((2, 3), dtype="float32")])
+        >>> [y.shape for y in Y]
+        [(5, 4), (2, 4)]
+    """
+    params = _params(init_W, init_b, bias)
+    return _stack("lstm", _lstm, nO, nI, bi, depth, dropout, 4, params)
+
+
+def GRU(
+    nO: int | None = None,
+    nI: int | None = None,
+    *,
+    bi: bool = False,
+    depth: int = 1,
+    dropout: float = 0.0,
+    bias: bool = True,
+    init_W: Initializer = glorot_uniform,
+    init_b: Initializer = zeros,
+) -> Model[Form, Form]:
+    """Gated recurrent units: Y[t] = (1 - z) * n + z * Y[t-1], for each sequence.
+
+    r, z = sigmoid of their parts of W @ X[t] + U @ Y[t-1] + b; n = tanh(W @ X[t] + b +
+    r * (U @ Y[t-1] + c)), with its parts; before the first step Y is 0. X list of (n, nI),
+    Ragged or Padded -> Y of the same kind, with nO columns. Params: W (nO, 3, nI), U (nO, 3, nO),
+    b (nO, 3), c (nO,), the gates in the order r, z, n. Cho et al. 2014, arXiv:1406.1078, in the
+    form in which r is applied after the product. `bi`, `depth`, `dropout`, `bias` as in `LSTM`.
+
+    Example:
+        >>> import numpy as np
+        >>> model = GRU(4, 3, depth=2).initialize()
+        >>> model.predict([np.ones((5, 3), dtype="float32")])[0].shape
+        (5, 4)
+    """
+    params = _params(init_W, init_b, bias)
+    if bias:
+        params["c"] = Param(("nO",), init_b)
+    return _stack("gru", _gru, nO, nI, bi, depth, dropout, 3, params)
+
+
+def RNN(
+    nO: int | None = None,
+    nI: int | None = None,
+    *,
+    bi: bool = False,
+    depth: int = 1,
+    dropout: float = 0.0,
+    nonlinearity: str = "tanh",
+    bias: bool = True,
+    init_W: Initializer = glorot_uniform,
+    init_b: Initializer = zeros,
+) -> Model[Form, Form]:
+    """Y[t] = tanh(W @ X[t] + U @ Y[t-1] + b), for each sequence; before the first step Y is 0.
+
+    `nonlinearity` is "tanh" or "relu". X list of (n, nI), Ragged or Padded -> Y of the
+    same kind, with nO columns. Params: W (nO, 1, nI), U (nO, 1, nO), b (nO, 1). Elman 1990,
+    "Finding Structure in Time". `bi`, `depth`, `dropout`, `bias` are those of `LSTM`.
+
+    Example:
+        >>> import numpy as np
+        >>> model = RNN(4, 3, nonlinearity="relu").initialize()
+        >>> model.predict([np.ones((5, 3), dtype="float32")])[0].shape
+        (5, 4)
+    """
+    if nonlinearity not in ("tanh", "relu"):
+        raise InputError(f"rnn takes the nonlinearity 'tanh' or 'relu', not {nonlinearity!r}")
+    params = _params(init_W, init_b, bias)
+    attrs = {"nonlinearity": nonlinearity}
+    return _stack("rnn", _rnn, nO, nI, bi, depth, dropout, 1, params, attrs)
+
+
+def _params(init_W: Initializer, init_b: Initializer, bias: bool) -> dict[str, Param]:
+    # The gates in the middle, so that in column-major memory all are one matrix, gate by gate.
+    weights = {"W": Param(("nO", "nG", "nI"), init_W), "U": Param(("nO", "nG", "nO"), init_W)}
+    return {**weights, "b": Param(("nO", "nG"), init_b)} if bias else weights
+
+
+def _stack(
+    name: str,
+    forward: Any,
+    nO: int | None,
+    nI: int | None,
+    bi: bool,
+    depth: int,
+    dropout: float,
+    gates: int,
+    params: dict[str, Param],
+    attrs: dict[str, Any] | None = None,
+) -> Model[Form, Form]:
+    """A layer of one direction, doubled by `bi`, stacked by `depth`."""
+    if not is_size(depth):
+        raise InputError(f"{name} has a depth from 1 on, not {depth!r}")
+    if bi and nO is not None and nO % 2:
+        raise DimensionError(f"{name} has nO / 2 units in each direction: nO is even, not {nO}")
+    units = nO // 2 if bi and nO is not None else nO
+    layers: list[Model[Any, Any]] = []
+    for i in range(depth):
+        between = Dropout(dropout)  # here, so that a rate that is none is refused at any depth
+        if i and dropout:
+            layers.append(with_array(between))
+        dims = {"nI": nO if i else nI, "nO": units, "nG": gates}
+        layer: Model[Any, Any] = Model(
+            name, forward, dims=dims, params=params, attrs=attrs, takes="time_major2d"
+        )
+        layers.append(bidirectional(layer) if bi else layer)
+    return layers[0] if depth == 1 else chain(*layers)
+
+
+def _flat(*weights: Any) -> list[Any]:
+    """Weights (nO, gates, n) as (n, gates * nO), biases as (gates * nO,): views of them."""
+    return [each.T.reshape(*each.T.shape[:-2], -1) for each in weights]
+
+
+def _unflat(gradient: Any, nO: int) -> Any:
+    """The gradient of a parameter in its own shape, given that of the flat one."""
+    return gradient.reshape(*gradient.shape[:-1], -1, nO).T
+
+
+_Backprop: TypeAlias = "Callable[[Any], tuple[Any, Any]]"
+_Recurrence: TypeAlias = "Callable[..., tuple[Any, _Backprop]]"
+
+
+def _recur(model: Any, X: Any, run: Run, recurrence: _Recurrence) -> Any:
+    """Packs X, runs `recurrence` on its product with W, and returns a batch of the form of X.
+
+    `recurrence(Z, U, sizes, reverse)` returns the outputs Y and a function of their gradient,
+    which returns the gradients of Z and of each row's product with U.
+    """
+    ops, wants_dX, bias = run.ops, run.wants_dX, "b" in model.param_names
+    batch = Packed.of(X, ops)
+    rows, order = batch.data, (batch.layout.sizes, batch.reverse)
+    W, U = _flat(*run.params(model, "W", "U"))
+    b = _flat(*run.params(model, "b"))[0] if bias else ops.zeros(U.shape[1:], U.dtype)
+    Y, backprop_gates = recurrence(ops.affine(rows, W.T, b), U, *order)
+
+    def backprop(dY: Any) -> Any:
+        dZ, dR = backprop_gates(batch.layout.pack(dY))
+        dX, dW, db = ops.backprop_affine(dZ, rows, W.T, wants_dX)
+        dU = ops.backprop_recurrent_weights(dR, Y, *order)
+        nO = Y.shape[1]
+        biases = {"b": _unflat(db, nO)} if bias else {}
+        run.inc_grad(model, W=_unflat(dW.T, nO), U=_unflat(dU, nO), **biases)
+        return None if dX is None else batch.like(X, dX)
+
+    return batch.like(X, Y), backprop
+
+
+def _lstm(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    def recurrence(gates: Any, U: Any, *order: Any) -> Any:
+        Y, C, T = run.ops.lstm(gates, U, *order)
+        return Y, lambda dY: (run.ops.backprop_lstm(dY, gates, C, T, U, *order),) * 2
+
+    return _recur(model, X, run, recurrence)
+
+
+def _gru(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    bias = "c" in model.param_names
+
+    def recurrence(gates: Any, U: Any, *order: Any) -> Any:
+        nO = U.shape[0]
+        c = run.params(model, "c")[0] if bias else run.ops.zeros((nO,), U.dtype)
+        Y, M = run.ops.gru(gates, U, c, *order)
+
+        def backprop(dY: Any) -> Any:
+            dZ, dR = run.ops.backprop_gru(dY, gates, Y, M, U, *order)
+            if bias:
+                run.inc_grad(model, c=dR[:, 2 * nO :].sum(axis=0))
+            return dZ, dR
+
+        return Y, backprop
+
+    return _recur(model, X, run, recurrence)
+
+
+def _rnn(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    activation = model.attrs["nonlinearity"]
+
+    def recurrence(Z: Any, U: Any, *order: Any) -> Any:
+        Y = run.ops.rnn(Z, U, activation, *order)
+        return Y, lambda dY: (run.ops.backprop_rnn(dY, Y, U, activation, *order),) * 2
+
+    return _recur(model, X, run, recurrence)

@@ -1,0 +1,1 @@
+"""Matrix products on the CPU, and the threads of BLAS. Imports types alone."""

@@ -1,0 +1,14 @@
+"""Features of words as hashes. Imports errors alone."""
+
+from combinet.text.hashing import (
+    DEFAULT,
+    Feature,
+    features,
+    hash_text,
+    lower,
+    prefix,
+    shape,
+    suffix,
+)
+
+__all__ = ["DEFAULT", "Feature", "features", "hash_text", "lower", "prefix", "shape", "suffix"]
