@@ -98,7 +98,7 @@ def with_one_blas_thread(train: Step, ops: Ops) -> Step:
     """The same step; BLAS's threads are given back after it."""
 
     def alone(step: int) -> Any:
-        with ops.one_thread():
+        with ops.single_threaded_blas():
             return train(step)
 
     return alone

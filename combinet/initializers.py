@@ -38,12 +38,12 @@ def glorot_uniform(shape: Shape, rng: Generator) -> Floats:
 
 
 def glorot_normal(shape: Shape, rng: Generator) -> Floats:
-    """Normal, deviation sqrt(2 / (nO + nI)). Glorot and Bengio 2010, equation 12."""
+    """Normal, std sqrt(2 / (nO + nI)). Glorot and Bengio 2010, equation 12."""
     return rng.normal(0.0, (2.0 / (shape[0] + shape[-1])) ** 0.5, shape)
 
 
 def he_normal(shape: Shape, rng: Generator) -> Floats:
-    """Normal, deviation sqrt(2 / nI), for rectifiers. He et al. 2015, arXiv:1502.01852, (10)."""
+    """Normal, std sqrt(2 / nI), for rectifiers. He et al. 2015, arXiv:1502.01852, (10)."""
     return rng.normal(0.0, (2.0 / shape[-1]) ** 0.5, shape)
 
 
@@ -54,7 +54,7 @@ def he_uniform(shape: Shape, rng: Generator) -> Floats:
 
 
 def lecun_normal(shape: Shape, rng: Generator) -> Floats:
-    """Normal, deviation sqrt(1 / nI). LeCun et al. 1998, Efficient BackProp, equation 16."""
+    """Normal, std sqrt(1 / nI). LeCun et al. 1998, Efficient BackProp, equation 16."""
     return rng.normal(0.0, (1.0 / shape[-1]) ** 0.5, shape)
 
 
@@ -95,10 +95,10 @@ def _uniform(low: float, high: float, shape: Shape, rng: Generator) -> Floats:
     return rng.uniform(low, high, shape)
 
 
-def normal(deviation: float = 0.1) -> Initializer:
+def normal(std: float = 0.1) -> Initializer:
     """An initializer that draws from the normal distribution with mean 0."""
-    return partial(_normal, deviation)
+    return partial(_normal, std)
 
 
-def _normal(deviation: float, shape: Shape, rng: Generator) -> Floats:
-    return rng.normal(0.0, deviation, shape)
+def _normal(std: float, shape: Shape, rng: Generator) -> Floats:
+    return rng.normal(0.0, std, shape)

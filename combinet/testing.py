@@ -1,13 +1,13 @@
 """Checks of what every layer must hold to, for people's own layers as for the built-in ones.
 
-`check_laws(model, X)` runs them all; each is a function (model, X, ops) that raises AssertionError
+`check_layer(model, X)` runs them all; each is a function (model, X, ops) that raises AssertionError
 with what differs. A model is used in copies, initialized in float64 if it is not initialized; X is
 a sample input on the CPU whose floats are float64. With `ops` both go to that device first.
 
     >>> import numpy as np
     >>> from combinet import Linear, expand_window, residual
     >>> layer = residual(expand_window(1) >> Linear(2))
-    >>> check_laws(layer, np.random.default_rng(0).normal(size=(4, 2)))
+    >>> check_layer(layer, np.random.default_rng(0).normal(size=(4, 2)))
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from combinet.storage.file_format import to_host
 
 _SEED = 20170216
 
-Law: TypeAlias = "Callable[[Model[Any, Any], Any, Ops | None], None]"
+Invariant: TypeAlias = "Callable[[Model[Any, Any], Any, Ops | None], None]"
 
 
-def check_laws(
-    model: Model[Any, Any], X: Any, ops: Ops | None = None, *, excused: Collection[Law] = ()
+def check_layer(
+    model: Model[Any, Any], X: Any, ops: Ops | None = None, *, skip: Collection[Invariant] = ()
 ) -> None:
-    """Run every law on a model with a sample input. Raises AssertionError with what differs.
+    """Run every invariant on a model with a sample input. Raises AssertionError with what differs.
 
-    `excused` are laws that do not hold by the model's nature: with `BatchNorm` in it, which
-    predicts by running statistics, `excused=[check_predict]`.
+    `skip` are laws that do not hold by the model's nature: with `BatchNorm` in it, which
+    predicts by running statistics, `skip=[check_predict]`.
     """
-    for law in LAWS:
-        if law not in excused:
-            law(model, X, ops)
+    for invariant in INVARIANTS:
+        if invariant not in skip:
+            invariant(model, X, ops)
 
 
 def check_backprop(
@@ -190,7 +190,7 @@ def check_device(model: Model[Any, Any], X: Any, ops: Ops, *, drop: float = 0.0)
         _same(f"{what} on {ops!r}", other, cpu)
 
 
-LAWS: tuple[Law, ...] = (
+INVARIANTS: tuple[Invariant, ...] = (
     check_backprop,
     check_pure,
     check_predict,
@@ -220,7 +220,7 @@ def _check_array(
 ) -> None:
     gradient = to_host(gradient)
     largest = float(np.abs(gradient).max(initial=0))
-    for index in _spread(array.shape, 40):
+    for index in _sample_indices(array.shape, 40):
         before = float(array[index])
         array[index] = before + h
         above = value()
@@ -234,7 +234,7 @@ def _check_array(
         )
 
 
-def _spread(shape: tuple[int, ...], n: int) -> Iterator[tuple[int, ...]]:
+def _sample_indices(shape: tuple[int, ...], n: int) -> Iterator[tuple[int, ...]]:
     size = int(np.prod(shape))
     for flat in dict.fromkeys(np.linspace(0, size - 1, min(n, size)).astype(int).tolist()):
         yield tuple(int(i) for i in np.unravel_index(flat, shape))

@@ -81,7 +81,7 @@ def pooled(layer: Bert) -> Encoder:
 
 def unit_length() -> Model[Floats2d, Floats2d]:
     """Each row at length 1, Y = X / |X|: a layer of our own. X (n, nI) -> Y (n, nI)."""
-    return Model("unit_length", _unit_length, takes="floats2d", widths=preserves)
+    return Model("unit_length", _unit_length, accepts="floats2d", widths=preserves)
 
 
 def _unit_length(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:

@@ -25,7 +25,7 @@ class Column(NamedTuple):
 def letters(nO: int, nV: int) -> Model[Ints, Floats2d]:
     """The mean of the vectors of a word's n-grams, the last GRAMS columns: a layer of our own."""
     params = {"E": Param(("nV", "nO"), uniform(-0.05, 0.05), "C")}
-    return Model("letters", _letters, dims={"nO": nO, "nV": nV}, params=params, takes="ids")
+    return Model("letters", _letters, dims={"nO": nO, "nV": nV}, params=params, accepts="ids")
 
 
 def _letters(model: Model[Ints, Floats2d], X: Any, run: Run) -> Any:

@@ -10,7 +10,7 @@ import pytest
 
 import combinet as cb
 from cases import CASES, Case
-from combinet.testing import LAWS, check_device
+from combinet.testing import INVARIANTS, check_device
 from helpers.arrays import floats, keys, sparse
 from helpers.errors import raises
 
@@ -37,10 +37,10 @@ def test_gpu_gives_the_same_numbers(case: Case, gpu: cb.CupyOps) -> None:
     check_device(case.make(), case.X, gpu, drop=case.drop)
 
 
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("invariant", INVARIANTS, ids=lambda invariant: invariant.__name__)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_laws_on_a_gpu(case: Case, law: Any, gpu: cb.CupyOps) -> None:
-    case.check(law, gpu)
+def test_invariants_on_a_gpu(case: Case, invariant: Any, gpu: cb.CupyOps) -> None:
+    case.check(invariant, gpu)
 
 
 def _tagger() -> Any:

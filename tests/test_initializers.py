@@ -24,7 +24,7 @@ every = pytest.mark.parametrize("init", MAKERS.values(), ids=MAKERS)
 random = pytest.mark.parametrize("init", list(MAKERS.values())[2:], ids=list(MAKERS)[2:])
 
 # Each is checked on n = 90 000 numbers drawn with a fixed seed; the standard error of a mean is
-# sd / sqrt(n) = sd / 300, that of a normal's deviation sd / sqrt(2n). Four of them are allowed.
+# sd / sqrt(n) = sd / 300, that of a normal's std sd / sqrt(2n). Four of them are allowed.
 N = 90_000
 
 
@@ -36,17 +36,17 @@ def assert_uniform(W: Any, low: float, high: float) -> None:
     """Within the bounds, close to both, and with the moments of the uniform distribution."""
     assert low <= W.min() <= low + (high - low) * 1e-3
     assert high - (high - low) * 1e-3 <= W.max() <= high
-    deviation = (high - low) / 12**0.5
-    assert abs(W.mean() - (low + high) / 2) < 4 * deviation / W.size**0.5
+    std = (high - low) / 12**0.5
+    assert abs(W.mean() - (low + high) / 2) < 4 * std / W.size**0.5
     # The fourth moment of the uniform distribution is 9/5 sd**4: the variance of (x - mean)**2
     # is 4/5 sd**4.
-    assert abs(W.var() - deviation**2) < 4 * deviation**2 * (0.8 / W.size) ** 0.5
+    assert abs(W.var() - std**2) < 4 * std**2 * (0.8 / W.size) ** 0.5
 
 
-def assert_normal(W: Any, deviation: float) -> None:
-    assert abs(W.mean()) < 4 * deviation / W.size**0.5
-    assert abs(W.std() - deviation) < 4 * deviation / (2 * W.size) ** 0.5
-    beyond = (np.abs(W) > 2 * deviation).mean()  # 4.55 % of a normal distribution, 0 of a uniform
+def assert_normal(W: Any, std: float) -> None:
+    assert abs(W.mean()) < 4 * std / W.size**0.5
+    assert abs(W.std() - std) < 4 * std / (2 * W.size) ** 0.5
+    beyond = (np.abs(W) > 2 * std).mean()  # 4.55 % of a normal distribution, 0 of a uniform
     assert abs(beyond - 0.0455) < 4 * (0.0455 * 0.9545 / W.size) ** 0.5
 
 
@@ -160,7 +160,7 @@ def test_each_layer_uses_the_initializer_that_it_is_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "name", "deviation"),
+    ("make", "name", "std"),
     [
         (lambda: cb.Linear(300, 300), "W", (2 / 600) ** 0.5),
         (lambda: cb.Maxout(100, 300, pieces=3), "W", (2 / 400) ** 0.5),
@@ -170,7 +170,7 @@ def test_each_layer_uses_the_initializer_that_it_is_given() -> None:
     ],
     ids=["Linear", "Maxout", "Relu", "Embed", "HashEmbed"],
 )
-def test_the_first_weights_of_a_layer(make: Any, name: str, deviation: float) -> None:
+def test_the_first_weights_of_a_layer(make: Any, name: str, std: float) -> None:
     W = make().initialize(rng=0, dtype="float64").get_param(name)
     assert W.size == N
-    assert abs(W.std() - deviation) < 4 * deviation / (2 * N) ** 0.5
+    assert abs(W.std() - std) < 4 * std / (2 * N) ** 0.5

@@ -1,4 +1,4 @@
-"""Every public layer and combinator, against every law."""
+"""Every public layer and combinator, against every invariant."""
 
 import inspect
 from typing import Any
@@ -12,10 +12,10 @@ from helpers.arrays import floats, ids
 from helpers.errors import raises
 
 
-@pytest.mark.parametrize("law", testing.LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize("invariant", testing.INVARIANTS, ids=lambda invariant: invariant.__name__)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_law(case: Case, law: Any) -> None:
-    case.check(law)
+def test_invariant(case: Case, invariant: Any) -> None:
+    case.check(invariant)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.drop], ids=lambda case: case.id)
@@ -33,7 +33,7 @@ def test_every_public_constructor_has_a_row() -> None:
     assert makers == {case.name for case in CASES}
 
 
-# Each law has to be able to fail: for each a layer that breaks it.
+# Each invariant has to be able to fail: for each a layer that breaks it.
 
 
 def _wrong_gradient(model: Any, X: Any, run: Any) -> Any:
@@ -84,7 +84,7 @@ def _reads_weights_late(model: Any, X: Any, run: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("forward", "law"),
+    ("forward", "invariant"),
     [
         (_wrong_gradient, testing.check_backprop),
         (_changes_gradient, testing.check_pure),
@@ -95,11 +95,11 @@ def _reads_weights_late(model: Any, X: Any, run: Any) -> Any:
         (_reads_weights_late, testing.check_interleaved),
     ],
 )
-def test_law_refuses(forward: Any, law: Any) -> None:
+def test_invariant_refuses(forward: Any, invariant: Any) -> None:
     params = {"W": cb.Param(("nI",), cb.ones)}
     model: Any = cb.Model("wrong", forward, dims={"nI": 3}, params=params)
     with pytest.raises((AssertionError, ValueError)):
-        law(model, floats(5, 3))
+        invariant(model, floats(5, 3))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_gradient_law_refuses_a_statistic_to_which_nothing_is_added() -> None:
 
 
 def test_an_excuse_that_is_not_needed_is_refused() -> None:
-    case = Case("noop", cb.noop, floats(5, 3), excused={testing.check_pure: "none"})
+    case = Case("noop", cb.noop, floats(5, 3), skip={testing.check_pure: "none"})
     case.check(testing.check_copy)
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         case.check(testing.check_pure)
@@ -141,4 +141,4 @@ def test_copy_law_refuses_a_shared_layer(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("X", [floats(2, 3).astype("f"), [floats(2, 3).astype("f")]])
 def test_samples_in_float32_are_refused(X: Any) -> None:
     with raises(cb.InputError, "float64", "float32"):
-        testing.check_laws(cb.with_flatten(cb.relu()), X)
+        testing.check_layer(cb.with_flatten(cb.relu()), X)

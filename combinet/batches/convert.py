@@ -22,11 +22,11 @@ def list_to_ragged(X: Sequence[Array]) -> Ragged:
     if not X:
         raise InputError("an empty list has no width: at least one array is needed")
     try:
-        data = X[0] if len(X) == 1 else get_array_ops(X[0]).join(X)
+        data = X[0] if len(X) == 1 else get_array_ops(X[0]).concat_checked(X)
     except (AttributeError, TypeError, ValueError):
         check_list(X)  # it knows what is wrong with them
         raise
-    return Ragged.known(data, np.fromiter(map(len, X), "int64", len(X)))
+    return Ragged.unchecked(data, np.fromiter(map(len, X), "int64", len(X)))
 
 
 def ragged_to_list(X: Ragged) -> list[Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from combinet.batches.padded import Padded, given_lengths, same_sequences
 from combinet.batches.ragged import Ragged
-from combinet.batches.structure import like, map_arrays
+from combinet.batches.structure import map_arrays, rebuild
 from combinet.errors import CombinetError, DimensionError, InputError, describe
 from combinet.types import is_array
 
@@ -16,7 +16,7 @@ from combinet.types import is_array
 def match_gradient(Y: object, dY: object) -> object:
     """DY in the dtype of Y if that is of floats, its form and shapes checked.
 
-    `Y` may be the output itself or its `outline`. An item of a tuple may have none: None. Raises
+    `Y` may be the output itself or its `spec_of`. An item of a tuple may have none: None. Raises
     InputError or DimensionError, with the number of the item that is wrong.
     """
     if isinstance(Y, list | tuple):
@@ -30,7 +30,7 @@ def match_gradient(Y: object, dY: object) -> object:
         except CombinetError as error:
             error.message = f"item {len(matched)}: {error.message}"
             raise
-        return like(Y, matched)
+        return rebuild(Y, matched)
     if isinstance(Y, Ragged | Padded):
         if not isinstance(dY, Ragged | Padded) or type(dY) is not type(Y):
             raise InputError(f"the gradient of {type(Y).__name__} is one too, not {describe(dY)}")
@@ -41,7 +41,7 @@ def match_gradient(Y: object, dY: object) -> object:
             )
         data = match_gradient(Y.data, dY.data)
         return dY if data is dY.data else map_arrays(dY, lambda _: data)
-    kind: Any = Y.kind if isinstance(Y, Outline) else type(Y)
+    kind: Any = Y.kind if isinstance(Y, ArraySpec) else type(Y)
     if not is_array(Y):
         return dY
     if not isinstance(dY, kind) or not is_array(dY) or dY.dtype.kind != "f":
@@ -54,7 +54,7 @@ def match_gradient(Y: object, dY: object) -> object:
     return dY if dY.dtype == Y.dtype or Y.dtype.kind != "f" else dY.astype(Y.dtype)
 
 
-class Outline:
+class ArraySpec:
     """What is left of an array when its numbers are gone: enough to check a gradient by."""
 
     __slots__ = ("dtype", "kind", "shape")
@@ -68,8 +68,8 @@ class Outline:
         return self.shape[0]
 
 
-def outline(Y: object) -> object:
+def spec_of(Y: object) -> object:
     """The form of a batch without its numbers, so that nobody keeps those for the form's sake."""
     return map_arrays(
-        Y, lambda y: Outline(tuple(y.shape), y.dtype, type(y)) if hasattr(y, "dtype") else y
+        Y, lambda y: ArraySpec(tuple(y.shape), y.dtype, type(y)) if hasattr(y, "dtype") else y
     )

@@ -15,7 +15,7 @@ from combinet.batches.padded import Padded
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import map_arrays
 from combinet.ops import Ops
-from combinet.ops.sequence import by_step
+from combinet.ops.sequence import time_major_order
 from combinet.types import Array
 
 Sequences: TypeAlias = "list[Any] | Ragged | Padded"
@@ -32,7 +32,7 @@ class Layout:
             rows: Any = np.flatnonzero(real)
         else:
             lengths: Any = X.lengths if isinstance(X, Ragged) else np.array([*map(len, X)])
-            rows, self.sizes = by_step(lengths)
+            rows, self.sizes = time_major_order(lengths)
             self.lengths, self.total = lengths, len(rows)
         self.form = None if isinstance(X, list) else map_arrays(X, lambda _: None)
         # Rows that lie in this order already, as those of one sequence, are not copied.
@@ -42,7 +42,9 @@ class Layout:
         """The packed rows of a batch with this layout."""
         flat = self._flat(X)
         return (
-            flat if self.rows is None or isinstance(X, Packed) else self.ops.unpad(flat, self.rows)
+            flat
+            if self.rows is None or isinstance(X, Packed)
+            else self.ops.take_rows(flat, self.rows)
         )
 
     def pack_parts(self, X: Any, nO: int) -> tuple[Array, Array]:
@@ -96,7 +98,7 @@ class Packed:
         layout = Layout(X, ops)
         return cls(layout.pack(X), layout)
 
-    def like(self, X: Sequences | Packed, *parts: Any) -> Any:
+    def rebuild(self, X: Sequences | Packed, *parts: Any) -> Any:
         """Packed rows, the columns of `parts`, as a batch of the same kind as X."""
         if isinstance(X, Packed):
             return Packed(self.layout.join(parts), self.layout, self.reverse)

@@ -11,7 +11,7 @@ from combinet.batches.ragged import Ragged
 from combinet.batches.structure import map_arrays
 from combinet.errors import DimensionError, InputError, describe
 from combinet.ops import Ops, get_array_ops
-from combinet.ops.sequence import by_step
+from combinet.ops.sequence import time_major_order
 from combinet.types import Floats1d, Floats2d, Ints1d
 
 Chain: TypeAlias = "tuple[Any, Floats2d, Floats1d, Floats1d]"  # scores, T, start, end
@@ -47,18 +47,18 @@ class PackedChain(NamedTuple):
                 f"{name} takes scores of as many labels as there are transitions, "
                 f"{describe(T)}, not {describe(scores)}"
             )
-        rows, sizes = by_step(lengths)
-        return cls(ops, ops.unpad(flat, rows), rows, sizes, lengths)
+        rows, sizes = time_major_order(lengths)
+        return cls(ops, ops.take_rows(flat, rows), rows, sizes, lengths)
 
     def pack(self, flat: Any) -> Any:
         """Rows of sequences one after the other, step after step."""
-        return self.ops.unpad(flat, self.rows)
+        return self.ops.take_rows(flat, self.rows)
 
     def unpack(self, packed: Any) -> Any:
         """The opposite of `pack`."""
-        return self.ops.pad(packed, self.rows, len(self.rows))
+        return self.ops.scatter_rows(packed, self.rows, len(self.rows))
 
-    def like(self, batch: Any, packed: Any) -> Any:
+    def rebuild(self, batch: Any, packed: Any) -> Any:
         """Packed rows as a batch of the form of `batch`."""
         flat = self.unpack(packed)
         if isinstance(batch, Ragged):

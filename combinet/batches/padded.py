@@ -7,7 +7,7 @@ import numpy as np
 from combinet.batches.ragged import Index, Numbers, Ragged, _check_data, _integers
 from combinet.errors import DimensionError, describe
 from combinet.ops import get_array_ops
-from combinet.ops.sequence import owners, positions
+from combinet.ops.sequence import positions, segment_ids
 from combinet.types import Array, Ints1d
 
 
@@ -58,7 +58,7 @@ class Padded:
         self.size_at_t, self.lengths, self.indices = sizes[:longest], lengths, indices[order]
 
     @classmethod
-    def known(cls, data: Array, size_at_t: Ints1d, lengths: Ints1d, indices: Ints1d) -> Padded:
+    def unchecked(cls, data: Array, size_at_t: Ints1d, lengths: Ints1d, indices: Ints1d) -> Padded:
         """A Padded of what is known to fit: nothing is checked."""
         padded = cls.__new__(cls)
         padded.data, padded.size_at_t = data, size_at_t
@@ -84,7 +84,7 @@ def ordered_columns(data: Array, order: Ints1d) -> Array:
         return data
     rows = (np.arange(longest)[:, None] * n + order).ravel()
     flat = data.reshape(longest * n, *data.shape[2:])
-    ordered: Array = get_array_ops(data).unpad(flat, rows).reshape(data.shape)
+    ordered: Array = get_array_ops(data).take_rows(flat, rows).reshape(data.shape)
     return ordered
 
 
@@ -97,7 +97,7 @@ def _slots(lengths: Ints1d, indices: Ints1d) -> Ints1d:
     """For each row of the flat data, the row of the padded one, (longest * sequences)."""
     column = np.empty_like(indices)
     column[indices] = np.arange(len(indices))
-    return positions(lengths) * len(lengths) + column[owners(lengths)]
+    return positions(lengths) * len(lengths) + column[segment_ids(lengths)]
 
 
 def given_lengths(X: Ragged | Padded) -> Ints1d:
@@ -124,21 +124,21 @@ def ragged_to_padded(X: Ragged) -> Padded:
     """The same sequences, padded."""
     if len(X) == 1:
         ones, first = np.ones(len(X.data), "int64"), np.zeros(1, "int64")
-        return Padded.known(X.data[:, None], ones, X.lengths, first)
+        return Padded.unchecked(X.data[:, None], ones, X.lengths, first)
     indices = np.argsort(-X.lengths, kind="stable")
     ordered = X.lengths[indices]
     longest, n = int(ordered.max(initial=0)), len(ordered)
     ops = get_array_ops(X.data)
-    data = ops.pad(X.data, _slots(X.lengths, indices), longest * n)
+    data = ops.scatter_rows(X.data, _slots(X.lengths, indices), longest * n)
     data = data.reshape(longest, n, *X.data.shape[1:])
-    return Padded.known(data, _sizes(ordered, longest), ordered, indices)
+    return Padded.unchecked(data, _sizes(ordered, longest), ordered, indices)
 
 
 def padded_to_ragged(X: Padded) -> Ragged:
     """The same sequences one after the other, in the order in which they were given."""
     if len(X) == 1 and X.data.shape[0] == X.lengths[0]:
-        return Ragged.known(X.data[:, 0], X.lengths)
+        return Ragged.unchecked(X.data[:, 0], X.lengths)
     lengths = given_lengths(X)
     flat = X.data.reshape(-1, *X.data.shape[2:])
-    data = get_array_ops(X.data).unpad(flat, _slots(lengths, X.indices))
-    return Ragged.known(data, lengths)
+    data = get_array_ops(X.data).take_rows(flat, _slots(lengths, X.indices))
+    return Ragged.unchecked(data, lengths)

@@ -9,7 +9,7 @@ import numpy as np
 
 from combinet.errors import DimensionError, InputError, describe
 from combinet.ops import get_array_ops
-from combinet.ops.sequence import positions, starts
+from combinet.ops.sequence import offsets, positions
 from combinet.types import Array, Ints1d
 
 Numbers: TypeAlias = "Sequence[int] | Ints1d"
@@ -77,7 +77,7 @@ class Ragged:
             )
 
     @classmethod
-    def known(cls, data: Array, lengths: Ints1d) -> Ragged:
+    def unchecked(cls, data: Array, lengths: Ints1d) -> Ragged:
         """A Ragged of what is known to fit: nothing is checked."""
         ragged = cls.__new__(cls)
         ragged.data, ragged.lengths = data, lengths
@@ -91,8 +91,8 @@ class Ragged:
 
     def __getitem__(self, index: Index) -> Ragged:
         chosen = _select(len(self), index)
-        lengths, begin = self.lengths[chosen], starts(self.lengths)[chosen]
+        lengths, begin = self.lengths[chosen], offsets(self.lengths)[chosen]
         if len(chosen) and (np.diff(chosen) == 1).all():
             return Ragged(self.data[begin[0] : begin[0] + lengths.sum()], lengths)
         rows = np.repeat(begin, lengths) + positions(lengths)
-        return Ragged(get_array_ops(self.data).unpad(self.data, rows), lengths)
+        return Ragged(get_array_ops(self.data).take_rows(self.data, rows), lengths)

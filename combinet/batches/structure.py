@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def like(X: T, items: list[Any]) -> T:
+def rebuild(X: T, items: list[Any]) -> T:
     """Items as a list or tuple of the class of X: a named tuple takes them one by one."""
     form: Any = type(X)
     return form(*items) if hasattr(X, "_fields") else form(items)  # type: ignore[no-any-return]
@@ -29,12 +29,12 @@ def like(X: T, items: list[Any]) -> T:
 def map_arrays(X: T, function: Callable[[Any], Any]) -> T:
     """A batch of the same form with `function` applied to each array of its data."""
     if isinstance(X, list | tuple):
-        return like(X, [map_arrays(x, function) for x in X])
+        return rebuild(X, [map_arrays(x, function) for x in X])
     if isinstance(X, Ragged):
-        return Ragged.known(function(X.data), X.lengths)  # type: ignore[return-value]
+        return Ragged.unchecked(function(X.data), X.lengths)  # type: ignore[return-value]
     if isinstance(X, Padded):
         data = function(X.data)
-        return Padded.known(data, X.size_at_t, X.lengths, X.indices)  # type: ignore[return-value]
+        return Padded.unchecked(data, X.size_at_t, X.lengths, X.indices)  # type: ignore[return-value]
     return X if X is None else function(X)  # pyright: ignore[reportReturnType]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from combinet.batches.padded import Padded, given_lengths, same_sequences
 from combinet.batches.ragged import Ragged
-from combinet.batches.structure import like, map_arrays
+from combinet.batches.structure import map_arrays, rebuild
 from combinet.core.model import A, B, C, Model
 from combinet.core.operators import DEFAULT
 from combinet.core.run import Run
@@ -220,7 +220,7 @@ def highway(layer: Model[A, A], gate: Model[A, A]) -> Model[A, A]:
           relu     nI=3 nO=3  12
           softmax  nI=3 nO=3  12
     """
-    return Model("highway", _highway, layers=[layer, gate], takes="floats", widths=one_width)
+    return Model("highway", _highway, layers=[layer, gate], accepts="floats", widths=one_width)
 
 
 def _highway(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -251,7 +251,7 @@ def gated(layer: Model[A, B], gate: Model[A, B]) -> Model[A, B]:
           linear  nI=3 nO=4  16
           swish   nI=3 nO=4  16
     """
-    return Model("gated", _gated, layers=[layer, gate], takes="floats", widths=parallel)
+    return Model("gated", _gated, layers=[layer, gate], accepts="floats", widths=parallel)
 
 
 def _gated(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -330,7 +330,7 @@ def add_batches(X: T, Y: T) -> T:
         return Y if X is None else X
     other: Any = Y
     if isinstance(X, list | tuple):
-        return like(X, [add_batches(x, y) for x, y in zip(X, other, strict=True)])
+        return rebuild(X, [add_batches(x, y) for x, y in zip(X, other, strict=True)])
     if isinstance(X, Ragged | Padded):
         return map_arrays(X, lambda data: add_batches(data, other.data))
     array: Any = X

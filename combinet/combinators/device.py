@@ -24,12 +24,12 @@ def with_cpu(layer: Model[A, B]) -> Model[A, B]:
     """
     if any(node.ops.device >= 0 for node in layer.walk()):
         raise DeviceError(f"with_cpu takes a layer on the CPU: {layer.name}.to_cpu() brings it")
-    return Model("with_cpu", _with_cpu, layers=[layer], widths=delegates, stays=True)
+    return Model("with_cpu", _with_cpu, layers=[layer], widths=delegates, pinned=True)
 
 
 def _with_cpu(model: Model[Any, Any], X: Any, run: Run) -> Any:
     layer = model.layers[0]
-    Y, callback = run.on(layer.ops)(layer, to_device(X, layer.ops))
+    Y, callback = run.with_ops(layer.ops)(layer, to_device(X, layer.ops))
 
     def backprop(dY: Any) -> Any:
         return to_device(callback(to_device(dY, layer.ops)), run.ops)

@@ -87,11 +87,11 @@ def with_nvtx_range(
 
 def _with_nvtx_range(model: Model[Any, Any], X: Any, run: Run) -> Any:
     name = model.attrs["range"]
-    with run.ops.time_range(f"{name} forward", model.attrs["forward_color"]):
+    with run.ops.profile_range(f"{name} forward", model.attrs["forward_color"]):
         Y, callback = run(model.layers[0], X)
 
     def backprop(dY: Any) -> Any:
-        with run.ops.time_range(f"{name} backprop", model.attrs["backprop_color"]):
+        with run.ops.profile_range(f"{name} backprop", model.attrs["backprop_color"]):
             return callback(dY)
 
     return Y, backprop

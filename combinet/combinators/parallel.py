@@ -14,7 +14,7 @@ from combinet.core.model import A, B, Model
 from combinet.core.run import Run
 from combinet.errors import InputError, describe
 from combinet.ops import Ops
-from combinet.ops.blas.threads import share
+from combinet.ops.blas.threads import run_concurrently
 from combinet.shapes import delegates
 from combinet.types import Ints1d
 
@@ -63,14 +63,14 @@ def _with_threads(model: Model[Any, Any], X: Any, run: Run) -> Any:
     runs = _runs(run, _split(sizes, items) if of_sequences else [None] * (len(items) - 1))
     pairs = zip(runs, _split(X, rows if of_sequences else items), strict=True)
     jobs = [partial(each, layer, x, wants_dX) for each, x in pairs]
-    with ops.one_thread():
-        outputs, callbacks = zip(*share(jobs), strict=True)
+    with ops.single_threaded_blas():
+        outputs, callbacks = zip(*run_concurrently(jobs), strict=True)
     ends = _ends(model, outputs, items, rows)
 
     def backprop(dY: Any) -> Any:
         pairs = zip(callbacks, _split(dY, ends), strict=True)
-        with ops.one_thread():
-            gradients = share([partial(callback, dy) for callback, dy in pairs])
+        with ops.single_threaded_blas():
+            gradients = run_concurrently([partial(callback, dy) for callback, dy in pairs])
         return None if gradients[0] is None else _join(gradients, ops)
 
     return _join(outputs, ops), backprop
@@ -98,7 +98,7 @@ def _cuts(sizes: Ints1d, parts: int) -> list[int]:
 
 def _runs(run: Run, lengths: Sequence[Ints1d | None]) -> list[Run]:
     """A pass for each part, over sequences of these lengths."""
-    twins = [run.over(each) for each in lengths]
+    twins = [run.with_lengths(each) for each in lengths]
     if run.train:  # predictions draw nothing, and leave the generator as it is
         for twin, seed in zip(twins, run.rng.integers(2**63, size=len(twins)), strict=True):
             twin.rng = np.random.default_rng(seed)
@@ -126,5 +126,5 @@ def _join(parts: Sequence[Any], ops: Ops) -> Any:
         return [*chain.from_iterable(parts)]
     if isinstance(parts[0], Ragged):
         data = ops.concatenate([part.data for part in parts])
-        return Ragged.known(data, np.concatenate([part.lengths for part in parts]))
+        return Ragged.unchecked(data, np.concatenate([part.lengths for part in parts]))
     return ops.concatenate([*parts])

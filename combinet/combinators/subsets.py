@@ -27,11 +27,11 @@ def map_list(layer: Model[A, B]) -> Model[list[A], list[B]]:
         >>> map_list(relu()).predict([np.array([-1.0, 1.0]), np.array([[2.0]])])
         [array([0., 1.]), array([[2.]])]
     """
-    return Model("map_list", _map_list, layers=[layer], takes="list", widths=delegates)
+    return Model("map_list", _map_list, layers=[layer], accepts="list", widths=delegates)
 
 
 def _map_list(model: Model[Any, Any], X: list[Any], run: Run) -> Any:
-    layer, alone = model.layers[0], run.over(None)
+    layer, alone = model.layers[0], run.with_lengths(None)
     results = [alone(layer, x) for x in X]
     callbacks = [callback for _, callback in results]
 
@@ -61,14 +61,14 @@ def with_square_sequences(layer: Model[Array, Array]) -> Model[list[Array], list
         "with_square_sequences",
         _with_square_sequences,
         layers=[layer],
-        takes="list",
+        accepts="list",
         widths=delegates,
     )
 
 
 def _with_square_sequences(model: Model[Any, Any], X: list[Array], run: Run) -> Any:
     check_list(X)
-    layer, inner, ops = model.layers[0], run.over(None), run.ops
+    layer, inner, ops = model.layers[0], run.with_lengths(None), run.ops
     lengths = np.array([len(x) for x in X], "int64")
     groups = [np.flatnonzero(lengths == length).tolist() for length in np.unique(lengths)]
 
@@ -127,7 +127,7 @@ def uniqued(layer: Model[Ints, B], *, column: int | None = None) -> Model[Ints, 
         _uniqued,
         layers=[layer],
         attrs={"column": column},
-        takes="ids",
+        accepts="ids",
         widths=delegates,
     )
 

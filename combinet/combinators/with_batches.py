@@ -37,7 +37,7 @@ def with_flatten(layer: Model[A, B]) -> Model[list[A], list[B]]:
         >>> with_flatten(relu()).predict([np.array([-1.0, 1.0]), np.array([2.0])])
         [array([0., 1.]), array([2.])]
     """
-    return _wrapper("with_flatten", layer, "array", takes="list")
+    return _wrapper("with_flatten", layer, "array", accepts="list")
 
 
 def with_array(layer: Model[Array, Array]) -> Model[Form, Form]:
@@ -148,7 +148,7 @@ def _with_reshape(model: Model[Any, Any], X: Any, run: Run) -> Any:
         return run(model.layers[0], X)
     outer, total = X.shape[:-1], math.prod(X.shape[:-1])
     lengths = np.full(math.prod(X.shape[:-2]), X.shape[-2])
-    Y, callback = run.over(lengths)(model.layers[0], X.reshape(total, X.shape[-1]))
+    Y, callback = run.with_lengths(lengths)(model.layers[0], X.reshape(total, X.shape[-1]))
     if not hasattr(Y, "dtype") or Y.shape[:1] != (total,):
         raise InputError(
             f"the layer in {model.name} has to give back a row for each of {total}, "
@@ -177,15 +177,17 @@ _FORMS = {
     "list": Conversion(list_to_ragged, ragged_to_list),
     "ragged": Conversion(lambda X: X, lambda X: X),
     "padded": Conversion(padded_to_ragged, ragged_to_padded),
-    "array": Conversion(lambda X: Ragged.known(X, np.array([len(X)])), lambda X: X.data),
+    "array": Conversion(lambda X: Ragged.unchecked(X, np.array([len(X)])), lambda X: X.data),
 }
 
 _CLASSES: dict[str, type] = {"list": list, "ragged": Ragged, "padded": Padded}
 
 
-def _wrapper(name: str, layer: Model[Any, Any], inside: str, takes: str = "any") -> Model[Any, Any]:
+def _wrapper(
+    name: str, layer: Model[Any, Any], inside: str, accepts: str = "any"
+) -> Model[Any, Any]:
     attrs = {"inside": inside}
-    return Model(name, _with, layers=[layer], attrs=attrs, takes=takes, widths=delegates)
+    return Model(name, _with, layers=[layer], attrs=attrs, accepts=accepts, widths=delegates)
 
 
 def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -196,10 +198,10 @@ def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
         return run(layer, X, run.wants_dX)
     if isinstance(X, list) and not X:
         return X, lambda dY: dY
-    if layer.takes == "time_major2d" and isinstance(X, list | Ragged) and inside != "array":
+    if layer.accepts == "time_major2d" and isinstance(X, list | Ragged) and inside != "array":
         return run(layer, X, run.wants_dX)  # it packs the rows itself: padding would be a detour
     there, lengths, enter, leave = _cross(model, X, run)
-    inner = run.over(lengths if inside == "array" else None)
+    inner = run.with_lengths(lengths if inside == "array" else None)
     Y, callback = inner(layer, there, run.wants_dX)
     out, out_lengths = leave(Y)  # what carries lengths may come back with others
 
@@ -217,7 +219,7 @@ def _with_tuple(model: Model[Any, Any], X: tuple[Any, ...], run: Run) -> Any:
     if all(isinstance(x, list) and not x for x in X):
         return X[0], lambda dY: X
     there, _, enters, leaves = zip(*(_cross(model, x, run) for x in X), strict=True)
-    Y, callback = run.over(None)(layer, there)
+    Y, callback = run.with_lengths(None)(layer, there)
     out, out_lengths = leaves[0](Y)
 
     def backprop(dY: Any) -> Any:
@@ -238,15 +240,15 @@ def _cross(model: Model[Any, Any], X: Any, run: Run) -> tuple[Any, Ints1d, _Ente
     lengths = run.lengths_of(X) if there.data is X else there.lengths
 
     def enter(batch: Any, lengths: Ints1d) -> Any:
-        return inner.of_ragged(Ragged.known(outer.to_ragged(batch).data, lengths))
+        return inner.of_ragged(Ragged.unchecked(outer.to_ragged(batch).data, lengths))
 
     def leave(batch: Any) -> tuple[Any, Ints1d]:
         _check_output(model, batch, len(there.data))
         rows = inside == "array"
-        ragged = Ragged.known(batch, lengths) if rows else inner.to_ragged(batch)
+        ragged = Ragged.unchecked(batch, lengths) if rows else inner.to_ragged(batch)
         return outer.of_ragged(ragged), ragged.lengths
 
-    return inner.of_ragged(Ragged.known(there.data, lengths)), lengths, enter, leave
+    return inner.of_ragged(Ragged.unchecked(there.data, lengths)), lengths, enter, leave
 
 
 def _form_of(model: Model[Any, Any], X: Any) -> str:

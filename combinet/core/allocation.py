@@ -67,7 +67,7 @@ def present_shape(node: Any, name: str) -> Shape:
 def move(model: Any, nodes: Sequence[Any], ops: Ops) -> None:
     """Take these layers of a model to another device with all that belongs to their parameters."""
     own_slots(model)
-    inside = {id(layer) for node in walk(model) if node.stays for layer in node.layers}
+    inside = {id(layer) for node in walk(model) if node.pinned for layer in node.layers}
     for node in nodes:
         if id(node) in inside:
             raise DeviceError(f"{node.name} is to stay and to move: it stands in two places")

@@ -19,7 +19,7 @@ from combinet.ops import Ops
 _WITH_LENGTHS = (Ragged, Padded, Packed)
 
 
-class Kind(NamedTuple):
+class InputKind(NamedTuple):
     """A kind of input: in words, and a test of (X, ops)."""
 
     words: str
@@ -72,20 +72,22 @@ def _time_major2d(X: Any, ops: Ops) -> bool:
     return _padded3d(X, ops) or _ragged2d(X, ops) or (first is not X and _array("f", 2)(first, ops))
 
 
-KINDS = {
-    "any": Kind("anything", lambda X, ops: True),
-    "floats": Kind("an array of floats", _array("f")),
-    "floats2d": Kind("an array of floats (n, nI)", _array("f", 2)),
-    "ids": Kind("an array of integers (n,) or (n, columns)", _array("iu", 1, 2)),
-    "list": Kind("a list of arrays", lambda X, ops: isinstance(X, list)),
-    "ragged": Kind("Ragged", _ragged),
-    "ragged2d": Kind("Ragged with floats (total, nI)", _ragged2d),
-    "ragged_ids": Kind("Ragged with integers (total,) or (total, columns)", _ragged_ids),
-    "rows2d": Kind("Ragged with floats (total, nI) or an array of floats (n, nI)", _rows2d),
-    "sparse": Kind("a tuple of keys (total,), floats (total,) and lengths (n,)", _sparse),
-    "padded": Kind("Padded", _padded),
-    "padded3d": Kind("Padded with floats (longest, sequences, nI)", _padded3d),
-    "time_major2d": Kind("a list of floats (n, nI), or Ragged or Padded of them", _time_major2d),
+INPUT_KINDS = {
+    "any": InputKind("anything", lambda X, ops: True),
+    "floats": InputKind("an array of floats", _array("f")),
+    "floats2d": InputKind("an array of floats (n, nI)", _array("f", 2)),
+    "ids": InputKind("an array of integers (n,) or (n, columns)", _array("iu", 1, 2)),
+    "list": InputKind("a list of arrays", lambda X, ops: isinstance(X, list)),
+    "ragged": InputKind("Ragged", _ragged),
+    "ragged2d": InputKind("Ragged with floats (total, nI)", _ragged2d),
+    "ragged_ids": InputKind("Ragged with integers (total,) or (total, columns)", _ragged_ids),
+    "rows2d": InputKind("Ragged with floats (total, nI) or an array of floats (n, nI)", _rows2d),
+    "sparse": InputKind("a tuple of keys (total,), floats (total,) and lengths (n,)", _sparse),
+    "padded": InputKind("Padded", _padded),
+    "padded3d": InputKind("Padded with floats (longest, sequences, nI)", _padded3d),
+    "time_major2d": InputKind(
+        "a list of floats (n, nI), or Ragged or Padded of them", _time_major2d
+    ),
 }
 
 
@@ -139,14 +141,14 @@ def check_input(layer: Layer, X: object, ops: Ops) -> None:
     """Raise InputError or DimensionError unless X is what the layer takes."""
     if not _checked.get():
         return
-    takes, nI = layer.takes, layer.dims.get("nI")
-    if takes == "any" and nI is None and not layer.slots:  # most combinators
+    accepts, nI = layer.accepts, layer.dims.get("nI")
+    if accepts == "any" and nI is None and not layer.slots:  # most combinators
         return
-    kind = KINDS[takes]
+    kind = INPUT_KINDS[accepts]
     if not kind.fits(X, ops):
         raise InputError(f"{layer.name} takes {kind.words}, not {describe(X)}{_hint(X, kind, ops)}")
     data: Any = X.data if isinstance(X, _WITH_LENGTHS) else X
-    if takes == "time_major2d" and isinstance(data, list):
+    if accepts == "time_major2d" and isinstance(data, list):
         data = data[0]
     dtype = getattr(data, "dtype", None)
     if dtype is None or dtype.kind != "f":
@@ -167,7 +169,7 @@ def check_dtype(name: str, X: object, dtype: np.dtype[Any], expected: np.dtype[A
         )
 
 
-def _hint(X: Any, kind: Kind, ops: Ops) -> str:
+def _hint(X: Any, kind: InputKind, ops: Ops) -> str:
     """Where X would fit on another device, say how to bring it."""
     data = X.data if isinstance(X, _WITH_LENGTHS) else X
     if hasattr(data, "dtype") and not ops.is_array(data):

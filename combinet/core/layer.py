@@ -26,9 +26,9 @@ class Layer(Protocol):
     layers: tuple[Any, ...]
     dims: dict[str, int | None]
     attrs: dict[str, Any]
-    takes: str
+    accepts: str
     widths: Callable[[Any, Any, Any, Any], tuple[Any, Any]]
-    stays: bool
+    pinned: bool
     slots: dict[str, Slot]
     ops: Ops
 

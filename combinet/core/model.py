@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 import numpy as np
 
-from combinet.batches.gradients import match_gradient, outline
+from combinet.batches.gradients import match_gradient, spec_of
 from combinet.batches.structure import shape_of
 from combinet.core import allocation, initialization, saving
 from combinet.core.node import Node
@@ -52,8 +52,8 @@ class Model(Node, Operators, Generic[In, Out]):
     touch: the children are `model.layers`, called as `run(layer, X)`; weights come from
     `run.params(model, ...)`, gradients go to `run.inc_grad(model, ...)`. `dims` are sizes by name
     (None: not known yet); `params` declares parameters by name as `Param`; `attrs` are settings
-    (plain ones are saved); `takes` says what input it takes, a key of `combinet.core.inputs.KINDS`;
-    `widths` is its shape rule, see `combinet.shapes`. With `stays` the layers below it don't go
+    (plain ones are saved); `accepts` says what input it takes, a key of `combinet.core.inputs.INPUT_KINDS`;
+    `widths` is its shape rule, see `combinet.shapes`. With `pinned` the layers below it don't go
     along to another device. With `flat` a sublayer with the same `forward` is replaced by its own
     sublayers, as in a chain of chains.
 
@@ -105,7 +105,7 @@ class Model(Node, Operators, Generic[In, Out]):
         run = Run(ops, self.rng if rng is None else np.random.default_rng(rng), drop=drop)
         with ops.on_device():
             Y, callback = run(self, X, wants_dX)
-        form = outline(Y)
+        form = spec_of(Y)
         pending: list[Callable[[Any], Any]] = [callback]
         del callback
 
@@ -298,7 +298,7 @@ class Model(Node, Operators, Generic[In, Out]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         allocation.own_slots(self)
-        twin = self._twin(memo)
+        twin = self._copy(memo)
         allocation.duplicate(self, twin)
         return twin
 
@@ -309,9 +309,9 @@ class Model(Node, Operators, Generic[In, Out]):
         combinet's own are. A model's pickle holds weights and averages; waiting gradients and
         optimizers' moments stay behind.
         """
-        return self._twin({})
+        return self._copy({})
 
-    def _twin(self, memo: dict[int, Any]) -> Self:
+    def _copy(self, memo: dict[int, Any]) -> Self:
         """A copy without weights, but with those layers that `memo` has; the others are added."""
         nodes = [node for node in self.walk() if id(node) not in memo]
         for node in nodes:

@@ -11,7 +11,7 @@ import numpy as np
 
 from combinet.batches.structure import shape_of
 from combinet.core.allocation import own_slots
-from combinet.core.inputs import KINDS
+from combinet.core.inputs import INPUT_KINDS
 from combinet.core.run import Run
 from combinet.core.shapes import Noted, ShapeInference, ShapeRule, Watched, compose
 from combinet.errors import DimensionError, InputError, StateError, describe
@@ -58,9 +58,9 @@ class Node:
         dims: Mapping[str, int | None] | None = None,
         params: Mapping[str, Param] | None = None,
         attrs: Mapping[str, Any] | None = None,
-        takes: str = "any",
+        accepts: str = "any",
         widths: ShapeRule = from_dims,
-        stays: bool = False,
+        pinned: bool = False,
         flat: bool = False,
     ) -> None:
         for layer in layers:
@@ -68,8 +68,8 @@ class Node:
                 called = getattr(layer, "__name__", "")
                 hint = f": {called}() makes one" if called and callable(layer) else ""
                 raise InputError(f"{name} is made of models, not {describe(layer)}{hint}")
-        if takes not in KINDS:
-            raise ValueError(f"{name} takes one of {sorted(KINDS)}, not {takes!r}")
+        if accepts not in INPUT_KINDS:
+            raise ValueError(f"{name} takes one of {sorted(INPUT_KINDS)}, not {accepts!r}")
         for dim, size in (dims or {}).items():
             if size is not None and not is_size(size):
                 raise DimensionError(f"{name} takes a positive int for {dim}, not {size!r}")
@@ -83,9 +83,9 @@ class Node:
             {dim: size and int(size) for dim, size in (dims or {}).items()}
         )
         self.attrs: dict[str, Any] = Watched(attrs or {})
-        self.takes = takes
+        self.accepts = accepts
         self.widths = widths
-        self.stays = stays
+        self.pinned = pinned
         self.flat_name = name if flat else ""
         self.noted: Noted | None = None
         self.slots: dict[str, Slot] = {}

@@ -11,7 +11,7 @@ from combinet.core.allocation import IndexMap, allocate, own_slots, specs_of
 from combinet.core.shapes import ConcatWidth, ShapeInference, Width
 from combinet.core.tree import walk
 from combinet.errors import DimensionError
-from combinet.ops.sequence import positions, starts
+from combinet.ops.sequence import offsets, positions
 from combinet.types import Shape, is_size
 
 Sizes: TypeAlias = "Mapping[tuple[Any, str], int]"
@@ -67,7 +67,7 @@ def _index_map(node: Any, name: str, before: Concats, after: Concats) -> IndexMa
         if old is not None and len(old.parts) == len(new.parts):
             kept = np.minimum(old.parts, new.parts)
             within = positions(kept)
-            begins = (np.repeat(starts(np.array(each.parts)), kept) for each in (old, new))
+            begins = (np.repeat(offsets(np.array(each.parts)), kept) for each in (old, new))
             taken, put = (begin + within for begin in begins)
             index_map[axis] = (taken, put)
         elif new != node.dims[dim]:

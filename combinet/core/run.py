@@ -66,9 +66,9 @@ class Run:
             self.wants_dX = outer
         return result
 
-    def over(self, lengths: Ints1d | None) -> Run:
+    def with_lengths(self, lengths: Ints1d | None) -> Run:
         """This pass, where the rows of an array are sequences of these lengths."""
-        run = self._twin()
+        run = self._copy()
         run._set_lengths(lengths)
         return run
 
@@ -76,13 +76,13 @@ class Run:
         self.lengths = lengths
         self._rows = 0 if lengths is None else int(lengths.sum())  # once, for all that will ask
 
-    def on(self, ops: Ops) -> Run:
+    def with_ops(self, ops: Ops) -> Run:
         """This pass, on another device."""
-        run = self._twin()
+        run = self._copy()
         run.ops = ops
         return run
 
-    def _twin(self) -> Run:
+    def _copy(self) -> Run:
         """A shallow copy, with whatever a subclass keeps; copy.copy takes five times as long."""
         kind: Any = type(self)
         twin: Run = object.__new__(kind)

@@ -20,7 +20,7 @@ _PARTS = ("attrs", "averages", "dims", "params")
 # For each layer its path, itself, and what was saved of it: any of _PARTS, by their names.
 Plan: TypeAlias = "Sequence[tuple[str, Any, Mapping[str, Any]]]"
 # For each layer its name and the numbers of its children.
-Outline: TypeAlias = "list[tuple[str, list[int]]]"
+TreeStructure: TypeAlias = "list[tuple[str, list[int]]]"
 _Keep: TypeAlias = Callable[[str, str], bool]
 _INT, _FLOAT = (int, np.integer), (float, np.floating)
 _KINDS = ((bool, np.bool_), _INT, _FLOAT, (str,), (np.ndarray,))
@@ -32,7 +32,7 @@ def to_bytes(model: Any, exclude: Mapping[str, bool]) -> bytes:
     keep = _Kept(model, exclude)
     nodes = []
     with locked(model.slots_by_path().values()):  # all is of one moment, between two updates
-        for (path, node), (name, children) in zip(paths(model).items(), _outline(model),
+        for (path, node), (name, children) in zip(paths(model).items(), _structure_of(model),
                                                   strict=True):  # fmt: skip
             record: dict[str, Any] = {"name": name, "layers": children}
             if keep("dims", path):
@@ -59,7 +59,7 @@ def params_of(node: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return params, averages
 
 
-def _outline(model: Any) -> Outline:
+def _structure_of(model: Any) -> TreeStructure:
     """For each path the layer's name and its children's numbers, which say what is shared too."""
     nodes = paths(model).values()
     number = {node.id: i for i, node in enumerate(nodes)}
@@ -71,9 +71,12 @@ def from_bytes(model: Any, data: bytes, exclude: Mapping[str, bool]) -> None:
     keep = _Kept(model, exclude)
     named = paths(model)
     records = _records(file_format.decode("model", data))
-    outline, saved = _outline(model), [(record["name"], record["layers"]) for record in records]
-    if saved != outline:
-        here, there = _difference([*named], outline, saved)
+    structure, saved = (
+        _structure_of(model),
+        [(record["name"], record["layers"]) for record in records],
+    )
+    if saved != structure:
+        here, there = _difference([*named], structure, saved)
         raise FormatError(f"the model saved has {there} where this one has {here}")
     plan = [(path, node, record) for (path, node), record in zip(named.items(), records,
                                                                  strict=True)]  # fmt: skip
@@ -136,9 +139,11 @@ class _Kept:
         return not any(path == name or path.startswith(f"{name} >> ") for name in self.names)
 
 
-def _difference(named: list[str], outline: Outline, saved: Outline) -> tuple[str, str]:
+def _difference(
+    named: list[str], structure: TreeStructure, saved: TreeStructure
+) -> tuple[str, str]:
     """What is here, and what was saved, at the first place where two outlines differ."""
-    for here, there in zip_longest(_places(outline), _places(saved)):
+    for here, there in zip_longest(_places(structure), _places(saved)):
         if here == there:
             continue
         if here and there and here[:2] == there[:2]:
@@ -149,13 +154,13 @@ def _difference(named: list[str], outline: Outline, saved: Outline) -> tuple[str
     return "no more", "more layers"
 
 
-def _places(outline: Outline) -> Iterator[tuple[int, int, str, int]]:
+def _places(structure: TreeStructure) -> Iterator[tuple[int, int, str, int]]:
     """Depth-first each layer's parent, position there, name and number; the first has no parent."""
     seen: set[int] = set()
-    waiting = [(-1, 0, 0)] if outline else []
+    waiting = [(-1, 0, 0)] if structure else []
     while waiting:
         parent, position, number = waiting.pop()
-        name, children = outline[number]
+        name, children = structure[number]
         yield parent, position, name, number
         if number not in seen:
             seen.add(number)

@@ -82,7 +82,7 @@ class ShapeInference:
                 return noted.widths
         asking, neighbour, self._asking = self._asking, self.neighbour, layer
         try:
-            if layer.takes not in _TUPLES:  # one batch, and gives one as well
+            if layer.accepts not in _TUPLES:  # one batch, and gives one as well
                 if isinstance(nI, tuple):
                     raise DimensionError(f"{layer.name} takes one batch, not a tuple of them")
                 nO = None if isinstance(nO, tuple) else nO

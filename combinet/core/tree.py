@@ -53,7 +53,7 @@ def movable(model: Layer) -> list[Any]:
         node = waiting.pop()
         if node.id not in found:
             found[node.id] = node
-            waiting.extend([] if node.stays else node.layers)
+            waiting.extend([] if node.pinned else node.layers)
     return [node for node in walk(model, "dfs_pre") if node.id in found]
 
 

@@ -69,7 +69,7 @@ def check_probabilities(
         )
 
 
-def like(truths: Any, guesses: Any, ops: Ops) -> Any:
+def as_targets(truths: Any, guesses: Any, ops: Ops) -> Any:
     """The truths as floats on the guesses' device. Raises unless they have the same shape."""
     truths = ops.asarray(truths)
     if truths.dtype.kind not in "fiub":

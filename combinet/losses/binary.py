@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet.losses.base import Loss, check_floats, check_probabilities, like, scale_of
+from combinet.losses.base import Loss, as_targets, check_floats, check_probabilities, scale_of
 from combinet.types import Floats
 
 
@@ -37,7 +37,7 @@ class BinaryCrossentropy(Loss):
     def __call__(self, guesses: Floats, truths: Any) -> tuple[Floats, Floats]:
         """The gradient and the value."""
         ops = check_floats(guesses, "guesses of BinaryCrossentropy")
-        T = like(truths, guesses, ops)
+        T = as_targets(truths, guesses, ops)
         scale = scale_of(self.normalize, guesses.shape[0])
         gradient, value = (_scores if self.logits else _probabilities)(ops.xp, guesses, T)
         if not self.logits:

@@ -64,5 +64,5 @@ class CRFLoss(Loss):
             packed.X, packed.pack(labels), *guesses[1:], packed.sizes
         )
         scale = scale_of(self.normalize, len(lengths))
-        scores = packed.like(guesses[0], dX * scale)
+        scores = packed.rebuild(guesses[0], dX * scale)
         return (scores, dT * scale, d_start * scale, d_end * scale), value * scale

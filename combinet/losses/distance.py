@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet.losses.base import Loss, check_floats, like, scale_of
+from combinet.losses.base import Loss, as_targets, check_floats, scale_of
 from combinet.types import Floats, Floats2d
 
 
@@ -29,7 +29,7 @@ class L2Distance(Loss):
         """The gradient and the value."""
         ops = check_floats(guesses, "guesses", 2)
         scale = scale_of(self.normalize, guesses.shape[0])
-        gradient = guesses - like(truths, guesses, ops)
+        gradient = guesses - as_targets(truths, guesses, ops)
         value = (gradient * gradient).sum() * (scale / 2)
         gradient *= scale
         return gradient, value
@@ -59,7 +59,7 @@ class CosineDistance(Loss):
         ops = check_floats(guesses, "guesses", 2)
         scale = scale_of(self.normalize, guesses.shape[0])
         Y, Y_size = _directions(ops.xp, guesses)
-        T, T_size = _directions(ops.xp, like(truths, guesses, ops))
+        T, T_size = _directions(ops.xp, as_targets(truths, guesses, ops))
         cosine = (Y * T).sum(axis=1, keepdims=True)
         gradient = Y * cosine
         gradient -= T * (Y_size > 0)

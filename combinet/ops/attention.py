@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from combinet.ops.sequence import SequenceOps, positions, starts
+from combinet.ops.sequence import SequenceOps, offsets, positions
 from combinet.types import Array, Floats2d, Ints1d, Shape
 
 
@@ -57,7 +57,7 @@ class AttentionOps(SequenceOps):
         return Y, (rows, rows_kv, kept)
 
     def _ordered(self, X: Any, rows: Any) -> Any:
-        return X if rows is None else self.unpad(X, rows)
+        return X if rows is None else self.take_rows(X, rows)
 
     def backprop_attention(
         self, dY: Floats2d, kept: Any, dQ: Floats2d, dK: Floats2d, dV: Floats2d
@@ -154,5 +154,5 @@ def _rows(lengths: Ints1d, chosen: Ints1d) -> Ints1d | None:
     """The rows of the chosen sequences, one after the other; None if that is all as it is."""
     if (np.diff(chosen) > 0).all() and lengths[chosen].sum() == lengths.sum():
         return None
-    rows: Ints1d = np.repeat(starts(lengths)[chosen], lengths[chosen]) + positions(lengths[chosen])
+    rows: Ints1d = np.repeat(offsets(lengths)[chosen], lengths[chosen]) + positions(lengths[chosen])
     return rows

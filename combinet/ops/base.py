@@ -56,11 +56,11 @@ class Ops(
         """How many threads a long piece of work is shared among: one, whatever is wanted."""
         return 1
 
-    def one_thread(self) -> AbstractContextManager[Any]:
+    def single_threaded_blas(self) -> AbstractContextManager[Any]:
         """A context in which this backend's work takes no other thread than the one that asks."""
         return nullcontext()
 
-    def time_range(self, name: str, color: int = -1) -> AbstractContextManager[Any]:
+    def profile_range(self, name: str, color: int = -1) -> AbstractContextManager[Any]:
         """A context that a profiler shows under this name, where the backend has one."""
         return nullcontext()
 
@@ -80,7 +80,7 @@ class Ops(
         """The arrays one after the other, along an axis that they share."""
         return self.xp.concatenate(arrays, axis=axis)
 
-    def join(self, arrays: Sequence[Any]) -> Any:
+    def concat_checked(self, arrays: Sequence[Any]) -> Any:
         """Arrays that differ in length alone, one after the other.
 
         Raises ValueError or TypeError for arrays of several dtypes or shapes.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from combinet.ops.sequence import SequenceOps, positions, starts
+from combinet.ops.sequence import SequenceOps, offsets, positions
 from combinet.types import Floats2d, Ints1d
 
 
@@ -63,7 +63,7 @@ class ConvolutionOps(SequenceOps):
         """For each step: the windows that have a row there, and that row; on the device."""
         counts = window.counts(lengths)
         first = positions(counts) * window.stride - window.before
-        begin, length = (np.repeat(each, counts) for each in (starts(lengths), lengths))
+        begin, length = (np.repeat(each, counts) for each in (offsets(lengths), lengths))
         for step in range(window.width):
             place = first + step * window.dilation
             inside = np.flatnonzero((place >= 0) & (place < length))

@@ -45,7 +45,7 @@ class CupyOps(Ops):
         return self.xp.cuda.Device(self.device)  # type: ignore[no-any-return]
 
     @contextmanager
-    def time_range(self, name: str, color: int = -1) -> Iterator[None]:
+    def profile_range(self, name: str, color: int = -1) -> Iterator[None]:
         """An NVTX range of this name."""
         self.xp.cuda.nvtx.RangePush(name, color)
         try:

@@ -77,17 +77,17 @@ class DenseOps:
         return self.multiply(dY, Y > 0)
 
     def gelu(self, X: Floats) -> tuple[Floats, Floats]:
-        """X * P and its slope, P + X * p: P is the normal distribution function, p its density.
+        """X * P and its derivative, P + X * p: P is the normal distribution function, p its density.
 
         Hendrycks and Gimpel 2016, arXiv:1606.08415, equation 1, without approximation.
         """
         X, P = self._normal(X)
         bounded = self.xp.minimum(X, 40)
-        slope: Floats = self.xp.exp(bounded * bounded * -0.5)
-        slope *= bounded
-        slope *= (2 * np.pi) ** -0.5
-        slope += P
-        return self.multiply(X, P), slope
+        derivative: Floats = self.xp.exp(bounded * bounded * -0.5)
+        derivative *= bounded
+        derivative *= (2 * np.pi) ** -0.5
+        derivative += P
+        return self.multiply(X, P), derivative
 
     def gelu_value(self, X: Floats) -> Floats:
         """The first result of `gelu` alone."""

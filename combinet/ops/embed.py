@@ -35,9 +35,9 @@ class EmbedOps(SequenceOps):
 
     def gather_sum(self, E: Floats2d, rows: Ints2d) -> Floats2d:
         """The sum of the named rows of E: (nV, nO), (n, k) -> (n, nO)."""
-        Y = self.unpad(E, rows[:, 0])
+        Y = self.take_rows(E, rows[:, 0])
         for column in range(1, rows.shape[1]):
-            Y += self.unpad(E, rows[:, column])
+            Y += self.take_rows(E, rows[:, column])
         return Y
 
     def scatter_add(self, E: Floats2d, rows: Ints2d, Y: Floats2d) -> None:
@@ -47,30 +47,30 @@ class EmbedOps(SequenceOps):
 
     def embed_bag(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, mean: bool) -> Floats2d:
         """The mean, or the sum, of the rows of E that each sequence names: (total,) -> (n, nO)."""
-        Y = self.reduce_sum(self.unpad(E, ids), lengths)
+        Y = self.reduce_sum(self.take_rows(E, ids), lengths)
         if mean:
-            Y *= self.shares(lengths, E.dtype)
+            Y *= self.mean_weights(lengths, E.dtype)
         return Y
 
-    def shares(self, lengths: Ints1d, dtype: Any) -> Floats2d:
+    def mean_weights(self, lengths: Ints1d, dtype: Any) -> Floats2d:
         """What each row of a sequence is of its mean, (n, 1)."""
-        shares: Floats2d = self.xp.asarray(1 / np.maximum(lengths, 1)[:, None], dtype=dtype)
-        return shares
+        weights: Floats2d = self.xp.asarray(1 / np.maximum(lengths, 1)[:, None], dtype=dtype)
+        return weights
 
     def scatter_bags(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, Y: Floats2d) -> None:
         """Add row i of Y to each row of E that sequence i names, in place."""
         self.scatter_add(E, ids[:, None], self.repeat_rows(Y, lengths))
 
-    def put_rows(self, E: Floats2d, rows: Ints, Y: Any) -> None:
+    def set_rows(self, E: Floats2d, rows: Ints, Y: Any) -> None:
         """Row i of Y in the place of E[rows[i]], in place; or one number in all of them."""
         E[rows] = Y
 
-    def owners_on_device(self, lengths: Ints1d, total: int) -> Ints1d:
+    def segment_ids_on_device(self, lengths: Ints1d, total: int) -> Ints1d:
         """For each of `total` entries, the row that it is in, by lengths that lie on the device."""
         ends = self.xp.cumsum(lengths)
         return self.xp.searchsorted(ends, self.xp.arange(total), side="right")  # type: ignore[no-any-return]
 
-    def distinct(self, ids: Sequence[Ints]) -> Ints1d:
+    def unique(self, ids: Sequence[Ints]) -> Ints1d:
         """All ids of some arrays, each once, rising; on a GPU, how many has to be waited for."""
         ordered: Any = self.xp.sort(self.xp.concatenate([each.reshape(-1) for each in ids]))
         new: Any = self.xp.ones(ordered.shape, dtype=bool)

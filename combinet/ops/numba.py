@@ -43,12 +43,12 @@ class NumbaOps(NumpyOps):
         self.kernels.hash_rows(keys, seed_offsets(seed, k), nV, rows)
         return rows
 
-    def distinct(self, ids: Sequence[Ints]) -> Ints1d:
-        """See `Ops.distinct`. What is sorted is each id once."""
+    def unique(self, ids: Sequence[Ints]) -> Ints1d:
+        """See `Ops.unique`. What is sorted is each id once."""
         flat: Any = np.concatenate([each.reshape(-1) for each in ids])
         table = np.full(2 << max(len(flat) - 1, 0).bit_length(), -1)
         out: Any = np.empty(len(flat), flat.dtype)
-        return np.sort(out[: self.kernels.distinct(flat, table, out)])
+        return np.sort(out[: self.kernels.unique(flat, table, out)])
 
     def gather_sum(self, E: Floats2d, rows: Ints2d) -> Floats2d:
         """See `Ops.gather_sum`."""
@@ -60,10 +60,10 @@ class NumbaOps(NumpyOps):
         """See `Ops.scatter_add`."""
         self.kernels.scatter_add(E, rows, Y)
 
-    def unpad(self, X: Array, slots: Ints1d) -> Array:
-        """See `Ops.unpad`. Other than whole rows of numbers NumPy takes."""
+    def take_rows(self, X: Array, slots: Ints1d) -> Array:
+        """See `Ops.take_rows`. Other than whole rows of numbers NumPy takes."""
         if X.ndim != 2 or not X.flags.c_contiguous or X.dtype not in _COMPILED:
-            return super().unpad(X, slots)
+            return super().take_rows(X, slots)
         Y = self.empty((len(slots), X.shape[1]), X.dtype)
         self.kernels.gather_sum(X, np.asarray(slots)[:, None], Y)
         return Y
@@ -78,10 +78,10 @@ class NumbaOps(NumpyOps):
         """See `Ops.scatter_bags`."""
         self.kernels.scatter_bags(E, ids, lengths, Y)
 
-    def put_rows(self, E: Floats2d, rows: Ints, Y: Any) -> None:
-        """See `Ops.put_rows`."""
+    def set_rows(self, E: Floats2d, rows: Ints, Y: Any) -> None:
+        """See `Ops.set_rows`."""
         if isinstance(Y, np.ndarray):
-            self.kernels.put_rows(E, rows.reshape(-1), Y)
+            self.kernels.set_rows(E, rows.reshape(-1), Y)
         else:
             self.kernels.fill_rows(E, rows.reshape(-1), E.dtype.type(Y))
 

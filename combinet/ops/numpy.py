@@ -12,7 +12,7 @@ import numpy as np
 from combinet.ops.base import Ops
 from combinet.ops.blas.product import product
 from combinet.ops.blas.threads import BLAS, processors
-from combinet.ops.sequence import starts
+from combinet.ops.sequence import offsets
 from combinet.ops.workspace import SMALL, Workspace
 from combinet.types import Array, Floats, Floats1d, Floats2d, Ints1d, Ints2d, Shape
 
@@ -40,9 +40,9 @@ class NumpyOps(Ops):
         """As `Ops.threads`: as many as are wanted, or one for each processor."""
         return wanted or processors()
 
-    def one_thread(self) -> AbstractContextManager[Any]:
-        """As `Ops.one_thread`: BLAS's threads wait, in the whole process."""
-        return BLAS.one_thread()
+    def single_threaded_blas(self) -> AbstractContextManager[Any]:
+        """As `Ops.single_threaded_blas`: BLAS's threads wait, in the whole process."""
+        return BLAS.single_threaded_blas()
 
     def empty(self, shape: Shape, dtype: Any) -> Array:
         """As `Ops.empty`; large arrays come from a `Workspace`."""
@@ -81,16 +81,16 @@ class NumpyOps(Ops):
         dtype = np.result_type(*{array.dtype for array in arrays})
         return np.concatenate(arrays, axis=axis, out=self.empty(tuple(shape), dtype))
 
-    def join(self, arrays: Sequence[Any]) -> Any:
-        """As `Ops.join`; NumPy looks at dtypes and shapes while it copies."""
+    def concat_checked(self, arrays: Sequence[Any]) -> Any:
+        """As `Ops.concat_checked`; NumPy looks at dtypes and shapes while it copies."""
         dtype = arrays[0].dtype
         if arrays[0].nbytes < _FEW:
             return np.concatenate(arrays, dtype=dtype, casting="no")
         out = self.empty((sum(map(len, arrays)), *arrays[0].shape[1:]), dtype)
         return np.concatenate(arrays, out=out, casting="no")
 
-    def unpad(self, X: Array, slots: Ints1d) -> Array:
-        """As `Ops.unpad`."""
+    def take_rows(self, X: Array, slots: Ints1d) -> Array:
+        """As `Ops.take_rows`."""
         Y = self.empty((len(slots), *X.shape[1:]), X.dtype)
         return np.take(X, slots, axis=0, out=Y, mode="clip")  # what "raise" does costs a copy
 
@@ -100,10 +100,10 @@ class NumpyOps(Ops):
             return self._sums_of_long_sequences(X, lengths)
         full = lengths > 0
         if full.all() and len(lengths):
-            return np.add.reduceat(X, starts(lengths), axis=0)
+            return np.add.reduceat(X, offsets(lengths), axis=0)
         Y = np.zeros((len(lengths), *X.shape[1:]), dtype=X.dtype)
         if full.any():
-            Y[full] = np.add.reduceat(X, starts(lengths)[full], axis=0)
+            Y[full] = np.add.reduceat(X, offsets(lengths)[full], axis=0)
         return Y
 
     def _sums_of_long_sequences(self, X: Floats2d, lengths: Ints1d) -> Floats2d:

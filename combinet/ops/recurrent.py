@@ -56,7 +56,7 @@ class RecurrentOps(SequenceOps):
         earlier = later - np.repeat(sizes[:-1], sizes[1:])
         index = np.full(len(Y), -1)
         index[earlier if reverse else later] = later if reverse else earlier
-        rows: Any = self.unpad(Y, np.maximum(index, 0))
+        rows: Any = self.take_rows(Y, np.maximum(index, 0))
         rows[self.xp.asarray(np.flatnonzero(index < 0))] = 0
         return rows  # type: ignore[no-any-return]
 
@@ -134,22 +134,22 @@ class RecurrentOps(SequenceOps):
         first = int(sizes[:1].sum())
         dZ: Any = gates * gates
         dZ *= -1
-        dZ += gates  # the slope of a sigmoid s is s - s * s
+        dZ += gates  # the derivative of a sigmoid s is s - s * s
         parts = dZ.reshape(n, 4, nO)
         parts[:, 0] *= g
         parts[:, 1] *= self.previous_rows(C, sizes, reverse)
         parts[:, 2] = i * (1 - g * g)
         parts[:, 3] *= T
-        slope: Any = T * T
-        slope *= -1
-        slope += 1
-        slope *= o
+        derivative: Any = T * T
+        derivative *= -1
+        derivative += 1
+        derivative *= o
         dH, dC = (xp.zeros((first, nO), dtype=dY.dtype) for _ in range(2))
         for rows, _, continued in reversed(list(steps(sizes, reverse))):
             n = rows.stop - rows.start
             dh, dc = dH[:n], dC[:n]
             dh += dY[rows]
-            dc += dh * slope[rows]
+            dc += dh * derivative[rows]
             parts[rows, :3] *= dc[:, None]
             parts[rows, 3] *= dh
             if continued.stop:
@@ -209,21 +209,21 @@ class RecurrentOps(SequenceOps):
         dR *= -1
         dR += gates
         parts = dR.reshape(n, 3, nO)
-        slope = (1 - z) * (1 - new * new)  # of the new gate's argument
+        derivative = (1 - z) * (1 - new * new)  # of the new gate's argument
         parts[:, 0] *= M
-        parts[:, 0] *= slope
+        parts[:, 0] *= derivative
         parts[:, 1] *= self.previous_rows(Y, sizes, reverse) - new
-        parts[:, 2] = slope * r
+        parts[:, 2] = derivative * r
         dH = xp.zeros((int(sizes[:1].sum()), nO), dtype=dY.dtype)
         for rows, _, continued in reversed(list(steps(sizes, reverse))):
             dh = dH[: rows.stop - rows.start]
             dh += dY[rows]
             parts[rows] *= dh[:, None]
-            slope[rows] *= dh
+            derivative[rows] *= dh
             if continued.stop:
                 dh *= z[rows]
                 dH[continued] += xp.matmul(dR[rows][continued], U.T)
-        dZ = xp.concatenate([dR[:, : 2 * nO], slope], axis=1)
+        dZ = xp.concatenate([dR[:, : 2 * nO], derivative], axis=1)
         return dZ, dR
 
     def rnn(

@@ -14,28 +14,28 @@ import numpy as np
 from combinet.types import Array, Floats1d, Floats2d, Ints1d, Shape
 
 
-def starts(lengths: Ints1d) -> Ints1d:
+def offsets(lengths: Ints1d) -> Ints1d:
     """The row at which each sequence begins."""
     ends: Ints1d = np.cumsum(lengths)
     return ends - lengths
 
 
-def owners(lengths: Ints1d) -> Ints1d:
+def segment_ids(lengths: Ints1d) -> Ints1d:
     """For each row, the number of the sequence that it is in."""
     return np.repeat(np.arange(len(lengths)), lengths)
 
 
 def positions(lengths: Ints1d) -> Ints1d:
     """For each row, how far it is from the start of its sequence."""
-    return np.arange(int(lengths.sum())) - np.repeat(starts(lengths), lengths)
+    return np.arange(int(lengths.sum())) - np.repeat(offsets(lengths), lengths)
 
 
-def by_step(lengths: Ints1d) -> tuple[Ints1d, Ints1d]:
+def time_major_order(lengths: Ints1d) -> tuple[Ints1d, Ints1d]:
     """The rows of all sequences step after step, longest first, and how many have each step."""
     order = np.argsort(-lengths, kind="stable")
     step = np.arange(int(lengths.max(initial=0)))[:, None]
     real = step < lengths[order]
-    rows: Ints1d = (starts(lengths)[order] + step)[real]
+    rows: Ints1d = (offsets(lengths)[order] + step)[real]
     return rows, real.sum(axis=1)
 
 
@@ -83,27 +83,27 @@ class SequenceOps:
         asarray = self.xp.asarray
         return asarray(np.flatnonzero(place < step)), asarray(np.flatnonzero(from_end <= step))
 
-    def pad(self, X: Array, slots: Ints1d, n_slots: int, fill: float = 0) -> Array:
+    def scatter_rows(self, X: Array, slots: Ints1d, n_slots: int, fill: float = 0) -> Array:
         """An array of `n_slots` rows, with row i of X at slots[i] and `fill` in all others."""
         Y = self.empty((n_slots, *X.shape[1:]), X.dtype)
         Y[...] = fill
         Y[self.xp.asarray(slots)] = X
         return Y
 
-    def unpad(self, X: Array, slots: Ints1d) -> Array:
+    def take_rows(self, X: Array, slots: Ints1d) -> Array:
         """The rows of X at `slots`, in that order: what `pad` put there."""
         Y: Array = X[self.xp.asarray(slots)]
         return Y
 
     def repeat_rows(self, X: Array, lengths: Ints1d) -> Array:
         """Row i of X lengths[i] times: what each sequence has, given to each of its rows."""
-        Y: Array = X[self.xp.asarray(owners(lengths))]
+        Y: Array = X[self.xp.asarray(segment_ids(lengths))]
         return Y
 
     def reduce_sum(self, X: Floats2d, lengths: Ints1d) -> Floats2d:
         """The sum of each sequence's rows: (total, nO) -> (sequences, nO)."""
         Y: Floats2d = self.xp.zeros((len(lengths), *X.shape[1:]), dtype=X.dtype)
-        self.xp.add.at(Y, self.xp.asarray(owners(lengths)), X)
+        self.xp.add.at(Y, self.xp.asarray(segment_ids(lengths)), X)
         return Y
 
     def reduce_max(self, X: Floats2d, lengths: Ints1d) -> tuple[Floats2d, Array]:
@@ -112,9 +112,9 @@ class SequenceOps:
         Of equal ones the first counts. Every sequence has at least one row.
         """
         n, longest = len(lengths), int(lengths.max(initial=1))
-        slots = owners(lengths) * longest + positions(lengths)
-        padded = self.pad(X, slots, n * longest, -np.inf).reshape(n, longest, *X.shape[1:])
-        which = padded.argmax(axis=1) + self.xp.asarray(starts(lengths)[:, None])
+        slots = segment_ids(lengths) * longest + positions(lengths)
+        padded = self.scatter_rows(X, slots, n * longest, -np.inf).reshape(n, longest, *X.shape[1:])
+        which = padded.argmax(axis=1) + self.xp.asarray(offsets(lengths)[:, None])
         return padded.max(axis=1), which
 
     def backprop_reduce_max(self, dY: Floats2d, which: Array, n: int) -> Floats2d:

@@ -13,7 +13,7 @@ import numpy as np
 
 from combinet.errors import InputError
 from combinet.ops import Ops
-from combinet.ops.blas.threads import share
+from combinet.ops.blas.threads import run_concurrently
 from combinet.optimizers import saving
 from combinet.optimizers.spans import Rows, Span, by_rate, spans
 from combinet.schedules import FROM_0, require, require_rate
@@ -76,7 +76,7 @@ class Optimizer:
     what is new; `to_bytes` does not save that. Moments and averages live beside the weights and
     go where they go: to a GPU, into a new size.
 
-    With `grad_noise`, a number or a schedule, normal noise of that deviation, drawn from `rng`, is
+    With `grad_noise`, a number or a schedule, normal noise of that noise_std, drawn from `rng`, is
     added to the clipped gradient: `lambda step: (0.3 / (1 + step) ** 0.55) ** 0.5` is that of
     Neelakantan et al. 2015, arXiv:1511.06807. The generator's state is not saved.
 
@@ -290,7 +290,7 @@ class Optimizer:
                 for job in jobs:
                     job()
             else:
-                share(jobs)
+                run_concurrently(jobs)
 
     def _parts(self, span: Span) -> list[Span]:
         return span.parts(span.store.ops.threads(self.threads))
@@ -318,7 +318,7 @@ class Optimizer:
         for t, same in target.by_step_count(steps):
             decay = self._decay_of_averages(t)
             parts = [(part.of(averages), part.of(store.weights)) for part in self._parts(same)]
-            share([partial(store.ops.average, mean, W, decay) for mean, W in parts])
+            run_concurrently([partial(store.ops.average, mean, W, decay) for mean, W in parts])
 
     def _decay_of_averages(self, t: int) -> float:
         return min(self.average_decay, (1 + t) / (10 + t))

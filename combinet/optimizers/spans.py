@@ -62,14 +62,14 @@ class Rows:
         self.slot = slot
         self.store = slot.store
         self.first, self.last = slot.number, slot.number + 1
-        self.rows = self.store.ops.distinct(slot.grad.rows or [])
+        self.rows = self.store.ops.unique(slot.grad.rows or [])
         slot.grad.rows = [self.rows]
 
     @property
     def gradient(self) -> Array:
         """A copy of the pending gradients."""
         gradient = self.slot.of(self.store.writable_gradient())
-        return self.store.ops.unpad(gradient, self.rows)
+        return self.store.ops.take_rows(gradient, self.rows)
 
     def change(self, function: Callable[..., object], *flat: Array) -> None:
         """Let `function` change these rows of arrays that are laid out as the store."""

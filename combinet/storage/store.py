@@ -214,6 +214,6 @@ def clear_gradients(slots: Sequence[Slot], *, changed: bool) -> None:
         if not changed:
             gradient = slot.of(slot.store.writable_gradient())
             for rows in pending.rows:
-                slot.store.ops.put_rows(gradient, rows, 0)
+                slot.store.ops.set_rows(gradient, rows, 0)
             pending.is_zero = True
         pending.rows = None

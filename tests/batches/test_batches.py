@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import combinet as cb
 from combinet.batches.convert import list_to_ragged, ragged_to_list
-from combinet.batches.gradients import match_gradient, outline
+from combinet.batches.gradients import match_gradient, spec_of
 from combinet.batches.padded import padded_to_ragged, ragged_to_padded
 from combinet.batches.structure import map_arrays
 from helpers.arrays import floats
@@ -301,7 +301,7 @@ outputs = pytest.mark.parametrize("Y", OUTPUTS.values(), ids=OUTPUTS)
 
 @outputs
 def test_a_gradient_like_its_output_passes_as_it_is(Y: Any) -> None:
-    for form in (Y, outline(Y)):
+    for form in (Y, spec_of(Y)):
         matched = match_gradient(form, Y)
         assert type(matched) is type(Y)
         assert_same_arrays(matched, Y)
@@ -318,14 +318,14 @@ def assert_same_arrays(X: Any, Y: Any) -> None:
 def test_a_gradient_gets_the_dtype_of_its_output(Y: Any) -> None:
     half = map_arrays(Y, lambda y: y.astype("float32"))
     dtypes = []
-    matched = match_gradient(outline(half), Y)
+    matched = match_gradient(spec_of(half), Y)
     map_arrays(matched, lambda y: dtypes.append(y.dtype) or y)
     assert {str(dtype) for dtype in dtypes} == {"float32"}
     assert type(matched) is type(Y)
 
 
 def test_an_outline_keeps_no_numbers() -> None:
-    Y = outline(make_ragged([2, 1]))
+    Y = spec_of(make_ragged([2, 1]))
     assert not isinstance(Y.data, np.ndarray)
     assert (Y.data.shape, Y.data.dtype, Y.lengths.tolist()) == ((3, 2), "float64", [2, 1])
 
@@ -333,14 +333,14 @@ def test_an_outline_keeps_no_numbers() -> None:
 def test_an_item_of_a_tuple_may_have_no_gradient() -> None:
     Y = ((floats(3, 2), floats(1)), floats(2))
     dY = ((floats(3, 2).astype("f"), None), None)
-    matched = match_gradient(outline(Y), dY)
+    matched = match_gradient(spec_of(Y), dY)
     assert matched[0][0].dtype == "float64"
     assert (matched[0][1], matched[1]) == (None, None)
 
 
 def test_a_gradient_of_integers_keeps_its_fractions() -> None:
     np.testing.assert_array_equal(
-        match_gradient(outline(np.arange(2)), np.array([0.5, 1.5])), [0.5, 1.5]
+        match_gradient(spec_of(np.arange(2)), np.array([0.5, 1.5])), [0.5, 1.5]
     )
 
 
@@ -381,7 +381,7 @@ SWAPPED = cb.Padded(make_padded([1, 2]).data, [2, 1], [2, 1], [0, 1])
     ],
 )
 def test_a_gradient_of_another_form_is_refused(Y: str, dY: Any, message: str) -> None:
-    for form in (OUTPUTS[Y], outline(OUTPUTS[Y])):
+    for form in (OUTPUTS[Y], spec_of(OUTPUTS[Y])):
         with raises((cb.InputError, cb.DimensionError), message):
             match_gradient(form, dY)
 

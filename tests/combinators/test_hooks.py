@@ -158,7 +158,7 @@ class MarkingOps(cb.NumpyOps):
         self.log: list[Any] = []
 
     @contextmanager
-    def time_range(self, name: str, color: int = -1) -> Iterator[None]:
+    def profile_range(self, name: str, color: int = -1) -> Iterator[None]:
         self.log.append((name, color))
         try:
             yield

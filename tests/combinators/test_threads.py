@@ -16,7 +16,7 @@ import pytest
 import combinet as cb
 from combinet.combinators.parallel import _cuts
 from combinet.ops.blas import threads as module
-from combinet.ops.blas.threads import BLAS, share
+from combinet.ops.blas.threads import BLAS, run_concurrently
 from combinet.optimizers import base, spans
 from helpers.arrays import floats, ids, listed, padded, ragged
 from helpers.errors import raises
@@ -175,7 +175,9 @@ def test_a_gpu_gets_the_batch_and_the_update_whole(monkeypatch: pytest.MonkeyPat
     assert seen == [threading.current_thread()]
     shared: list[int] = []
     monkeypatch.setattr(spans, "_WORTH", 1)
-    monkeypatch.setattr(base, "share", lambda jobs: shared.append(len(jobs)) or share(jobs))
+    monkeypatch.setattr(
+        base, "run_concurrently", lambda jobs: shared.append(len(jobs)) or run_concurrently(jobs)
+    )
     model = cb.Linear(5, 3).initialize()
     Y, backprop = model.begin_update(floats(6, 3).astype("float32"))
     backprop(Y, cb.Adam(threads=3))
@@ -217,16 +219,16 @@ def test_of_several_errors_one_is_raised() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        share([fail] * 5)
-    assert share([lambda: 1, lambda: 2]) == [1, 2]
+        run_concurrently([fail] * 5)
+    assert run_concurrently([lambda: 1, lambda: 2]) == [1, 2]
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 40])
 def test_results_are_in_order_whoever_did_the_job(number: int) -> None:
     jobs = [lambda i=i: i for i in range(number)]
-    assert share(jobs) == [*range(number)]
-    with_others = [lambda i=i: (i, share(jobs)) for i in range(number)]
-    assert share(with_others) == [(i, [*range(number)]) for i in range(number)]
+    assert run_concurrently(jobs) == [*range(number)]
+    with_others = [lambda i=i: (i, run_concurrently(jobs)) for i in range(number)]
+    assert run_concurrently(with_others) == [(i, [*range(number)]) for i in range(number)]
 
 
 def test_this_thread_does_what_no_other_has_begun() -> None:
@@ -236,7 +238,7 @@ def test_this_thread_does_what_no_other_has_begun() -> None:
     def wait_for_all() -> bool:
         return all(done.acquire(timeout=SECONDS) for _ in range(8))
 
-    assert share([*[done.release] * 3, wait_for_all, *[done.release] * 5])[3]
+    assert run_concurrently([*[done.release] * 3, wait_for_all, *[done.release] * 5])[3]
 
 
 def test_a_block_s_settings_count_in_all_threads() -> None:
@@ -246,7 +248,7 @@ def test_a_block_s_settings_count_in_all_threads() -> None:
         meeting.wait()
         return X, lambda dY: dY
 
-    model, X = cb.with_threads(cb.Model("picky", both, takes="floats2d"), 2), ids(5)
+    model, X = cb.with_threads(cb.Model("picky", both, accepts="floats2d"), 2), ids(5)
     with raises(cb.InputError, "picky", "int64"):
         model.predict(X)
     with cb.data_validation(False):
@@ -256,10 +258,10 @@ def test_a_block_s_settings_count_in_all_threads() -> None:
 def test_a_child_process_has_threads_of_its_own() -> None:
     script = """
 import os, threading
-from combinet.ops.blas.threads import share
+from combinet.ops.blas.threads import run_concurrently
 def meet():
     both = threading.Barrier(2, timeout=20)
-    return sorted(share([both.wait] * 2)) == [0, 1]
+    return sorted(run_concurrently([both.wait] * 2)) == [0, 1]
 assert meet()
 child = os.fork()
 if not child:
@@ -356,18 +358,18 @@ def test_blocks_beside_and_in_each_other_limit_blas_once(monkeypatch: pytest.Mon
     blas, inside = module.Blas(), threading.Barrier(2, timeout=SECONDS)
 
     def work() -> None:
-        with blas.one_thread(), blas.one_thread():
+        with blas.single_threaded_blas(), blas.single_threaded_blas():
             inside.wait()
 
     for _ in range(2):
-        share([work, work])
+        run_concurrently([work, work])
     assert events == ["limit to 1", "restore"] * 2
 
 
 def test_the_last_block_gives_blas_its_threads_back() -> None:
     before = _blas_threads()
-    with BLAS.one_thread():
-        with BLAS.one_thread():
+    with BLAS.single_threaded_blas():
+        with BLAS.single_threaded_blas():
             pass
         assert max(_blas_threads(), default=1) == 1
     assert _blas_threads() == before
@@ -390,7 +392,7 @@ def test_blas_has_the_threads_of_its_environment_or_one_for_each_processor(
 def test_without_threadpoolctl_blas_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     before = BLAS.threads()
     monkeypatch.setattr(module, "_controller", lambda: None)
-    with BLAS.one_thread():
+    with BLAS.single_threaded_blas():
         assert BLAS.threads() == before
 
 
@@ -410,7 +412,9 @@ OPTIMIZERS: dict[str, Callable[..., cb.Optimizer]] = {
 def test_threads_change_no_number_of_an_update(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spans, "_WORTH", 7)
     shared = []
-    monkeypatch.setattr(base, "share", lambda jobs: shared.append(len(jobs)) or share(jobs))
+    monkeypatch.setattr(
+        base, "run_concurrently", lambda jobs: shared.append(len(jobs)) or run_concurrently(jobs)
+    )
     results = []
     for threads in (1, 3):
         model, sgd = cb.Maxout(5, 3).initialize(rng=SEED), OPTIMIZERS[kind](threads=threads)

@@ -9,7 +9,7 @@ import pytest
 
 import combinet as cb
 from combinet import DimensionError, InputError, StateError
-from combinet.testing import check_laws
+from combinet.testing import check_layer
 from helpers.errors import raises
 from helpers.models import params_of
 
@@ -314,7 +314,7 @@ def fixed(size: int = 3) -> cb.Model[Any, Any]:
 
 
 def test_an_axis_can_be_an_int_and_a_parameter_have_any_name() -> None:
-    check_laws(fixed(), np.random.default_rng(0).normal(size=(4, 3)))
+    check_layer(fixed(), np.random.default_rng(0).normal(size=(4, 3)))
     model = fixed().initialize()
     assert model.get_param("model").tolist() == [1, 1, 1]
     with raises(DimensionError, "'fixed'", "(4,)", "(3,)"):

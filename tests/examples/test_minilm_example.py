@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.testing import check_laws
+from combinet.testing import check_layer
 from helpers.commands import run_example
 from helpers.errors import raises
 from lines import MalformedLine
@@ -134,11 +134,11 @@ def test_words_parted_by_blanks_have_the_pieces_of_the_sentence(
         assert ids.tolist() == expected.tolist()
 
 
-def test_the_layers_of_our_own_keep_the_laws() -> None:
+def test_the_layers_of_our_own_keep_the_invariants() -> None:
     rng = np.random.default_rng(0)
     U, V = rng.normal(size=(2, 5, 3))
-    check_laws(bert.unit_length(), U)
-    check_laws(minilm.product(), (U, V))
+    check_layer(bert.unit_length(), U)
+    check_layer(minilm.product(), (U, V))
     Y = bert.unit_length().predict(U)
     np.testing.assert_allclose(Y, U / np.linalg.norm(U, axis=1)[:, None], rtol=1e-12)
     np.testing.assert_allclose(

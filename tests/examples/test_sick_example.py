@@ -12,7 +12,7 @@ import pytest
 
 import sick
 from combinet import DimensionError, Ragged
-from combinet.testing import check_laws
+from combinet.testing import check_layer
 from helpers.commands import run_example, start_example
 from helpers.errors import raises
 from lines import MalformedLine
@@ -162,7 +162,7 @@ def test_an_interrupted_run_keeps_the_best_model(folders: list[str], tmp_path: P
 def test_align_is_a_layer_like_any_other() -> None:
     rng = np.random.default_rng(0)
     first = Ragged(rng.normal(size=(7, 3)), [2, 4, 1])
-    check_laws(align(), (first, Ragged(rng.normal(size=(6, 3)), [3, 1, 2])))
+    check_layer(align(), (first, Ragged(rng.normal(size=(6, 3)), [3, 1, 2])))
 
 
 def test_align_compares_each_word_with_what_the_other_sentence_has() -> None:

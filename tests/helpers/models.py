@@ -29,6 +29,6 @@ def scale(value: float) -> Any:
     return model.initialize(dtype="float64")
 
 
-def value_and_slope(model: Any, X: Any) -> tuple[Any, Any]:
+def value_and_derivative(model: Any, X: Any) -> tuple[Any, Any]:
     Y, backprop = model.begin_update(X)
     return Y, backprop(np.ones_like(X))

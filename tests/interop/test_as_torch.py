@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.testing import check_laws
+from combinet.testing import check_layer
 from helpers.arrays import close, floats
 from helpers.errors import raises
 
@@ -259,7 +259,7 @@ def test_torch_in_combinet_in_torch_and_the_other_way_round() -> None:
     inner = TorchWrapper(nn.Sequential(nn.Linear(3, 4), nn.Tanh()).double())
     module = as_torch((inner >> cb.Linear(2)).initialize(dtype="float64"))
     gradcheck(module, tensor(5, 3))
-    check_laws(cb.Linear(3) >> TorchWrapper(nn.Sequential(module, nn.Tanh())), floats(5, 3))
+    check_layer(cb.Linear(3) >> TorchWrapper(nn.Sequential(module, nn.Tanh())), floats(5, 3))
     X = torch.tensor(floats(5, 3))
     W, b, V, c = module.parameters()
     close(module(X).detach(), (torch.tanh(X @ W.T + b) @ V.T + c).detach())

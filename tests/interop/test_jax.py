@@ -9,7 +9,7 @@ import pytest
 
 import combinet as cb
 from combinet import DeviceError, DimensionError, InputError
-from combinet.testing import check_backprop, check_device, check_laws
+from combinet.testing import check_backprop, check_device, check_layer
 from helpers.errors import raises
 
 jax: Any = pytest.importorskip("jax")
@@ -83,8 +83,8 @@ CASES: dict[str, tuple[Callable[[], Any], Any]] = {
 
 @pytest.mark.parametrize(("build", "X"), CASES.values(), ids=CASES.keys())
 @pytest.mark.usefixtures("float64")
-def test_the_laws_hold(build: Any, X: Any) -> None:
-    check_laws(build(), X)
+def test_the_invariants_hold(build: Any, X: Any) -> None:
+    check_layer(build(), X)
 
 
 @pytest.mark.parametrize("around", [lambda layer: layer, cb.checkpointed])

@@ -17,7 +17,7 @@ from combinet.interop.spacy.docs import HashTable, doc_features, doc_vectors  # 
 from combinet.interop.spacy.heads import probabilities  # noqa: E402
 from combinet.interop.spacy.margins import with_margins  # noqa: E402
 from combinet.interop.spacy.spans import extract_spans  # noqa: E402
-from combinet.testing import check_backprop, check_laws  # noqa: E402
+from combinet.testing import check_backprop, check_layer  # noqa: E402
 
 TEXTS = ["This is a sentence.", "Short", "", "And 1 more, with Punctuation!?"]
 RNG = np.random.default_rng(0)
@@ -92,9 +92,9 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_laws(name):
+def test_invariants(name):
     build, X = LAYERS[name]
-    check_laws(build(), X)
+    check_layer(build(), X)
 
 
 @pytest.mark.parametrize("rows", [0, 2, 3])

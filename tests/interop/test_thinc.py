@@ -298,7 +298,7 @@ def test_a_thinc_model_gives_the_same_output_and_gradients():
 
 
 @pytest.mark.parametrize("check", [check_predict, check_saving, check_interleaved, check_copy])
-def test_laws(check):
+def test_invariants(check):
     check(from_thinc(thinc_model()), X)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.testing import check_laws
+from combinet.testing import check_layer
 from helpers.against_torch import assert_close
 from helpers.arrays import floats
 from helpers.errors import raises
@@ -160,7 +160,7 @@ def test_padded_is_packed_and_padded_again() -> None:
 
 def test_a_list_goes_through_a_recurrent_module() -> None:
     model = cb.with_padded(TorchWrapper(lstm(num_layers=2)) >> cb.tuple_getitem(0))
-    check_laws(model, SEQUENCES)
+    check_layer(model, SEQUENCES)
 
 
 def test_packed_ids_have_no_gradient() -> None:

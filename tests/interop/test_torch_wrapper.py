@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.testing import check_laws, check_predict
+from combinet.testing import check_layer, check_predict
 from helpers.arrays import floats
 from helpers.errors import raises
 
@@ -142,17 +142,17 @@ def weight_normed() -> Any:
         (lambda: nn.Tanh(), floats(2, 3)),
     ],
 )  # fmt: skip
-def test_the_laws_of_layers_hold(make: Any, X: Any) -> None:
+def test_the_invariants_of_layers_hold(make: Any, X: Any) -> None:
     torch.manual_seed(0)
     model = TorchWrapper(make().double())
     if len(Y := model.predict(X)) == 2 and isinstance(Y, tuple):
         model = model >> cb.tuple_getitem(0)  # the rest may be no function of the weights
-    check_laws(model, X)
+    check_layer(model, X)
 
 
-def test_the_laws_of_layers_hold_for_batch_normalization_in_a_chain() -> None:
+def test_the_invariants_of_layers_hold_for_batch_normalization_in_a_chain() -> None:
     model = cb.Linear(3) >> TorchWrapper(normed()) >> cb.Maxout(2)
-    check_laws(model, floats(6, 2), excused=[check_predict])
+    check_layer(model, floats(6, 2), skip=[check_predict])
 
 
 def test_a_matrix_in_two_places_is_one_parameter() -> None:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 import combinet as cb
 from combinet.ops.formulas.cuda_kernels import CONSTANTS, PREAMBLE
 from combinet.ops.formulas.primitives import PRIMITIVES
-from combinet.ops.formulas.program import Program, slope, trace
+from combinet.ops.formulas.program import Program, differentiate, trace
 from helpers.arrays import floats
 from helpers.errors import raises
-from helpers.models import value_and_slope
+from helpers.models import value_and_derivative
 
 torch: Any = pytest.importorskip("torch")
 
@@ -87,7 +87,7 @@ def layer(name: str, ops: Any) -> Any:
 
 def program(function: Callable[[Any], Any]) -> Program:
     Y = trace("f", function)
-    return Program(Y, slope(Y))
+    return Program(Y, differentiate(Y))
 
 
 # -- values and slopes against PyTorch ---------------------------------------------------------
@@ -96,7 +96,7 @@ def program(function: Callable[[Any], Any]) -> Program:
 @pytest.mark.parametrize("ops", [cb.NumpyOps(), cb.NumbaOps()], ids=repr)
 @pytest.mark.parametrize("name", FORMULAS)
 def test_formulas_against_torch(name: str, ops: Any) -> None:
-    Y, dX = value_and_slope(layer(name, ops), X)
+    Y, dX = value_and_derivative(layer(name, ops), X)
     expected_Y, expected_dX = by_torch(FORMULAS[name], X)
     np.testing.assert_allclose(Y, expected_Y, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(dX, expected_dX, rtol=1e-9, atol=1e-12)
@@ -109,7 +109,7 @@ def test_functions_against_torch(name: str, ops: Any) -> None:
     model = cb.elementwise(getattr(np, name))
     model.ops = ops
     assert model.name == name
-    Y, dX = value_and_slope(model, points)
+    Y, dX = value_and_derivative(model, points)
     expected_Y, expected_dX = by_torch(lambda m, x: getattr(m, name)(x), points)
     np.testing.assert_allclose(Y, expected_Y, rtol=1e-12)
     np.testing.assert_allclose(dX, expected_dX, rtol=1e-10)
@@ -158,7 +158,7 @@ def test_random_programs_against_torch(steps: Any, points: Any) -> None:
     model = cb.elementwise(lambda x: formula(np, x))
     model.ops = cb.NumpyOps()
     points = np.array(points)
-    Y, dX = value_and_slope(model, points)
+    Y, dX = value_and_derivative(model, points)
     expected_Y, expected_dX = by_torch(formula, points)
     np.testing.assert_allclose(Y, expected_Y, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(dX, expected_dX, rtol=1e-9, atol=1e-9)
@@ -176,7 +176,7 @@ EXTREMES = np.array([-1e30, -1000.0, -100.0, 100.0, 1000.0, 1e30])
     [("mish", 0, 1), ("swish", 0, 1), ("sigmoid", 0, 0), ("softplus", 0, 1), ("elu", 0, 1)],
 )
 def test_slopes_where_exp_overflows(name: str, low: Any, high: Any, dtype: Any, ops: Any) -> None:
-    _, dX = value_and_slope(layer(name, ops), EXTREMES.astype(dtype))
+    _, dX = value_and_derivative(layer(name, ops), EXTREMES.astype(dtype))
     np.testing.assert_allclose(dX, [low] * 3 + [high] * 3, atol=1e-30)
 
 
@@ -184,7 +184,7 @@ def test_slopes_where_exp_overflows(name: str, low: Any, high: Any, dtype: Any, 
 def test_the_side_not_taken_has_no_say(ops: Any) -> None:
     model = cb.elementwise(lambda x: np.where(x > 0, np.sqrt(x) + np.log(x) + 1 / x, x * x))
     model.ops = ops
-    Y, dX = value_and_slope(model, np.array([-3.0, 0.0, 4.0]))
+    Y, dX = value_and_derivative(model, np.array([-3.0, 0.0, 4.0]))
     np.testing.assert_allclose(Y, [9, 0, 2.25 + math.log(4)], rtol=1e-15)
     np.testing.assert_allclose(dX, [-6, 0, 0.25 + 0.25 - 1 / 16], rtol=1e-15)
 
@@ -208,7 +208,7 @@ def test_the_side_not_taken_has_no_say(ops: Any) -> None:
 def test_slopes_at_single_points(function: Any, at: float, expected: float, ops: Any) -> None:
     model = cb.elementwise(function)
     model.ops = ops
-    assert value_and_slope(model, np.array([at]))[1] == [expected]
+    assert value_and_derivative(model, np.array([at]))[1] == [expected]
 
 
 # -- backends ----------------------------------------------------------------------------------
@@ -220,7 +220,9 @@ def test_numba_gives_what_numpy_gives(name: str, dtype: Any) -> None:
     special = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, 3.0, 90.0, -90.0, 800.0, -800.0, 1e-40]
     points = np.concatenate([X.reshape(-1), special]).astype(dtype)
     eps = float(np.finfo(dtype).eps)
-    results = [value_and_slope(layer(name, ops), points) for ops in (cb.NumpyOps(), cb.NumbaOps())]
+    results = [
+        value_and_derivative(layer(name, ops), points) for ops in (cb.NumpyOps(), cb.NumbaOps())
+    ]
     # Where digits cancel, the last units of each function are units of larger numbers.
     for by_numpy, by_numba in zip(*results, strict=True):
         assert by_numpy.dtype == by_numba.dtype == dtype
@@ -255,7 +257,7 @@ def test_vectorized_functions_to_3_units_in_the_last_place(name: str, dtype: Any
 def test_the_dtype_stays(dtype: Any, ops: Any) -> None:
     model = cb.elementwise(lambda x: np.where(x > 0, 1e-3, 2) * x + np.float64(0.5) + (x < 1) * 3)
     model.ops = ops
-    Y, dX = value_and_slope(model, np.array([-1.0, 2.0], dtype=dtype))
+    Y, dX = value_and_derivative(model, np.array([-1.0, 2.0], dtype=dtype))
     assert Y.dtype == dX.dtype == dtype
     np.testing.assert_allclose(Y, [1.5, 0.502], rtol=1e-3)
     np.testing.assert_allclose(dX, [2, 1e-3], rtol=1e-3)
@@ -342,7 +344,7 @@ def test_a_prediction_computes_no_slope() -> None:
     ops = _Noting()
     model = layer("swish", ops)
     model.predict(X)
-    value_and_slope(model, X)
+    value_and_derivative(model, X)
     assert [program.outputs for program in ops.programs] == [1, 2]
     # x / (1 + exp(-x)): four steps, and no other's
     assert [step.op for step in ops.programs[0].steps] == ["negative", "exp", "add", "divide"]
@@ -350,7 +352,7 @@ def test_a_prediction_computes_no_slope() -> None:
 
 def test_the_derivative_given_is_taken() -> None:
     through = cb.elementwise(np.sign, lambda x: 1.0, name="straight_through")
-    Y, dX = value_and_slope(through, X)
+    Y, dX = value_and_derivative(through, X)
     np.testing.assert_array_equal(Y, np.sign(X))
     np.testing.assert_array_equal(dX, np.ones_like(X))
 

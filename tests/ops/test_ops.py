@@ -10,7 +10,7 @@ import pytest
 import combinet as cb
 from combinet.ops import NumbaOps, NumpyOps, Ops
 from combinet.ops.erf import erf
-from combinet.ops.formulas.program import Program, slope, trace
+from combinet.ops.formulas.program import Program, differentiate, trace
 from combinet.ops.update import AdamStep
 from helpers.arrays import floats
 from helpers.errors import raises
@@ -157,9 +157,9 @@ def test_a_piece_that_is_no_number_is_seen_whichever_it_is(ops: Any) -> None:
 @pytest.mark.parametrize("n", [0, 1, 2, 1023, 1024, 1025, 9000])
 def test_distinct_ids_are_those_of_a_set(ops: Any, n: int, below: int, dtype: str) -> None:
     ids = np.random.default_rng(n).integers(0, below, n).astype(dtype)
-    assert ops.distinct([ids[: n // 3], ids[n // 3 :]]).tolist() == sorted(set(ids.tolist()))
+    assert ops.unique([ids[: n // 3], ids[n // 3 :]]).tolist() == sorted(set(ids.tolist()))
     every = np.arange(n, dtype=dtype) * 7 % 60_000  # as many as there can be
-    assert ops.distinct([every[::-1]]).tolist() == sorted(set(every.tolist()))
+    assert ops.unique([every[::-1]]).tolist() == sorted(set(every.tolist()))
 
 
 SIZE = 200_000
@@ -356,10 +356,10 @@ def test_softmax_of_sequences_is_that_of_each(ops: Any, lengths: Any) -> None:
 
 def test_pad_puts_rows_in_their_slots_and_unpad_takes_them(ops: Any) -> None:
     X, slots = floats(3, 2), ints(4, 0, 2)
-    padded = ops.pad(X, slots, 5, fill=-1)
+    padded = ops.scatter_rows(X, slots, 5, fill=-1)
     np.testing.assert_array_equal(padded, [X[1], [-1, -1], X[2], [-1, -1], X[0]])
-    np.testing.assert_array_equal(ops.unpad(padded, slots), X)
-    assert ops.pad(X[:0], slots[:0], 2).tolist() == [[0, 0], [0, 0]]
+    np.testing.assert_array_equal(ops.take_rows(padded, slots), X)
+    assert ops.scatter_rows(X[:0], slots[:0], 2).tolist() == [[0, 0], [0, 0]]
 
 
 @lengths_of_all_kinds
@@ -405,19 +405,19 @@ STEP = AdamStep(0.9, 0.99, 0.1 / (1 - 0.9**2), (1 - 0.99**2) ** -0.5, 1e-8)
 ROWS, WIDE = np.array([[0, 3], [4, 0], [3, 3]]), ints(3, 0, 1, 4)
 _Y = trace("mish", lambda x: x * np.tanh(np.log1p(np.exp(x))))
 SAMPLES: dict[str, tuple[Any, ...]] = {
-    "run_program": (Program(_Y, slope(_Y)), floats(9), floats(9, seed=1), floats(9, seed=2)),
+    "run_program": (Program(_Y, differentiate(_Y)), floats(9), floats(9, seed=1), floats(9, seed=2)),
     "affine": (floats(200, 50) / 50, np.asfortranarray(floats(120, 50, seed=1)), floats(120)),
     "matmul": (floats(70, 50) / 50, floats(50, 320, seed=1), floats(70, 320)),
     "relu": (np.where(floats(3, 70) > 1, np.nan, floats(3, 70)),),
     "concatenate": ([floats(2, 3), floats(0, 3), floats(1, 3)],),
-    "join": ([floats(2, 3), floats(0, 3), floats(1, 3)],),
-    "unpad": (floats(5, 2), ints(3, 0, 3)),
+    "concat_checked": ([floats(2, 3), floats(0, 3), floats(1, 3)],),
+    "take_rows": (floats(5, 2), ints(3, 0, 3)),
     "repeat_rows": (floats(8, 2), ints(1, 0, 2, 3, 0, 0, 1, 1)),
     "hash_rows": (np.arange(9).astype("uint64") * np.uint64(2**60 + 1), 3, 11),
     "embed_bag": (floats(9, 2), np.array([8, 0, 0, 3, 5, 5, 1, 2]), WIDE, True),
     "scatter_bags": (floats(9, 2), np.array([8, 0, 0, 3, 5, 5, 1, 2]), WIDE, floats(4, 2, seed=1)),
-    "put_rows": (floats(9, 2), ints(7, 0, 3), floats(3, 2, seed=1)),
-    "distinct": ([ints(7, 0, 7), ROWS],),
+    "set_rows": (floats(9, 2), ints(7, 0, 3), floats(3, 2, seed=1)),
+    "unique": ([ints(7, 0, 7), ROWS],),
     "gather_sum": (floats(5, 2), ROWS),
     "scatter_add": (floats(5, 2), ROWS, floats(3, 2)),
     "affine_relu": (floats(6, 4), floats(5, 4, seed=1), floats(5)),
@@ -449,7 +449,7 @@ OWN = [
     for name in sorted({name for kind in (backend, NumpyOps) for name in vars(kind)} & {*dir(Ops)})
     if callable(getattr(Ops, name))
     and not name.startswith("_")
-    and name not in ("asarray", "empty", "one_thread", "threads")
+    and name not in ("asarray", "empty", "single_threaded_blas", "threads")
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from combinet.testing import check_laws
+from combinet.testing import check_layer
 from helpers.commands import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf8")
@@ -21,7 +21,7 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for block in blocks:
         exec(block, names)
     assert (tmp_path / "tagger.combinet").exists()
-    check_laws(names["Scale"](), np.random.default_rng(0).normal(size=(4, 3)))
+    check_layer(names["Scale"](), np.random.default_rng(0).normal(size=(4, 3)))
 
 
 def test_the_lines_without_make_are_those_of_the_makefile() -> None:

@@ -40,7 +40,7 @@ def _attributes(docs: Sequence[Any], columns: Sequence[Any]) -> Any:
 
 def _ragged(docs: Sequence[Any], rows: Any, run: Run) -> Ragged:
     lengths = np.fromiter(map(len, docs), "int64", len(docs))
-    return Ragged.known(run.ops.asarray(rows), lengths)
+    return Ragged.unchecked(run.ops.asarray(rows), lengths)
 
 
 def doc_vectors() -> Model[Any, Ragged]:
@@ -78,7 +78,7 @@ def HashTable(nO: int, nV: int, *, seed: int, column: int) -> Model[Any, Any]:
         dims={"nO": nO, "nV": nV},
         params={"E": Param(("nV", "nO"), uniform(-0.1, 0.1), "C")},
         attrs={"column": column, "seed": seed},
-        takes="ids",
+        accepts="ids",
     )
 
 

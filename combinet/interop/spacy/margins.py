@@ -8,7 +8,7 @@ import numpy as np
 
 from combinet.core.model import Model
 from combinet.core.run import Run
-from combinet.ops.sequence import owners
+from combinet.ops.sequence import segment_ids
 from combinet.shapes import delegates
 from combinet.types import Floats2d
 
@@ -25,18 +25,18 @@ def with_margins(layer: Model[Any, Any], rows: int) -> Model[Floats2d, Floats2d]
         _with_margins,
         layers=[layer],
         attrs={"rows": rows},
-        takes="floats2d",
+        accepts="floats2d",
         widths=delegates,
     )
 
 
 def _with_margins(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     ops, rows, lengths = run.ops, model.attrs["rows"], run.lengths_of(X)
-    slots = np.arange(X.shape[0]) + rows * (owners(lengths) + 1)
+    slots = np.arange(X.shape[0]) + rows * (segment_ids(lengths) + 1)
     total = X.shape[0] + rows * (len(lengths) + 1)
-    Y, callback = run.over(None)(model.layers[0], ops.pad(X, slots, total))
+    Y, callback = run.with_lengths(None)(model.layers[0], ops.scatter_rows(X, slots, total))
 
     def backprop(dY: Floats2d) -> Any:
-        return ops.unpad(callback(ops.pad(dY, slots, total)), slots)
+        return ops.take_rows(callback(ops.scatter_rows(dY, slots, total)), slots)
 
-    return ops.unpad(Y, slots), backprop
+    return ops.take_rows(Y, slots), backprop

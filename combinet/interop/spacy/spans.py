@@ -11,7 +11,7 @@ from combinet.batches.ragged import Ragged
 from combinet.core.model import Model
 from combinet.core.run import Run
 from combinet.interop.thinc.batches import on_host
-from combinet.ops.sequence import owners, positions, starts
+from combinet.ops.sequence import offsets, positions, segment_ids
 from combinet.shapes import ShapeInference, Width, Widths, item
 
 
@@ -30,16 +30,16 @@ def _extract_spans(model: Model[Any, Any], X: Any, run: Run) -> Any:
     rows = list_to_ragged(docs)
     begin, end = on_host(spans.data).astype("int64").T
     lengths = end - begin
-    begin = begin + starts(rows.lengths)[owners(spans.lengths)]
+    begin = begin + offsets(rows.lengths)[segment_ids(spans.lengths)]
     taken = run.ops.asarray(np.repeat(begin, lengths) + positions(lengths))
     shape, dtype = rows.data.shape, rows.data.dtype
 
     def backprop(dY: Ragged) -> Any:
         total: Any = run.ops.zeros(shape, dtype)
         run.ops.scatter_add(total, taken[:, None], dY.data)
-        return ragged_to_list(Ragged.known(total, rows.lengths)), None
+        return ragged_to_list(Ragged.unchecked(total, rows.lengths)), None
 
-    return Ragged.known(run.ops.unpad(rows.data, taken), lengths), backprop
+    return Ragged.unchecked(run.ops.take_rows(rows.data, taken), lengths), backprop
 
 
 def _widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:

@@ -9,13 +9,13 @@ from thinc import types
 
 from combinet.batches.padded import Padded, ordered_columns
 from combinet.batches.ragged import Ragged
-from combinet.batches.structure import like
+from combinet.batches.structure import rebuild
 
 
 def to_combinet(X: Any) -> Any:
     """A batch of Thinc's as combinet's; what is neither Ragged nor Padded is the same in both."""
     if isinstance(X, list | tuple):
-        return like(X, [to_combinet(x) for x in X])
+        return rebuild(X, [to_combinet(x) for x in X])
     if isinstance(X, types.Ragged):
         data: Any = X.dataXd
         return Ragged(data, on_host(X.lengths))
@@ -32,7 +32,7 @@ def to_thinc(X: Any) -> Any:
     given last is the first. So they fit those that Thinc's own layers go on with.
     """
     if isinstance(X, list | tuple):
-        return like(X, [to_thinc(x) for x in X])
+        return rebuild(X, [to_thinc(x) for x in X])
     if isinstance(X, Ragged):
         rows: Any = X.data
         lengths: Any = X.lengths.astype("int32")

@@ -13,7 +13,7 @@ from thinc.backends import ParamServer
 
 from combinet.batches.padded import Padded
 from combinet.batches.ragged import Ragged
-from combinet.batches.structure import like, map_arrays
+from combinet.batches.structure import map_arrays, rebuild
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
@@ -141,6 +141,6 @@ def _floats(dX: Any) -> Any:
     """None instead of what Thinc's layers give for the gradient of ids and documents."""
     if isinstance(dX, list | tuple):
         items = [_floats(dx) for dx in dX]
-        return None if all(item is None for item in items) else like(dX, items)
+        return None if all(item is None for item in items) else rebuild(dX, items)
     dtype = getattr(dX.data if isinstance(dX, Ragged | Padded) else dX, "dtype", None)
     return dX if dtype is not None and dtype.kind == "f" else None

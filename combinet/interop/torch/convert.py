@@ -104,7 +104,7 @@ def to_tensors(X: Any, ops: Ops) -> Any:
             return _to_packed(x, to_tensor(x.data))
         if isinstance(x, Ragged):
             tensor: Any = to_tensor(x.data)
-            return Ragged.known(tensor, x.lengths)
+            return Ragged.unchecked(tensor, x.lengths)
         return to_tensor(x) if ops.is_array(x) else x
 
     return map_tree(X, convert)
@@ -125,7 +125,7 @@ def to_arrays(X: Any, ops: Ops, dtype: Any = None) -> Any:
         if isinstance(x, PackedSequence):
             return _from_packed(x, tensor, ops)
         array = to_array(tensor, ops)
-        return Ragged.known(array, x.lengths) if isinstance(x, Ragged) else array
+        return Ragged.unchecked(array, x.lengths) if isinstance(x, Ragged) else array
 
     return map_tree(X, convert)
 
@@ -158,7 +158,9 @@ def with_tensors(
         new: Any = function(tensor)
         if isinstance(x, PackedSequence) and new is not None:
             return PackedSequence(new, x.batch_sizes, x.sorted_indices, x.unsorted_indices)
-        return Ragged.known(new, x.lengths) if isinstance(x, Ragged) and new is not None else new
+        return (
+            Ragged.unchecked(new, x.lengths) if isinstance(x, Ragged) and new is not None else new
+        )
 
     return map_tree(X, replaced)
 
@@ -189,4 +191,4 @@ def _from_packed(packed: PackedSequence, rows: torch.Tensor, ops: Ops) -> Padded
     order = packed.sorted_indices
     indices = np.arange(len(lengths)) if order is None else order.cpu().numpy()
     sizes = packed.batch_sizes.numpy()
-    return Padded.known(to_array(data, ops), sizes, lengths.numpy(), indices)
+    return Padded.unchecked(to_array(data, ops), sizes, lengths.numpy(), indices)

@@ -8,7 +8,7 @@ from combinet.batches.ragged import Ragged
 from combinet.combinators.compose import chain
 from combinet.combinators.tuples import pair, with_getitem
 from combinet.combinators.with_batches import with_array, with_ragged
-from combinet.core.inputs import KINDS
+from combinet.core.inputs import INPUT_KINDS
 from combinet.core.model import Model
 from combinet.core.run import Run
 from combinet.errors import DimensionError, InputError, describe
@@ -48,7 +48,7 @@ def self_attention(
         "self_attention",
         _self_attention,
         attrs=attrs,
-        takes="floats2d",
+        accepts="floats2d",
         widths=_self_attention_widths,
     )
 
@@ -157,7 +157,7 @@ def cross_attention(heads: int) -> Model[tuple[Ragged, Ragged], Ragged]:
 
 def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run) -> Any:
     heads, ops = model.attrs["heads"], run.ops
-    if not all(KINDS["ragged2d"].fits(each, ops) for each in pair(model, X)):
+    if not all(INPUT_KINDS["ragged2d"].fits(each, ops) for each in pair(model, X)):
         raise InputError(
             f"{model.name} takes a tuple of two Ragged with floats (total, nI), not {describe(X)}"
         )

@@ -42,14 +42,14 @@ def ParametricAttention(
         layers=[noop() if key_transform is None else key_transform],
         dims={"nI": nI, "nK": None},
         params={"Q": Param(("nK",), init_Q)},
-        takes="ragged2d",
+        accepts="ragged2d",
         widths=_widths,
     )
 
 
 def _parametric_attention(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     rows, lengths = X.data, X.lengths
-    K, callback = run.over(lengths)(model.layers[0], rows)
+    K, callback = run.with_lengths(lengths)(model.layers[0], rows)
     (Q,) = run.params(model, "Q")
     if getattr(K, "shape", None) != (rows.shape[0], *Q.shape):
         raise DimensionError(

@@ -81,7 +81,7 @@ _NAMED: dict[str, tuple[str, Settings]] = {
 def activation(name: str, settings: Settings | None = None) -> Model[Any, Any]:
     """An activation of the tables, without weights."""
     attrs = _attrs(name, settings)
-    return Model(name, _activate, attrs=attrs, takes="floats", widths=preserves)
+    return Model(name, _activate, attrs=attrs, accepts="floats", widths=preserves)
 
 
 def _attrs(name: str, settings: Settings | None) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def dense_activation(
         dims={"nI": nI, "nO": nO},
         params=affine_params(init_W, init_b, bias),
         attrs=_attrs(name, settings),
-        takes="floats2d",
+        accepts="floats2d",
     )
     return add_norm_dropout(model, normalize, dropout)
 

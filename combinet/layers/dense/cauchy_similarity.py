@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from combinet.combinators.tuples import pair
-from combinet.core.inputs import KINDS, check_dtype
+from combinet.core.inputs import INPUT_KINDS, check_dtype
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
@@ -42,7 +42,7 @@ def _cauchy_similarity(model: Model[Any, Any], X: Any, run: Run) -> Any:
     X1, X2 = pair(model, X)
     nI = model.get_dim("nI")
     for each in (X1, X2):
-        if not KINDS["floats2d"].fits(each, run.ops):
+        if not INPUT_KINDS["floats2d"].fits(each, run.ops):
             raise InputError(
                 f"{model.name} takes two arrays of floats (n, {nI}), not {describe(X)}"
             )

@@ -28,7 +28,7 @@ def Dropout(rate: float | None = None) -> Model[Floats, Floats]:
     if rate is not None and not 0 <= rate < 1:
         raise InputError(f"dropout takes a rate from 0 to below 1, not {rate!r}")
     attrs = {"rate": None if rate is None else float(rate)}
-    return Model("dropout", _dropout, attrs=attrs, takes="floats", widths=preserves)
+    return Model("dropout", _dropout, attrs=attrs, accepts="floats", widths=preserves)
 
 
 def _dropout(model: Model[Any, Any], X: Floats, run: Run) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from combinet.core.model import Model
 from combinet.core.run import Run, no_backprop
 from combinet.errors import InputError, describe
-from combinet.ops.formulas.program import Program, slope, trace
+from combinet.ops.formulas.program import Program, differentiate, trace
 from combinet.shapes import preserves
 from combinet.types import Floats
 
@@ -24,7 +24,7 @@ def elementwise(
     The function is one of a single number, written with arithmetic, comparisons (joined by &, |
     and ~) and NumPy's functions, `np.where` among them. It is called when the layer is made, with
     a stand-in for its argument; what else it reads is constant from then on. Its derivative is
-    computed (forward-mode differentiation: value and slope of each step together), or given as a
+    computed (forward-mode differentiation: value and derivative of each step together), or given as a
     second function of the same kind.
 
     Y has X's dtype. On a GPU the formula is one kernel, on the CPU one loop compiled by Numba; the
@@ -33,7 +33,7 @@ def elementwise(
 
     The values are those of the formula as it is written, infinite or NaN where a part of it is:
     x * np.exp(-x) at -inf. Slopes stay right where exp(u) overflows in 1 + exp(u), and a side of
-    `np.where` that is not taken has no say in them. At a kink the slope is that of one side: of
+    `np.where` that is not taken has no say in them. At a kink the derivative is that of one side: of
     np.maximum(x, 0) at 0 it is 0, as that of `relu`.
 
     The formula is not saved: it is a part of the code. Raises InputError if the function is no such
@@ -54,13 +54,13 @@ def elementwise(
     Y = trace(name, function)
     if isinstance(Y, float):
         raise InputError(f"{name} takes a function that depends on its argument, not always {Y}")
-    dY = slope(Y) if derivative is None else trace(f"the derivative of {name}", derivative)
-    attrs = {"value": Program(Y), "value_and_slope": Program(Y, dY)}
-    return Model(name, _elementwise, attrs=attrs, takes="floats", widths=preserves)
+    dY = differentiate(Y) if derivative is None else trace(f"the derivative of {name}", derivative)
+    attrs = {"value": Program(Y), "value_and_derivative": Program(Y, dY)}
+    return Model(name, _elementwise, attrs=attrs, accepts="floats", widths=preserves)
 
 
 def _elementwise(model: Model[Any, Any], X: Floats, run: Run) -> Any:
     if not run.train:
         return run.ops.elementwise(model.attrs["value"], X)[0], no_backprop
-    Y, S = run.ops.elementwise(model.attrs["value_and_slope"], X)
+    Y, S = run.ops.elementwise(model.attrs["value_and_derivative"], X)
     return Y, lambda dY: dY * S

@@ -35,7 +35,7 @@ def Linear(
         affine,
         dims={"nI": nI, "nO": nO},
         params=affine_params(init_W, init_b, bias),
-        takes="floats2d",
+        accepts="floats2d",
     )
 
 

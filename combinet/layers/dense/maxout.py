@@ -44,7 +44,7 @@ def Maxout(
         _maxout,
         dims={"nI": nI, "nO": nO, "nP": pieces},
         params=affine_params(init_W, init_b, bias, ("nO", "nP", "nI"), ("nO", "nP")),
-        takes="floats2d",
+        accepts="floats2d",
     )
     if (model.dims["nP"] or 0) > 256:  # which was the largest is noted in a byte
         raise DimensionError(f"maxout takes 256 pieces at most, not {pieces}")

@@ -48,7 +48,7 @@ def Relu(
         _relu,
         dims={"nI": nI, "nO": nO},
         params=affine_params(init_W, init_b, bias),
-        takes="floats2d",
+        accepts="floats2d",
     )
     return add_norm_dropout(model, normalize, dropout)
 

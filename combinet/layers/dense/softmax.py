@@ -48,7 +48,7 @@ def Softmax(
         dims={"nI": nI, "nO": nO},
         params=affine_params(init_W, init_b, bias),
         attrs={"softmax_normalize": normalize_outputs, "softmax_temperature": float(temperature)},
-        takes="floats2d",
+        accepts="floats2d",
     )
 
 
@@ -111,7 +111,7 @@ def MultiSoftmax(
         dims={"nI": nI, "nO": sum(sizes)},
         params=affine_params(init_W, init_b, bias),
         attrs={"nOs": sizes},
-        takes="floats2d",
+        accepts="floats2d",
         widths=_grouped_widths,
     )
 

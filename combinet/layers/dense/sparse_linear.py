@@ -52,7 +52,7 @@ def SparseLinear(
         _sparse_linear,
         dims={"nO": nO, "length": length},
         params={"W": Param(("length", "nO"), init_W, "C"), "b": Param(("nO",), init_b)},
-        takes="sparse",
+        accepts="sparse",
     )
 
 
@@ -61,15 +61,15 @@ def _sparse_linear(model: Model[Any, Any], X: Sparse, run: Run) -> Any:
     _check_entries(model, X)
     W, b = run.params(model, "W", "b")
     ops, factors = run.ops, values[:, None]
-    owners = ops.owners_on_device(ops.asarray(lengths, "int64"), keys.shape[0])
+    segment_ids = ops.segment_ids_on_device(ops.asarray(lengths, "int64"), keys.shape[0])
     cells = ops.hash_rows(keys.astype("uint64"), 0, W.shape[0], N_CELLS)
     weights = ops.gather_sum(W, cells)
     Y: Any = ops.zeros((lengths.shape[0], b.shape[0]), b.dtype)
-    ops.scatter_add(Y, owners[:, None], weights * factors)
+    ops.scatter_add(Y, segment_ids[:, None], weights * factors)
     Y += b
 
     def backprop(dY: Floats2d) -> tuple[None, Floats1d, None]:
-        d_entries = dY[owners]
+        d_entries = dY[segment_ids]
         run.inc_grad_rows(model, "W", cells, d_entries * factors)
         run.inc_grad(model, b=dY.sum(axis=0))
         return None, (d_entries * weights).sum(axis=1), None

@@ -98,11 +98,11 @@ def table_layer(
     nV: int | None,
     init: Initializer,
     attrs: dict[str, Any],
-    takes: str = "ids",
+    accepts: str = "ids",
 ) -> Model[Any, Any]:
     """A layer with a table E (nV, nO), which lies in memory row by row."""
     dims, params = {"nO": nO, "nV": nV}, {"E": Param(("nV", "nO"), init, "C")}
-    return Model(name, forward, dims=dims, params=params, attrs=attrs, takes=takes)
+    return Model(name, forward, dims=dims, params=params, attrs=attrs, accepts=accepts)
 
 
 def column_of(model: Model[Any, Any], X: Ints) -> Ints1d:

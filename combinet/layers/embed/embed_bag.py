@@ -48,7 +48,7 @@ def _embed_bag(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     ops, mean = run.ops, model.attrs["reduce"] == "mean"
 
     def backprop(dY: Floats2d) -> None:
-        gradient: Any = dY * ops.shares(lengths, dY.dtype) if mean else dY
+        gradient: Any = dY * ops.mean_weights(lengths, dY.dtype) if mean else dY
         run.inc_grad_rows(model, "E", ids, gradient, lengths)
 
     return ops.embed_bag(E, ids, lengths, mean), backprop

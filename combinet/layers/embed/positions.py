@@ -28,7 +28,9 @@ def sinusoidal_positions() -> Model[Floats2d, Floats2d]:
         array([[0.   , 1.   ],
                [0.841, 0.54 ]])
     """
-    return Model("sinusoidal_positions", _sinusoidal_positions, takes="floats2d", widths=preserves)
+    return Model(
+        "sinusoidal_positions", _sinusoidal_positions, accepts="floats2d", widths=preserves
+    )
 
 
 def _sinusoidal_positions(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
@@ -63,7 +65,7 @@ def LearnedPositions(
         _learned_positions,
         dims={"nI": nI, "longest": longest},
         params={"P": Param(("longest", "nI"), init_P, "C")},
-        takes="floats2d",
+        accepts="floats2d",
         widths=per_column,
     )
 

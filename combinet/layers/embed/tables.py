@@ -44,7 +44,7 @@ def StaticVectors(vectors: Floats2d, *, column: int | None = None) -> Model[Ints
         _static_vectors,
         dims={"nO": int(nO), "nV": int(rows)},
         attrs={"vectors": DeviceTable(vectors), "column": column},
-        takes="ids",
+        accepts="ids",
         widths=fixed,
     )
 
@@ -122,7 +122,7 @@ def premap_ids(
             "default": default,
             "column": column,
         },
-        takes="ids",
+        accepts="ids",
     )
 
 

@@ -34,7 +34,7 @@ def unembed(embed: Model[Ints, Floats2d]) -> Model[Floats2d, Floats2d]:
             embed             nO=8 nV=100  (shared)
           softmax_activation
     """
-    return Model("unembed", _unembed, layers=[embed], takes="floats2d", widths=_widths)
+    return Model("unembed", _unembed, layers=[embed], accepts="floats2d", widths=_widths)
 
 
 def _unembed(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:

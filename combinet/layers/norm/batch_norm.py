@@ -57,7 +57,7 @@ def BatchNorm(
             "var": Param(("nI",), ones, ema_rate=momentum),
         },
         attrs={"eps": eps},
-        takes="floats2d",
+        accepts="floats2d",
         widths=per_column,
     )
 

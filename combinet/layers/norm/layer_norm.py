@@ -39,7 +39,7 @@ def LayerNorm(
         dims={"nI": nI},
         params=params,
         attrs={"eps": eps},
-        takes="floats2d",
+        accepts="floats2d",
         widths=per_column,
     )
 

@@ -34,7 +34,7 @@ def RMSNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Floa
         dims={"nI": nI},
         params={"G": Param(("nI",), ones)},
         attrs={"eps": eps},
-        takes="floats2d",
+        accepts="floats2d",
         widths=per_column,
     )
 

@@ -40,18 +40,18 @@ def bidirectional(l2r: Model[Any, Any], r2l: Model[Any, Any] | None = None) -> M
                [2., 2.]])]
     """
     layers = [l2r, l2r.copy() if r2l is None else r2l]
-    packed = all(layer.takes == "time_major2d" for layer in layers)
+    packed = all(layer.accepts == "time_major2d" for layer in layers)
     return Model(
         "bidirectional",
         _bidirectional,
         layers=layers,
-        takes="time_major2d" if packed else "padded",
+        accepts="time_major2d" if packed else "padded",
         widths=_bidirectional_widths,
     )
 
 
 def _bidirectional(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    return (_packed if model.takes == "time_major2d" else _padded)(model, X, run)
+    return (_packed if model.accepts == "time_major2d" else _padded)(model, X, run)
 
 
 def _packed(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -67,9 +67,9 @@ def _packed(model: Model[Any, Any], X: Any, run: Run) -> Any:
         dX, other = callback_forth(first), callback_back(second)
         if dX is None or other is None:
             return None
-        return batch.like(X, run.ops.add(dX.data, other.data))
+        return batch.rebuild(X, run.ops.add(dX.data, other.data))
 
-    return batch.like(X, forth.data, back.data), backprop
+    return batch.rebuild(X, forth.data, back.data), backprop
 
 
 def _padded(model: Model[Any, Any], X: Padded, run: Run) -> Any:
@@ -81,7 +81,7 @@ def _padded(model: Model[Any, Any], X: Padded, run: Run) -> Any:
 
     def turned_rows(data: Any) -> Any:
         flat = data.reshape(-1, *data.shape[2:])
-        return run.ops.unpad(flat, mirror).reshape(data.shape)
+        return run.ops.take_rows(flat, mirror).reshape(data.shape)
 
     forth, callback_forth = run(l2r, X, run.wants_dX)
     back, callback_back = run(r2l, turned(X), run.wants_dX)

@@ -62,7 +62,7 @@ def Conv1d(
         dims={"nI": nI, "nO": nO, "nW": width},
         params=affine_params(_by_row(init_W), init_b, bias, ("nO", "nI", "nW")),
         attrs={"stride": stride, "dilation": dilation, "padding": padding},
-        takes="rows2d",
+        accepts="rows2d",
     )
 
 

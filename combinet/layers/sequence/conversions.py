@@ -22,7 +22,7 @@ def list2ragged() -> Model[list[Array], Ragged]:
         >>> list2ragged().predict([np.array([1, 2]), np.array([3])]).lengths
         array([2, 1])
     """
-    return Model("list2ragged", _list2ragged, takes="list", widths=preserves)
+    return Model("list2ragged", _list2ragged, accepts="list", widths=preserves)
 
 
 def ragged2list() -> Model[Ragged, list[Array]]:
@@ -33,7 +33,7 @@ def ragged2list() -> Model[Ragged, list[Array]]:
         >>> ragged2list().predict(Ragged(np.array([1, 2, 3]), [2, 1]))
         [array([1, 2]), array([3])]
     """
-    return Model("ragged2list", _ragged2list, takes="ragged", widths=preserves)
+    return Model("ragged2list", _ragged2list, accepts="ragged", widths=preserves)
 
 
 def list2padded() -> Model[list[Array], Padded]:
@@ -45,7 +45,7 @@ def list2padded() -> Model[list[Array], Padded]:
         array([[2, 1],
                [3, 0]])
     """
-    return Model("list2padded", _list2padded, takes="list", widths=preserves)
+    return Model("list2padded", _list2padded, accepts="list", widths=preserves)
 
 
 def padded2list() -> Model[Padded, list[Array]]:
@@ -56,7 +56,7 @@ def padded2list() -> Model[Padded, list[Array]]:
         >>> (list2padded() >> padded2list()).predict([np.array([1]), np.array([2, 3])])
         [array([1]), array([2, 3])]
     """
-    return Model("padded2list", _padded2list, takes="padded", widths=preserves)
+    return Model("padded2list", _padded2list, accepts="padded", widths=preserves)
 
 
 def list2array() -> Model[list[Array], Array]:
@@ -67,7 +67,7 @@ def list2array() -> Model[list[Array], Array]:
         >>> list2array().predict([np.array([1, 2]), np.array([3])])
         array([1, 2, 3])
     """
-    return Model("list2array", _list2array, takes="list", widths=preserves)
+    return Model("list2array", _list2array, accepts="list", widths=preserves)
 
 
 def _list_to_padded(X: Any) -> Padded:

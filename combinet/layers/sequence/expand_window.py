@@ -31,7 +31,7 @@ def expand_window(window_size: int = 1) -> Model[Floats2d, Floats2d]:
         "expand_window",
         _expand_window,
         attrs={"window_size": int(window_size)},
-        takes="floats2d",
+        accepts="floats2d",
         widths=_widths,
     )
 

@@ -155,7 +155,7 @@ def _stack(
             layers.append(with_array(between))
         dims = {"nI": nO if i else nI, "nO": units, "nG": gates}
         layer: Model[Any, Any] = Model(
-            name, forward, dims=dims, params=params, attrs=attrs, takes="time_major2d"
+            name, forward, dims=dims, params=params, attrs=attrs, accepts="time_major2d"
         )
         layers.append(bidirectional(layer) if bi else layer)
     return layers[0] if depth == 1 else chain(*layers)
@@ -195,9 +195,9 @@ def _recur(model: Any, X: Any, run: Run, recurrence: _Recurrence) -> Any:
         nO = Y.shape[1]
         biases = {"b": _unflat(db, nO)} if bias else {}
         run.inc_grad(model, W=_unflat(dW.T, nO), U=_unflat(dU, nO), **biases)
-        return None if dX is None else batch.like(X, dX)
+        return None if dX is None else batch.rebuild(X, dX)
 
-    return batch.like(X, Y), backprop
+    return batch.rebuild(X, Y), backprop
 
 
 def _lstm(model: Model[Any, Any], X: Any, run: Run) -> Any:

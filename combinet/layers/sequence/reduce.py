@@ -11,7 +11,7 @@ from combinet.batches.ragged import Ragged
 from combinet.core.model import Model
 from combinet.core.run import Run
 from combinet.errors import DimensionError
-from combinet.ops.sequence import starts
+from combinet.ops.sequence import offsets
 from combinet.shapes import preserves
 from combinet.types import Floats2d, Ints1d
 
@@ -86,7 +86,7 @@ def reduce_last() -> Model[Ragged, Floats2d]:
 
 
 def _reduction(name: str, forward: Callable[..., Any]) -> Model[Ragged, Floats2d]:
-    return Model(name, forward, takes="ragged2d", widths=preserves)
+    return Model(name, forward, accepts="ragged2d", widths=preserves)
 
 
 def _reduce_sum(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
@@ -100,12 +100,12 @@ def _reduce_sum(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
 
 def _reduce_mean(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     lengths = X.lengths
-    shares = run.ops.shares(lengths, X.data.dtype)
+    weights = run.ops.mean_weights(lengths, X.data.dtype)
 
     def backprop(dY: Floats2d) -> Ragged:
-        return Ragged(run.ops.repeat_rows(dY * shares, lengths), lengths)
+        return Ragged(run.ops.repeat_rows(dY * weights, lengths), lengths)
 
-    return run.ops.reduce_sum(X.data, lengths) * shares, backprop
+    return run.ops.reduce_sum(X.data, lengths) * weights, backprop
 
 
 def _reduce_max(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
@@ -120,7 +120,7 @@ def _reduce_max(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
 
 
 def _reduce_first(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
-    return _pick(X, starts(_filled(model, X)), run)
+    return _pick(X, offsets(_filled(model, X)), run)
 
 
 def _reduce_last(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
@@ -131,9 +131,9 @@ def _pick(X: Ragged, rows: Ints1d, run: Run) -> Any:
     n, lengths = X.data.shape[0], X.lengths
 
     def backprop(dY: Floats2d) -> Ragged:
-        return Ragged(run.ops.pad(dY, rows, n), lengths)
+        return Ragged(run.ops.scatter_rows(dY, rows, n), lengths)
 
-    return run.ops.unpad(X.data, rows), backprop
+    return run.ops.take_rows(X.data, rows), backprop
 
 
 def _filled(model: Model[Any, Any], X: Ragged) -> Ints1d:

@@ -24,7 +24,7 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def share(jobs: Sequence[Callable[[], T]]) -> list[T]:
+def run_concurrently(jobs: Sequence[Callable[[], T]]) -> list[T]:
     """The results of all jobs, in order: this thread does the first, others begin with the second.
 
     What no other has begun this one does as well, from the last on: so it does not wait while
@@ -62,7 +62,7 @@ class Blas:
     """The threads of NumPy's BLAS; they are the process's, whichever thread asks for a product."""
 
     def __init__(self) -> None:
-        self.blocks = 0  # of `one_thread`, that are being run
+        self.blocks = 0  # of `single_threaded_blas`, that are being run
         self.lock = threading.Lock()
         self.limiter: Any = None
 
@@ -71,7 +71,7 @@ class Blas:
         return 1 if self.blocks else _allowed()
 
     @contextmanager
-    def one_thread(self) -> Iterator[None]:
+    def single_threaded_blas(self) -> Iterator[None]:
         """A block in which products take no other thread, if threadpoolctl is installed."""
         controller = _controller()
         if controller is None:

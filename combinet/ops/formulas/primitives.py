@@ -1,8 +1,8 @@
-"""What formulas of one variable are made of: for each function its code and, beside it, its slope.
+"""What formulas of one variable are made of: for each function its code and, beside it, its derivative.
 
 Functions have NumPy's names. Code is what a loop over the elements says, in Python and CUDA alike.
-A slope is a rule `rule(d, y, *args)` of forward-mode differentiation: y is the function's value, d
-gives the slope of an argument. Rules are written so that of two slopes one is taken, rather than
+A derivative is a rule `rule(d, y, *args)` of forward-mode differentiation: y is the function's value, d
+gives the derivative of an argument. Rules are written so that of two derivatives one is taken, rather than
 each multiplied by 0 or 1: what is infinite or NaN on the side not taken stays there.
 """
 
@@ -15,15 +15,15 @@ import numpy as np
 
 
 class Primitive(NamedTuple):
-    """One function: its code, its slope (None: it has none), and whether it is a condition."""
+    """One function: its code, its derivative (None: it has none), and whether it is a condition."""
 
     code: str
-    slope: Callable[..., Any] | None = None
+    derivative: Callable[..., Any] | None = None
     truth: bool = False
 
 
 def _of_log(d: Any, a: Any) -> Any:
-    """The slope of log(a), d(a) / a; if a overflows as exp(u) or 1 + exp(u) it stays right."""
+    """The derivative of log(a), d(a) / a; if a overflows as exp(u) or 1 + exp(u) it stays right."""
     op = getattr(a, "op", None)
     if op == "exp":
         return d(a.args[0])
@@ -33,7 +33,7 @@ def _of_log(d: Any, a: Any) -> Any:
 
 
 def _of_log1p(d: Any, a: Any) -> Any:
-    """The slope of log(1 + a)."""
+    """The derivative of log(1 + a)."""
     if getattr(a, "op", None) == "exp":
         return d(a.args[0]) / (1 + 1 / a)
     return d(a) / (1 + a)
@@ -41,7 +41,7 @@ def _of_log1p(d: Any, a: Any) -> Any:
 
 _LOGADDEXP = "maximum({0}, {1}) + log1p(exp(-where({0} == {1}, T(0), fabs({0} - {1}))))"
 
-# At a kink the slope is that of the second argument, where a number stands if there is one: that
+# At a kink the derivative is that of the second argument, where a number stands if there is one: that
 # of np.maximum(x, 0) at 0 is 0, as that of `relu`.
 PRIMITIVES = {
     "add": Primitive("{} + {}", lambda d, y, a, b: d(a) + d(b)),

@@ -1,4 +1,4 @@
-"""From a Python function of one element to a list of steps, with or without its slope."""
+"""From a Python function of one element to a list of steps, with or without its derivative."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def trace(name: str, function: Callable[[Any], Any]) -> Any:
     return Y if isinstance(Y, Expression) else float(Y)
 
 
-def slope(Y: Any) -> Any:
+def differentiate(Y: Any) -> Any:
     """The derivative of an expression with respect to the variable: an expression, or a float."""
-    slopes: dict[int, Any] = {}
+    derivatives: dict[int, Any] = {}
 
     def d(a: Any) -> Any:
-        return slopes[a.number] if isinstance(a, Expression) else NOTHING
+        return derivatives[a.number] if isinstance(a, Expression) else NOTHING
 
     with np.errstate(all="ignore"):
         for part in _parts(Y):
             if part.op == "x":
-                slopes[part.number] = 1.0
+                derivatives[part.number] = 1.0
             else:
-                rule = PRIMITIVES[part.op].slope
-                slopes[part.number] = rule(d, part, *part.args) if rule else NOTHING
+                rule = PRIMITIVES[part.op].derivative
+                derivatives[part.number] = rule(d, part, *part.args) if rule else NOTHING
     return 0.0 if d(Y) is NOTHING else d(Y)
 
 

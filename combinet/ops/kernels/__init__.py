@@ -17,14 +17,14 @@ from combinet.ops.kernels.dense import (
     softmax,
 )
 from combinet.ops.kernels.embed import (
-    distinct,
     embed_bag,
     fill_rows,
     gather_sum,
     hash_rows,
-    put_rows,
     scatter_add,
     scatter_bags,
+    set_rows,
+    unique,
 )
 from combinet.ops.kernels.recurrent import backprop_lstm_cell, lstm_alone, lstm_cell
 from combinet.ops.kernels.sequence import (
@@ -50,7 +50,6 @@ __all__ = [
     "backprop_lstm_cell",
     "backprop_maxout",
     "backprop_softmax",
-    "distinct",
     "embed_bag",
     "expand_window",
     "fill_rows",
@@ -61,11 +60,12 @@ __all__ = [
     "layer_norm",
     "lstm_alone",
     "lstm_cell",
-    "put_rows",
     "reduce_sum",
     "relu",
     "repeat_rows",
     "scatter_add",
     "scatter_bags",
+    "set_rows",
     "softmax",
+    "unique",
 ]

@@ -72,7 +72,7 @@ def add_relu(X: Any, b: Any) -> None:
 
 @kernel
 def gelu(X: Any, Y: Any, S: Any) -> None:
-    """Function and slope at once: they have the exponential in common."""
+    """Function and derivative at once: they have the exponential in common."""
     for i in range(X.shape[0]):
         # Beyond, the function is 0 or X, and no infinity meets a 0.
         x = max(X[i], np.float32(-20))
@@ -83,7 +83,7 @@ def gelu(X: Any, Y: Any, S: Any) -> None:
 
 @kernel
 def gelu_value(X: Any, Y: Any) -> None:
-    """As `gelu`, without the slope."""
+    """As `gelu`, without the derivative."""
     for i in range(X.shape[0]):
         x = max(X[i], np.float32(-20))
         P, _ = _normal(x)
@@ -188,9 +188,9 @@ def backprop_layer_norm(dY: Any, N: Any, scale: Any, G: Any, dX: Any, dG: Any, d
             total += g
             product += g * n[o]
         mean = total / dY.dtype.type(nI)
-        slope = product / dY.dtype.type(nI)
+        projection = product / dY.dtype.type(nI)
         for o in range(nI):
-            x[o] = (d[o] * G[o] - mean - n[o] * slope) * scale[i, 0]
+            x[o] = (d[o] * G[o] - mean - n[o] * projection) * scale[i, 0]
         for o in range(nI):
             dG[o] += d[o] * n[o]
             db[o] += d[o]

@@ -26,7 +26,7 @@ def hash_rows(keys: Any, offsets: Any, nV: int, rows: Any) -> None:
 
 
 @kernel
-def distinct(ids: Any, table: Any, out: Any) -> Any:
+def unique(ids: Any, table: Any, out: Any) -> Any:
     """How many ids have been put into `out`, each when it first comes.
 
     `table` is of -1, twice as long as the ids or more, a power of 2: an id goes to the first free
@@ -104,7 +104,7 @@ def scatter_bags(E: Any, ids: Any, lengths: Any, Y: Any) -> None:
 
 
 @kernel
-def put_rows(E: Any, rows: Any, Y: Any) -> None:
+def set_rows(E: Any, rows: Any, Y: Any) -> None:
     """Row by row."""
     last = rows.shape[0] - 1
     for i in range(rows.shape[0]):

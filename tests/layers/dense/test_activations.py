@@ -11,7 +11,7 @@ import pytest
 import combinet as cb
 from helpers.arrays import floats
 from helpers.errors import raises
-from helpers.models import value_and_slope
+from helpers.models import value_and_derivative
 
 # -- formulas with 450 digits: what a float64 can hold of them must be right ------------------
 
@@ -53,7 +53,7 @@ def exactly(function: Callable[[Decimal], Decimal], points: Any) -> tuple[Any, A
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_every_digit_over_the_whole_range(name: str) -> None:
-    Y, slope = value_and_slope(getattr(cb, name)(), POINTS)
+    Y, slope = value_and_derivative(getattr(cb, name)(), POINTS)
     expected_Y, expected_slope = exactly(FORMULAS[name], POINTS)
     np.testing.assert_allclose(Y, expected_Y, rtol=1e-13, atol=1e-290)
     np.testing.assert_allclose(slope, expected_slope, rtol=1e-12, atol=1e-290)
@@ -62,7 +62,7 @@ def test_every_digit_over_the_whole_range(name: str) -> None:
 @pytest.mark.parametrize("name", FORMULAS)
 def test_every_digit_in_float32(name: str) -> None:
     points = POINTS.astype("f")
-    Y, slope = value_and_slope(getattr(cb, name)(), points)
+    Y, slope = value_and_derivative(getattr(cb, name)(), points)
     assert Y.dtype == slope.dtype == np.float32
     expected_Y, expected_slope = exactly(FORMULAS[name], points)
     np.testing.assert_allclose(Y, expected_Y, rtol=1e-6, atol=1e-36)
@@ -95,7 +95,7 @@ LIMITS: dict[str, tuple[float, float, float, float]] = {
 def test_infinities_and_nan(name: str, dtype: Any) -> None:
     low, high, slope_low, slope_high = LIMITS[name]
     X = np.array([-INF, INF, np.nan], dtype=dtype)
-    Y, slope = value_and_slope(getattr(cb, name)(), X)
+    Y, slope = value_and_derivative(getattr(cb, name)(), X)
     rtol, tiny = 1e-6 if dtype == "float32" else 1e-15, float(np.finfo(dtype).tiny)
     np.testing.assert_allclose(Y, [low, high, np.nan], rtol=rtol, atol=tiny)
     np.testing.assert_allclose(slope[:2], [slope_low, slope_high], rtol=rtol, atol=tiny)
@@ -108,7 +108,7 @@ def test_the_largest_numbers(name: str, dtype: Any) -> None:
     most = float(np.finfo(dtype).max)
     X = np.array([-most, -most / 3, most / 3, most], dtype=dtype)[:: 3 if name == "selu" else 1]
     X = X / 2 if name == "selu" else X  # its scale, 1.05, has no place above the largest number
-    Y, slope = value_and_slope(getattr(cb, name)(), X)
+    Y, slope = value_and_derivative(getattr(cb, name)(), X)
     top = abs(X) * slope_high if high == INF else np.full_like(X, high)
     expected = np.where(X < 0, low, top)
     rtol, tiny = 1e-6 if dtype == "float32" else 1e-15, float(np.finfo(dtype).tiny)
@@ -120,7 +120,7 @@ def test_the_largest_numbers(name: str, dtype: Any) -> None:
 def test_a_steep_clipped_line_does_not_overflow(slope: float) -> None:
     X = np.array([-3e38, 0.1, 3e38], dtype="f")
     model = cb.clipped_linear(slope=slope, offset=0.5, min_val=-2.0, max_val=2.0)
-    Y, dX = value_and_slope(model, X)
+    Y, dX = value_and_derivative(model, X)
     ends = [-2.0, 2.0] if slope > 0 else [2.0, -2.0]
     np.testing.assert_allclose(Y, [ends[0], 0.1 * slope + 0.5, ends[1]], rtol=1e-6)
     np.testing.assert_allclose(dX, [0, slope, 0])
@@ -128,7 +128,7 @@ def test_a_steep_clipped_line_does_not_overflow(slope: float) -> None:
 
 def test_a_line_clipped_at_one_end_only() -> None:
     X = np.array([-1e5, -1.0, 4.0])
-    Y, dX = value_and_slope(cb.clipped_linear(slope=2.0, min_val=-INF), X)
+    Y, dX = value_and_derivative(cb.clipped_linear(slope=2.0, min_val=-INF), X)
     np.testing.assert_allclose(Y, [-2e5, -2.0, 1.0])
     np.testing.assert_allclose(dX, [2, 2, 0])
 

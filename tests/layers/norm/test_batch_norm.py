@@ -441,8 +441,8 @@ def test_a_prediction_has_no_backward_pass() -> None:
         backprop(Y)
 
 
-def test_laws_hold_but_for_the_one_that_is_excused() -> None:
+def test_invariants_hold_but_for_the_one_that_is_excused() -> None:
     model = cb.Linear(3, 3) >> cb.BatchNorm()
     with raises(AssertionError, "predict"):
-        testing.check_laws(model, batch(0))
-    testing.check_laws(model, batch(0), excused=[testing.check_predict])
+        testing.check_layer(model, batch(0))
+    testing.check_layer(model, batch(0), skip=[testing.check_predict])

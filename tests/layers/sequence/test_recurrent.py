@@ -17,7 +17,7 @@ from helpers.errors import raises
 from helpers.load_torch import gradients, leaves, load_torch
 
 LENGTHS = [(3, 1, 4, 2), (5,), (1,), (1, 1, 1), (3, 3), (2, 6)]
-KINDS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+INPUT_KINDS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "LSTM": (cb.LSTM, {}),
     "GRU": (cb.GRU, {}),
     "RNN-tanh": (cb.RNN, {}),
@@ -31,7 +31,7 @@ NI, NO = 3, 4
 
 def pair(torch: Any, kind: str, bi: bool, depth: int) -> tuple[Any, Any]:
     """A layer of ours and a module of PyTorch's with the same weights."""
-    make, options = KINDS[kind]
+    make, options = INPUT_KINDS[kind]
     layer = make(NO, NI, bi=bi, depth=depth, **options).initialize(dtype="float64")
     torch.manual_seed(5)
     shape = {"num_layers": depth, "bidirectional": bi, "dtype": torch.float64}
@@ -44,7 +44,7 @@ def pair(torch: Any, kind: str, bi: bool, depth: int) -> tuple[Any, Any]:
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("bi", [False, True], ids=["one-way", "bi"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", INPUT_KINDS)
 def test_as_pytorch(kind: str, bi: bool, depth: int, lengths: tuple[int, ...]) -> None:
     torch = pytest.importorskip("torch")
     rnn = torch.nn.utils.rnn
@@ -71,7 +71,7 @@ def test_as_pytorch(kind: str, bi: bool, depth: int, lengths: tuple[int, ...]) -
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN-tanh"])
 def test_the_recurrent_weights_have_a_gradient(kind: str) -> None:
-    make, options = KINDS[kind]
+    make, options = INPUT_KINDS[kind]
     model = make(NO, NI, bi=True, **options).initialize(dtype="float64")
     Y, backprop = model.begin_update(padded(3, 2, width=NI))
     backprop(map_arrays(Y, np.ones_like))
@@ -82,7 +82,7 @@ def test_the_recurrent_weights_have_a_gradient(kind: str) -> None:
 @pytest.mark.parametrize("lengths", [(9, 30, 30, 2), (40,), (1,)], ids=str)
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN-tanh"])
 def test_in_float32_as_in_float64(kind: str, lengths: tuple[int, ...], ops: cb.Ops) -> None:
-    make, options = KINDS[kind]
+    make, options = INPUT_KINDS[kind]
     exact = make(32, 8, bi=True, **options).initialize(rng=1, dtype="float64")
     model = make(32, 8, bi=True, **options).initialize(rng=1, dtype="float32")
     model._move(ops)
@@ -133,10 +133,10 @@ def test_nothing_depends_on_padding() -> None:
         assert not dX.data[t, n:].any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", INPUT_KINDS)
 @pytest.mark.parametrize("bi", [False, True])
 def test_a_batch_is_its_sequences_one_by_one(kind: str, bi: bool) -> None:
-    make, options = KINDS[kind]
+    make, options = INPUT_KINDS[kind]
     model = cb.with_padded(make(NO, NI, bi=bi, **options)).initialize(dtype="float64")
     X = ragged(2, 0, 5, 1, 5)
     Y = model.predict(X)
@@ -156,10 +156,10 @@ def test_nothing_at_all(lengths: tuple[int, ...]) -> None:
     assert not leaves(model)[0].get_grad("U").any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", INPUT_KINDS)
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 def test_every_kind_of_batch_has_the_same_outputs(kind: str, lengths: tuple[int, ...]) -> None:
-    make, options = KINDS[kind]
+    make, options = INPUT_KINDS[kind]
     model = make(NO, NI, bi=True, depth=2, **options).initialize(dtype="float64")
     X = listed(*lengths, width=NI)
     results = []
@@ -194,7 +194,7 @@ def _running_sum(model: Any, X: cb.Padded, run: Any) -> Any:
 
 def test_bidirectional_reverses_each_sequence_within_its_own_length() -> None:
     X = [floats(n, 2, seed=n) for n in (3, 1, 4)]
-    model = cb.with_padded(cb.bidirectional(cb.Model("sum", _running_sum, takes="padded")))
+    model = cb.with_padded(cb.bidirectional(cb.Model("sum", _running_sum, accepts="padded")))
     Y, backprop = model.begin_update(X)
     R = [floats(n, 4, seed=7) for n in (3, 1, 4)]
     for x, y, r, dx in zip(X, Y, R, backprop(R), strict=True):
@@ -232,9 +232,9 @@ def test_bidirectional_refuses_what_is_not_padded() -> None:
 # -- widths ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", INPUT_KINDS)
 def test_widths_are_inferred_through_a_stack(kind: str) -> None:
-    make, options = KINDS[kind]
+    make, options = INPUT_KINDS[kind]
     model = cb.with_padded(make(6, bi=True, depth=2, **options)) >> cb.with_array(cb.Softmax(5))
     X = listed(2, 3, width=7)
     model.initialize(X)
@@ -277,10 +277,10 @@ def test_rnn_refuses_other_nonlinearities() -> None:
         cb.RNN(2, nonlinearity="sigmoid")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", INPUT_KINDS)
 @pytest.mark.parametrize(("bi", "kept"), [(False, [0, 1, 2, 3]), (True, [0, 1, 3, 4])])
 def test_wider_output_keeps_the_old_units(kind: str, bi: bool, kept: list[int]) -> None:
-    make, options = KINDS[kind]
+    make, options = INPUT_KINDS[kind]
     model = make(4, 3, bi=bi, depth=2, **options).initialize(dtype="float64")
     old = model.predict(padded(3, 1)).data
     model.resize_output(6)
@@ -344,9 +344,9 @@ def test_an_update_between_two_passes_leaves_their_gradients() -> None:
         np.testing.assert_allclose(node.get_grad("U"), gradient, atol=1e-15)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", INPUT_KINDS)
 def test_nothing_crosses_to_the_host(kind: str, strict: Any) -> None:
-    make, options = KINDS[kind]
+    make, options = INPUT_KINDS[kind]
     model = cb.with_padded(make(NO, NI, bi=True, depth=2, dropout=0.2, **options)).initialize()
     model.to_gpu(0)
     X = cb.to_device([x.astype("float32") for x in listed(3, 1, 2, width=NI)], model.ops)
