@@ -24,8 +24,9 @@ from combinet.batches.ragged import Ragged
 from combinet.batches.structure import map_arrays, to_device
 from combinet.core.model import Model
 from combinet.errors import InputError, describe
-from combinet.ops import Ops, default_ops, get_array_ops
-from combinet.optimizers import SGD
+from combinet.ops.backends import default_ops, get_array_ops
+from combinet.ops.base import Ops
+from combinet.optimizers.sgd import SGD
 from combinet.storage.file_format import to_host
 
 _SEED = 20170216

@@ -9,7 +9,7 @@ import numpy as np
 
 from combinet.batches.ragged import Ragged
 from combinet.errors import InputError, describe
-from combinet.ops import get_array_ops
+from combinet.ops.backends import get_array_ops
 from combinet.types import Array
 
 _MANY = 8  # arrays, from which on sets are quicker

@@ -10,7 +10,7 @@ import numpy as np
 from combinet.batches.padded import Padded
 from combinet.batches.ragged import Ragged
 from combinet.errors import DimensionError, InputError, describe
-from combinet.ops import get_array_ops
+from combinet.ops.backends import get_array_ops
 from combinet.types import Generator, Schedule, is_size
 
 

@@ -14,7 +14,7 @@ from combinet.batches.convert import list_to_ragged
 from combinet.batches.padded import Padded
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import map_arrays
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.ops.sequence import time_major_order
 from combinet.types import Array
 

@@ -10,7 +10,8 @@ from combinet.batches.convert import check_list
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import map_arrays
 from combinet.errors import DimensionError, InputError, describe
-from combinet.ops import Ops, get_array_ops
+from combinet.ops.backends import get_array_ops
+from combinet.ops.base import Ops
 from combinet.ops.sequence import time_major_order
 from combinet.types import Floats1d, Floats2d, Ints1d
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from combinet.batches.ragged import Index, Numbers, Ragged, _check_data, _integers
 from combinet.errors import DimensionError, describe
-from combinet.ops import get_array_ops
+from combinet.ops.backends import get_array_ops
 from combinet.ops.sequence import positions, segment_ids
 from combinet.types import Array, Ints1d
 

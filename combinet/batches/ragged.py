@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from combinet.errors import DimensionError, InputError, describe
-from combinet.ops import get_array_ops
+from combinet.ops.backends import get_array_ops
 from combinet.ops.sequence import offsets, positions
 from combinet.types import Array, Ints1d
 

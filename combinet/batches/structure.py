@@ -10,7 +10,7 @@ import numpy as np
 from combinet.batches.padded import Padded
 from combinet.batches.ragged import Ragged
 from combinet.errors import InputError, describe
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.types import Shape, is_array
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from combinet.core.model import A, B, C, Model
 from combinet.core.operators import DEFAULT
 from combinet.core.run import Run
 from combinet.errors import DimensionError, InputError, describe
-from combinet.ops import get_array_ops
+from combinet.ops.backends import get_array_ops
 from combinet.shapes import chained, concatenated, one_width, parallel, preserves
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from combinet.batches.ragged import Ragged
 from combinet.core.model import A, B, Model
 from combinet.core.run import Run
 from combinet.errors import InputError, describe
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.ops.blas.threads import run_concurrently
 from combinet.shapes import delegates
 from combinet.types import Ints1d

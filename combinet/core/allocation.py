@@ -13,7 +13,7 @@ import numpy as np
 
 from combinet.core.tree import walk
 from combinet.errors import DeviceError, StateError
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.storage.slots import Slot
 from combinet.storage.store import Store
 from combinet.types import Array, Ints1d, Shape

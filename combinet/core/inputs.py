@@ -14,7 +14,7 @@ from combinet.batches.padded import Padded
 from combinet.batches.ragged import Ragged
 from combinet.core.layer import Layer
 from combinet.errors import DimensionError, InputError, describe
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 
 _WITH_LENGTHS = (Ragged, Padded, Packed)
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.storage.slots import Slot
 from combinet.types import Generator, Shape
 

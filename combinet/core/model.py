@@ -19,8 +19,10 @@ from combinet.core.resizing import resize
 from combinet.core.run import PredictRun, Run
 from combinet.core.tree import draw, movable, paths, walk
 from combinet.errors import DimensionError, InputError, StateError, describe
-from combinet.ops import CupyOps, Ops, default_ops
-from combinet.optimizers import Optimizer
+from combinet.ops.backends import default_ops
+from combinet.ops.base import Ops
+from combinet.ops.cupy import CupyOps
+from combinet.optimizers.base import Optimizer
 from combinet.storage import file_format
 from combinet.storage.slots import Key, Slot
 from combinet.storage.store import clear_gradients, locked

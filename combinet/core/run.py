@@ -13,7 +13,7 @@ from combinet.core.inputs import check_input
 from combinet.core.layer import Backward, Layer
 from combinet.core.shapes import ShapeInference
 from combinet.errors import CombinetError, DimensionError, InputError, StateError, describe
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.types import Array, Generator, Ints1d
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from combinet.errors import DimensionError, InputError, describe
-from combinet.ops import Ops, get_array_ops
+from combinet.ops.backends import get_array_ops
+from combinet.ops.base import Ops
 from combinet.types import Floats
 
 

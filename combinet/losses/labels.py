@@ -8,7 +8,7 @@ import numpy as np
 
 from combinet.errors import DimensionError, InputError, describe
 from combinet.losses.targets import smooth
-from combinet.ops import get_array_ops
+from combinet.ops.backends import get_array_ops
 from combinet.types import Floats, is_size
 
 

@@ -11,7 +11,7 @@ from combinet.batches.convert import check_list
 from combinet.errors import DimensionError, InputError, describe
 from combinet.losses.base import Loss, scale_of
 from combinet.losses.crossentropy import CategoricalCrossentropy
-from combinet.ops import get_array_ops
+from combinet.ops.backends import get_array_ops
 from combinet.types import Floats, Floats2d
 
 

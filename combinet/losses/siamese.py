@@ -6,7 +6,7 @@ from typing import Any
 
 from combinet.errors import DimensionError, InputError, describe
 from combinet.losses.base import Loss, check_floats, scale_of
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.types import Floats, Floats2d
 
 

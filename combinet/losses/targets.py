@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from combinet.errors import DimensionError, InputError, describe
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.types import Floats2d
 
 MISSING = float("nan")

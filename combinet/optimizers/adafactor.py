@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.optimizers.base import Optimizer, Options
 from combinet.schedules import FROM_0, require
 from combinet.types import Array, Floats, Schedule, Shape

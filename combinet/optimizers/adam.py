@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from combinet.errors import InputError
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.ops.update import AdamStep
 from combinet.optimizers.base import Optimizer, Options
 from combinet.schedules import BELOW_1, FROM_0, require

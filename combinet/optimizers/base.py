@@ -12,7 +12,7 @@ from weakref import WeakSet
 import numpy as np
 
 from combinet.errors import InputError
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.ops.blas.threads import run_concurrently
 from combinet.optimizers import saving
 from combinet.optimizers.spans import Rows, Span, by_rate, spans

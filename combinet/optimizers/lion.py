@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.optimizers.base import Optimizer, Options
 from combinet.schedules import BELOW_1, require
 from combinet.types import Array, Floats1d, Schedule

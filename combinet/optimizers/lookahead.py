@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from combinet.errors import InputError
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.optimizers.base import Optimizer
 from combinet.types import Array, Floats1d, Shape
 

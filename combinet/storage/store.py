@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary, WeakSet, ref
 
 import numpy as np
 
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.storage.slots import Key, Order, Slot
 from combinet.types import Array, Ints, Ints1d, Shape
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.ops import NumbaOps, NumpyOps, Ops
+from combinet.ops.base import Ops
 from combinet.ops.erf import erf
 from combinet.ops.formulas.program import Program, differentiate, trace
+from combinet.ops.numba import NumbaOps
+from combinet.ops.numpy import NumpyOps
 from combinet.ops.update import AdamStep
 from helpers.arrays import floats
 from helpers.errors import raises

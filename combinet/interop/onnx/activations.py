@@ -7,8 +7,9 @@ from typing import Any
 
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Tensor
-from combinet.layers import elementwise, relu
 from combinet.layers.dense.activation import ACTIVATIONS
+from combinet.layers.dense.elementwise import elementwise
+from combinet.layers.dense.relu import relu
 
 
 def _clipped_linear(

@@ -10,7 +10,7 @@ from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.interop.onnx.layout import Layout
 from combinet.interop.onnx.sequence import waves
-from combinet.layers import cross_attention, self_attention
+from combinet.layers.attention.attention import cross_attention, self_attention
 
 
 def _attention(

@@ -18,7 +18,13 @@ from combinet.combinators import (
 from combinet.combinators.compose import noop
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
-from combinet.layers import Dropout, list2padded, list2ragged, padded2list, ragged2list
+from combinet.layers.dense.dropout import Dropout
+from combinet.layers.sequence.conversions import (
+    list2padded,
+    list2ragged,
+    padded2list,
+    ragged2list,
+)
 
 
 def _zip(function: Callable[..., Tensor], *batches: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.interop.onnx.loops import loop
-from combinet.layers import CRF, viterbi
+from combinet.layers.sequence.crf import CRF, viterbi
 
 
 @converts(CRF())

@@ -6,28 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from combinet import layers
+import combinet as cb
 from combinet.interop.onnx.activations import activation
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Tensor
 
 
-@converts(layers.Linear())
+@converts(cb.Linear())
 def _affine(model: Any, X: Tensor, to: Export) -> Tensor:
     return to.op("Gemm", X, *to.params(model, *model.param_names), transB=1)
 
 
-@converts(layers.Gelu())
+@converts(cb.Gelu())
 def _activated(model: Any, X: Tensor, to: Export) -> Tensor:
     return activation(model, _affine(model, X, to), to)
 
 
-@converts(layers.Relu())
+@converts(cb.Relu())
 def _relu(model: Any, X: Tensor, to: Export) -> Tensor:
     return to.op("Relu", _affine(model, X, to))
 
 
-@converts(layers.Softmax())
+@converts(cb.Softmax())
 def _softmax(model: Any, X: Tensor, to: Export) -> Tensor:
     Z, temperature = _affine(model, X, to), float(model.attrs["softmax_temperature"])
     if temperature != 1:
@@ -35,7 +35,7 @@ def _softmax(model: Any, X: Tensor, to: Export) -> Tensor:
     return to.op("Softmax", Z, axis=-1) if model.attrs["softmax_normalize"] else Z
 
 
-@converts(layers.MultiSoftmax([1]))
+@converts(cb.MultiSoftmax([1]))
 def _multi_softmax(model: Any, X: Tensor, to: Export) -> Tensor:
     Z, sizes = _affine(model, X, to), model.attrs["nOs"]
     ends = np.cumsum(sizes).tolist()
@@ -43,7 +43,7 @@ def _multi_softmax(model: Any, X: Tensor, to: Export) -> Tensor:
     return to.op("Concat", *(to.op("Softmax", group, axis=-1) for group in groups), axis=1)
 
 
-@converts(layers.Maxout())
+@converts(cb.Maxout())
 def _maxout(model: Any, X: Tensor, to: Export) -> Tensor:
     W, *b = to.params(model, *model.param_names)
     nO, nP = model.get_dim("nO"), model.get_dim("nP")
@@ -51,26 +51,26 @@ def _maxout(model: Any, X: Tensor, to: Export) -> Tensor:
     return to.op("ReduceMax", Z.reshape(0, nO, nP), [2], keepdims=0)
 
 
-@converts(layers.LayerNorm())
+@converts(cb.LayerNorm())
 def _layer_norm(model: Any, X: Tensor, to: Export) -> Tensor:
     weights = to.params(model, *model.param_names)
     return to.op("LayerNormalization", X, *weights, axis=-1, epsilon=model.attrs["eps"])
 
 
-@converts(layers.RMSNorm())
+@converts(cb.RMSNorm())
 def _rms_norm(model: Any, X: Tensor, to: Export) -> Tensor:
     (G,) = to.params(model, "G")
     mean = to.op("ReduceMean", X * X, [1])
     return X / to.op("Sqrt", mean + float(model.attrs["eps"])) * G
 
 
-@converts(layers.BatchNorm())
+@converts(cb.BatchNorm())
 def _batch_norm(model: Any, X: Tensor, to: Export) -> Tensor:
     weights = to.params(model, "G", "b", "mean", "var")
     return to.op("BatchNormalization", X, *weights, epsilon=model.attrs["eps"])
 
 
-@converts(layers.CauchySimilarity())
+@converts(cb.CauchySimilarity())
 def _cauchy_similarity(model: Any, X: Any, to: Export) -> Tensor:
     (W,) = to.params(model, "W")
     difference = X[0] - X[1]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from combinet import layers
+import combinet as cb
 from combinet.errors import InputError
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
@@ -22,27 +22,27 @@ def _column(model: Any, X: Tensor) -> Tensor:
     return X if column is None else X.take(column, axis=1)
 
 
-@converts(layers.Embed())
+@converts(cb.Embed())
 def _embed(model: Any, X: Tensor, to: Export) -> Tensor:
     (E,) = to.params(model, "E")
     return E.take(_column(model, X).cast("int64"))
 
 
-@converts(layers.EmbedBag())
+@converts(cb.EmbedBag())
 def _embed_bag(model: Any, X: Sequences, to: Export) -> Tensor:
     (E,) = to.params(model, "E")
     vectors, layout = E.take(_column(model, X.rows).cast("int64")), to.layout(X.lengths)
     return layout.mean(vectors) if model.attrs["reduce"] == "mean" else layout.sum(vectors)
 
 
-@converts(layers.StaticVectors(np.zeros((1, 1))))
+@converts(cb.StaticVectors(np.zeros((1, 1))))
 def _static_vectors(model: Any, X: Tensor, to: Export) -> Tensor:
     table = to_host(model.attrs["vectors"].array)
     vectors = to.graph.initializer(f"{to.path(model)}.vectors", table)
     return vectors.take(_column(model, X).cast("int64"))
 
 
-@converts(layers.unembed(layers.Embed()))
+@converts(cb.unembed(cb.Embed()))
 def _unembed(model: Any, X: Tensor, to: Export) -> Tensor:
     (E,) = to.params(model.layers[0], "E")
     return to.op("Gemm", X, E, transB=1)
@@ -66,14 +66,14 @@ def _mix(keys: Tensor) -> Tensor:
     return mixed ^ mixed >> np.uint64(31)  # type: ignore[no-any-return]
 
 
-@converts(layers.HashEmbed())
+@converts(cb.HashEmbed())
 def _hash_embed(model: Any, X: Tensor, to: Export) -> Tensor:
     (E,) = to.params(model, "E")
     rows = _hash_rows(_column(model, X), model.attrs["seed"], model.get_dim("nV"), N_HASHES)
     return to.op("Sum", *(E.take(each) for each in rows))
 
 
-@converts(layers.SparseLinear())
+@converts(cb.SparseLinear())
 def _sparse_linear(model: Any, X: tuple[Tensor, Tensor, Tensor], to: Export) -> Tensor:
     keys, values, lengths = X
     W, b = to.params(model, "W", "b")
@@ -95,14 +95,14 @@ def _look_up(to: Export, X: Tensor, dtype: str, table: Mapping[Any, int], defaul
     )
 
 
-@converts(layers.premap_ids({}))
+@converts(cb.premap_ids({}))
 def _premap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
     keys, numbers = (model.attrs[name].array.astype("int64") for name in ("keys", "numbers"))
     table = dict(zip(keys.tolist(), numbers.tolist(), strict=True))
     return _look_up(to, _column(model, X).cast("int64"), "int64s", table, model.attrs["default"])
 
 
-@converts(layers.remap_ids({}))
+@converts(cb.remap_ids({}))
 def _remap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
     table = model.attrs["mapping_table"]
     if not all(isinstance(word, str) for word in table):

@@ -11,7 +11,8 @@ from combinet.errors import InputError
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor, tensor_type
 from combinet.interop.onnx.loops import loop
-from combinet.layers import array_getitem, list2array
+from combinet.layers.sequence.array_getitem import array_getitem
+from combinet.layers.sequence.conversions import list2array
 
 
 @converts(with_batches.with_array(noop()), with_batches.with_array2d(noop()))

@@ -9,7 +9,8 @@ import numpy as np
 
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
-from combinet.layers import GRU, LSTM, RNN, bidirectional
+from combinet.layers.sequence.bidirectional import bidirectional
+from combinet.layers.sequence.recurrent import GRU, LSTM, RNN
 
 
 def _gates(weight: Tensor, order: Sequence[int]) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from combinet import layers
+import combinet as cb
 from combinet.core.model import Model
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
@@ -31,7 +31,7 @@ def _unfold(X: Sequences, window: Window, to: Export) -> Sequences:
     return Sequences(rows.reshape(0, window.width * X.rows.width), counts)
 
 
-@converts(layers.expand_window())
+@converts(cb.expand_window())
 def _expand_window(model: Any, X: Tensor, to: Export) -> Tensor:
     w = model.attrs["window_size"]
     return _unfold(to.sequences(X), Window(2 * w + 1, 1, 1, w, w), to).rows
@@ -55,20 +55,20 @@ def waves(places: Tensor, speeds: Any, cosine: Any, dtype: Any) -> Tensor:
     return places.graph.op("Sin", angles).cast(dtype)
 
 
-@converts(layers.sinusoidal_positions())
+@converts(cb.sinusoidal_positions())
 def _sinusoidal_positions(model: Any, X: Tensor, to: Export) -> Tensor:
     columns, places = np.arange(X.width), to.layout(to.lengths_of(X)).positions
     speeds = 10000.0 ** -(columns // 2 * 2 / X.width)
     return X + waves(places, speeds, columns % 2, X.dtype)
 
 
-@converts(layers.LearnedPositions(longest=1))
+@converts(cb.LearnedPositions(longest=1))
 def _learned_positions(model: Any, X: Tensor, to: Export) -> Tensor:
     (P,) = to.params(model, "P")
     return X + P.take(to.layout(to.lengths_of(X)).positions)
 
 
-@converts(layers.ParametricAttention())
+@converts(cb.ParametricAttention())
 def _parametric_attention(model: Any, X: Sequences, to: Export) -> Sequences:
     keys = to.with_lengths(X.lengths)(model.layers[0], X.rows)
     (Q,) = to.params(model, "Q")
@@ -87,8 +87,8 @@ def _reduction(layer: Model[Any, Any], reduce: Callable[[Layout, Tensor], Tensor
     converts(layer)(lambda model, X, to: reduce(to.layout(X.lengths), X.rows))
 
 
-_reduction(layers.reduce_sum(), Layout.sum)
-_reduction(layers.reduce_mean(), Layout.mean)
-_reduction(layers.reduce_max(), Layout.max)
-_reduction(layers.reduce_first(), lambda layout, rows: rows.take(layout.offsets))
-_reduction(layers.reduce_last(), lambda layout, rows: rows.take(layout.last))
+_reduction(cb.reduce_sum(), Layout.sum)
+_reduction(cb.reduce_mean(), Layout.mean)
+_reduction(cb.reduce_max(), Layout.max)
+_reduction(cb.reduce_first(), lambda layout, rows: rows.take(layout.offsets))
+_reduction(cb.reduce_last(), lambda layout, rows: rows.take(layout.last))

@@ -11,7 +11,7 @@ from sklearn.utils import validation
 
 from combinet import Adam, InputError, Model, Optimizer, minibatch
 from combinet.errors import describe
-from combinet.losses import Loss
+from combinet.losses.base import Loss
 from combinet.types import Array, Floats2d, Schedule, is_size
 
 if TYPE_CHECKING:

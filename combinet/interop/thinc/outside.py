@@ -13,7 +13,7 @@ from combinet.batches.structure import map_arrays
 from combinet.core.model import Model
 from combinet.errors import DimensionError
 from combinet.interop.thinc import batches
-from combinet.optimizers import Optimizer
+from combinet.optimizers.base import Optimizer
 from combinet.optimizers.spans import Span
 from combinet.storage.slots import Slot
 

@@ -14,7 +14,7 @@ from combinet.core.model import Model
 from combinet.core.run import no_backprop
 from combinet.interop.torch import convert
 from combinet.interop.torch.isolated_run import IsolatedRun
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 from combinet.storage.slots import Key
 
 

@@ -17,7 +17,7 @@ from torch.utils.dlpack import from_dlpack
 from combinet.batches.padded import Padded
 from combinet.batches.ragged import Ragged
 from combinet.errors import InputError, describe
-from combinet.ops import Ops
+from combinet.ops.base import Ops
 
 
 def to_tensor(array: Any) -> torch.Tensor:

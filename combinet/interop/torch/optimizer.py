@@ -11,7 +11,8 @@ from torch import nn
 
 from combinet.errors import DimensionError
 from combinet.interop.torch.convert import to_tensor
-from combinet.optimizers import Optimizer, saving
+from combinet.optimizers import saving
+from combinet.optimizers.base import Optimizer
 from combinet.optimizers.spans import Span
 from combinet.storage import file_format
 from combinet.storage.slots import Key, Slot

@@ -10,7 +10,7 @@ import combinet as cb
 from combinet.batches.convert import ragged_to_list
 from combinet.batches.padded import padded_to_ragged
 from combinet.batches.structure import map_arrays
-from combinet.ops import default_ops
+from combinet.ops.backends import default_ops
 from combinet.ops.recurrent import steps
 from helpers.arrays import floats, listed, padded, ragged
 from helpers.errors import raises
