@@ -37,148 +37,18 @@ Example:
       linear   nI=4 nO=5  25
 """
 
-from __future__ import annotations
-
-from typing import Any
-
-from combinet.core.shapes import ConcatWidth as ConcatWidth
-from combinet.core.shapes import ShapeInference as ShapeInference
-from combinet.core.shapes import ShapeRule as ShapeRule
-from combinet.core.shapes import Width as Width
-from combinet.core.shapes import Widths as Widths
-from combinet.core.shapes import item as item
-from combinet.errors import DimensionError
-
-
-def from_dims(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of a layer that has the dims nI and nO, or one of them, or neither (the default)."""
-    return tuple(  # type: ignore[return-value]
-        infer.dim(model, name, size) if name in model.dims else None
-        for name, size in (("nI", nI), ("nO", nO))
-    )
-
-
-def preserves(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of a layer that leaves the width as it is: activations, dropout, reductions."""
-    width = infer.same(model, nI, nO)
-    return width, width
-
-
-def per_column(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of a layer with weights for each column, dim nI, that keeps their number."""
-    infer.dim(model, "nI", nI)
-    width = infer.dim(model, "nI", nO)
-    return width, width
-
-
-def fixed(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of a layer whose widths, its dims nI and nO, are checked and never change.
-
-    For widths that are part of the layer's code or data. One that is no dim may be any.
-    """
-    return tuple(  # type: ignore[return-value]
-        infer.fixed(model, name, model.dims.get(name), told)
-        for name, told in (("nI", nI), ("nO", nO))
-    )
-
-
-def delegates(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of a wrapper, which is as wide as its one child."""
-    return infer(model.layers[0], nI, nO)
-
-
-def chained(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of a chain: each layer's output is the next one's input."""
-    if infer.resize and nI is not None and nO is not None:
-        chained(model, None, nO, infer)  # each end's change stops where a layer absorbs it
-        nO = None
-    layers, width = model.layers, infer.noted_between(model)
-    if width is not None:
-        return _told_ends(model, nI, nO, width, infer)
-    width = infer.between[model] = [nI, *[None] * (len(layers) - 1), nO]
-    forth = [(i, i - 1) for i in range(len(layers))]
-    back = [(i, i + 1) for i in reversed(range(len(layers)))]
-    # What is told of an end travels from that end first, so that a change reaches all it must.
-    for i, neighbour in (back + forth) if nI is None else (forth + back):
-        infer.neighbour = layers[neighbour] if 0 <= neighbour < len(layers) else None
-        width[i], width[i + 1] = infer(layers[i], width[i], width[i + 1])
-    return width[0], width[-1]
-
-
-def _told_ends(
-    model: Any, nI: Width, nO: Width, width: list[Width], infer: ShapeInference
-) -> Widths:
-    """The same for a chain whose widths are known: what is new travels as far as it is new."""
-    infer.between[model] = width
-    last = len(model.layers) - 1
-    waiting = []
-    for i, place, told in ((0, 0, nI), (last, -1, nO)):
-        before, width[place] = width[place], infer.same(model, width[place], told)
-        if before != width[place]:
-            waiting.append(i)
-    while waiting:
-        i = waiting.pop()
-        left, right = width[i], width[i + 1]
-        width[i], width[i + 1] = infer(model.layers[i], left, right)
-        waiting += [i - 1] * (i > 0 and width[i] != left)
-        waiting += [i + 1] * (i < last and width[i + 1] != right)
-    return width[0], width[-1]
-
-
-def parallel(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of layers on one input whose outputs have one width, as those of `add`."""
-    infer.neighbour = model
-    for _ in range(2):  # what the last one knows reaches the first one in the second round
-        for layer in model.layers:
-            child_in, child_out = infer(layer, nI, nO)
-            nI = infer.same(model, nI, child_in)
-            nO = infer.same(model, nO, child_out)
-    return nI, nO
-
-
-def one_width(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of layers whose input and output are summed, so that all have one width."""
-    # Of what is told, the output decides: it is what a chain tells first when it is resized.
-    width = nO if nI is None else infer.same(model, nI, nO)
-    for _ in range(2):  # once to tell the children, once more with what they know
-        for layer in model.layers:
-            child_in, child_out = infer(layer, width, width)
-            width = infer.same(model, width, child_in, child_out)
-    return width, width
-
-
-def concatenated(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of layers on one input whose outputs are concatenated.
-
-    An output that must become wider or narrower does so at its end, in the last layer.
-    """
-    outs: list[int | None] = [None] * len(model.layers)
-    source, infer.neighbour = infer.source, model
-    for _ in range(2):
-        for i, layer in enumerate(model.layers):
-            child_in, out = infer(layer, nI, outs[i])
-            outs[i] = _columns(model, out)
-            nI = infer.same(model, nI, child_in)
-    nO = _columns(model, nO)
-    unknown = [i for i, out in enumerate(outs) if out is None]
-    total = ConcatWidth(out for out in outs if out is not None)
-    if nO is None or (not unknown and total == nO):
-        return nI, None if unknown else total
-    if len(unknown) > 1:
-        return nI, nO
-    if not unknown and not infer.resize:
-        terms = " + ".join(str(out) for out in outs)
-        raise DimensionError(f"{model.name} has nO={terms}={total}, but {source} {nO}")
-    last = unknown[0] if unknown else len(outs) - 1
-    rest = total - (outs[last] or 0)
-    if nO <= rest:
-        raise DimensionError(f"{model.name} cannot have nO={nO}: the layers before take {rest}")
-    child_in, out = infer(model.layers[last], nI, nO - rest)
-    outs[last] = _columns(model, out)
-    return infer.same(model, child_in, nI), ConcatWidth(out or 0 for out in outs)
-
-
-def _columns(model: Any, width: Width) -> int | None:
-    if isinstance(width, tuple):
-        raise DimensionError(f"{model.name} puts columns of arrays side by side, not tuples")
-    return width
+from combinet.core.shape_inference import ConcatWidth as ConcatWidth
+from combinet.core.shape_inference import ShapeInference as ShapeInference
+from combinet.core.shape_inference import ShapeRule as ShapeRule
+from combinet.core.shape_inference import Width as Width
+from combinet.core.shape_inference import Widths as Widths
+from combinet.core.shape_inference import item as item
+from combinet.core.shape_rules import chained as chained
+from combinet.core.shape_rules import concatenated as concatenated
+from combinet.core.shape_rules import delegates as delegates
+from combinet.core.shape_rules import fixed as fixed
+from combinet.core.shape_rules import from_dims as from_dims
+from combinet.core.shape_rules import one_width as one_width
+from combinet.core.shape_rules import parallel as parallel
+from combinet.core.shape_rules import per_column as per_column
+from combinet.core.shape_rules import preserves as preserves

@@ -15,22 +15,22 @@ shows the rest. Layers in CamelCase own weights (`Relu`), those in lower case do
 `Dropout` and `Logistic` keep the names that people know. Sizes are outputs first. An optimizer's
 `**options` are the keywords of `Optimizer`. `scripts/reference.py` makes this page.
 """
-# By the modules that names are from, within combinet or combinet.layers.
-KINDS = {
-    "Models": "model node run",
-    "Combinators": "combinators tuples bidirectional",
-    "Wrappers": "wrappers grouping passes threads",
-    "Dense layers and activations": "linear relu gelu swish mish dish elu sigmoid hard_activations "
-    "maxout softmax sparse_linear cauchy_similarity elementwise",
-    "Norms and dropout": "layer_norm rms_norm batch_norm dropout",
-    "Tables, ids, positions": "embed embed_bag tables unembed positions array_getitem",
-    "Sequences": "conv1d expand_window recurrent attention parametric_attention transformer crf",
-    "Pooling and conversions": "reduce conversions",
+# By the modules that define the names; the longest prefix counts.
+SECTIONS = {
+    "Models": "core",
+    "Combinators": "combinators layers.sequence.bidirectional",
+    "Layers for other batches": "combinators.with_batches combinators.subsets",
+    "Debugging, devices, threads": "combinators.hooks combinators.device combinators.checkpoint combinators.parallel",
+    "Dense layers and activations": "layers.dense",
+    "Norms": "layers.norm",
+    "Tables, ids, positions": "layers.embed",
+    "Sequences": "layers.sequence",
+    "Attention": "layers.attention",
     "Losses": "losses",
     "Optimizers": "optimizers",
     "Schedules": "schedules",
     "Initializers": "initializers",
-    "Data and finished models": "data inputs utilities",
+    "Batches": "batches",
     "Ops": "ops",
     "Errors": "errors",
 }
@@ -60,16 +60,28 @@ def _signature(name: str, value: Any) -> str:
     return f"{name}{inspect.Signature(plain)}"
 
 
+def _section(module: str) -> str:
+    """The section of names from a module: that of the longest prefix."""
+    found = [
+        (len(prefix), section)
+        for section, prefixes in SECTIONS.items()
+        for prefix in prefixes.split()
+        if f"{module}.".startswith(f"combinet.{prefix}.")
+    ]
+    return max(found)[1]
+
+
 def reference() -> str:
     """The page."""
-    kind_of = {module: kind for kind, modules in KINDS.items() for module in modules.split()}
-    lines: dict[str, list[str]] = {kind: [] for kind in KINDS}
-    for name in combinet.__all__:
-        value = getattr(combinet, name)
-        module = value.__module__.removeprefix("combinet.").removeprefix("layers.").split(".")[0]
-        first = (inspect.getdoc(value) or "").splitlines()[0]
-        lines[kind_of[module]].append(f"- `{_signature(name, value)}`: {first}\n")
-    return HEAD + "".join(f"\n## {kind}\n\n{''.join(lines[kind])}" for kind in KINDS)
+    lines: dict[str, list[str]] = {section: [] for section in SECTIONS}
+    for name, value in vars(combinet).items():
+        if name in getattr(combinet, "__all__"):  # noqa: B009
+            first = (inspect.getdoc(value) or "").splitlines()[0]
+            lines[_section(value.__module__)].append(f"- `{_signature(name, value)}`: {first}\n")
+    return HEAD + "".join(
+        f"\n## {section}\n\n{''.join(sorted(lines[section], key=str.swapcase))}"
+        for section in SECTIONS
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 
 from combinet.core.model import A, B, Model
 from combinet.core.run import Run
-from combinet.shapes import delegates
+from combinet.core.shape_rules import delegates
 from combinet.types import Generator
 
 

@@ -14,9 +14,9 @@ from combinet.batches.structure import map_arrays, rebuild
 from combinet.core.model import A, B, C, Model
 from combinet.core.operators import DEFAULT
 from combinet.core.run import Run
+from combinet.core.shape_rules import chained, concatenated, one_width, parallel, preserves
 from combinet.errors import DimensionError, InputError, describe
 from combinet.ops.backends import get_array_ops
-from combinet.shapes import chained, concatenated, one_width, parallel, preserves
 
 if TYPE_CHECKING:
     from combinet.types import Form

@@ -7,8 +7,8 @@ from typing import Any
 from combinet.batches.structure import to_device
 from combinet.core.model import A, B, Model
 from combinet.core.run import Run
+from combinet.core.shape_rules import delegates
 from combinet.errors import DeviceError
-from combinet.shapes import delegates
 
 
 def with_cpu(layer: Model[A, B]) -> Model[A, B]:

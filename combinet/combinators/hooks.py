@@ -7,7 +7,7 @@ from typing import Any
 
 from combinet.core.model import A, B, Model
 from combinet.core.run import Run
-from combinet.shapes import delegates
+from combinet.core.shape_rules import delegates
 
 
 def with_debug(

@@ -12,10 +12,10 @@ import numpy as np
 from combinet.batches.ragged import Ragged
 from combinet.core.model import A, B, Model
 from combinet.core.run import Run
+from combinet.core.shape_rules import delegates
 from combinet.errors import InputError, describe
 from combinet.ops.base import Ops
 from combinet.ops.blas.threads import run_concurrently
-from combinet.shapes import delegates
 from combinet.types import Ints1d
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from combinet.batches.convert import check_list
 from combinet.core.model import A, B, Model
 from combinet.core.run import Run
+from combinet.core.shape_rules import delegates
 from combinet.errors import DimensionError, InputError, describe
-from combinet.shapes import delegates
 from combinet.types import Array, Ints
 
 

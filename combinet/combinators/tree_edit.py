@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from combinet.combinators.compose import add, chain, concatenate, noop
 from combinet.core.model import Model
-from combinet.core.shapes import compose
+from combinet.core.shape_inference import compose
 from combinet.errors import InputError
 
 M = TypeVar("M", bound="Model[Any, Any]")

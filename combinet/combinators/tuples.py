@@ -7,8 +7,9 @@ from typing import Any, TypeVar, overload
 from combinet.combinators.compose import add_batches
 from combinet.core.model import A, B, C, Model
 from combinet.core.run import Run
+from combinet.core.shape_inference import ShapeInference, Width, Widths, item
+from combinet.core.shape_rules import chained
 from combinet.errors import InputError, describe
-from combinet.shapes import ShapeInference, Width, Widths, chained, item
 
 D = TypeVar("D")
 

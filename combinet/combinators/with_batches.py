@@ -18,8 +18,8 @@ from combinet.batches.padded import Padded, padded_to_ragged, ragged_to_padded
 from combinet.batches.ragged import Ragged
 from combinet.core.model import A, B, Model
 from combinet.core.run import Run
+from combinet.core.shape_rules import delegates
 from combinet.errors import InputError, describe
-from combinet.shapes import delegates
 from combinet.types import Array, Floats, Floats2d, Ints1d
 
 if TYPE_CHECKING:

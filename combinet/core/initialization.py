@@ -10,7 +10,7 @@ from combinet.batches.structure import map_arrays, width_of
 from combinet.core.allocation import allocate, own_slots, specs_of
 from combinet.core.inputs import head
 from combinet.core.run import InferRun
-from combinet.core.shapes import ShapeInference, Width
+from combinet.core.shape_inference import ShapeInference, Width
 from combinet.core.tree import walk
 from combinet.errors import InputError, StateError
 

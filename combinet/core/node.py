@@ -13,11 +13,11 @@ from combinet.batches.structure import shape_of
 from combinet.core.allocation import own_slots
 from combinet.core.inputs import INPUT_KINDS
 from combinet.core.run import Run
-from combinet.core.shapes import Noted, ShapeInference, ShapeRule, Watched, compose
+from combinet.core.shape_inference import Noted, ShapeInference, ShapeRule, Watched, compose
+from combinet.core.shape_rules import from_dims
 from combinet.errors import DimensionError, InputError, StateError, describe
 from combinet.ops.backends import default_ops
 from combinet.ops.base import Ops
-from combinet.shapes import from_dims
 from combinet.storage.slots import Order, Slot
 from combinet.types import Floats, Generator, Initializer, Shape, is_size
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from combinet.core.allocation import IndexMap, allocate, own_slots, specs_of
-from combinet.core.shapes import ConcatWidth, ShapeInference, Width
+from combinet.core.shape_inference import ConcatWidth, ShapeInference, Width
 from combinet.core.tree import walk
 from combinet.errors import DimensionError
 from combinet.ops.sequence import offsets, positions

@@ -11,7 +11,7 @@ import numpy as np
 from combinet.batches.structure import width_of
 from combinet.core.inputs import check_input
 from combinet.core.layer import Backward, Layer
-from combinet.core.shapes import ShapeInference
+from combinet.core.shape_inference import ShapeInference
 from combinet.errors import CombinetError, DimensionError, InputError, StateError, describe
 from combinet.ops.base import Ops
 from combinet.types import Array, Generator, Ints1d

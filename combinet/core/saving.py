@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from combinet.core.allocation import assign, own_slots
-from combinet.core.shapes import ShapeInference, Watched, changed
+from combinet.core.shape_inference import ShapeInference, Watched, changed
 from combinet.core.tree import paths
 from combinet.errors import CombinetError, DimensionError, FormatError, describe
 from combinet.storage import file_format

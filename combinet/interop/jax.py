@@ -10,10 +10,10 @@ import numpy as np
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run, no_backprop
+from combinet.core.shape_rules import fixed
 from combinet.errors import DeviceError, InputError, describe
 from combinet.interop.extras import extra
 from combinet.interop.wrapped import starts_at, weights_of
-from combinet.shapes import fixed
 
 with extra("jax", "jax"):
     import jax

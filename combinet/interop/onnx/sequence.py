@@ -37,7 +37,7 @@ def _expand_window(model: Any, X: Tensor, to: Export) -> Tensor:
     return _unfold(to.sequences(X), Window(2 * w + 1, 1, 1, w, w), to).rows
 
 
-@converts(layers.Conv1d())
+@converts(cb.Conv1d())
 def _conv1d(model: Any, X: Any, to: Export) -> Any:
     W, *b = to.params(model, *model.param_names)
     flat = W.transpose(0, 2, 1).reshape(model.get_dim("nO"), -1)

@@ -8,8 +8,8 @@ import numpy as np
 
 from combinet.core.model import Model
 from combinet.core.run import Run
+from combinet.core.shape_rules import delegates
 from combinet.ops.sequence import segment_ids
-from combinet.shapes import delegates
 from combinet.types import Floats2d
 
 

@@ -10,9 +10,9 @@ from combinet.batches.convert import list_to_ragged, ragged_to_list
 from combinet.batches.ragged import Ragged
 from combinet.core.model import Model
 from combinet.core.run import Run
+from combinet.core.shape_inference import ShapeInference, Width, Widths, item
 from combinet.interop.thinc.batches import on_host
 from combinet.ops.sequence import offsets, positions, segment_ids
-from combinet.shapes import ShapeInference, Width, Widths, item
 
 
 def extract_spans() -> Model[Any, Ragged]:

@@ -17,10 +17,10 @@ from combinet.batches.structure import map_arrays, rebuild
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
+from combinet.core.shape_rules import fixed
 from combinet.errors import InputError, StateError, describe
 from combinet.interop.thinc import batches
 from combinet.interop.wrapped import starts_at, weights_of
-from combinet.shapes import fixed
 
 
 def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from combinet.shapes import ShapeInference, Width, Widths, from_dims
+from combinet.core.shape_inference import ShapeInference, Width, Widths
+from combinet.core.shape_rules import from_dims
 
 Axis = tuple[str, int]  # a parameter by its name, and one of its axes
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from combinet.core.model import Model
 from combinet.core.node import Param
+from combinet.core.shape_rules import from_dims
 from combinet.errors import InputError
 from combinet.initializers import zeros
 from combinet.interop.torch.forward import forward
@@ -16,7 +17,6 @@ from combinet.interop.torch.functional_module import FunctionalModule, constant_
 from combinet.interop.torch.scaling import GradientScale
 from combinet.interop.torch.sizes import table_widths, width_axes
 from combinet.interop.torch.weights import take_weights
-from combinet.shapes import from_dims
 
 
 def TorchWrapper(

@@ -11,9 +11,9 @@ from combinet.combinators.with_batches import with_array, with_ragged
 from combinet.core.inputs import INPUT_KINDS
 from combinet.core.model import Model
 from combinet.core.run import Run
+from combinet.core.shape_inference import ConcatWidth, ShapeInference, Width, Widths, item
 from combinet.errors import DimensionError, InputError, describe
 from combinet.layers.dense.linear import Linear
-from combinet.shapes import ConcatWidth, ShapeInference, Width, Widths, item
 from combinet.types import Floats2d
 
 

@@ -9,9 +9,10 @@ from combinet.combinators.compose import add_batches, noop
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
+from combinet.core.shape_inference import ShapeInference, Width, Widths
+from combinet.core.shape_rules import per_column
 from combinet.errors import DimensionError, describe
 from combinet.initializers import glorot_uniform
-from combinet.shapes import ShapeInference, Width, Widths, per_column
 from combinet.types import Floats2d, Initializer
 
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, TypeAlias
 from combinet.combinators.compose import chain
 from combinet.core.model import Model
 from combinet.core.run import Run, no_backprop
+from combinet.core.shape_rules import preserves
 from combinet.errors import InputError
 from combinet.layers.dense.dropout import Dropout
 from combinet.layers.dense.linear import affine, affine_params
 from combinet.layers.norm.layer_norm import LayerNorm
-from combinet.shapes import preserves
 from combinet.types import Floats, Floats2d, Initializer
 
 Settings: TypeAlias = Mapping[str, float]

@@ -9,9 +9,9 @@ from combinet.core.inputs import INPUT_KINDS, check_dtype
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
+from combinet.core.shape_inference import ShapeInference, Width, Widths
 from combinet.errors import DimensionError, InputError, describe
 from combinet.initializers import ones
-from combinet.shapes import ShapeInference, Width, Widths
 from combinet.types import Floats1d, Floats2d, Initializer
 
 

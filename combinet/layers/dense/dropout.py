@@ -7,8 +7,8 @@ from typing import Any
 from combinet.combinators.tree_edit import M
 from combinet.core.model import Model
 from combinet.core.run import Run
+from combinet.core.shape_rules import preserves
 from combinet.errors import InputError
-from combinet.shapes import preserves
 from combinet.types import Floats
 
 

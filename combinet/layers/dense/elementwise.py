@@ -7,9 +7,9 @@ from typing import Any
 
 from combinet.core.model import Model
 from combinet.core.run import Run, no_backprop
+from combinet.core.shape_rules import preserves
 from combinet.errors import InputError, describe
 from combinet.ops.formulas.program import Program, differentiate, trace
-from combinet.shapes import preserves
 from combinet.types import Floats
 
 

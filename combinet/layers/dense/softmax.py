@@ -8,11 +8,12 @@ from typing import Any
 
 from combinet.core.model import Model
 from combinet.core.run import Run
+from combinet.core.shape_inference import ShapeInference, Width, Widths
+from combinet.core.shape_rules import from_dims
 from combinet.errors import DimensionError, InputError
 from combinet.initializers import zeros
 from combinet.layers.dense.activation import activation
 from combinet.layers.dense.linear import affine, affine_params
-from combinet.shapes import ShapeInference, Width, Widths, from_dims
 from combinet.types import Floats, Floats2d, Initializer, is_size
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
+from combinet.core.shape_rules import per_column, preserves
 from combinet.errors import DimensionError
 from combinet.initializers import normal
 from combinet.ops.sequence import positions
-from combinet.shapes import per_column, preserves
 from combinet.types import Floats2d, Initializer
 
 

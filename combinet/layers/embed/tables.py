@@ -13,10 +13,10 @@ import numpy as np
 
 from combinet.core.model import Model
 from combinet.core.run import Run
+from combinet.core.shape_rules import fixed
 from combinet.errors import InputError, describe
 from combinet.layers.embed.embed import column_of, ids_of
 from combinet.ops.base import Ops
-from combinet.shapes import fixed
 from combinet.text import features
 from combinet.types import Floats2d, Ints, Ints1d, Ints2d
 

@@ -7,9 +7,9 @@ from typing import Any
 from combinet.core.inputs import check_dtype
 from combinet.core.model import Model
 from combinet.core.run import Run
+from combinet.core.shape_inference import ShapeInference, Width, Widths
 from combinet.errors import DimensionError, InputError, describe
 from combinet.layers.embed.embed import Embed
-from combinet.shapes import ShapeInference, Width, Widths
 from combinet.types import Floats2d, Ints
 
 _EMBED = Embed().forward

@@ -7,9 +7,9 @@ from typing import Any
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run, no_backprop
+from combinet.core.shape_rules import per_column
 from combinet.errors import DimensionError, InputError, describe
 from combinet.initializers import ones, zeros
-from combinet.shapes import per_column
 from combinet.types import Floats2d
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
+from combinet.core.shape_rules import per_column
 from combinet.errors import InputError
 from combinet.initializers import ones
-from combinet.shapes import per_column
 from combinet.types import Floats2d
 
 

@@ -13,8 +13,9 @@ from combinet.batches.structure import map_arrays
 from combinet.combinators.compose import add_batches
 from combinet.core.model import Model
 from combinet.core.run import Run
+from combinet.core.shape_inference import Widths
+from combinet.core.shape_rules import concatenated
 from combinet.errors import DimensionError, InputError, describe
-from combinet.shapes import Widths, concatenated
 
 if TYPE_CHECKING:
     from combinet.types import Form

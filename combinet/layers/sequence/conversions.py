@@ -10,7 +10,7 @@ from combinet.batches.padded import Padded, padded_to_ragged, ragged_to_padded
 from combinet.batches.ragged import Ragged
 from combinet.core.model import Model
 from combinet.core.run import Run
-from combinet.shapes import preserves
+from combinet.core.shape_rules import preserves
 from combinet.types import Array
 
 

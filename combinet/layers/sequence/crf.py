@@ -14,9 +14,9 @@ from combinet.batches.structure import map_arrays
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
+from combinet.core.shape_rules import per_column
 from combinet.errors import DimensionError, InputError, describe
 from combinet.initializers import zeros
-from combinet.shapes import per_column
 from combinet.types import Array, Floats2d, Initializer
 
 

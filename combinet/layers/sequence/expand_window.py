@@ -6,8 +6,8 @@ from typing import Any
 
 from combinet.core.model import Model
 from combinet.core.run import Run
+from combinet.core.shape_inference import ConcatWidth, ShapeInference, Widths
 from combinet.errors import DimensionError, InputError
-from combinet.shapes import ConcatWidth, ShapeInference, Widths
 from combinet.types import Floats2d, is_size
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from combinet.batches.ragged import Ragged
 from combinet.core.model import Model
 from combinet.core.run import Run
+from combinet.core.shape_rules import preserves
 from combinet.errors import DimensionError
 from combinet.ops.sequence import offsets
-from combinet.shapes import preserves
 from combinet.types import Floats2d, Ints1d
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import combinet as cb
 from combinet import DimensionError, InputError
-from combinet.core.shapes import ShapeInference
+from combinet.core.shape_inference import ShapeInference
 from combinet.shapes import fixed
 
 DEPTHS = (4, 8, 16, 32, 64)
@@ -264,3 +264,9 @@ def test_a_sample_is_tried_by_its_first_item_if_all_dims_are_known(make: Any) ->
     model = layer >> cb.with_array(cb.Linear(4, 3))
     model.initialize(make(np.ones((100, 3))))
     assert seen == [1]
+
+
+def test_a_layer_without_a_width_of_its_own_stands_anywhere_in_a_chain() -> None:
+    opaque = cb.Model("opaque", lambda model, X, run: (X, lambda dY: dY))
+    model = opaque >> cb.relu() >> cb.Linear(2, 3) >> opaque >> cb.relu() >> cb.Linear(4, 2)
+    assert (model.get_dim("nO"), model.layers[2].get_dim("nI")) == (4, 3)
