@@ -20,7 +20,9 @@ SECTIONS = {
     "Models": "core",
     "Combinators": "combinators layers.sequence.bidirectional",
     "Layers for other batches": "combinators.with_batches combinators.subsets",
-    "Debugging, devices, threads": "combinators.hooks combinators.device combinators.checkpoint combinators.parallel",
+    "Hooks, devices, threads": (
+        "combinators.hooks combinators.device combinators.checkpoint combinators.parallel"
+    ),
     "Dense layers and activations": "layers.dense",
     "Norms": "layers.norm",
     "Tables, ids, positions": "layers.embed",

@@ -50,14 +50,14 @@ class Backprop(Protocol[In]):
 class Model(Node, Operators, Generic[In, Out]):
     """A layer or a combination of layers: a pure function with its parameters declared.
 
-    `forward(model, X, run) -> (Y, backprop)`, with `backprop(dY) -> dX`, gets all that it may
-    touch: the children are `model.layers`, called as `run(layer, X)`; weights come from
+    `forward(model, X, run) -> (Y, backprop)`, with `backprop(dY) -> dX`, receives everything that
+    it may use: the sublayers are `model.layers`, called as `run(layer, X)`; weights come from
     `run.params(model, ...)`, gradients go to `run.inc_grad(model, ...)`. `dims` are sizes by name
-    (None: not known yet); `params` declares parameters by name as `Param`; `attrs` are settings
-    (plain ones are saved); `accepts` says what input it takes, a key of `combinet.core.inputs.INPUT_KINDS`;
-    `widths` is its shape rule, see `combinet.shapes`. With `pinned` the layers below it don't go
-    along to another device. With `flat` a sublayer with the same `forward` is replaced by its own
-    sublayers, as in a chain of chains.
+    (None: unknown so far); `params` declares parameters by name as `Param`; `attrs` are settings
+    (plain ones are saved); `accepts` is the input kind, a key of `INPUT_KINDS` in
+    `combinet.core.inputs`; `widths` is the shape rule, see `combinet.shapes`. With `pinned` the
+    sublayers stay on their device when the model moves. With `flat` a sublayer with the same
+    `forward` and no settings of its own is replaced by its sublayers, as in a chain of chains.
 
     Layers whose known widths disagree raise DimensionError here, when they are composed.
 
@@ -458,7 +458,7 @@ class Model(Node, Operators, Generic[In, Out]):
         """`from_bytes` of a file."""
         return self.from_bytes(file_format.read(path), **exclude)
 
-    # -- operators: what they mean is in combinet.core.operators; here are their types --------------
+    # -- operators: `combinet.core.operators` defines their meaning, here are their types ----------
 
     def __rshift__(self: Model[A, B], other: Model[B, C]) -> Model[A, C]:
         return self._operate(">>", other)  # type: ignore[no-any-return]

@@ -77,7 +77,7 @@ class DenseOps:
         return self.multiply(dY, Y > 0)
 
     def gelu(self, X: Floats) -> tuple[Floats, Floats]:
-        """X * P and its derivative, P + X * p: P is the normal distribution function, p its density.
+        """X * P and its derivative P + X * p: P is the normal distribution function, p its density.
 
         Hendrycks and Gimpel 2016, arXiv:1606.08415, equation 1, without approximation.
         """

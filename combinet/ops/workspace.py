@@ -2,8 +2,8 @@
 
 The C library may give large blocks back to the system as soon as they are freed; the system then
 hands them out again page by page, zeroed, which can cost more than the step that writes them. Here
-a block stays, and is handed out again once nobody holds an array in it: that is seen by counting
-references, as `storage/store.py` does, so that what a user or a pending pass holds is never overwritten.
+a block is kept, and is handed out again once no array uses it. Reference counts show that, as in
+`storage/store.py`, so arrays that a user or a pending pass holds are never overwritten.
 """
 
 from __future__ import annotations

@@ -407,7 +407,9 @@ STEP = AdamStep(0.9, 0.99, 0.1 / (1 - 0.9**2), (1 - 0.99**2) ** -0.5, 1e-8)
 ROWS, WIDE = np.array([[0, 3], [4, 0], [3, 3]]), ints(3, 0, 1, 4)
 _Y = trace("mish", lambda x: x * np.tanh(np.log1p(np.exp(x))))
 SAMPLES: dict[str, tuple[Any, ...]] = {
-    "run_program": (Program(_Y, differentiate(_Y)), floats(9), floats(9, seed=1), floats(9, seed=2)),
+    "run_program": (
+        Program(_Y, differentiate(_Y)), floats(9), floats(9, seed=1), floats(9, seed=2),
+    ),
     "affine": (floats(200, 50) / 50, np.asfortranarray(floats(120, 50, seed=1)), floats(120)),
     "matmul": (floats(70, 50) / 50, floats(50, 320, seed=1), floats(70, 320)),
     "relu": (np.where(floats(3, 70) > 1, np.nan, floats(3, 70)),),

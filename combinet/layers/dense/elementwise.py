@@ -24,17 +24,17 @@ def elementwise(
     The function is one of a single number, written with arithmetic, comparisons (joined by &, |
     and ~) and NumPy's functions, `np.where` among them. It is called when the layer is made, with
     a stand-in for its argument; what else it reads is constant from then on. Its derivative is
-    computed (forward-mode differentiation: value and derivative of each step together), or given as a
-    second function of the same kind.
+    computed (forward-mode differentiation: value and derivative of each step together), or given
+    as a second function of the same kind.
 
     Y has X's dtype. On a GPU the formula is one kernel, on the CPU one loop compiled by Numba; the
     first call in a process compiles it. Without Numba, and for powers and circular functions, it
     is NumPy step by step, in blocks that fit the cache.
 
     The values are those of the formula as it is written, infinite or NaN where a part of it is:
-    x * np.exp(-x) at -inf. Slopes stay right where exp(u) overflows in 1 + exp(u), and a side of
-    `np.where` that is not taken has no say in them. At a kink the derivative is that of one side: of
-    np.maximum(x, 0) at 0 it is 0, as that of `relu`.
+    x * np.exp(-x) at -inf. Derivatives stay right where exp(u) overflows in 1 + exp(u), and a side
+    of `np.where` that is not taken does not affect them. At a kink the derivative is that of one
+    side: of np.maximum(x, 0) at 0 it is 0, as that of `relu`.
 
     The formula is not saved: it is a part of the code. Raises InputError if the function is no such
     formula: has an `if`, calls `math.exp`, draws random numbers, does not depend on its argument.

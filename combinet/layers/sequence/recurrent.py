@@ -4,8 +4,8 @@ Each is a layer of one direction; both directions are `bidirectional` of it and 
 so that a stack is made of what everybody else can compose as well. A direction has products of its
 own: one of both directions, or a batch of two at each step, was measured to be no faster.
 
-Inside, rows are packed in time-major order, see `combinet.batches.packed`: neither a product nor a cell
-step computes padding.
+Inside, rows are packed in time-major order, see `combinet.batches.packed`, so that no step
+computes padding.
 """
 
 from __future__ import annotations

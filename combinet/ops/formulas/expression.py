@@ -20,7 +20,7 @@ _numbers = count()
 
 
 class Nothing:
-    """The derivative of what does not depend on the variable; no trace of it in sums and products."""
+    """The derivative of a constant: sums and products leave it out."""
 
     __array_ufunc__ = None  # NumPy's numbers leave the operators to it
 

@@ -1,9 +1,9 @@
-"""What formulas of one variable are made of: for each function its code and, beside it, its derivative.
+"""What formulas consist of: for each function its code and, next to it, its derivative.
 
 Functions have NumPy's names. Code is what a loop over the elements says, in Python and CUDA alike.
-A derivative is a rule `rule(d, y, *args)` of forward-mode differentiation: y is the function's value, d
-gives the derivative of an argument. Rules are written so that of two derivatives one is taken, rather than
-each multiplied by 0 or 1: what is infinite or NaN on the side not taken stays there.
+A derivative is a rule `rule(d, y, *args)` of forward-mode differentiation: y is the function's
+value, d gives the derivative of an argument. A rule chooses between two derivatives instead of
+multiplying each by 0 or 1, so infinities and NaN on the other side do not spread.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def _of_log1p(d: Any, a: Any) -> Any:
 
 _LOGADDEXP = "maximum({0}, {1}) + log1p(exp(-where({0} == {1}, T(0), fabs({0} - {1}))))"
 
-# At a kink the derivative is that of the second argument, where a number stands if there is one: that
-# of np.maximum(x, 0) at 0 is 0, as that of `relu`.
+# At a kink the derivative is that of the second argument, where a number stands if there is one:
+# that of np.maximum(x, 0) at 0 is 0, as that of `relu`.
 PRIMITIVES = {
     "add": Primitive("{} + {}", lambda d, y, a, b: d(a) + d(b)),
     "subtract": Primitive("{} - {}", lambda d, y, a, b: d(a) - d(b)),
