@@ -27,6 +27,7 @@ from combinet import (
     with_array,
     with_padded,
 )
+from combinet.shapes import item
 from combinet.text import hash_text
 from combinet.types import Floats2d, Ints
 from sentence_pairs import JUDGMENTS
@@ -105,4 +106,5 @@ def _align_pair(U: Floats2d, V: Floats2d, run: Run) -> Any:
 
 
 def _align_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Any:
-    return nI, nO if nI is None else infer.same(model, 2 * nI, nO)
+    width: Any = infer.same(model, item(nI, 0), item(nI, 1))  # of each sentence's words
+    return width, nO if width is None else infer.same(model, 2 * width, nO)

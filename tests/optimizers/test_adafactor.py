@@ -170,10 +170,10 @@ def test_rows_and_columns_are_all_that_is_kept() -> None:
     optimizer = cb.Adafactor()
     model.begin_update(np.ones((1, 20), "f"))[1](np.ones((1, 30), "f"), optimizer)
     store = model.slots["W"].store
-    memory = store.optimizer_states[optimizer]
-    sizes = [array.size for arrays in memory.parts.values() for array in arrays.values()]
+    state = store.optimizer_states[optimizer]
+    sizes = [array.size for arrays in state.by_slot.values() for array in arrays.values()]
     assert sorted(sizes) == [20, 30, 30]  # the columns and rows of W, and b
-    assert memory.arrays == {}
+    assert state.arrays == {}
     assert store.averages is None
 
 

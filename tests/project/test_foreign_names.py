@@ -56,7 +56,7 @@ def test_constructors_look_as_they_are_written() -> None:
 
 
 def test_a_constructor_is_one_object_wherever_it_is_imported_from() -> None:
-    from combinet.layers import linear as module
+    from combinet.layers.dense import linear as module
     from combinet.layers.dense.linear import Linear
 
     assert pickle.loads(pickle.dumps(cb.Linear)) is Linear is module.Linear is cb.Linear
