@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -55,26 +56,26 @@ def path_name(path: list[Any]) -> str:
     """The way through nested layers by their names, `tagger >> with_flatten >> linear[2]`."""
     names = [path[0].name]
     for parent, layer in pairwise(path):
-        named = zip(child_names(parent), parent.layers, strict=True)
+        named = zip(child_names(parent.layers), parent.layers, strict=True)
         names.append(next((name for name, child in named if child is layer), layer.name))
     return " >> ".join(names)
 
 
-def child_names(parent: Any) -> list[str]:
+def child_names(layers: Sequence[Any]) -> list[str]:
     """The names of a layer's children in paths.
 
     A name that several of them have gets the position among them all, as does one that ends as if
     it had it. A child that is there several times is named by its first position.
     """
-    counts = Counter(layer.name for layer in parent.layers)
+    counts = Counter(layer.name for layer in layers)
     first: dict[int, int] = {}
-    for i, layer in enumerate(parent.layers):
+    for i, layer in enumerate(layers):
         first.setdefault(id(layer), i)
     return [
         f"{layer.name}[{first[id(layer)]}]"
         if counts[layer.name] > 1 or layer.name.endswith("]")
         else layer.name
-        for layer in parent.layers
+        for layer in layers
     ]
 
 

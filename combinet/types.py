@@ -35,6 +35,6 @@ def is_array(X: object) -> TypeGuard[Array]:
     return hasattr(X, "dtype") and hasattr(X, "shape")
 
 
-def is_size(value: Any) -> bool:
+def is_size(value: object) -> bool:
     """Whether a value can be a width: an int from 1."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) > 0

@@ -16,8 +16,8 @@ from combinet.types import Generator, Schedule, is_size
 
 def minibatch(
     size: int | Schedule,
-    sequence: Any,
-    *others: Any,
+    sequence: object,
+    *others: object,
     rng: Generator | int | None = None,
 ) -> Iterator[Any]:
     """Batches of `size` of a list, array, Ragged or Padded, one after the other; the last rest.
@@ -34,7 +34,7 @@ def minibatch(
         >>> [len(batch) for batch in minibatch(lambda i: 2**i, list(range(9)), rng=0)]
         [1, 2, 4, 2]
     """
-    sequences = (sequence, *others)
+    sequences: tuple[Any, ...] = (sequence, *others)
     for each in sequences:
         if not hasattr(each, "__len__") or not hasattr(each, "__getitem__"):
             raise InputError(f"batches are parts of sequences, not of {describe(each)}")

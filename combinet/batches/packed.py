@@ -6,6 +6,7 @@ the result is scattered into the same kind of batch once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,7 +48,7 @@ class Layout:
             else self.ops.take_rows(flat, self.rows)
         )
 
-    def pack_parts(self, X: Any, nO: int) -> tuple[Array, Array]:
+    def pack_parts(self, X: Sequences | Packed, nO: int) -> tuple[Array, Array]:
         """The packed rows of the first nO columns, and of the others: the opposite of `unpack`."""
         xp, flat = self.ops.xp, self._flat(X)
         parts = flat[:, :nO], flat[:, nO:]
@@ -56,7 +57,7 @@ class Layout:
         rows = xp.asarray(self.rows)  # not by `unpad`, which copies columns before it gathers rows
         return parts[0][rows], parts[1][rows]
 
-    def join(self, parts: Any) -> Any:
+    def join(self, parts: Sequence[Array]) -> Array:
         """The columns of all parts."""
         return parts[0] if len(parts) == 1 else self.ops.concatenate([*parts], -1)
 
@@ -64,7 +65,7 @@ class Layout:
         data = list_to_ragged(X).data if isinstance(X, list) else X.data
         return data if isinstance(X, Packed) else data.reshape(self.total, data.shape[-1])
 
-    def unpack(self, *parts: Any) -> Any:
+    def unpack(self, *parts: Array) -> Sequences:
         """A batch of packed rows; of several parts the columns are concatenated."""
         if self.rows is None:
             data = self.join(parts)
@@ -87,7 +88,7 @@ class Packed:
 
     __slots__ = ("data", "layout", "reverse")
 
-    def __init__(self, data: Any, layout: Layout, reverse: bool = False) -> None:
+    def __init__(self, data: Array, layout: Layout, reverse: bool = False) -> None:
         self.data, self.layout, self.reverse = data, layout, reverse
 
     @classmethod
@@ -98,7 +99,7 @@ class Packed:
         layout = Layout(X, ops)
         return cls(layout.pack(X), layout)
 
-    def rebuild(self, X: Sequences | Packed, *parts: Any) -> Any:
+    def rebuild(self, X: Sequences | Packed, *parts: Array) -> Sequences | Packed:
         """Packed rows, the columns of `parts`, as a batch of the same kind as X."""
         if isinstance(X, Packed):
             return Packed(self.layout.join(parts), self.layout, self.reverse)

@@ -8,12 +8,12 @@ import numpy as np
 
 from combinet.batches.convert import check_list
 from combinet.batches.ragged import Ragged
-from combinet.batches.structure import map_arrays
+from combinet.batches.structure import T, map_arrays
 from combinet.errors import DimensionError, InputError, describe
 from combinet.ops.backends import get_array_ops
 from combinet.ops.base import Ops
 from combinet.ops.sequence import time_major_order
-from combinet.types import Floats1d, Floats2d, Ints1d
+from combinet.types import Array, Floats1d, Floats2d, Ints1d
 
 Chain: TypeAlias = "tuple[Any, Floats2d, Floats1d, Floats1d]"  # scores, T, start, end
 
@@ -28,7 +28,7 @@ class PackedChain(NamedTuple):
     lengths: Ints1d
 
     @classmethod
-    def of(cls, name: str, chain: Any) -> PackedChain:
+    def of(cls, name: str, chain: object) -> PackedChain:
         """Raise InputError or DimensionError, in the name of `name`, for anything else."""
         if not isinstance(chain, tuple) or len(chain) != 4:
             raise InputError(f"{name} takes what CRF gives, a tuple of four, not {describe(chain)}")
@@ -51,15 +51,15 @@ class PackedChain(NamedTuple):
         rows, sizes = time_major_order(lengths)
         return cls(ops, ops.take_rows(flat, rows), rows, sizes, lengths)
 
-    def pack(self, flat: Any) -> Any:
+    def pack(self, flat: Array) -> Array:
         """Rows of sequences one after the other, step after step."""
         return self.ops.take_rows(flat, self.rows)
 
-    def unpack(self, packed: Any) -> Any:
+    def unpack(self, packed: Array) -> Array:
         """The opposite of `pack`."""
         return self.ops.scatter_rows(packed, self.rows, len(self.rows))
 
-    def rebuild(self, batch: Any, packed: Any) -> Any:
+    def rebuild(self, batch: T, packed: Array) -> T | list[Any]:
         """Packed rows as a batch of the form of `batch`."""
         flat = self.unpack(packed)
         if isinstance(batch, Ragged):

@@ -71,7 +71,7 @@ def width_of(X: object) -> int | tuple[Any, ...] | None:
     return int(X.shape[-1]) if is_array(X) and X.dtype.kind == "f" and X.ndim > 1 else None
 
 
-def get_width(X: Any, *, dim: int = -1) -> int:
+def get_width(X: object, *, dim: int = -1) -> int:
     """The size of a batch along axis `dim`, its number of columns: array, list, Ragged, Padded.
 
     Of numbers without columns, such as ids, it is the largest of all plus 1; of an empty list, 0.
@@ -86,7 +86,7 @@ def get_width(X: Any, *, dim: int = -1) -> int:
         return get_width(X.data, dim=dim)
     if isinstance(X, list | tuple):
         return max((get_width(each, dim=dim) for each in X), default=0)
-    if not hasattr(X, "shape") or not hasattr(X, "max"):
+    if not is_array(X):
         raise InputError(f"a width is that of arrays, not of {describe(X)}")
     if X.ndim > 1:
         return int(X.shape[dim])

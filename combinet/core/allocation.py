@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from combinet.core.layer import Layer
 from combinet.core.tree import walk
 from combinet.errors import DeviceError, StateError
 from combinet.ops.base import Ops
@@ -43,7 +44,9 @@ Values: TypeAlias = Mapping[tuple[Any, str], Array]
 _Moves: TypeAlias = "list[tuple[Slot, Slot, IndexMap]]"  # the old slot, the new one
 
 
-def specs_of(model: Any, nodes: Iterable[Any], shape: Shapes, *, allocated: bool = False) -> Specs:
+def specs_of(
+    model: Layer, nodes: Iterable[Any], shape: Shapes, *, allocated: bool = False
+) -> Specs:
     """The specs of all parameters of the nodes, or of those that are `allocated`."""
     named = [
         (node, name, shape(node, name))  # all shapes before the first draw: one may be refused
@@ -59,12 +62,12 @@ def specs_of(model: Any, nodes: Iterable[Any], shape: Shapes, *, allocated: bool
     return specs
 
 
-def present_shape(node: Any, name: str) -> Shape:
+def present_shape(node: Layer, name: str) -> Shape:
     """The shape of an allocated parameter."""
-    return node.slots[name].shape  # type: ignore[no-any-return]
+    return node.slots[name].shape
 
 
-def move(model: Any, nodes: Sequence[Any], ops: Ops) -> None:
+def move(model: Layer, nodes: Sequence[Any], ops: Ops) -> None:
     """Take these layers of a model to another device with all that belongs to their parameters."""
     own_slots(model)
     inside = {id(layer) for node in walk(model) if node.pinned for layer in node.layers}
@@ -76,7 +79,7 @@ def move(model: Any, nodes: Sequence[Any], ops: Ops) -> None:
         node.ops = ops
 
 
-def duplicate(model: Any, twin: Any) -> None:
+def duplicate(model: Layer, twin: Layer) -> None:
     """Give `twin`, a copy of the tree, what the model has, where it has no weights yet."""
     pairs = zip(walk(model, "dfs_pre"), walk(twin, "dfs_pre"), strict=True)
     specs = {
@@ -88,14 +91,14 @@ def duplicate(model: Any, twin: Any) -> None:
     allocate(specs, optimizers=False)
 
 
-def gather(model: Any) -> None:
+def gather(model: Layer) -> None:
     """Bring what lies in several stores of one device and dtype into one."""
     stores = {slot.store for slot in own_slots(model)}
     if len(stores) > len({(store.ops.name, store.ops.device, store.dtype) for store in stores}):
         allocate(specs_of(model, walk(model, "dfs_pre"), present_shape, allocated=True))
 
 
-def own_slots(model: Any) -> list[Slot]:
+def own_slots(model: Layer) -> list[Slot]:
     """The slots of all parameters. Raises StateError inside `use_params`, which overrides some."""
     slots: list[Slot] = []
     for node in walk(model):

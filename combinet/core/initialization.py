@@ -9,13 +9,14 @@ import numpy as np
 from combinet.batches.structure import map_arrays, width_of
 from combinet.core.allocation import allocate, own_slots, specs_of
 from combinet.core.inputs import head
+from combinet.core.layer import Layer
 from combinet.core.run import InferRun
 from combinet.core.shape_inference import ShapeInference, Width
 from combinet.core.tree import walk
 from combinet.errors import InputError, StateError
 
 
-def initialize(model: Any, X: Any, Y: Any, dtype: Any) -> None:
+def initialize(model: Layer, X: object, Y: object, dtype: object) -> None:
     """Infer what dims are missing, from the layers, then from X and Y; allocate what is missing."""
     own_slots(model)
     before = [(node, dict(node.dims)) for node in walk(model)]
@@ -48,7 +49,7 @@ def _float_dtype(dtype: Any) -> Any:
     return np.dtype(name)
 
 
-def _infer(model: Any, X: Any, Y: Any, dtype: Any) -> None:
+def _infer(model: Layer, X: Any, Y: Any, dtype: Any) -> None:
     _learn(model, width_of(X), width_of(Y))
     if X is None:
         return  # what is still unknown and needed is refused by param_shape
@@ -61,7 +62,7 @@ def _infer(model: Any, X: Any, Y: Any, dtype: Any) -> None:
             run(model, _in_dtype(X, dtype))
 
 
-def _takes(model: Any, X: Any, run: InferRun) -> bool:
+def _takes(model: Layer, X: Any, run: InferRun) -> bool:
     try:
         run(model, X)
     except Exception:  # it may need all of the sample: let that decide
@@ -78,7 +79,7 @@ def _in_dtype(X: Any, dtype: Any) -> Any:
     return map_arrays(X, cast)
 
 
-def _learn(model: Any, nI: Width, nO: Width) -> None:
+def _learn(model: Layer, nI: Width, nO: Width) -> None:
     """Set what dims follow from these widths."""
     infer, known = ShapeInference(), -1
     while len(infer.found) > known:

@@ -12,6 +12,7 @@ import numpy as np
 from combinet.batches.packed import Packed
 from combinet.batches.padded import Padded
 from combinet.batches.ragged import Ragged
+from combinet.batches.structure import T
 from combinet.core.layer import Layer
 from combinet.errors import DimensionError, InputError, describe
 from combinet.ops.base import Ops
@@ -91,12 +92,14 @@ INPUT_KINDS = {
 }
 
 
-def head(X: Any) -> Any:
+def head(X: T) -> T:
     """The first row, sequence or item of a batch, as a batch of the same form: enough for a try."""
+    batch: Any = X
     if isinstance(X, tuple):
-        return _first_of_sparse(X) if _is_sparse(X) else tuple(map(head, X))
-    batch = isinstance(X, list | Ragged | Padded) or getattr(X, "ndim", 0) > 0
-    return X[:1] if batch else X
+        batch = _first_of_sparse(X) if _is_sparse(X) else tuple(map(head, X))
+    elif isinstance(X, list | Ragged | Padded) or getattr(X, "ndim", 0) > 0:
+        batch = batch[:1]
+    return batch  # type: ignore[no-any-return]
 
 
 def _is_sparse(X: tuple[Any, ...]) -> bool:

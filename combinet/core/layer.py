@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from combinet.ops.base import Ops
 from combinet.storage.slots import Slot
 from combinet.types import Generator, Shape
+
+if TYPE_CHECKING:
+    from combinet.core.node import Param
+    from combinet.core.shape_inference import Noted
 
 Backward: TypeAlias = Callable[[Any], Any]
 
@@ -31,6 +35,15 @@ class Layer(Protocol):
     pinned: bool
     slots: dict[str, Slot]
     ops: Ops
+    noted: Noted | None
+
+    def absorbs(self, layer: Layer) -> bool:
+        """Whether the layers of a sublayer stand for it without loss."""
+        ...
+
+    def param(self, name: str) -> Param:
+        """The declaration of a parameter."""
+        ...
 
     @property
     def rng(self) -> Generator:

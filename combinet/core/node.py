@@ -12,6 +12,7 @@ import numpy as np
 from combinet.batches.structure import shape_of
 from combinet.core.allocation import own_slots
 from combinet.core.inputs import INPUT_KINDS
+from combinet.core.layer import Layer
 from combinet.core.run import Run
 from combinet.core.shape_inference import Noted, ShapeInference, ShapeRule, Watched, compose
 from combinet.core.shape_rules import from_dims
@@ -102,17 +103,19 @@ class Node:
         if layers and self.noted is None:
             ShapeInference()(self, None, None)  # the error, with the path to the layer
 
-    def flattened(self, layer: Any) -> tuple[Any, ...]:
+    def flattened(self, layer: Layer) -> tuple[Any, ...]:
         """The layers that stand for a sublayer: its own if this node absorbs it, else itself."""
         return tuple(layer.layers) if self.absorbs(layer) else (layer,)
 
-    def absorbs(self, layer: Any) -> bool:
+    def absorbs(self, layer: Layer) -> bool:
         """Whether a sublayer is of this kind, and loses nothing if only its layers are kept.
 
         A chain that has attrs, or a name that was set, is kept as a layer of another chain.
         """
+        if not isinstance(layer, Node) or layer.forward is not self.forward:
+            return False
         plain = layer.name == layer.flat_name and not (layer.attrs or layer.dims or layer._params)
-        return plain and type(layer) is type(self) and layer.forward is self.forward
+        return plain and type(layer) is type(self)
 
     def _renew(self, layers: Sequence[Any]) -> None:
         """Become another node with these layers, without weights: a step of `Model.copy`."""

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from combinet.core.allocation import IndexMap, allocate, own_slots, specs_of
+from combinet.core.layer import Layer
 from combinet.core.shape_inference import ConcatWidth, ShapeInference, Width
 from combinet.core.tree import walk
 from combinet.errors import DimensionError
@@ -18,7 +19,7 @@ Sizes: TypeAlias = "Mapping[tuple[Any, str], int]"
 Concats: TypeAlias = "Mapping[tuple[Any, str], ConcatWidth]"
 
 
-def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
+def resize(model: Layer, *, nI: int | None = None, nO: int | None = None) -> None:
     """Give a model another width, in all layers that have to follow. See `Model.resize_output`."""
     own_slots(model)
     size = nI if nO is None else nO
@@ -36,8 +37,8 @@ def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
     before = _concats(model, {}, *((width, None) if nO is None else (None, width)))
     after = _concats(model, sizes, nI, nO)
 
-    def shape(node: Any, name: str) -> Shape:
-        return node.param_shape(name, sizes)  # type: ignore[no-any-return]
+    def shape(node: Layer, name: str) -> Shape:
+        return node.param_shape(name, sizes)
 
     nodes = walk(model, "dfs_pre")
     specs = {
@@ -49,7 +50,7 @@ def resize(model: Any, *, nI: int | None = None, nO: int | None = None) -> None:
         node.dims[name] = new
 
 
-def _concats(model: Any, sizes: Sizes, nI: Width, nO: Width) -> Concats:
+def _concats(model: Layer, sizes: Sizes, nI: Width, nO: Width) -> Concats:
     """The dims that are sums, with these sizes; by one inference, so that parts match."""
     infer = ShapeInference(dict(sizes))
     widths = ShapeInference(dict(sizes))(model, nI, nO)
@@ -57,10 +58,12 @@ def _concats(model: Any, sizes: Sizes, nI: Width, nO: Width) -> Concats:
     return infer.concats
 
 
-def _index_map(node: Any, name: str, before: Concats, after: Concats) -> IndexMap:
+def _index_map(node: Layer, name: str, before: Concats, after: Concats) -> IndexMap:
     """Which indices of a parameter go where, on the axes whose width is a sum."""
     index_map = {}
     for axis, dim in enumerate(node.param(name).axes):
+        if isinstance(dim, int):
+            continue
         old, new = (concats.get((node, dim)) for concats in (before, after))
         if new is None or (old is not None and old.parts == new.parts):
             continue

@@ -194,7 +194,7 @@ class InferRun(PredictRun):
 
     __slots__ = ("dtype", "infer", "lock")
 
-    def __init__(self, ops: Ops, rng: Generator, *, dtype: Any) -> None:
+    def __init__(self, ops: Ops, rng: Generator, *, dtype: np.dtype[Any]) -> None:
         super().__init__(ops, rng, train=False)
         self.dtype = dtype
         self.infer, self.lock = ShapeInference(), Lock()  # of the whole pass: it knows what it saw

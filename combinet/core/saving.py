@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from combinet.core.allocation import assign, own_slots
+from combinet.core.layer import Layer
 from combinet.core.shape_inference import ShapeInference, Watched, changed
-from combinet.core.tree import paths
+from combinet.core.tree import paths, walk
 from combinet.errors import CombinetError, DimensionError, FormatError, describe
 from combinet.storage import file_format
 from combinet.storage.store import locked
@@ -27,11 +28,12 @@ _KINDS = ((bool, np.bool_), _INT, _FLOAT, (str,), (np.ndarray,))
 _PLAIN = (bool, int, float, str, type(None), np.ndarray)
 
 
-def to_bytes(model: Any, exclude: Mapping[str, bool]) -> bytes:
+def to_bytes(model: Layer, exclude: Mapping[str, bool]) -> bytes:
     """See `Model.to_bytes`."""
     keep = _Kept(model, exclude)
     nodes = []
-    with locked(model.slots_by_path().values()):  # all is of one moment, between two updates
+    slots = [slot for node in walk(model) for slot in node.slots.values()]
+    with locked(slots):  # all is of one moment, between two updates
         for (path, node), (name, children) in zip(paths(model).items(), _structure_of(model),
                                                   strict=True):  # fmt: skip
             record: dict[str, Any] = {"name": name, "layers": children}
@@ -47,7 +49,7 @@ def to_bytes(model: Any, exclude: Mapping[str, bool]) -> bytes:
     return file_format.encode("model", {"nodes": nodes})
 
 
-def params_of(node: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def params_of(node: Layer) -> tuple[dict[str, Any], dict[str, Any]]:
     """A layer's parameters and their averages on the host; the caller has the locks."""
     slots = node.slots
     params = {name: file_format.to_host(slot.value) for name, slot in slots.items()}
@@ -59,14 +61,14 @@ def params_of(node: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return params, averages
 
 
-def _structure_of(model: Any) -> TreeStructure:
+def _structure_of(model: Layer) -> TreeStructure:
     """For each path the layer's name and its children's numbers, which say what is shared too."""
     nodes = paths(model).values()
     number = {node.id: i for i, node in enumerate(nodes)}
     return [(node.name, [number[layer.id] for layer in node.layers]) for node in nodes]
 
 
-def from_bytes(model: Any, data: bytes, exclude: Mapping[str, bool]) -> None:
+def from_bytes(model: Layer, data: bytes, exclude: Mapping[str, bool]) -> None:
     """See `Model.from_bytes`."""
     keep = _Kept(model, exclude)
     named = paths(model)
@@ -83,7 +85,7 @@ def from_bytes(model: Any, data: bytes, exclude: Mapping[str, bool]) -> None:
     load(model, plan, keep)
 
 
-def load(model: Any, plan: Plan, keep: _Keep) -> None:
+def load(model: Layer, plan: Plan, keep: _Keep) -> None:
     """Check what is kept of a record for each layer, then assign it all, or raise."""
     own_slots(model)
     before = [(node, node.attrs) for _, node, _ in plan]
@@ -124,7 +126,7 @@ def _is_plain(value: Any) -> bool:
 class _Kept:
     """Tells which part of which layer is kept, given the keywords that leave out."""
 
-    def __init__(self, model: Any, exclude: Mapping[str, bool]) -> None:
+    def __init__(self, model: Layer, exclude: Mapping[str, bool]) -> None:
         known = [*_PARTS, *paths(model)]
         for name, value in exclude.items():
             if name not in known:
@@ -192,7 +194,7 @@ def _is_table(value: Any, fits: Callable[[Any], bool]) -> bool:
     return isinstance(value, dict) and all(isinstance(k, str) and fits(v) for k, v in value.items())
 
 
-def _validated_dims(model: Any, plan: Plan, keep: _Keep) -> dict[tuple[Any, str], int]:
+def _validated_dims(model: Layer, plan: Plan, keep: _Keep) -> dict[tuple[Any, str], int]:
     """The dims to be set: from the record, and from the shapes of its arrays."""
     infer = ShapeInference()
     for path, node, record in plan:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from combinet.core.layer import Layer
 from combinet.core.tree import walk
 from combinet.errors import DimensionError
 
@@ -71,7 +72,7 @@ class ShapeInference:
         self._answers: dict[Any, dict[Any, Widths]] = {}
         self._changed: set[Any] = set()  # layers with a dim, or one below them, that has changed
 
-    def __call__(self, layer: Any, nI: Width, nO: Width) -> Widths:
+    def __call__(self, layer: Layer, nI: Width, nO: Width) -> Widths:
         """What is known of the widths of a layer, given what is known around it."""
         answers, told = self._asked(layer), (_key(nI), _key(nO))
         if told in answers:
@@ -96,7 +97,7 @@ class ShapeInference:
             answers[told] = widths
         return widths
 
-    def dim(self, model: Any, name: str, size: Width) -> int | None:
+    def dim(self, model: Layer, name: str, size: Width) -> int | None:
         """What is known of a model's own dim, given that it is `size`."""
         while isinstance(size, tuple):
             size = self.same(model, *size)
@@ -115,13 +116,13 @@ class ShapeInference:
         self._forget(model)
         return size
 
-    def fixed(self, model: Any, name: str, size: int | None, told: Width) -> int | None:
+    def fixed(self, model: Layer, name: str, size: int | None, told: Width) -> int | None:
         """`size`, which cannot change: raises DimensionError if another one is told."""
         if None not in (size, told) and size != told:
             raise DimensionError(f"{model.name} has {name}={size}, but {self.source} {told}")
         return size
 
-    def same(self, model: Any, *sizes: Width) -> Width:
+    def same(self, model: Layer, *sizes: Width) -> Width:
         """The one size that several widths of a model share, as far as known."""
         tuples = [size for size in sizes if isinstance(size, tuple)]
         if tuples:
@@ -134,7 +135,7 @@ class ShapeInference:
         equal = (size for size in known if isinstance(size, ConcatWidth) and size == known[0])
         return next(equal, known[0]) if known else None
 
-    def noted_between(self, chain: Any) -> list[Width] | None:
+    def noted_between(self, chain: Layer) -> list[Width] | None:
         """What is known around each of a chain's layers, if the chain has been composed."""
         noted = _noted(chain)
         if not self._composing or chain in self.between or noted is None or noted.unknown is None:
@@ -146,13 +147,13 @@ class ShapeInference:
         """Where a width comes from that a layer is told, for a message."""
         return f"{self.neighbour.name} beside it has" if self.neighbour is not None else "there is"
 
-    def _asked(self, layer: Any) -> dict[Any, Widths]:
+    def _asked(self, layer: Layer) -> dict[Any, Widths]:
         """The layer's answers, of which those of the layer that is asking are made."""
         if self._asking is not None:
             self._askers.setdefault(layer, set()).add(self._asking)
         return self._answers.setdefault(layer, {})
 
-    def _forget(self, model: Any) -> None:
+    def _forget(self, model: Layer) -> None:
         """A dim has changed: drop all answers that may follow from it."""
         waiting = [model]
         while waiting:
@@ -225,12 +226,12 @@ class Noted(NamedTuple):
         return self.unknown is not None and all(new in (None, known) for new, known in pairs)
 
 
-def _noted(layer: Any) -> Noted | None:
+def _noted(layer: Layer) -> Noted | None:
     noted: Noted | None = layer.noted
     return noted if noted is not None and noted.moment is _moment[0] else None
 
 
-def compose(model: Any) -> None:
+def compose(model: Layer) -> None:
     """Check that the widths of a model's layers agree; raises DimensionError.
 
     Compositions among them that have been checked are asked, not what is in them, unless they
@@ -243,7 +244,7 @@ def compose(model: Any) -> None:
     model.noted = _note(model)
 
 
-def _note(model: Any) -> Noted:
+def _note(model: Layer) -> Noted:
     moment, infer = _moment[0], ShapeInference(composing=True)
     unknown = _unknown(model)
     widths: Widths = (None, None)
@@ -254,7 +255,7 @@ def _note(model: Any) -> Noted:
     return Noted(moment, ShapeInference()(model, None, None), (), None)
 
 
-def _unknown(model: Any) -> frozenset[int] | None:
+def _unknown(model: Layer) -> frozenset[int] | None:
     sets: list[Any] = [{model.id} if None in model.dims.values() else ()]
     for layer in model.layers:
         noted = _noted(layer)
@@ -266,7 +267,7 @@ def _unknown(model: Any) -> frozenset[int] | None:
     return union if len(union) == sum(map(len, sets)) else None
 
 
-def _between(model: Any, infer: ShapeInference) -> list[Width]:
+def _between(model: Layer, infer: ShapeInference) -> list[Width]:
     """The widths around a chain's layers, with those of the chains that become part of it."""
     around = infer.between.get(model)
     if around is None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from combinet.core.layer import Layer
 from combinet.core.shape_inference import ConcatWidth, ShapeInference, Width, Widths
 from combinet.errors import DimensionError
 
 
-def from_dims(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+def from_dims(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     """The rule of a layer that has the dims nI and nO, or one of them, or neither (the default)."""
     return tuple(  # type: ignore[return-value]
         infer.dim(model, name, size) if name in model.dims else None
@@ -16,20 +15,20 @@ def from_dims(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths
     )
 
 
-def preserves(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+def preserves(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     """The rule of a layer that leaves the width as it is: activations, dropout, reductions."""
     width = infer.same(model, nI, nO)
     return width, width
 
 
-def per_column(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+def per_column(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     """The rule of a layer with weights for each column, dim nI, that keeps their number."""
     infer.dim(model, "nI", nI)
     width = infer.dim(model, "nI", nO)
     return width, width
 
 
-def fixed(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+def fixed(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     """The rule of a layer whose widths, its dims nI and nO, are checked and never change.
 
     For widths that are part of the layer's code or data. One that is no dim may be any.
@@ -40,12 +39,12 @@ def fixed(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     )
 
 
-def delegates(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+def delegates(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     """The rule of a wrapper, which is as wide as its one child."""
     return infer(model.layers[0], nI, nO)
 
 
-def chained(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+def chained(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     """The rule of a chain: each layer's output is the next one's input."""
     if infer.resize and nI is not None and nO is not None:
         chained(model, None, nO, infer)  # each end's change stops where a layer absorbs it
@@ -64,7 +63,7 @@ def chained(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
 
 
 def _told_ends(
-    model: Any, nI: Width, nO: Width, width: list[Width], infer: ShapeInference
+    model: Layer, nI: Width, nO: Width, width: list[Width], infer: ShapeInference
 ) -> Widths:
     """The same for a chain whose widths are known: what is new travels as far as it is new."""
     infer.between[model] = width
@@ -86,7 +85,7 @@ def _told_ends(
     return width[0], width[-1]
 
 
-def parallel(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+def parallel(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     """The rule of layers on one input whose outputs have one width, as those of `add`."""
     infer.neighbour = model
     for _ in range(2):  # what the last one knows reaches the first one in the second round
@@ -97,7 +96,7 @@ def parallel(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     return nI, nO
 
 
-def one_width(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+def one_width(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     """The rule of layers whose input and output are summed, so that all have one width."""
     # Of what is told, the output decides: it is what a chain tells first when it is resized.
     width = nO if nI is None else infer.same(model, nI, nO)
@@ -108,7 +107,7 @@ def one_width(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths
     return width, width
 
 
-def concatenated(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+def concatenated(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     """The rule of layers on one input whose outputs are concatenated.
 
     An output that must become wider or narrower does so at its end, in the last layer.
@@ -139,7 +138,7 @@ def concatenated(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Wid
     return infer.same(model, child_in, nI), ConcatWidth(out or 0 for out in outs)
 
 
-def _columns(model: Any, width: Width) -> int | None:
+def _columns(model: Layer, width: Width) -> int | None:
     if isinstance(width, tuple):
         raise DimensionError(f"{model.name} puts columns of arrays side by side, not tuples")
     return width

@@ -67,7 +67,7 @@ def paths(model: Layer) -> dict[str, Any]:
         if node.id not in seen:
             seen.add(node.id)
             found[path] = node
-            names = [f"{path} >> {name}" for name in child_names(node)]
+            names = [f"{path} >> {name}" for name in child_names(node.layers)]
             waiting.extend(reversed([*zip(names, node.layers, strict=True)]))
     return found
 

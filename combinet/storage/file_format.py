@@ -17,6 +17,7 @@ import msgpack
 import numpy as np
 
 from combinet.errors import FormatError, describe
+from combinet.types import Array
 
 MAGIC = "combinet"
 VERSION = 1
@@ -25,7 +26,7 @@ _DTYPES = {f"{order}{kind}{size}" for order in "<>|" for kind in "fiu" for size 
 _CHECKSUM = struct.Struct(">BI")
 
 
-def encode(kind: str, content: Any) -> bytes:
+def encode(kind: str, content: object) -> bytes:
     """Bytes of nested dicts, lists, numbers, strings and NumPy arrays; `kind` says what of.
 
     Example:
@@ -73,7 +74,7 @@ def _size(data: Any) -> str:
     return f"these {len(data)} bytes are" if isinstance(data, bytes) else f"{describe(data)} is"
 
 
-def to_host(X: Any) -> Any:
+def to_host(X: object) -> Array:
     """An array as a NumPy array of its own."""
     return X.get() if hasattr(X, "get") else np.array(X)
 

@@ -116,7 +116,9 @@ class Store:
     def writable_averages(self) -> Array:
         """The averages, safe to write in place: arrays that others hold stay as they are."""
         if self.averages is None or sys.getrefcount(self.averages) > _ALONE:
-            self.averages = (self.weights if self.averages is None else self.averages).copy()
+            source = self.weights if self.averages is None else self.averages
+            averages: Array = source.copy()
+            self.averages = averages
         return self.averages
 
     def adopt(self, weights: Array) -> None:
