@@ -76,7 +76,8 @@ def _size(data: Any) -> str:
 
 def to_host(X: object) -> Array:
     """An array as a NumPy array of its own."""
-    return X.get() if hasattr(X, "get") else np.array(X)
+    get = getattr(X, "get", None)  # of a GPU's array
+    return np.array(X) if get is None else get()
 
 
 def read(path: str | os.PathLike[str]) -> bytes:
