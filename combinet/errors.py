@@ -41,7 +41,7 @@ class InputError(CombinetError, TypeError):
 
 
 class StateError(CombinetError, RuntimeError):
-    """A call that the model is not ready for: not initialized, or its weights are borrowed."""
+    """A call that the model is not ready for: not initialized, or its weights are overridden."""
 
 
 class FormatError(CombinetError, ValueError):
