@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -202,10 +202,6 @@ class Model(Node, Operators, Generic[In, Out]):
             return False
         return True
 
-    @overload
-    def __getitem__(self, index: int | str) -> Model[Any, Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> Model[Any, Any]: ...
     def __getitem__(self, index: int | str | slice) -> Model[Any, Any]:
         """A layer by its position, its path or its name; a part of a chain by a slice.
 
@@ -325,15 +321,14 @@ class Model(Node, Operators, Generic[In, Out]):
 
     def __getstate__(self) -> tuple[dict[str, Any], dict[str, Any]]:
         with locked(self.slots.values()):
-            params, averages = saving.params_of(self)
-        record = {"params": params, "averages": averages}
+            record = saving.record_of(self, ("params", "averages"))
         return {**self.__dict__, "slots": {}, "noted": None, "_rng": None}, record
 
     def __setstate__(self, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
         fields, record = state
         self.__dict__.update(fields)
         self._renew(self.layers)  # its id may be that of another layer in this process
-        saving.load(self, [(self.name, self, record)], lambda part, path: True)
+        saving.load(self, [(self.name, self, record)])
         allocation.gather(self)
 
     def __repr__(self) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,48 +17,69 @@ from combinet.storage import file_format
 from combinet.storage.store import locked
 from combinet.types import Array, is_size
 
-_PARTS = ("attrs", "averages", "dims", "params")
-# For each layer its path, itself, and what was saved of it: any of _PARTS, by their names.
+# For each layer its path, itself, and the sections of its record that are to be loaded.
 Plan: TypeAlias = "Sequence[tuple[str, Any, Mapping[str, Any]]]"
 # For each layer its name and the numbers of its children.
 TreeStructure: TypeAlias = "list[tuple[str, list[int]]]"
-_Keep: TypeAlias = Callable[[str, str], bool]
 _INT, _FLOAT = (int, np.integer), (float, np.floating)
-_KINDS = ((bool, np.bool_), _INT, _FLOAT, (str,), (np.ndarray,))
+_TYPES = ((bool, np.bool_), _INT, _FLOAT, (str,), (np.ndarray,))
 _PLAIN = (bool, int, float, str, type(None), np.ndarray)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a setting can be saved: a number, a text, None, an array, or a list of them."""
+    return isinstance(value, _PLAIN) or (isinstance(value, list) and all(map(_is_plain, value)))
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray)
+
+
+class _Section(NamedTuple):
+    """A section of a layer's record: how it is read from the layer, and what its values must be."""
+
+    read: Callable[[Any], dict[str, Any]]
+    is_valid: Callable[[Any], bool]
+
+
+_SECTIONS = {
+    "dims": _Section(lambda node: dict(node.dims), lambda size: size is None or is_size(size)),
+    "attrs": _Section(
+        lambda node: {name: value for name, value in node.attrs.items() if _is_plain(value)},
+        _is_plain,
+    ),
+    "params": _Section(
+        lambda node: {name: file_format.to_host(slot.value) for name, slot in node.slots.items()},
+        _is_array,
+    ),
+    "averages": _Section(
+        lambda node: {
+            name: file_format.to_host(slot.of(slot.store.averages))
+            for name, slot in node.slots.items()
+            if slot.store.averages is not None
+        },
+        _is_array,
+    ),
+}
 
 
 def to_bytes(model: Layer, exclude: Mapping[str, bool]) -> bytes:
     """See `Model.to_bytes`."""
-    keep = _Kept(model, exclude)
-    nodes = []
+    included = _included(model, exclude)
     slots = [slot for node in walk(model) for slot in node.slots.values()]
     with locked(slots):  # all is of one moment, between two updates
-        for (path, node), (name, children) in zip(paths(model).items(), _structure_of(model),
-                                                  strict=True):  # fmt: skip
-            record: dict[str, Any] = {"name": name, "layers": children}
-            if keep("dims", path):
-                record["dims"] = dict(node.dims)
-            if keep("attrs", path):
-                record["attrs"] = {name: v for name, v in node.attrs.items() if _is_plain(v)}
-            if keep("params", path):
-                record["params"], averages = params_of(node)
-                if keep("averages", path):
-                    record["averages"] = averages
-            nodes.append(record)
+        nodes = [
+            {"name": name, "layers": children, **record_of(node, included(path))}
+            for (path, node), (name, children) in zip(
+                paths(model).items(), _structure_of(model), strict=True
+            )
+        ]
     return file_format.encode("model", {"nodes": nodes})
 
 
-def params_of(node: Layer) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A layer's parameters and their averages on the host; the caller has the locks."""
-    slots = node.slots
-    params = {name: file_format.to_host(slot.value) for name, slot in slots.items()}
-    averages = {
-        name: file_format.to_host(slot.of(slot.store.averages))
-        for name, slot in slots.items()
-        if slot.store.averages is not None
-    }
-    return params, averages
+def record_of(node: Layer, sections: Collection[str]) -> dict[str, Any]:
+    """These sections of a layer's record, arrays on the host; the caller has the locks."""
+    return {name: _SECTIONS[name].read(node) for name in sections}
 
 
 def _structure_of(model: Layer) -> TreeStructure:
@@ -70,29 +91,27 @@ def _structure_of(model: Layer) -> TreeStructure:
 
 def from_bytes(model: Layer, data: bytes, exclude: Mapping[str, bool]) -> None:
     """See `Model.from_bytes`."""
-    keep = _Kept(model, exclude)
-    named = paths(model)
+    included, named = _included(model, exclude), paths(model)
     records = _records(file_format.decode("model", data))
-    structure, saved = (
-        _structure_of(model),
-        [(record["name"], record["layers"]) for record in records],
-    )
+    structure = _structure_of(model)
+    saved = [(record["name"], record["layers"]) for record in records]
     if saved != structure:
         here, there = _difference([*named], structure, saved)
         raise FormatError(f"the model saved has {there} where this one has {here}")
-    plan = [(path, node, record) for (path, node), record in zip(named.items(), records,
-                                                                 strict=True)]  # fmt: skip
-    load(model, plan, keep)
+    load(model, [
+        (path, node, {section: record.get(section, {}) for section in included(path)})
+        for (path, node), record in zip(named.items(), records, strict=True)
+    ])  # fmt: skip
 
 
-def load(model: Layer, plan: Plan, keep: _Keep) -> None:
-    """Check what is kept of a record for each layer, then assign it all, or raise."""
+def load(model: Layer, plan: Plan) -> None:
+    """Check a record for each layer, then assign them all, or raise."""
     own_slots(model)
     before = [(node, node.attrs) for _, node, _ in plan]
     try:
-        _set_attrs(plan, keep)  # first: widths follow from some of them
-        sizes = _validated_dims(model, plan, keep)
-        dtype = _validate_params(plan, keep, sizes)
+        _set_attrs(plan)  # first: widths follow from some of them
+        sizes = _validated_dims(model, plan)
+        dtype = _validate_params(plan, sizes)
     except BaseException:
         for node, attrs in before:
             node.attrs = attrs
@@ -100,73 +119,58 @@ def load(model: Layer, plan: Plan, keep: _Keep) -> None:
         raise
     for (node, name), size in sizes.items():
         node.dims[name] = int(size)
-    loaded = [(path, node, record) for path, node, record in plan if keep("params", path)]
-    assign(
-        _by_param(loaded, "params"),
-        _by_param([each for each in loaded if keep("averages", each[0])], "averages"),
-        dtype,
-    )
+    assign(_by_param(plan, "params"), _by_param(plan, "averages"), dtype)
 
 
-def _by_param(plan: Plan, part: str) -> dict[tuple[Any, str], Array]:
-    """The arrays of a part of the records, in the order in which layers declare them."""
+def _by_param(plan: Plan, section: str) -> dict[tuple[Any, str], Array]:
+    """The arrays of a section of the records, in the order in which layers declare them."""
     return {
-        (node, name): record[part][name]
+        (node, name): record[section][name]
         for _, node, record in plan
         for name in node.param_names
-        if name in record.get(part, {})
+        if name in record.get(section, {})
     }
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a setting can be saved: a number, a text, None, an array, or a list of them."""
-    return isinstance(value, _PLAIN) or (isinstance(value, list) and all(map(_is_plain, value)))
+def _included(model: Layer, exclude: Mapping[str, bool]) -> Callable[[str], list[str]]:
+    """A function that gives the sections to save or load of the layer with a path."""
+    known = [*_SECTIONS, *paths(model)]
+    for name, value in exclude.items():
+        if name not in known:
+            raise FormatError(f"{name!r} is neither one of {(*_SECTIONS,)} nor a layer's path")
+        if value is not False:
+            raise FormatError(f"{name}=False leaves it out; {name}={value!r} says nothing")
+    excluded = {*exclude, *(["averages"] if "params" in exclude else [])}
+    sections = [name for name in _SECTIONS if name not in excluded]
 
+    def included(path: str) -> list[str]:
+        below = any(f"{path} >> ".startswith(f"{name} >> ") for name in exclude)
+        return [] if below else sections
 
-class _Kept:
-    """Tells which part of which layer is kept, given the keywords that leave out."""
-
-    def __init__(self, model: Layer, exclude: Mapping[str, bool]) -> None:
-        known = [*_PARTS, *paths(model)]
-        for name, value in exclude.items():
-            if name not in known:
-                raise FormatError(f"{name!r} is neither one of {_PARTS} nor a layer's path")
-            if value is not False:
-                raise FormatError(f"{name}=False leaves it out; {name}={value!r} says nothing")
-        self.names = set(exclude)
-
-    def __call__(self, part: str, path: str) -> bool:
-        if part in self.names:
-            return False
-        return not any(path == name or path.startswith(f"{name} >> ") for name in self.names)
+    return included
 
 
 def _difference(
     named: list[str], structure: TreeStructure, saved: TreeStructure
 ) -> tuple[str, str]:
-    """What is here, and what was saved, at the first place where two outlines differ."""
-    for here, there in zip_longest(_places(structure), _places(saved)):
-        if here == there:
-            continue
-        if here and there and here[:2] == there[:2]:
-            return f"'{named[here[3]]}'", f"{'another ' * (here[2] == there[2])}'{there[2]}'"
-        if here and (there is None or here[1] >= len(saved[here[0]][1])):
-            return f"'{named[here[3]]}'", "no layer"
-        return f"no layer {there[1]} in '{named[there[0]]}'", f"'{there[2]}'"
-    return "no more", "more layers"
-
-
-def _places(structure: TreeStructure) -> Iterator[tuple[int, int, str, int]]:
-    """Depth-first each layer's parent, position there, name and number; the first has no parent."""
+    """What is here, and what was saved, at the first place, depth-first, where they differ."""
     seen: set[int] = set()
-    waiting = [(-1, 0, 0)] if structure else []
+    waiting: list[tuple[Any, Any, str]] = [(0, 0 if saved else None, "")]
     while waiting:
-        parent, position, number = waiting.pop()
-        name, children = structure[number]
-        yield parent, position, name, number
-        if number not in seen:
-            seen.add(number)
-            waiting += reversed([(number, i, child) for i, child in enumerate(children)])
+        here, there, nothing = waiting.pop()
+        if here is None:
+            return nothing, f"'{saved[there][0]}'"
+        if there is None:
+            return f"'{named[here]}'", "no layer"
+        (name, children), (other, others) = structure[here], saved[there]
+        if name != other or here != there:
+            return f"'{named[here]}'", f"{'another ' * (name == other)}'{other}'"
+        if here not in seen:
+            seen.add(here)
+            nothing = f"no layer {len(children)} in '{named[here]}'"
+            pairs = zip_longest(children, others)
+            waiting += reversed([(mine, theirs, nothing) for mine, theirs in pairs])
+    return "no more", "more layers"
 
 
 def _records(content: Any) -> list[dict[str, Any]]:
@@ -183,25 +187,24 @@ def _is_record(record: Any, number: int) -> bool:
         and isinstance(record.get("name"), str)
         and isinstance(record.get("layers"), list)
         and all(isinstance(child, int) and 0 <= child < number for child in record["layers"])
-        and _is_table(record.get("dims", {}), lambda size: size is None or is_size(size))
-        and _is_table(record.get("attrs", {}), _is_plain)
-        and _is_table(record.get("params", {}), lambda value: isinstance(value, np.ndarray))
-        and _is_table(record.get("averages", {}), lambda value: isinstance(value, np.ndarray))
+        and all(_is_table(record.get(k, {}), section.is_valid) for k, section in _SECTIONS.items())
     )
 
 
-def _is_table(value: Any, fits: Callable[[Any], bool]) -> bool:
-    return isinstance(value, dict) and all(isinstance(k, str) and fits(v) for k, v in value.items())
+def _is_table(table: Any, is_valid: Callable[[Any], bool]) -> bool:
+    return isinstance(table, dict) and all(
+        isinstance(name, str) and is_valid(value) for name, value in table.items()
+    )
 
 
-def _validated_dims(model: Layer, plan: Plan, keep: _Keep) -> dict[tuple[Any, str], int]:
+def _validated_dims(model: Layer, plan: Plan) -> dict[tuple[Any, str], int]:
     """The dims to be set: from the record, and from the shapes of its arrays."""
     infer = ShapeInference()
     for path, node, record in plan:
-        found = dict(record.get("dims", {})) if keep("dims", path) else {}
+        found = dict(record.get("dims", {}))
         if set(found) - set(node.dims):
             raise FormatError(f"'{path}' has no dims {sorted(set(found) - set(node.dims))}")
-        for name, array in record.get("params", {}).items() if keep("params", path) else ():
+        for name, array in record.get("params", {}).items():
             if name not in node.param_names:
                 raise FormatError(f"'{path}' has no parameter {name}")
             axes = node.param(name).axes
@@ -231,24 +234,23 @@ def _validated_dims(model: Layer, plan: Plan, keep: _Keep) -> dict[tuple[Any, st
     return infer.found
 
 
-def _validate_params(plan: Plan, keep: _Keep, sizes: Mapping[Any, int]) -> Any:
+def _validate_params(plan: Plan, sizes: Mapping[Any, int]) -> Any:
     """Check all arrays; the dtype of them, None if there are none."""
     dtypes: set[Any] = set()
     for path, node, record in plan:
-        if not keep("params", path):
+        if "params" not in record:
             continue
-        saved = record.get("params", {})
+        saved, averages = record["params"], record.get("averages", {})
         missing = set(node.param_names) - set(saved)
         if missing and (node.slots or saved):
             raise FormatError(
                 f"the model saved has no {sorted(missing)} for '{path}': "
                 f"exclude what was excluded when it was saved"
             )
-        averages = record.get("averages", {}) if keep("averages", path) else {}
         if extra := set(averages) - set(saved):
             raise FormatError(f"the model saved has averages of {sorted(extra)} alone for '{path}'")
-        for part in (saved, averages):
-            for name, array in part.items():
+        for arrays in (saved, averages):
+            for name, array in arrays.items():
                 expected = node.param_shape(name, sizes)
                 if array.shape != expected:
                     raise DimensionError(f"{name} of '{path}' is {expected}, not {array.shape}")
@@ -260,14 +262,14 @@ def _validate_params(plan: Plan, keep: _Keep, sizes: Mapping[Any, int]) -> Any:
     return dtypes.pop() if dtypes else None
 
 
-def _set_attrs(plan: Plan, keep: _Keep) -> None:
+def _set_attrs(plan: Plan) -> None:
     """Check each layer's attrs, then let it have them in place of its own."""
     for path, node, record in plan:
-        attrs = record.get("attrs", {}) if keep("attrs", path) else {}
+        attrs = record.get("attrs", {})
         for name, value in attrs.items():
             if name not in node.attrs:
                 raise FormatError(f"'{path}' has no attr {name} = {value!r}")
-            if not _is_alike(value, node.attrs[name]):
+            if not _is_same_type(value, node.attrs[name]):
                 raise FormatError(
                     f"{name} of '{path}' is of the kind {describe(node.attrs[name])}, "
                     f"the model saved {describe(value)}"
@@ -276,13 +278,13 @@ def _set_attrs(plan: Plan, keep: _Keep) -> None:
     changed()
 
 
-def _is_alike(value: Any, present: Any) -> bool:
-    """Whether a setting is of the kind of the present one; None may be either of them."""
+def _is_same_type(value: Any, present: Any) -> bool:
+    """Whether a setting has the type of the present one; None may be either of them."""
     if value is None or present is None:
         return True
     if isinstance(value, list) and isinstance(present, list):
         # An empty one is a place for any.
-        return not present or all(any(_is_alike(i, each) for each in present) for i in value)
-    kinds = [next((kind for kind in _KINDS if isinstance(each, kind)), ())
-             for each in (value, present)]  # fmt: skip
-    return kinds[1] != () and (kinds[0] == kinds[1] or kinds == [_INT, _FLOAT])
+        return not present or all(any(_is_same_type(i, each) for each in present) for i in value)
+    new, old = (next((types for types in _TYPES if isinstance(each, types)), None)
+                for each in (value, present))  # fmt: skip
+    return old is not None and (new == old or (new, old) == (_INT, _FLOAT))

@@ -81,7 +81,7 @@ def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Mo
         (place, node, {"params": {name: weights[f"{place}.{name}"] for name in node.param_names}})
         for place, node in paths(model).items()
     ]
-    load_plan(model, plan, lambda part, place: part == "params")
+    load_plan(model, plan)
     return model
 
 
