@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partialmethod
 from typing import Any, TypeAlias
 
 from combinet.errors import InputError
@@ -47,29 +48,12 @@ class Operators:
             raise InputError(f"'{symbol}' has no meaning for models: see Model.define_operators")
         return meaning(self, other)
 
-    def __sub__(self, other: object) -> Any:
-        return self._operate("-", other)
-
-    def __mul__(self, other: object) -> Any:
-        return self._operate("*", other)
-
-    def __matmul__(self, other: object) -> Any:
-        return self._operate("@", other)
-
-    def __truediv__(self, other: object) -> Any:
-        return self._operate("/", other)
-
-    def __floordiv__(self, other: object) -> Any:
-        return self._operate("//", other)
-
-    def __mod__(self, other: object) -> Any:
-        return self._operate("%", other)
-
-    def __lshift__(self, other: object) -> Any:
-        return self._operate("<<", other)
-
-    def __and__(self, other: object) -> Any:
-        return self._operate("&", other)
-
-    def __xor__(self, other: object) -> Any:
-        return self._operate("^", other)
+    __sub__ = partialmethod(_operate, "-")
+    __mul__ = partialmethod(_operate, "*")
+    __matmul__ = partialmethod(_operate, "@")
+    __truediv__ = partialmethod(_operate, "/")
+    __floordiv__ = partialmethod(_operate, "//")
+    __mod__ = partialmethod(_operate, "%")
+    __lshift__ = partialmethod(_operate, "<<")
+    __and__ = partialmethod(_operate, "&")
+    __xor__ = partialmethod(_operate, "^")

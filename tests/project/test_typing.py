@@ -180,14 +180,11 @@ MODULES = sorted(
     for path in ([PACKAGE / room] if room.endswith(".py") else (PACKAGE / room).glob("*.py"))
 )
 
-OPERATORS = ("sub", "mul", "matmul", "truediv", "floordiv", "mod", "lshift", "and", "xor")
 ALLOWED = {
     # The gradient has the type of X, or is None if X has none; a union would need a check per call.
     "model.Backprop.__call__",
     # The content of a file may have any form; callers check it.
     "file_format.decode",
-    # A context's own table decides what these operators return.
-    *(f"operators.Operators.__{name}__" for name in OPERATORS),
 }
 
 
