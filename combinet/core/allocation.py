@@ -6,7 +6,7 @@ first layer gets its slots.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,13 +17,12 @@ from combinet.errors import DeviceError, StateError
 from combinet.ops.base import Ops
 from combinet.storage.slots import Slot
 from combinet.storage.store import Store
-from combinet.types import Array, Ints1d, Shape
+from combinet.types import Array, Generator, Ints1d, Shape
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 IndexMap: TypeAlias = Mapping[int, tuple[Ints1d, Ints1d]]  # by axis: indices before, and after
-Shapes: TypeAlias = Callable[[Any, str], Shape]
 
 
 class ParamSpec(NamedTuple):
@@ -44,27 +43,23 @@ Values: TypeAlias = Mapping[tuple[Any, str], Array]
 _Moves: TypeAlias = "list[tuple[Slot, Slot, IndexMap]]"  # the old slot, the new one
 
 
-def specs_of(
-    model: Layer, nodes: Iterable[Any], shape: Shapes, *, allocated: bool = False
-) -> Specs:
-    """The specs of all parameters of the nodes, or of those that are `allocated`."""
-    named = [
-        (node, name, shape(node, name))  # all shapes before the first draw: one may be refused
-        for node in nodes
-        for name in (node.slots if allocated else node.param_names)
-    ]
+def specs_of(shapes: Mapping[tuple[Any, str], Shape], rng: Generator) -> Specs:
+    """Specs of these shapes, with first values where the present ones don't suffice."""
     specs = {}
-    for node, name, new in named:
+    for (node, name), shape in shapes.items():
         param, old = node.param(name), node.slots.get(name)
         # New entries of a buffer begin as declared: a variance of 0 would magnify its column.
         drawn = old is None or param.ema_rate is not None
-        specs[node, name] = ParamSpec(new, param.init(new, model.rng) if drawn else None, old)
+        specs[node, name] = ParamSpec(shape, param.init(shape, rng) if drawn else None, old)
     return specs
 
 
-def present_shape(node: Layer, name: str) -> Shape:
-    """The shape of an allocated parameter."""
-    return node.slots[name].shape
+def _present_specs(nodes: Iterable[Any]) -> Specs:
+    return {
+        (node, name): ParamSpec(slot.shape, old=slot)
+        for node in nodes
+        for name, slot in node.slots.items()
+    }
 
 
 def move(model: Layer, nodes: Sequence[Any], ops: Ops) -> None:
@@ -74,19 +69,19 @@ def move(model: Layer, nodes: Sequence[Any], ops: Ops) -> None:
     for node in nodes:
         if id(node) in inside:
             raise DeviceError(f"{node.name} is to stay and to move: it stands in two places")
-    allocate(specs_of(model, nodes, present_shape, allocated=True), ops=ops)
+    allocate(_present_specs(nodes), ops=ops)
     for node in nodes:
         node.ops = ops
 
 
-def duplicate(model: Layer, twin: Layer) -> None:
-    """Give `twin`, a copy of the tree, what the model has, where it has no weights yet."""
-    pairs = zip(walk(model, "dfs_pre"), walk(twin, "dfs_pre"), strict=True)
+def duplicate(model: Layer, copy: Layer) -> None:
+    """Give a copy of the tree what the model has, where it has no weights yet."""
+    pairs = zip(walk(model, "dfs_pre"), walk(copy, "dfs_pre"), strict=True)
     specs = {
-        (new, name): ParamSpec(slot.shape, old=slot)
+        (new, name): spec
         for old, new in pairs
         if not new.slots
-        for name, slot in old.slots.items()
+        for (_, name), spec in _present_specs([old]).items()
     }
     allocate(specs, optimizers=False)
 
@@ -95,15 +90,12 @@ def gather(model: Layer) -> None:
     """Bring what lies in several stores of one device and dtype into one."""
     stores = {slot.store for slot in own_slots(model)}
     if len(stores) > len({(store.ops.name, store.ops.device, store.dtype) for store in stores}):
-        allocate(specs_of(model, walk(model, "dfs_pre"), present_shape, allocated=True))
+        allocate(_present_specs(walk(model, "dfs_pre")))
 
 
 def own_slots(model: Layer) -> list[Slot]:
     """The slots of all parameters. Raises StateError inside `use_params`, which overrides some."""
-    slots: list[Slot] = []
-    for node in walk(model):
-        if node.slots:
-            slots += node.slots.values()
+    slots = [slot for node in walk(model) for slot in node.slots.values()]
     overridden = [slot.key for slot in slots if slot.overrides]
     if overridden:
         name = next(node.name for node in walk(model) if node.id == overridden[0][0])
@@ -122,9 +114,9 @@ def allocate(
     groups: dict[tuple[str, Any, np.dtype[Any]], tuple[Store, Specs]] = {}
     for (node, name), spec in specs.items():
         target = ops or node.ops
-        kind = np.dtype(dtype) if spec.old is None else spec.old.store.dtype
-        key = target.name, target.device, kind
-        groups.setdefault(key, (Store(target, kind), {}))[1][node, name] = spec
+        own_dtype = np.dtype(dtype) if spec.old is None else spec.old.store.dtype
+        key = target.name, target.device, own_dtype
+        groups.setdefault(key, (Store(target, own_dtype), {}))[1][node, name] = spec
     slots: dict[tuple[Any, str], Slot] = {}
     for store, group in groups.values():
         slots |= _fill(store, group, optimizers)
@@ -145,8 +137,8 @@ def assign(values: Values, averages: Values, dtype: DTypeLike | None) -> None:
         slot = node.slots[name]
         by_store.setdefault(slot.store, {})[slot] = value
     means = {node.slots[name]: mean for (node, name), mean in averages.items()}
-    for store, own in by_store.items():
-        store.write(own, {slot: means[slot] for slot in own if slot in means})
+    for store, arrays in by_store.items():
+        store.write(arrays, {slot: means[slot] for slot in arrays if slot in means})
 
 
 def _fill(store: Store, specs: Specs, optimizers: bool) -> dict[tuple[Any, str], Slot]:
@@ -217,10 +209,10 @@ def _copy_overlap(source: Array, target: Array, index_map: IndexMap, ops: Ops) -
     """Copy the part that both shapes have."""
     shared = [min(a, b) for a, b in zip(source.shape, target.shape, strict=True)]
     if not index_map:
-        overlap = tuple(map(slice, shared))
-        target[overlap] = ops.asarray(source)[overlap]
+        corner = tuple(map(slice, shared))
+        target[corner] = ops.asarray(source)[corner]
         return
     rows = [index_map.get(axis, (np.arange(n),) * 2) for axis, n in enumerate(shared)]
     before, after = (np.ix_(*(pair[side] for pair in rows)) for side in (0, 1))
-    taken = ops.asarray(source)[tuple(map(ops.asarray, before))]
-    target[tuple(map(ops.asarray, after))] = taken
+    overlap = ops.asarray(source)[tuple(map(ops.asarray, before))]
+    target[tuple(map(ops.asarray, after))] = overlap

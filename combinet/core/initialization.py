@@ -24,7 +24,12 @@ def initialize(model: Layer, X: object, Y: object, dtype: object) -> None:
         dtypes = {node.dtype for node in walk(model) if node.slots}
         dtypes |= {_float_dtype(dtype)} if dtype else set()
         _infer(model, X, Y, next(iter(dtypes), "float32"))
-        specs = specs_of(model, walk(model, "dfs_pre"), lambda node, name: node.param_shape(name))
+        shapes = {
+            (node, name): node.param_shape(name)  # all before the first draw: one may be refused
+            for node in walk(model, "dfs_pre")
+            for name in node.param_names
+        }
+        specs = specs_of(shapes, model.rng)
         stores = {spec.old.store for spec in specs.values() if spec.old is not None}
         if len(dtypes) > 1:
             found = " and ".join(sorted(map(str, dtypes)))

@@ -13,7 +13,7 @@ from combinet.core.shape_inference import ConcatWidth, ShapeInference, Width
 from combinet.core.tree import walk
 from combinet.errors import DimensionError
 from combinet.ops.sequence import offsets, positions
-from combinet.types import Shape, is_size
+from combinet.types import is_size
 
 Sizes: TypeAlias = "Mapping[tuple[Any, str], int]"
 Concats: TypeAlias = "Mapping[tuple[Any, str], ConcatWidth]"
@@ -36,16 +36,15 @@ def resize(model: Layer, *, nI: int | None = None, nO: int | None = None) -> Non
     sizes = {key: int(found) for key, found in check.found.items()}
     before = _concats(model, {}, *((width, None) if nO is None else (None, width)))
     after = _concats(model, sizes, nI, nO)
-
-    def shape(node: Layer, name: str) -> Shape:
-        return node.param_shape(name, sizes)
-
-    nodes = walk(model, "dfs_pre")
-    specs = {
-        (node, name): spec._replace(index_map=_index_map(node, name, before, after))
-        for (node, name), spec in specs_of(model, nodes, shape, allocated=True).items()
+    shapes = {
+        (node, name): node.param_shape(name, sizes)
+        for node in walk(model, "dfs_pre")
+        for name in node.slots
     }
-    allocate(specs)
+    allocate({
+        (node, name): spec._replace(index_map=_index_map(node, name, before, after))
+        for (node, name), spec in specs_of(shapes, model.rng).items()
+    })  # fmt: skip
     for (node, name), new in sizes.items():
         node.dims[name] = new
 
@@ -68,11 +67,12 @@ def _index_map(node: Layer, name: str, before: Concats, after: Concats) -> Index
         if new is None or (old is not None and old.parts == new.parts):
             continue
         if old is not None and len(old.parts) == len(new.parts):
-            kept = np.minimum(old.parts, new.parts)
-            within = positions(kept)
-            begins = (np.repeat(offsets(np.array(each.parts)), kept) for each in (old, new))
-            taken, put = (begin + within for begin in begins)
-            index_map[axis] = (taken, put)
+            sizes = np.minimum(old.parts, new.parts)
+            within = positions(sizes)
+            source, target = (
+                np.repeat(offsets(np.array(width.parts)), sizes) + within for width in (old, new)
+            )
+            index_map[axis] = (source, target)
         elif new != node.dims[dim]:
             raise DimensionError(
                 f"which columns of {node.name}'s {name} belong to which part is not known: "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 from combinet.core.layer import Layer
@@ -14,10 +15,19 @@ def walk(model: Layer, order: str = "bfs") -> Iterator[Any]:
     """Every layer once: see `Model.walk`."""
     if order not in ("bfs", "dfs_pre", "dfs_post"):
         raise ValueError(f"a walk's order is 'bfs', 'dfs_pre' or 'dfs_post', not {order!r}")
-    return _children_first(model) if order == "dfs_post" else _walk(model, order)
+    return _children_first(model) if order == "dfs_post" else _parents_first(model, order == "bfs")
 
 
-def _walk(model: Layer, order: str) -> Iterator[Any]:
+def movable(model: Layer) -> list[Any]:
+    """The layers that move to another device with the model: all but those below a pinned one."""
+    return [*_parents_first(model, below=lambda node: () if node.pinned else node.layers)]
+
+
+def _parents_first(
+    model: Layer,
+    breadth_first: bool = False,
+    below: Callable[[Any], Sequence[Any]] = attrgetter("layers"),
+) -> Iterator[Any]:
     seen: set[int] = set()
     waiting = deque([model])
     while waiting:
@@ -26,10 +36,10 @@ def _walk(model: Layer, order: str) -> Iterator[Any]:
             continue
         seen.add(node.id)
         yield node
-        if order == "bfs":
-            waiting.extend(node.layers)
+        if breadth_first:
+            waiting.extend(below(node))
         else:
-            waiting.extendleft(reversed(node.layers))
+            waiting.extendleft(reversed(below(node)))
 
 
 def _children_first(model: Layer) -> Iterator[Any]:
@@ -43,18 +53,6 @@ def _children_first(model: Layer) -> Iterator[Any]:
             seen.add(node.id)
             waiting.append((node, True))
             waiting.extend((layer, False) for layer in reversed(node.layers))
-
-
-def movable(model: Layer) -> list[Any]:
-    """The layers that go along to another device: all but those below one that stays."""
-    found: dict[int, Any] = {}
-    waiting = [model]
-    while waiting:
-        node = waiting.pop()
-        if node.id not in found:
-            found[node.id] = node
-            waiting.extend([] if node.pinned else node.layers)
-    return [node for node in walk(model, "dfs_pre") if node.id in found]
 
 
 def paths(model: Layer) -> dict[str, Any]:
