@@ -40,7 +40,7 @@ class NumbaOps(NumpyOps):
     def hash_rows(self, keys: Ints1d, seed: int, nV: int, k: int = N_HASHES) -> Ints2d:
         """See `Ops.hash_rows`."""
         rows = np.empty((keys.shape[0], k), "int64")
-        self.kernels.hash_rows(keys, seed_offsets(seed, k), nV, rows)
+        self.kernels.embed.hash_rows(keys, seed_offsets(seed, k), nV, rows)
         return rows
 
     def unique(self, ids: Sequence[Ints]) -> Ints1d:
@@ -48,49 +48,49 @@ class NumbaOps(NumpyOps):
         flat: Any = np.concatenate([each.reshape(-1) for each in ids])
         table = np.full(2 << max(len(flat) - 1, 0).bit_length(), -1)
         out: Any = np.empty(len(flat), flat.dtype)
-        return np.sort(out[: self.kernels.unique(flat, table, out)])
+        return np.sort(out[: self.kernels.embed.unique(flat, table, out)])
 
     def gather_sum(self, E: Floats2d, rows: Ints2d) -> Floats2d:
         """See `Ops.gather_sum`."""
         Y = self.empty((rows.shape[0], E.shape[1]), E.dtype)
-        self.kernels.gather_sum(E, rows, Y)
+        self.kernels.embed.gather_sum(E, rows, Y)
         return Y
 
     def scatter_add(self, E: Floats2d, rows: Ints2d, Y: Floats2d) -> None:
         """See `Ops.scatter_add`."""
-        self.kernels.scatter_add(E, rows, Y)
+        self.kernels.embed.scatter_add(E, rows, Y)
 
     def take_rows(self, X: Array, slots: Ints1d) -> Array:
         """See `Ops.take_rows`. Other than whole rows of numbers NumPy takes."""
         if X.ndim != 2 or not X.flags.c_contiguous or X.dtype not in _COMPILED:
             return super().take_rows(X, slots)
         Y = self.empty((len(slots), X.shape[1]), X.dtype)
-        self.kernels.gather_sum(X, np.asarray(slots)[:, None], Y)
+        self.kernels.embed.gather_sum(X, np.asarray(slots)[:, None], Y)
         return Y
 
     def embed_bag(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, mean: bool) -> Floats2d:
         """See `Ops.embed_bag`."""
         Y = self.empty((len(lengths), E.shape[1]), E.dtype)
-        self.kernels.embed_bag(E, ids, lengths, mean, Y)
+        self.kernels.embed.embed_bag(E, ids, lengths, mean, Y)
         return Y
 
     def scatter_bags(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, Y: Floats2d) -> None:
         """See `Ops.scatter_bags`."""
-        self.kernels.scatter_bags(E, ids, lengths, Y)
+        self.kernels.embed.scatter_bags(E, ids, lengths, Y)
 
     def set_rows(self, E: Floats2d, rows: Ints, Y: Any) -> None:
         """See `Ops.set_rows`."""
         if isinstance(Y, np.ndarray):
-            self.kernels.set_rows(E, rows.reshape(-1), Y)
+            self.kernels.embed.set_rows(E, rows.reshape(-1), Y)
         else:
-            self.kernels.fill_rows(E, rows.reshape(-1), E.dtype.type(Y))
+            self.kernels.embed.fill_rows(E, rows.reshape(-1), E.dtype.type(Y))
 
     def affine(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
         """See `Ops.affine`."""
         Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
         self.matmul(X, W.T, Y)
         if b is not None:
-            self.kernels.add_bias(Y, b)
+            self.kernels.dense.add_bias(Y, b)
         return Y
 
     def affine_relu(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
@@ -99,7 +99,7 @@ class NumbaOps(NumpyOps):
             return super().affine_relu(X, W)
         Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
         self.matmul(X, W.T, Y)
-        self.kernels.add_relu(Y, b)
+        self.kernels.dense.add_relu(Y, b)
         return Y
 
     def affine_maxout(
@@ -111,13 +111,13 @@ class NumbaOps(NumpyOps):
         Z: Any = self.empty((n, nP * nO), X.dtype)
         self.matmul(X, W.T, Z)
         Y, which = self.empty((n, nO), X.dtype), self.empty((n, nO), "uint8")
-        self.kernels.add_maxout(Z.reshape(n, nP, nO), b.reshape(nP, nO), Y, which)
+        self.kernels.dense.add_maxout(Z.reshape(n, nP, nO), b.reshape(nP, nO), Y, which)
         return Y, which
 
     def backprop_maxout(self, dY: Floats2d, which: Array, nP: int) -> Floats3d:
         """See `Ops.backprop_maxout`."""
         dZ = self.empty((dY.shape[0], nP, dY.shape[1]), dY.dtype)
-        self.kernels.backprop_maxout(dY, which, dZ)
+        self.kernels.dense.backprop_maxout(dY, which, dZ)
         return dZ
 
     def layer_norm(
@@ -126,7 +126,7 @@ class NumbaOps(NumpyOps):
         """See `Ops.layer_norm`."""
         Y, N = self.empty(X.shape, X.dtype), self.empty(X.shape, X.dtype)
         scale: Any = np.empty((X.shape[0], 1), dtype=X.dtype)
-        self.kernels.layer_norm(X, G, b, eps, Y, N, scale)
+        self.kernels.dense.layer_norm(X, G, b, eps, Y, N, scale)
         return Y, N, scale
 
     def backprop_layer_norm(
@@ -135,7 +135,7 @@ class NumbaOps(NumpyOps):
         """See `Ops.backprop_layer_norm`."""
         dX = self.empty(dY.shape, dY.dtype)
         dG, db = np.zeros_like(G), np.zeros_like(G)
-        self.kernels.backprop_layer_norm(dY, N, scale, G, dX, dG, db)
+        self.kernels.dense.backprop_layer_norm(dY, N, scale, G, dX, dG, db)
         return dX, dG, db
 
     def relu(self, X: Floats) -> Floats:
@@ -143,7 +143,7 @@ class NumbaOps(NumpyOps):
         if X.dtype not in _COMPILED:
             return super().relu(X)
         Y = self.empty(X.shape, X.dtype)
-        self.kernels.relu(X.reshape(-1), Y.reshape(-1))
+        self.kernels.dense.relu(X.reshape(-1), Y.reshape(-1))
         return Y
 
     def gelu(self, X: Floats) -> tuple[Floats, Floats]:
@@ -151,7 +151,7 @@ class NumbaOps(NumpyOps):
         if X.dtype != np.float32:
             return super().gelu(X)
         Y, slope = self.empty(X.shape, X.dtype), self.empty(X.shape, X.dtype)
-        self.kernels.gelu(X.reshape(-1), Y.reshape(-1), slope.reshape(-1))
+        self.kernels.dense.gelu(X.reshape(-1), Y.reshape(-1), slope.reshape(-1))
         return Y, slope
 
     def gelu_value(self, X: Floats) -> Floats:
@@ -159,7 +159,7 @@ class NumbaOps(NumpyOps):
         if X.dtype != np.float32:
             return super().gelu_value(X)
         Y = self.empty(X.shape, X.dtype)
-        self.kernels.gelu_value(X.reshape(-1), Y.reshape(-1))
+        self.kernels.dense.gelu_value(X.reshape(-1), Y.reshape(-1))
         return Y
 
     def softmax(self, X: Floats) -> Floats:
@@ -167,7 +167,7 @@ class NumbaOps(NumpyOps):
         if X.dtype != np.float32 or not X.size:
             return super().softmax(X)
         Y = self.empty(X.shape, X.dtype)
-        self.kernels.softmax(X.reshape(-1, X.shape[-1]), Y.reshape(-1, X.shape[-1]))
+        self.kernels.dense.softmax(X.reshape(-1, X.shape[-1]), Y.reshape(-1, X.shape[-1]))
         return Y
 
     def backprop_softmax(self, dY: Floats, Y: Floats) -> Floats:
@@ -176,7 +176,7 @@ class NumbaOps(NumpyOps):
             return super().backprop_softmax(dY, Y)
         dX = self.empty(Y.shape, Y.dtype)
         if Y.size:
-            self.kernels.backprop_softmax(*(X.reshape(-1, Y.shape[-1]) for X in (dY, Y, dX)))
+            self.kernels.dense.backprop_softmax(*(X.reshape(-1, Y.shape[-1]) for X in (dY, Y, dX)))
         return dX
 
     def attention_weights(self, S: Any, scale: float, causal: bool) -> None:
@@ -184,7 +184,9 @@ class NumbaOps(NumpyOps):
         if S.dtype != np.float32:
             super().attention_weights(S, scale, causal)
         else:
-            self.kernels.attention_weights(S.reshape(-1, *S.shape[2:]), np.float32(scale), causal)
+            self.kernels.sequence.attention_weights(
+                S.reshape(-1, *S.shape[2:]), np.float32(scale), causal
+            )
 
     def backprop_attention_weights(self, dP: Any, P: Any, scale: float) -> None:
         """See `Ops.backprop_attention_weights`."""
@@ -192,14 +194,14 @@ class NumbaOps(NumpyOps):
             super().backprop_attention_weights(dP, P, scale)
         else:
             rows = (X.reshape(-1, X.shape[-1]) for X in (dP, P))
-            self.kernels.backprop_attention_weights(*rows, P.dtype.type(scale))
+            self.kernels.sequence.backprop_attention_weights(*rows, P.dtype.type(scale))
 
     def reduce_sum(self, X: Floats2d, lengths: Ints1d) -> Floats2d:
         """See `Ops.reduce_sum`."""
         if X.dtype not in _COMPILED:
             return super().reduce_sum(X, lengths)
         Y = self.empty((len(lengths), X.shape[1]), X.dtype)
-        self.kernels.reduce_sum(X, lengths, Y)
+        self.kernels.sequence.reduce_sum(X, lengths, Y)
         return Y
 
     def repeat_rows(self, X: Array, lengths: Ints1d) -> Array:
@@ -207,7 +209,7 @@ class NumbaOps(NumpyOps):
         if X.dtype not in _COMPILED:
             return super().repeat_rows(X, lengths)
         Y = self.empty((int(lengths.sum()), X.shape[1]), X.dtype)
-        self.kernels.repeat_rows(X, lengths, Y)
+        self.kernels.sequence.repeat_rows(X, lengths, Y)
         return Y
 
     def expand_window(self, X: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
@@ -216,7 +218,7 @@ class NumbaOps(NumpyOps):
             return super().expand_window(X, window, lengths)
         n, nI = X.shape
         Y = self.empty((n, 2 * window + 1, nI), X.dtype)
-        self.kernels.expand_window(X, window, lengths, Y)
+        self.kernels.sequence.expand_window(X, window, lengths, Y)
         return Y.reshape(n, (2 * window + 1) * nI)
 
     def backprop_expand_window(self, dY: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
@@ -226,7 +228,7 @@ class NumbaOps(NumpyOps):
         n, nI = dY.shape[0], dY.shape[1] // (2 * window + 1)
         dX = self.empty((n, nI), dY.dtype)
         parts = dY.reshape(n, 2 * window + 1, nI)
-        self.kernels.backprop_expand_window(parts, window, lengths, dX)
+        self.kernels.sequence.backprop_expand_window(parts, window, lengths, dX)
         return dX
 
     def run_program(self, program: Program, X: Floats, *outputs: Floats) -> None:
@@ -240,13 +242,13 @@ class NumbaOps(NumpyOps):
         self, W: Floats1d, dW: Floats1d, first: Floats1d, second: Floats1d, step: AdamStep
     ) -> None:
         """See `Ops.adam`."""
-        self.kernels.adam(W, dW, first, second, *step)
+        self.kernels.update.adam(W, dW, first, second, *step)
 
     def adam_rows(
         self, rows: Ints1d, W: Any, dW: Any, first: Any, second: Any, step: AdamStep
     ) -> None:
         """See `Ops.adam_rows`. In place: each number is read once and written once."""
-        self.kernels.adam_rows(rows, W, dW, first, second, *step)
+        self.kernels.update.adam_rows(rows, W, dW, first, second, *step)
 
     def lstm(
         self, Z: Floats2d, U: Floats2d, sizes: Ints1d, reverse: bool = False
@@ -256,7 +258,7 @@ class NumbaOps(NumpyOps):
             return super().lstm(Z, U, sizes, reverse)
         Y, C, T = (self.empty((Z.shape[0], U.shape[0]), Z.dtype) for _ in range(3))
         half = self._sigmoids((True, True, False, True), U.shape[0], Z.dtype)
-        self.kernels.lstm_alone(Z, U, half, reverse, C, T, Y)
+        self.kernels.recurrent.lstm_alone(Z, U, half, reverse, C, T, Y)
         return Y, C, T
 
     def lstm_cell(
@@ -270,7 +272,7 @@ class NumbaOps(NumpyOps):
         Y: Floats2d,
     ) -> None:
         """See `Ops.lstm_cell`. Tanh comes within 2e-7, in float32; other dtypes take NumPy's."""
-        cell = self.kernels.lstm_cell if Z.dtype == np.float32 else super().lstm_cell
+        cell = self.kernels.recurrent.lstm_cell if Z.dtype == np.float32 else super().lstm_cell
         cell(Z, R, half, last, C, T, Y)
 
     def backprop_lstm(
@@ -289,7 +291,7 @@ class NumbaOps(NumpyOps):
         for rows, before, continued in reversed(list(steps(sizes, reverse))):
             last, dz = filled(start, C[before], rows), dZ[rows]
             n = len(last)
-            self.kernels.backprop_lstm_cell(
+            self.kernels.recurrent.backprop_lstm_cell(
                 dY[rows], gates[rows], last, T[rows], dH[:n], dC[:n], dz
             )
             if continued.stop:
