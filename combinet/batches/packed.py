@@ -1,12 +1,11 @@
 """Sequences packed in time-major order: the rows of step 0, then those of step 1, longest first.
 
-Recurrent layers compute on packed rows. A list, Ragged or Padded is gathered into them once, and
-the result is scattered into the same kind of batch once.
+Recurrent layers and conditional random fields compute on packed rows. A batch is gathered into them
+once, and the result is scattered into the same kind of batch once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,8 +21,12 @@ from combinet.types import Array
 Sequences: TypeAlias = "list[Any] | Ragged | Padded"
 
 
-class Layout:
-    """How the rows of one batch are packed, and how packed rows become such a batch again."""
+class TimeMajorOrder:
+    """The order in which the rows of one batch are packed, and how to pack and unpack them.
+
+    `sizes` says how many sequences have each step; `rows` are the flat rows in packed order, or
+    None if these agree, as for one sequence: then nothing is copied.
+    """
 
     def __init__(self, X: Sequences, ops: Ops) -> None:
         self.ops = ops
@@ -32,75 +35,82 @@ class Layout:
             self.sizes, self.total = X.size_at_t, real.size
             rows: Any = np.flatnonzero(real)
         else:
-            lengths: Any = X.lengths if isinstance(X, Ragged) else np.array([*map(len, X)])
-            rows, self.sizes = time_major_order(lengths)
-            self.lengths, self.total = lengths, len(rows)
-        self.form = None if isinstance(X, list) else map_arrays(X, lambda _: None)
-        # Rows that lie in this order already, as those of one sequence, are not copied.
+            self.lengths = X.lengths if isinstance(X, Ragged) else np.array([*map(len, X)], "int64")
+            rows, self.sizes = time_major_order(self.lengths)
+            self.total = len(rows)
+        self.structure = None if isinstance(X, list | tuple) else map_arrays(X, lambda _: None)
         self.rows = None if np.array_equal(rows, np.arange(self.total)) else rows
 
-    def pack(self, X: Sequences | Packed) -> Array:
-        """The packed rows of a batch with this layout."""
-        flat = self._flat(X)
-        return (
-            flat
-            if self.rows is None or isinstance(X, Packed)
-            else self.ops.take_rows(flat, self.rows)
-        )
+    def flat_rows(self, X: Sequences) -> Array:
+        """The rows (total, ...) of a batch with this order, before packing."""
+        data: Array = (list_to_ragged(X) if isinstance(X, list) else X).data
+        flat: Array = data.reshape(self.total, data.shape[-1])
+        return flat
 
-    def pack_parts(self, X: Sequences | Packed, nO: int) -> tuple[Array, Array]:
-        """The packed rows of the first nO columns, and of the others: the opposite of `unpack`."""
-        xp, flat = self.ops.xp, self._flat(X)
-        parts = flat[:, :nO], flat[:, nO:]
-        if self.rows is None or isinstance(X, Packed):
-            return xp.ascontiguousarray(parts[0]), xp.ascontiguousarray(parts[1])
-        rows = xp.asarray(self.rows)  # not by `unpad`, which copies columns before it gathers rows
-        return parts[0][rows], parts[1][rows]
-
-    def join(self, parts: Sequence[Array]) -> Array:
-        """The columns of all parts."""
-        return parts[0] if len(parts) == 1 else self.ops.concatenate([*parts], -1)
-
-    def _flat(self, X: Any) -> Any:
-        data = list_to_ragged(X).data if isinstance(X, list) else X.data
-        return data if isinstance(X, Packed) else data.reshape(self.total, data.shape[-1])
-
-    def unpack(self, *parts: Array) -> Sequences:
-        """A batch of packed rows; of several parts the columns are concatenated."""
+    def pack(self, flat: Array) -> Array:
+        """The packed rows of flat ones."""
         if self.rows is None:
-            data = self.join(parts)
-        else:
-            new = self.ops.empty if len(self.rows) == self.total else self.ops.zeros
-            data = new((self.total, sum(part.shape[1] for part in parts)), parts[0].dtype)
-            rows, begin = self.ops.xp.asarray(self.rows), 0
-            for part in parts:
-                data[:, begin : begin + part.shape[1]][rows] = part
-                begin += part.shape[1]
-        if self.form is None:
-            return self.ops.split(data, self.lengths)
-        if isinstance(self.form, Padded):
-            data = data.reshape(len(self.sizes), len(self.form), data.shape[-1])
-        return map_arrays(self.form, lambda _: data)
+            return flat
+        if flat.flags.c_contiguous:
+            return self.ops.take_rows(flat, self.rows)
+        # Of some columns alone, `take_rows` would first copy all rows.
+        packed: Array = self.ops.xp.ascontiguousarray(flat[self.ops.xp.asarray(self.rows)])
+        return packed
+
+    def unpack(self, *columns: Array) -> Array:
+        """The flat rows of packed ones, with zeros as padding; arrays of columns become one."""
+        if self.rows is None:
+            return join_columns(columns, self.ops)
+        new = self.ops.empty if len(self.rows) == self.total else self.ops.zeros
+        flat = new((self.total, sum(each.shape[1] for each in columns)), columns[0].dtype)
+        rows, begin = self.ops.xp.asarray(self.rows), 0
+        for each in columns:
+            flat[:, begin : begin + each.shape[1]][rows] = each
+            begin += each.shape[1]
+        return flat
+
+    def rebuild(self, *columns: Array) -> Sequences:
+        """Packed rows as a batch of the same kind as the first."""
+        flat = self.unpack(*columns)
+        if self.structure is None:
+            return self.ops.split(flat, self.lengths)
+        if isinstance(self.structure, Padded):
+            flat = flat.reshape(len(self.sizes), len(self.structure), flat.shape[-1])
+        return map_arrays(self.structure, lambda _: flat)
 
 
 class Packed:
-    """Packed rows `data` (total, ...). With `reverse`, each sequence is read from its end."""
+    """Packed rows `data` (total, ...). With `reverse`, sequences are processed from their ends."""
 
-    __slots__ = ("data", "layout", "reverse")
+    __slots__ = ("data", "order", "reverse")
 
-    def __init__(self, data: Array, layout: Layout, reverse: bool = False) -> None:
-        self.data, self.layout, self.reverse = data, layout, reverse
+    def __init__(self, data: Array, order: TimeMajorOrder, reverse: bool = False) -> None:
+        self.data, self.order, self.reverse = data, order, reverse
 
     @classmethod
     def of(cls, X: Sequences | Packed, ops: Ops) -> Packed:
         """The rows of a batch, packed; X itself if it is packed."""
         if isinstance(X, Packed):
             return X
-        layout = Layout(X, ops)
-        return cls(layout.pack(X), layout)
+        order = TimeMajorOrder(X, ops)
+        return cls(order.pack(order.flat_rows(X)), order)
 
-    def rebuild(self, X: Sequences | Packed, *parts: Array) -> Sequences | Packed:
-        """Packed rows, the columns of `parts`, as a batch of the same kind as X."""
+    def rows_of(self, dY: Sequences | Packed, columns: slice = slice(None)) -> Array:
+        """The packed rows of a batch with the same sequences, or of some of its columns."""
+        if isinstance(dY, Packed):
+            rows = dY.data[:, columns]
+        else:
+            rows = self.order.pack(self.order.flat_rows(dY)[:, columns])
+        contiguous: Array = self.order.ops.xp.ascontiguousarray(rows)
+        return contiguous
+
+    def rebuild(self, X: Sequences | Packed, *columns: Array) -> Sequences | Packed:
+        """Packed rows, in one or more arrays of columns, as a batch of the same kind as X."""
         if isinstance(X, Packed):
-            return Packed(self.layout.join(parts), self.layout, self.reverse)
-        return self.layout.unpack(*parts)
+            return Packed(join_columns(columns, self.order.ops), self.order, self.reverse)
+        return self.order.rebuild(*columns)
+
+
+def join_columns(columns: tuple[Array, ...], ops: Ops) -> Array:
+    """Arrays of columns as one array."""
+    return columns[0] if len(columns) == 1 else ops.concatenate([*columns], -1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from combinet.batches.packed_chain import Chain, PackedChain
+from combinet.batches.crf_output import CRFOutput, pack_scores
 from combinet.errors import DimensionError, InputError, describe
 from combinet.losses.base import Loss, scale_of
 from combinet.losses.targets import Classes
@@ -43,10 +43,10 @@ class CRFLoss(Loss):
         self.normalize = normalize
         self.classes = Classes(names, None, None, 0.0)
 
-    def __call__(self, guesses: Chain, truths: Sequence[Any]) -> tuple[Chain, Floats]:
+    def __call__(self, guesses: CRFOutput, truths: Sequence[Any]) -> tuple[CRFOutput, Floats]:
         """The gradient and the value."""
-        packed = PackedChain.of("CRFLoss", guesses)
-        ops, lengths = packed.ops, packed.lengths
+        X, order = pack_scores("CRFLoss", guesses)
+        ops, lengths = order.ops, order.lengths
         given: Any = describe(truths)
         if hasattr(truths, "__len__"):
             given = [len(truth) if hasattr(truth, "__len__") else None for truth in truths]
@@ -59,10 +59,14 @@ class CRFLoss(Loss):
             raise InputError(f"CRFLoss takes the labels of each sequence, not {describe(codes)}")
         if isinstance(codes, np.ndarray) and np.isnan(codes).any():
             raise InputError("CRFLoss takes a label for each row, not None")
-        labels, _ = self.classes.targets(packed.unpack(packed.X), codes, ops)
+        labels, _ = self.classes.targets(X, codes, ops)
         value, (dX, dT, d_start, d_end) = ops.crf_loss(
-            packed.X, packed.pack(labels), *guesses[1:], packed.sizes
+            X, order.pack(labels), *guesses[1:], order.sizes
         )
         scale = scale_of(self.normalize, len(lengths))
-        scores = packed.rebuild(guesses[0], dX * scale)
-        return (scores, dT * scale, d_start * scale, d_end * scale), value * scale
+        return (
+            order.rebuild(dX * scale),
+            dT * scale,
+            d_start * scale,
+            d_end * scale,
+        ), value * scale

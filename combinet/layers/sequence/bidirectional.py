@@ -58,14 +58,14 @@ def _bidirectional(model: Model[Any, Any], X: Any, run: Run) -> Any:
 def _packed(model: Model[Any, Any], X: Any, run: Run) -> Any:
     """Recurrent layers read the same packed rows in either direction: nothing is reversed."""
     batch = Packed.of(X, run.ops)
-    layout, (l2r, r2l) = batch.layout, model.layers
+    order, (l2r, r2l) = batch.order, model.layers
     forth, callback_forth = run(l2r, batch, run.wants_dX)
-    back, callback_back = run(r2l, Packed(batch.data, layout, not batch.reverse), run.wants_dX)
+    back, callback_back = run(r2l, Packed(batch.data, order, not batch.reverse), run.wants_dX)
     nO = forth.data.shape[-1]
 
     def backprop(dY: Any) -> Any:
-        first, second = (Packed(part, layout) for part in layout.pack_parts(dY, nO))
-        dX, other = callback_forth(first), callback_back(second)
+        dX = callback_forth(Packed(batch.rows_of(dY, slice(nO)), order))
+        other = callback_back(Packed(batch.rows_of(dY, slice(nO, None)), order))
         if dX is None or other is None:
             return None
         return batch.rebuild(X, run.ops.add(dX.data, other.data))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet.batches.packed_chain import Chain, PackedChain
+from combinet.batches.crf_output import CRFOutput, pack_scores
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import map_arrays
 from combinet.core.model import Model
@@ -22,7 +22,7 @@ from combinet.types import Array, Floats2d, Initializer
 
 def CRF(
     nO: int | None = None, *, init_T: Initializer = zeros
-) -> Model[list[Floats2d] | Ragged, Chain]:
+) -> Model[list[Floats2d] | Ragged, CRFOutput]:
     """A linear-chain conditional random field: labels' scores, and scores of what follows what.
 
     X list of (n_i, nO) or Ragged, each row's scores of the labels -> Y tuple (X, T, start, end).
@@ -66,7 +66,7 @@ def _crf(model: Model[Any, Any], X: Any, run: Run) -> Any:
     _check(model, X, run)
     T, start, end = run.params(model, "T", "start", "end")
 
-    def backprop(dY: Chain) -> Any:
+    def backprop(dY: CRFOutput) -> Any:
         dX, dT, d_start, d_end = dY
         run.inc_grad(model, T=dT, start=d_start, end=d_end)
         return dX
@@ -88,7 +88,7 @@ def _check(model: Model[Any, Any], X: Any, run: Run) -> None:
             raise DimensionError(f"crf takes scores of nO={nO} labels, not {describe(X)}")
 
 
-def viterbi() -> Model[Chain, list[Array]]:
+def viterbi() -> Model[CRFOutput, list[Array]]:
     """The best labels of each sequence, given what `CRF` gives.
 
     X tuple (scores, T, start, end) -> Y list of (n_i,) int64, on the device of the scores; of
@@ -106,11 +106,11 @@ def viterbi() -> Model[Chain, list[Array]]:
     return Model("viterbi", _viterbi)
 
 
-def _viterbi(model: Model[Any, Any], X: Chain, run: Run) -> Any:
-    packed = PackedChain.of("viterbi", X)
-    labels = run.ops.viterbi(packed.X, *X[1:], packed.sizes)
+def _viterbi(model: Model[Any, Any], X: CRFOutput, run: Run) -> Any:
+    scores, order = pack_scores("viterbi", X)
+    labels = run.ops.viterbi(scores, *X[1:], order.sizes)
 
-    def backprop(dY: list[Array]) -> Chain:
+    def backprop(dY: list[Array]) -> CRFOutput:
         return map_arrays(X, run.ops.xp.zeros_like)
 
-    return run.ops.split(packed.unpack(labels), packed.lengths), backprop
+    return run.ops.split(order.unpack(labels[:, None]).reshape(-1), order.lengths), backprop

@@ -183,13 +183,13 @@ def _recur(model: Any, X: Any, run: Run, recurrence: _Recurrence) -> Any:
     """
     ops, wants_dX, bias = run.ops, run.wants_dX, "b" in model.param_names
     batch = Packed.of(X, ops)
-    rows, order = batch.data, (batch.layout.sizes, batch.reverse)
+    rows, order = batch.data, (batch.order.sizes, batch.reverse)
     W, U = _flat(*run.params(model, "W", "U"))
     b = _flat(*run.params(model, "b"))[0] if bias else ops.zeros(U.shape[1:], U.dtype)
     Y, backprop_gates = recurrence(ops.affine(rows, W.T, b), U, *order)
 
     def backprop(dY: Any) -> Any:
-        dZ, dR = backprop_gates(batch.layout.pack(dY))
+        dZ, dR = backprop_gates(batch.rows_of(dY))
         dX, dW, db = ops.backprop_affine(dZ, rows, W.T, wants_dX)
         dU = ops.backprop_recurrent_weights(dR, Y, *order)
         nO = Y.shape[1]
