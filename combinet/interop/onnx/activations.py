@@ -3,57 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
+import combinet as cb
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Tensor
 from combinet.layers.dense.activation import ACTIVATIONS
-from combinet.layers.dense.elementwise import elementwise
-from combinet.layers.dense.relu import relu
+
+_Op: TypeAlias = Callable[..., Tensor]
+_Function: TypeAlias = "str | Callable[..., Tensor]"
 
 
 def _clipped_linear(
-    to: Export, X: Tensor, slope: float, offset: float, min_val: float, max_val: float
+    op: _Op, X: Tensor, slope: float, offset: float, min_val: float, max_val: float
 ) -> Tensor:
-    return to.op("Clip", X * slope + offset, min_val, max_val)
+    return op("Clip", X * slope + offset, min_val, max_val)
 
 
-def _hard_swish(to: Export, X: Tensor, edge: float) -> Tensor:
-    return X * to.op("Clip", X / (2 * edge) + 0.5, 0.0, 1.0)
+def _hard_swish(op: _Op, X: Tensor, edge: float) -> Tensor:
+    return X * op("Clip", X / (2 * edge) + 0.5, 0.0, 1.0)
 
 
-def _dish(to: Export, X: Tensor) -> Tensor:
+def _dish(op: _Op, X: Tensor) -> Tensor:
     # The rectifier less what it is more than the function, so that no digits cancel.
-    size = to.op("Abs", X)
-    root = to.op("Sqrt", X * X + 1.0)
-    return to.op("Relu", X) - size * 0.5 / (root * (root + size))
+    size = op("Abs", X)
+    root = op("Sqrt", X * X + 1.0)
+    return op("Relu", X) - size * 0.5 / (root * (root + size))
 
 
-# By the names of `layers.activation`, with the settings in its order.
-_ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
-    "relu": lambda to, X: to.op("Relu", X),
-    "gelu": lambda to, X: to.op("Gelu", X),
-    "softmax": lambda to, X: to.op("Softmax", X, axis=-1),
-    "sigmoid": lambda to, X: to.op("Sigmoid", X),
-    "swish": lambda to, X: X * to.op("Sigmoid", X),
-    "mish": lambda to, X: to.op("Mish", X),
+def _apply(op: _Op, function: _Function, *args: Any) -> Tensor:
+    return op(function, *args) if isinstance(function, str) else function(op, *args)
+
+
+# By the names of `layers.activation`, with the settings in its order; the others are operators
+# of the same name, capitalized.
+_ACTIVATIONS: dict[str, _Function] = {
+    "softmax": lambda op, X: op("Softmax", X, axis=-1),
+    "swish": lambda op, X: X * op("Sigmoid", X),
     "dish": _dish,
-    "elu": lambda to, X, alpha, scale: to.op("Selu", X, alpha=alpha, gamma=scale),
+    "elu": lambda op, X, alpha, scale: op("Selu", X, alpha=alpha, gamma=scale),
     "hard_swish": _hard_swish,
     "clipped_linear": _clipped_linear,
 }
 
 
-@converts(relu())
+@converts(cb.relu())
 def activation(model: Any, X: Tensor, to: Export) -> Tensor:
     """The activation that a layer's attrs name."""
     name = model.attrs["activation"]
     settings = [float(model.attrs[each]) for each in ACTIVATIONS[name].settings]
-    return _ACTIVATIONS[name](to, X, *settings)
+    return _apply(to.op, _ACTIVATIONS.get(name, name.capitalize()), X, *settings)
 
 
-# The operators for the functions of `ops.primitives` that don't have NumPy's name, capitalized.
-_FUNCTIONS: dict[str, str | Callable[..., Tensor]] = {
+# The operators for the functions of `ops.primitives`, if their names are not those of NumPy,
+# capitalized and without "logical_"; an arcsine is an Asin.
+_FUNCTIONS: dict[str, _Function] = {
     "subtract": "Sub",
     "multiply": "Mul",
     "divide": "Div",
@@ -68,31 +72,21 @@ _FUNCTIONS: dict[str, str | Callable[..., Tensor]] = {
     "logaddexp": lambda op, a, b: op(
         "Add", op("Max", a, b), op("Softplus", op("Neg", op("Abs", op("Sub", a, b))))
     ),
-    "arcsin": "Asin",
-    "arccos": "Acos",
-    "arctan": "Atan",
-    "arcsinh": "Asinh",
-    "arccosh": "Acosh",
-    "arctanh": "Atanh",
     "less_equal": "LessOrEqual",
     "not_equal": lambda op, a, b: op("Not", op("Equal", a, b)),
-    "logical_and": "And",
-    "logical_or": "Or",
-    "logical_not": "Not",
 }
 
 
-@converts(elementwise(lambda x: -x))
+@converts(cb.elementwise(lambda x: -x))
 def _elementwise(model: Any, X: Tensor, to: Export) -> Tensor:
     values = [X]
     output = X
     for name, operands, place in model.attrs["value"].steps:
-        # A number of the formula has the dtype of its argument, whatever stands beside it.
+        # A number of the formula has the dtype of its argument, whatever the other operand is.
         args = [values[a] if isinstance(a, int) else to.graph.constant(X.dtype.type(a))
                 for a in operands]  # fmt: skip
-        function: Any = _FUNCTIONS.get(name, name.capitalize())
-        result = to.op(function, *args) if isinstance(function, str) else function(to.op, *args)
-        values.append(result)
+        operator = name.removeprefix("logical_").replace("arc", "a").capitalize()
+        values.append(_apply(to.op, _FUNCTIONS.get(name, operator), *args))
         if place == 0:
-            output = result
+            output = values[-1]
     return output

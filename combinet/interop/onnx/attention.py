@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+import combinet as cb
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.interop.onnx.layout import Layout
 from combinet.interop.onnx.sequence import waves
-from combinet.layers.attention.attention import cross_attention, self_attention
 
 
 def _attention(
@@ -35,7 +35,7 @@ def _attention(
     return asking.unpad((shares @ v).transpose(2, 0, 1, 3).reshape(0, 0, nO))
 
 
-@converts(self_attention(1))
+@converts(cb.self_attention(1))
 def _self_attention(model: Any, X: Tensor, to: Export) -> Tensor:
     heads, causal, rotary = (model.attrs[name] for name in ("heads", "causal", "rotary"))
     layout, nO = to.layout(to.lengths_of(X)), X.width // 3
@@ -59,7 +59,7 @@ def _rotate(X: Tensor, layout: Layout, heads: int) -> Tensor:
     return X.graph.op("Concat", *turned, axis=2).reshape(0, X.width)
 
 
-@converts(cross_attention(1))
+@converts(cb.cross_attention(1))
 def _cross_attention(model: Any, X: tuple[Sequences, Sequences], to: Export) -> Sequences:
     (Q, lengths), (KV, lengths_kv) = X
     nO, layouts = Q.width, (to.layout(lengths), to.layout(lengths_kv))

@@ -6,25 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from combinet.combinators import (
-    checkpoint,
-    compose,
-    device,
-    hooks,
-    parallel,
-    subsets,
-    tuples,
-)
-from combinet.combinators.compose import noop
+import combinet as cb
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
-from combinet.layers.dense.dropout import Dropout
-from combinet.layers.sequence.conversions import (
-    list2padded,
-    list2ragged,
-    padded2list,
-    ragged2list,
-)
 
 
 def _zip(function: Callable[..., Tensor], *batches: Any) -> Any:
@@ -37,84 +21,72 @@ def _zip(function: Callable[..., Tensor], *batches: Any) -> Any:
     return function(*batches)
 
 
-@converts(compose.chain(noop(), noop()))
+@converts(cb.chain(cb.noop(), cb.noop()))
 def _chain(model: Any, X: Any, to: Export) -> Any:
     for layer in model.layers:
         X = to(layer, X)
     return X
 
 
-@converts(compose.concatenate(noop()))
+@converts(cb.concatenate(cb.noop()))
 def _concatenate(model: Any, X: Any, to: Export) -> Any:
     return _zip(partial(to.op, "Concat", axis=-1), *(to(layer, X) for layer in model.layers))
 
 
-@converts(compose.add(noop()))
+@converts(cb.add(cb.noop()))
 def _add(model: Any, X: Any, to: Export) -> Any:
     return _zip(partial(to.op, "Sum"), *(to(layer, X) for layer in model.layers))
 
 
-@converts(compose.residual(noop()))
+@converts(cb.residual(cb.noop()))
 def _residual(model: Any, X: Any, to: Export) -> Any:
     return _zip(partial(to.op, "Sum"), X, to(model.layers[0], X))
 
 
-@converts(compose.highway(noop(), noop()))
+@converts(cb.highway(cb.noop(), cb.noop()))
 def _highway(model: Any, X: Tensor, to: Export) -> Tensor:
     H, G = (to(layer, X) for layer in model.layers)
     return G * (H - X) + X  # type: ignore[no-any-return]
 
 
-@converts(compose.gated(noop(), noop()))
+@converts(cb.gated(cb.noop(), cb.noop()))
 def _gated(model: Any, X: Tensor, to: Export) -> Tensor:
     H, G = (to(layer, X) for layer in model.layers)
     return G * H  # type: ignore[no-any-return]
 
 
-@converts(
-    noop(),
-    Dropout(),
-    list2ragged(),
-    ragged2list(),
-    list2padded(),
-    padded2list(),
-)
+@converts(cb.noop(), cb.Dropout())
+@converts(cb.list2ragged(), cb.ragged2list(), cb.list2padded(), cb.padded2list())
 def _identity(model: Any, X: Any, to: Export) -> Any:
-    """The input: what the layer does is nothing to a graph."""
+    """The input: the layer has no effect in a graph."""
     return X
 
 
-@converts(
-    hooks.with_debug(noop()),
-    hooks.with_nvtx_range(noop()),
-    device.with_cpu(noop()),
-    checkpoint.checkpointed(noop()),
-    parallel.with_threads(noop()),
-    subsets.uniqued(noop()),
-)
-def _child(model: Any, X: Any, to: Export) -> Any:
-    """What the only layer below gives."""
+@converts(cb.with_debug(cb.noop()), cb.with_nvtx_range(cb.noop()), cb.with_cpu(cb.noop()))
+@converts(cb.checkpointed(cb.noop()), cb.with_threads(cb.noop()), cb.uniqued(cb.noop()))
+def _sublayer(model: Any, X: Any, to: Export) -> Any:
+    """The output of the only sublayer."""
     return to(model.layers[0], X)
 
 
-@converts(tuples.tuplify(noop()))
+@converts(cb.tuplify(cb.noop()))
 def _tuplify(model: Any, X: Any, to: Export) -> tuple[Any, ...]:
     return tuple(to(layer, X) for layer in model.layers)
 
 
-@converts(tuples.tuple_getitem(0))
+@converts(cb.tuple_getitem(0))
 def _tuple_getitem(model: Any, X: tuple[Any, ...], to: Export) -> Any:
     return X[model.attrs["idx"]]
 
 
-@converts(tuples.with_getitem(0, noop()))
+@converts(cb.with_getitem(0, cb.noop()))
 def _with_getitem(model: Any, X: tuple[Any, ...], to: Export) -> tuple[Any, ...]:
     items, idx = list(X), model.attrs["idx"]
     items[idx] = to(model.layers[0], X[idx])
     return tuple(items)
 
 
-@converts(tuples.siamese(noop(), noop()))
+@converts(cb.siamese(cb.noop(), cb.noop()))
 def _siamese(model: Any, X: tuple[Any, Any], to: Export) -> Any:
     layer, similarity = model.layers
     return to(similarity, (to(layer, X[0]), to(layer, X[1])))

@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
+import combinet as cb
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.interop.onnx.loops import loop
-from combinet.layers.sequence.crf import CRF, viterbi
 
 
-@converts(CRF())
+@converts(cb.CRF())
 def _crf(model: Any, X: Sequences, to: Export) -> tuple[Any, ...]:
     return (X, *to.params(model, "T", "start", "end"))
 
 
-@converts(viterbi())
+@converts(cb.viterbi())
 def _viterbi(model: Any, X: tuple[Sequences, Tensor, Tensor, Tensor], to: Export) -> Sequences:
     (rows, lengths), T, start, end = X
     layout, labels = to.layout(lengths), np.arange(rows.width)

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from combinet.combinators import subsets, with_batches
-from combinet.combinators.compose import noop
+import combinet as cb
 from combinet.errors import InputError
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor, tensor_type
 from combinet.interop.onnx.loops import loop
-from combinet.layers.sequence.array_getitem import array_getitem
-from combinet.layers.sequence.conversions import list2array
 
 
-@converts(with_batches.with_array(noop()), with_batches.with_array2d(noop()))
+@converts(cb.with_array(cb.noop()), cb.with_array2d(cb.noop()))
 def _with(model: Any, X: Any, to: Export) -> Any:
     layer, inside = model.layers[0], model.attrs["inside"]
     if inside == "array":
@@ -30,7 +27,7 @@ def _with(model: Any, X: Any, to: Export) -> Any:
     return Y.rows if isinstance(first, Tensor) else Y
 
 
-@converts(with_batches.with_reshape(noop()))
+@converts(cb.with_reshape(cb.noop()))
 def _with_reshape(model: Any, X: Tensor, to: Export) -> Tensor:
     axes = len(X.shape)
     if axes == 2:
@@ -38,22 +35,21 @@ def _with_reshape(model: Any, X: Tensor, to: Export) -> Tensor:
     n = to.op("ReduceProd", to.op("Shape", X, end=axes - 2))
     lengths = to.op("Expand", X.size(-2), n)
     Y = to.with_lengths(lengths)(model.layers[0], X.reshape(-1, X.width))
-    rest = [Y.size(axis) for axis in range(1, len(Y.shape))]
-    shape = to.op("Concat", to.op("Shape", X, end=axes - 1), *rest, axis=0)
+    shape = to.op("Concat", to.op("Shape", X, end=axes - 1), to.op("Shape", Y, start=1), axis=0)
     return to.op("Reshape", Y, shape, allowzero=1)
 
 
-@converts(list2array())
+@converts(cb.list2array())
 def _rows(model: Any, X: Sequences, to: Export) -> Tensor:
     return X.rows
 
 
-@converts(subsets.map_list(noop()))
+@converts(cb.map_list(cb.noop()))
 def _map_list(model: Any, X: Sequences, to: Export) -> Sequences:
     return _each(model, X, to, lambda rows: to.with_lengths(None)(model.layers[0], rows))
 
 
-@converts(subsets.with_square_sequences(noop()))
+@converts(cb.with_square_sequences(cb.noop()))
 def _with_square_sequences(model: Any, X: Sequences, to: Export) -> Sequences:
     def square(rows: Tensor) -> Tensor:
         Y: Tensor = to.with_lengths(None)(model.layers[0], rows.unsqueeze(0))
@@ -83,7 +79,7 @@ def _each(model: Any, X: Sequences, to: Export, function: Callable[[Tensor], Any
     return Sequences(rows, lengths.reshape(-1))
 
 
-@converts(array_getitem(0))
+@converts(cb.array_getitem(0))
 def _array_getitem(model: Any, X: Tensor, to: Export) -> Tensor:
     given = model.attrs["index"]
     indices = given if isinstance(given, tuple) else (given,)

@@ -88,12 +88,11 @@ class Layout:
         return self._reduce(rows, "max", -np.inf)
 
     def _reduce(self, rows: Tensor, reduction: str, start: float) -> Tensor:
-        rest = [rows.size(axis) for axis in range(1, len(rows.shape))]
-        shape = self.op("Concat", self.n, *rest, axis=0) if rest else self.n
-        nothing = self.graph.full(shape, np.full(1, start, rows.dtype))
-        segment_ids = self.segment_ids.unsqueeze(1) if rest else self.segment_ids
-        where = self.op("Expand", segment_ids, self.op("Shape", rows))
-        return self.op("ScatterElements", nothing, where, rows, reduction=reduction)
+        shape = self.op("Concat", self.n, self.op("Shape", rows, start=1), axis=0)
+        initial = self.graph.full(shape, np.full(1, start, rows.dtype))
+        segment_ids = self.segment_ids.reshape(-1, *[1] * (len(rows.shape) - 1))
+        segment_ids = self.op("Expand", segment_ids, self.op("Shape", rows))
+        return self.op("ScatterElements", initial, segment_ids, rows, reduction=reduction)
 
 
 def with_zero_row(rows: Tensor) -> Tensor:

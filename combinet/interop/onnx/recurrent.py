@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+import combinet as cb
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
-from combinet.layers.sequence.bidirectional import bidirectional
-from combinet.layers.sequence.recurrent import GRU, LSTM, RNN
 
 
 def _gates(weight: Tensor, order: Sequence[int]) -> Tensor:
@@ -53,12 +52,12 @@ def _no_bias(model: Any, to: Export) -> Tensor:
     return to.graph.constant(np.zeros((gates, nO), model.dtype))
 
 
-@converts(LSTM())
+@converts(cb.LSTM())
 def _lstm(model: Any, X: Sequences, to: Export) -> Sequences:
     return _recurrent(model, X, to, "LSTM", [0, 3, 1, 2], _no_bias(model, to))  # i o f g
 
 
-@converts(GRU())
+@converts(cb.GRU())
 def _gru(model: Any, X: Sequences, to: Export) -> Sequences:
     c = _no_bias(model, to)
     if "c" in model.param_names:
@@ -69,13 +68,13 @@ def _gru(model: Any, X: Sequences, to: Export) -> Sequences:
     return _recurrent(model, X, to, "GRU", order, c, linear_before_reset=1)
 
 
-@converts(RNN())
+@converts(cb.RNN())
 def _rnn(model: Any, X: Sequences, to: Export) -> Sequences:
     activations = [model.attrs["nonlinearity"].capitalize()]
     return _recurrent(model, X, to, "RNN", [0], _no_bias(model, to), activations=activations)
 
 
-@converts(bidirectional(RNN()))
+@converts(cb.bidirectional(cb.RNN()))
 def _bidirectional(model: Any, X: Sequences, to: Export) -> Sequences:
     l2r, r2l = model.layers
     layout = to.layout(X.lengths)
