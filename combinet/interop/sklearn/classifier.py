@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import multiclass, validation
 
-from combinet import CategoricalCrossentropy, Dropout, Model, Relu, Softmax, to_categorical
-from combinet.interop.sklearn.estimator import HIDDEN, Estimator
+from combinet import CategoricalCrossentropy, Softmax, to_categorical
+from combinet.interop.sklearn.estimator import Estimator
 from combinet.types import Array, Floats2d, Ints1d
 
 if TYPE_CHECKING:
@@ -46,13 +46,7 @@ class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
 
     classes_: Array
     _loss = CategoricalCrossentropy()
-
-    def _default(self) -> Model[Any, Any]:
-        return Relu(HIDDEN) >> Dropout() >> Softmax()
-
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train a new model on X and labels y (n,); returns the classifier."""
-        return self._fit(X, y, self.epochs, new=True, classes=y)
+    _output = staticmethod(Softmax)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
         """Train the model for one more epoch, on X and y alone; returns the classifier.

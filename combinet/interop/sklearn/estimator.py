@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import validation
 
-from combinet import Adam, InputError, Model, Optimizer, minibatch
+from combinet import Adam, Dropout, InputError, Model, Optimizer, Relu, minibatch
 from combinet.errors import describe
 from combinet.losses.base import Loss
 from combinet.types import Array, Floats2d, Schedule, is_size
@@ -17,7 +17,6 @@ from combinet.types import Array, Floats2d, Schedule, is_size
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-HIDDEN = 128  # units of the network that there is without `build`
 FLOATS: Any = ["float64", "float32"]  # dtypes of tables that stay; others become the first one
 
 
@@ -25,6 +24,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     """What classifier and regressor share: epochs of batches, and saving."""
 
     _loss: Loss
+    _output: Callable[[], Model[Any, Any]]  # the last layer of the network without `build`
     _y_checks: dict[str, bool] = {}  # noqa: RUF012  options of scikit-learn's check of y
 
     def __init__(
@@ -53,17 +53,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.two_d_array = self.validate
         return tags
 
-    def _default(self) -> Model[Any, Any]:
-        """The network that there is without `build`."""
-        raise NotImplementedError
-
     def _encode(self, y: Any, *, new: bool, classes: Any) -> Array:
         """Check y, and bring it into the form that the loss takes."""
         raise NotImplementedError
 
     def _compose(self) -> Model[Any, Any]:
         if self.build is None:
-            return self._default()
+            return Relu(128) >> Dropout() >> self._output()
         model = self.build()
         if not isinstance(model, Model):
             raise InputError(f"build is a function that returns a model, not {describe(model)}")
@@ -74,24 +70,35 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             return Adam(self.learn_rate, use_averages=False)
         return self.optimizer(self.learn_rate)
 
-    def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
-        if self.validate:
-            return validation.validate_data(  # type: ignore[no-any-return]
-                self, X, y, reset=reset, dtype=FLOATS, **self._y_checks
-            )
-        validation.check_consistent_length(X, y)
-        return _positional(X), y
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train a new model on X and y (n,), or for a regressor (n, k); returns the estimator."""
+        return self._fit(X, y, self.epochs, new=True, classes=y)
 
     def _fit(self, X: Any, y: Any, epochs: int, *, new: bool, classes: Any = None) -> Self:
-        """Train for some epochs, a new model or the one that there is."""
-        X, y = self._checked(X, y, reset=new)
+        """Train a new model or the fitted one."""
+        if self.validate:
+            X, y = validation.validate_data(self, X, y, reset=new, dtype=FLOATS, **self._y_checks)
+        else:
+            validation.check_consistent_length(X, y)
         Y = self._encode(y, new=new, classes=classes)
+        X = _positional(X)
         if new:
             self._start(X, Y)
-        return self._train(X, Y, epochs)
+        X = self._cast(X)
+        for _ in range(epochs):
+            total = 0.0
+            for inputs, targets in minibatch(self.batch_size, X, Y, rng=self._rng):
+                guesses, backprop = self.model_.begin_update(
+                    inputs, self.drop, rng=self._rng, wants_dX=False
+                )
+                gradient, value = self._loss(guesses, targets)
+                backprop(gradient, self.optimizer_)
+                total += float(value) * len(targets)
+            self.loss_curve_.append(total / len(Y))
+        return self
 
     def _start(self, X: Any, Y: Floats2d) -> None:
-        """A model with its first weights, and what trains it. Y is a sample of the output."""
+        """Make the model with its first weights and its optimizer. Y is a sample of the output."""
         if not is_size(self.epochs):
             raise InputError(f"epochs is an int from 1, not {self.epochs!r}")
         seed = validation.check_random_state(self.random_state).randint(2**31)
@@ -103,20 +110,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self.model_ = model.initialize(sample, Y, rng=self._rng, dtype=self._dtype)
         self.optimizer_ = self._new_optimizer()
         self.loss_curve_: list[float] = []
-
-    def _train(self, X: Any, Y: Array, epochs: int) -> Self:
-        X = self._cast(X)
-        for _ in range(epochs):
-            total = 0.0
-            for rows, truths in minibatch(self.batch_size, X, Y, rng=self._rng):
-                guesses, backprop = self.model_.begin_update(
-                    rows, self.drop, rng=self._rng, wants_dX=False
-                )
-                gradient, value = self._loss(guesses, truths)
-                backprop(gradient, self.optimizer_)
-                total += float(value) * len(truths)
-            self.loss_curve_.append(total / len(Y))
-        return self
 
     def _outputs(self, X: Any) -> Floats2d:
         """What the model gives, batch after batch."""

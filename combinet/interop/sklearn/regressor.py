@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sklearn.base import RegressorMixin
 from sklearn.utils import validation
 
-from combinet import Dropout, L2Distance, Linear, Model, Relu
-from combinet.interop.sklearn.estimator import FLOATS, HIDDEN, Estimator
+from combinet import L2Distance, Linear
+from combinet.interop.sklearn.estimator import FLOATS, Estimator
 from combinet.types import Array, Floats
 
 if TYPE_CHECKING:
@@ -32,19 +32,13 @@ class CombinetRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     """
 
     _loss = L2Distance()
+    _output = staticmethod(Linear)
     _y_checks = {"multi_output": True, "y_numeric": True}  # noqa: RUF012
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
-
-    def _default(self) -> Model[Any, Any]:
-        return Relu(HIDDEN) >> Dropout() >> Linear()
-
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train a new model on X and numbers y, (n,) or (n, k); returns the regressor."""
-        return self._fit(X, y, self.epochs, new=True)
 
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Train the model for one more epoch, on X and y alone; returns the regressor."""
