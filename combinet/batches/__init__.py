@@ -1,1 +1,1 @@
-"""Batches of sequences: Ragged, Padded, conversions, gradients. Imports errors, types and ops."""
+"""Batches of sequences: Ragged, Padded, conversions, gradients. Imports types, errors and ops."""

@@ -1,1 +1,1 @@
-"""Models made of models. Imports core and what core may import."""
+"""Models made of models. Imports types, errors, ops, batches and core."""

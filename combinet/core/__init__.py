@@ -1,1 +1,4 @@
-"""Model, passes, shapes, allocation, saving. Imports the rooms below it in docs/design.md."""
+"""Model, passes, shapes, allocation, saving.
+
+Imports types, errors, ops, storage, batches and optimizers.
+"""

@@ -1,1 +1,1 @@
-"""Layers, in rooms by what they do. Imports everything but interop."""
+"""Layers, in rooms by what they do. Each room says what it imports."""

@@ -1,1 +1,1 @@
-"""Losses: the gradient and the value for an output and its labels. Imports ops and batches."""
+"""Values and gradients of outputs and labels. Imports types, errors, ops and batches."""

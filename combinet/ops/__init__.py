@@ -1,1 +1,1 @@
-"""Array operations: `Ops` and its backends. Imports errors and types."""
+"""Array operations: `Ops` and its backends. Imports types and errors."""

@@ -1,1 +1,1 @@
-"""Optimizers: updates of stored weights. Imports ops, schedules and storage."""
+"""Updates of stored weights. Imports types, errors, ops, schedules and storage."""

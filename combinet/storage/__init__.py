@@ -1,1 +1,1 @@
-"""Flat arrays of parameters and the file format; knows no Model. Imports errors, types, ops."""
+"""Flat arrays of parameters and the file format; no Model. Imports types, errors and ops."""

@@ -1,4 +1,4 @@
-"""Features of words as hashes. Imports errors alone."""
+"""Features of words as hashes. Imports types and errors."""
 
 from combinet.text.hashing import (
     DEFAULT,

@@ -24,8 +24,10 @@ def test_the_weights_gradients_are_the_same(case: Case) -> None:
         Y, backprop = twin.begin_update(case.X, case.drop, rng=rng, wants_dX=wants_dX)
         inputs.append(backprop(Y))
         gradients.append([slot.of(slot.store.gradient) for slot in twin.slots_by_path().values()])
+    # Threads add their gradients in any order, so these differ in the last digits.
+    rtol = 1e-12 if "with_threads" in case.id else 0
     for found, expected in zip(*gradients, strict=True):
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_allclose(found, expected, rtol=rtol)
     assert inputs[1] is None
 
 

@@ -34,7 +34,7 @@ MODULES = {
     "onnx": ("onnx", "onnx"),
     "safetensors": ("safetensors", "safetensors"),
     "sklearn": ("sklearn", "sklearn"),
-    "spacy": ("thinc", "spacy"),
+    "spacy": ("spacy", "spacy"),
     "thinc": ("thinc", "spacy"),
     "torch": ("torch", "torch"),
 }

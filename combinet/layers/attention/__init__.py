@@ -1,1 +1,4 @@
-"""Attention and transformer blocks."""
+"""Attention and transformer blocks.
+
+Imports types, errors, initializers, batches, core, combinators, layers.norm and layers.dense.
+"""

@@ -1,1 +1,4 @@
-"""Layers on rows."""
+"""Layers on rows.
+
+Imports types, errors, ops, initializers, core, combinators and layers.norm.
+"""

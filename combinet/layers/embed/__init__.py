@@ -1,1 +1,4 @@
-"""Tables of vectors and ids."""
+"""Tables of vectors and ids.
+
+Imports types, errors, ops, initializers, batches, text and core.
+"""

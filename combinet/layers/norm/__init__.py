@@ -1,1 +1,1 @@
-"""Normalization layers."""
+"""Normalization layers. Imports types, errors, initializers and core."""

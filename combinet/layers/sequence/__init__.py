@@ -1,1 +1,4 @@
-"""Layers on sequences."""
+"""Layers on sequences.
+
+Imports types, errors, ops, initializers, batches, core, combinators and layers.dense.
+"""

@@ -1,1 +1,1 @@
-"""Matrix products on the CPU, and the threads of BLAS. Imports types alone."""
+"""Matrix products on the CPU, and the threads of BLAS. Imports types and ops."""

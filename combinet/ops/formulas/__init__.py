@@ -1,1 +1,1 @@
-"""Formulas of one variable, their loops and kernels. Imports errors and types."""
+"""Formulas of one variable, their loops and kernels. Imports types, errors and ops."""
