@@ -13,6 +13,7 @@ from cases import CASES, Case
 from combinet.testing import INVARIANTS, check_device
 from helpers.arrays import floats, keys, sparse
 from helpers.errors import raises
+from helpers.models import averages_of, named_params, params_of
 
 
 @pytest.fixture(params=["strict", pytest.param("real", marks=pytest.mark.gpu)])
@@ -113,18 +114,17 @@ def test_training_moves_to_the_gpu_and_back_without_a_trace(gpu: cb.CupyOps) -> 
         Y, backprop = model.begin_update(DOCS)
         backprop([np.ones_like(y) for y in Y])  # gradients wait
     moved.to_gpu(0)
-    assert all(gpu.is_array(slot.value) for slot in moved.slots_by_path().values())
+    assert all(gpu.is_array(layer.get_param(name)) for _, layer, name in named_params(moved))
     on_gpu = _train(moved, TAGS, sgds[1], moved.ops, 3)
     on_cpu = _train(stayed, TAGS, sgds[0], cpu, 3)
     np.testing.assert_allclose([float(v) for v in on_gpu], [float(v) for v in on_cpu], rtol=1e-9)
     moved.to_cpu()
     _train(moved, TAGS, sgds[1], cpu, 3)
     _train(stayed, TAGS, sgds[0], cpu, 3)
-    for path, slot in stayed.slots_by_path().items():
-        other = moved.slots_by_path()[path]
-        np.testing.assert_allclose(other.value, slot.value, rtol=1e-9, err_msg=path)
-        averages = (other.of(other.store.averages), slot.of(slot.store.averages))
-        np.testing.assert_allclose(*averages, rtol=1e-9, err_msg=path)
+    for read in (params_of, lambda model: averages_of(model, model.averages)):
+        found, expected = read(moved), read(stayed)
+        for path, array in expected.items():
+            np.testing.assert_allclose(found[path], array, rtol=1e-9, err_msg=path)
 
 
 def test_a_pass_under_way_survives_a_move(strict: Any) -> None:
@@ -212,8 +212,10 @@ def _divided() -> Any:
 
 
 def _devices(model: Any) -> set[tuple[str, str]]:
-    return {(node.name, slot.store.ops.name) for node in model.walk()
-            for slot in node.slots.values()}  # fmt: skip
+    return {
+        (layer.name, cb.get_array_ops(layer.get_param(name)).name)
+        for _, layer, name in named_params(model)
+    }
 
 
 def test_what_is_to_stay_on_the_cpu_stays_and_is_trained(gpu: cb.CupyOps) -> None:
@@ -226,17 +228,19 @@ def test_what_is_to_stay_on_the_cpu_stays_and_is_trained(gpu: cb.CupyOps) -> Non
     on_both = _train(divided, TAGS, sgds[1], divided.ops, 3)
     np.testing.assert_allclose([float(v) for v in on_both], [float(v) for v in on_cpu], rtol=1e-9)
     divided.to_cpu()
-    for path, slot in whole.slots_by_path().items():
-        np.testing.assert_allclose(divided.slots_by_path()[path].value, slot.value, rtol=1e-9)
+    found = params_of(divided)
+    for path, W in params_of(whole).items():
+        np.testing.assert_allclose(found[path], W, rtol=1e-9)
 
 
 def test_a_divided_model_is_initialized_resized_saved_and_copied(strict: Any) -> None:
     model = _divided().to_gpu(0).initialize()
     assert ("hash_embed", "numpy") in _devices(model)
     assert ("maxout", "cupy") in _devices(model)
-    stores = {slot.store for slot in model.slots_by_path().values()}
+    arrays = [layer.get_param(name) for _, layer, name in named_params(model)]
     model.initialize()
-    assert {slot.store for slot in model.slots_by_path().values()} == stores
+    for array, (_, layer, name) in zip(arrays, named_params(model), strict=True):
+        assert layer.get_param(name) is array
     assert _devices(model.copy()) == _devices(model)
     data = model.to_bytes()
     again = _divided().to_gpu(0).from_bytes(data)

@@ -66,7 +66,7 @@ def _forgets_gradients(model: Any, X: Any, run: Any) -> Any:
     (W,) = run.params(model, "W")
 
     def backprop(dY: Any) -> Any:
-        model.slots["W"].grad.count = False
+        model.clear_gradients()
         run.inc_grad(model, W=(dY * X).sum(axis=0))
         return dY * W
 

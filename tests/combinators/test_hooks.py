@@ -14,7 +14,7 @@ import pytest
 import combinet as cb
 from helpers.arrays import close, floats
 from helpers.errors import raises
-from helpers.models import SEED, gradients, ready
+from helpers.models import SEED, pending_gradients, ready
 
 # -- checkpointed ---------------------------------------------------------------------------------
 
@@ -29,7 +29,7 @@ def _step(model: Any, X: Any, dY: Any, between: Any = None) -> Any:
     after = rng.random()
     if between is not None:
         between(rng)
-    return Y, backprop(dY), gradients(model), after
+    return Y, backprop(dY), pending_gradients(model), after
 
 
 def test_checkpointed_is_the_layer_to_the_last_bit_dropout_included() -> None:

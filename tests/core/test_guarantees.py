@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.core.allocation import own_slots
-from combinet.storage.slots import Slot
 from helpers.arrays import floats
 from helpers.errors import raises
-from helpers.models import scale
+from helpers.models import pending_gradients, scale, set_params
 
 ONE = np.ones((1, 1))
 
@@ -71,14 +69,14 @@ def test_an_array_from_get_param_does_not_change_in_an_update(view: Any) -> None
 
 def test_updates_are_in_place_when_nobody_holds_the_weights() -> None:
     model = (cb.Linear(2, 3) >> cb.Maxout(2)).initialize(dtype="float64")
-    slots, sgd = [*model.slots_by_path().values()], cb.SGD(0.1)
-    weights = weakref.ref(slots[0].store.weights)
+    layer, sgd = model.layers[0], cb.SGD(0.1)
+    weights = weakref.ref(layer.get_param("W").base)
     for _ in range(3):
         Y, backprop = model.begin_update(floats(5, 3))
         backprop(Y)
         del backprop
         model.finish_update(sgd)
-    assert weights() is slots[0].store.weights
+    assert weights() is layer.get_param("W").base
 
 
 # -- shared layers -----------------------------------------------------------------------------
@@ -135,8 +133,7 @@ def test_parallel_passes_give_exactly_the_gradients_of_serial_ones() -> None:
     batches = [np.random.default_rng(i).integers(0, 9, 6) for i in range(4)]
     # Numbers in eighths add up without rounding, in any order.
     for each in (model, twin):
-        for slot in each.slots_by_path().values():
-            slot.store.write({slot: np.round(slot.view * 8) / 8})
+        set_params(each, lambda W: np.round(W * 8) / 8)
 
     def work(target: Any, X: Any) -> Any:
         outputs = []
@@ -171,11 +168,12 @@ def test_no_gradient_of_parallel_passes_is_lost(layer: Any, X: Any) -> None:
         together.wait()
         backprop(np.ones_like(Y))
 
+    # With noise an update leaves numbers in all of the gradient, which the next pass must replace.
+    sgd = cb.SGD(0.0, grad_noise=1.0, rng=0)
     for _ in range(20):
         in_threads(work, work, work, work)
-        for name, slot in layer.slots.items():
-            assert (layer.get_grad(name) == 4).all()
-            slot.grad.count = False
+        assert all((layer.get_grad(name) == 4).all() for name in layer.param_names)
+        layer.finish_update(sgd)
 
 
 @pytest.mark.usefixtures("often_switching")
@@ -232,23 +230,6 @@ def test_threads_that_finish_at_once_apply_each_gradient_once() -> None:
 
     in_threads(train, train, train)
     assert model.get_param("W").item() == 1500
-
-
-@pytest.mark.parametrize("of", [lambda model, sgd: model, lambda model, sgd: sgd])
-def test_no_update_comes_between_while_averages_are_taken(of: Any, monkeypatch: Any) -> None:
-    model, sgd = scale(0.0), cb.SGD(0.1)
-    model.begin_update(ONE)[1](ONE, sgd)
-    taken: list[bool] = []
-
-    def spy(slot: Any, flat: Any) -> Any:
-        thread = threading.Thread(target=lambda: taken.append(slot.store.lock.acquire(False)))
-        thread.start(), thread.join()
-        return view(slot, flat)
-
-    view = Slot.of
-    monkeypatch.setattr(Slot, "of", spy)
-    assert len(of(model, sgd).averages) == 2
-    assert taken == [False, False]
 
 
 # -- one interception point --------------------------------------------------------------------
@@ -334,29 +315,6 @@ def test_begin_update_keeps_nothing_once_its_callback_is_dropped() -> None:
         gc.enable()
 
 
-def test_parameters_are_one_buffer_and_gradients_another() -> None:
-    model = cb.chain(cb.Embed(4, 9), cb.Maxout(3), cb.LayerNorm(), cb.Softmax(2)).initialize()
-    model.begin_update(np.arange(9))[1](np.ones((9, 2)))
-    slots = [*model.slots_by_path().values()]
-    store = slots[0].store
-    assert {slot.store for slot in slots} == {store}
-    assert all(np.shares_memory(slot.view, store.weights) for slot in slots)
-    assert store.weights.ndim == store.gradient.ndim == 1
-    total = sum(slot.view.size for slot in slots)
-    assert store.weights.size == store.gradient.size == total
-    assert not np.shares_memory(store.weights, store.gradient)
-    for node in model.walk():
-        for name in node.param_names:
-            slot = node.slots[name]
-            assert np.array_equal(node.get_grad(name), slot.of(store.gradient))
-
-
-def test_models_initialized_apart_become_one_buffer_when_their_whole_is_initialized() -> None:
-    one, two = cb.Linear(2, 2).initialize(), cb.Linear(2, 2).initialize()
-    model = (one >> two).initialize()
-    assert len({slot.store for slot in model.slots_by_path().values()}) == 1
-
-
 def use_all_of(model: Any) -> Any:
     X = floats(5, 3)
     sgd = cb.Adam(0.1)
@@ -390,9 +348,8 @@ def test_a_dropped_models_weights_are_freed_at_once(build: Any) -> None:
     try:
         model = build()
         use_all_of(model)
-        slot = next(iter(model.slots_by_path().values()))
-        weights = weakref.ref(slot.store.weights)
-        del slot, model
+        weights = weakref.ref(model.layers[0].get_param("W").base)
+        del model
         assert weights() is None
     finally:
         gc.enable()
@@ -401,11 +358,10 @@ def test_a_dropped_models_weights_are_freed_at_once(build: Any) -> None:
 def test_a_pass_is_over_once_an_optimizer_has_applied_it() -> None:
     model = cb.Linear(2, 3).initialize()
     Y, backprop = model.begin_update(np.ones((1, 3), "f"))
-    (slot, _) = model.slots.values()
-    where = slot.view.__array_interface__["data"]
+    where = model.get_param("W").ctypes.data
     backprop(Y)
     backprop(Y, cb.SGD(0.1))
-    assert slot.view.__array_interface__["data"] == where  # no copy: nobody needs the old weights
+    assert model.get_param("W").ctypes.data == where  # no copy: no callback needs the old weights
     with raises(cb.StateError, "linear"):
         backprop(Y)
 
@@ -420,7 +376,7 @@ def test_gradients_that_were_cleared_are_forgotten(layer: Any) -> None:
             model.clear_gradients()
             Y, backprop = model.begin_update(X)
             backprop(np.ones_like(Y))
-        gradients.append([slot.of(slot.store.gradient).copy() for slot in own_slots(model)])
+        gradients.append(pending_gradients(model))
     for found, expected in zip(*gradients, strict=True):
         np.testing.assert_array_equal(found, expected)
     model.clear_gradients()

@@ -11,7 +11,7 @@ import combinet as cb
 from combinet import DimensionError, InputError, StateError
 from combinet.testing import check_layer
 from helpers.errors import raises
-from helpers.models import params_of
+from helpers.models import averages_of, named_params, params_of
 
 
 def floats(*shape: int, seed: int = 0) -> Any:
@@ -198,7 +198,7 @@ def test_what_cannot_be_inferred_is_refused_by_name_and_nothing_changes(
     with raises(DimensionError, words):
         model.initialize()
     assert model.to_bytes() == before
-    assert not model.slots_by_path()
+    assert not params_of(model)
 
 
 def test_a_sample_that_contradicts_the_layers_changes_nothing() -> None:
@@ -403,9 +403,9 @@ def test_a_copy_shares_nothing_with_its_model() -> None:
     model.finish_update(cb.SGD(0.5))
     assert np.array_equal(twin.layers[2].get_grad("W"), waiting)
     assert not any(
-        np.shares_memory(a.view, b.view)
-        for a in model.slots_by_path().values()
-        for b in twin.slots_by_path().values()
+        np.shares_memory(layer.get_param(name), other.get_param(other_name))
+        for _, layer, name in named_params(model)
+        for _, other, other_name in named_params(twin)
     )
     twin.resize_output(9)
     assert model.get_dim("nO") == 5
@@ -473,10 +473,8 @@ def test_a_pickle_holds_weights_and_averages_but_no_gradients() -> None:
         model.begin_update(floats(2, 3))[1](floats(2, 5), optimizer)
     twin = pickled(model)
     assert same(params_of(twin), params_of(model))
-    assert same(*({key: slot.of(slot.store.averages) for key, slot in each.slots_by_path().items()}
-                  for each in (model, twin)))  # fmt: skip
+    assert same(*(averages_of(each, each.averages) for each in (model, twin)))
     assert not twin.layers[2].has_grad("W")
-    assert len({slot.store for slot in twin.slots_by_path().values()}) == 1
 
 
 def test_a_copy_has_lists_dicts_and_arrays_among_its_settings_for_itself() -> None:
@@ -517,7 +515,7 @@ def test_a_bare_copy_has_the_same_layers_no_weights_and_can_be_pickled() -> None
     X = [np.array([1, 2]), np.array([3])]
     model.initialize(X)
     bare = pickle.loads(pickle.dumps(model.without_weights()))
-    assert not any(node.slots for node in bare.walk())
+    assert not params_of(bare)
     assert bare.get_dim("nO") == 3
     loaded = bare.from_bytes(model.to_bytes())
     np.testing.assert_array_equal(loaded.predict(X).data, model.predict(X).data)

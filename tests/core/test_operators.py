@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import combinet as cb
 from combinet import InputError
 from helpers.errors import raises
+from helpers.models import pending_gradients, set_params
 
 L = cb.Linear
 WIDTH = 3
@@ -179,8 +180,7 @@ def ready(model: Any, seed: int = 0) -> Any:
     """The model with random weights, biases too."""
     model.initialize(floats(1), rng=seed, dtype="float64")
     rng = np.random.default_rng(seed)
-    for slot in model.slots_by_path().values():
-        slot.store.write({slot: slot.view + rng.normal(0, 0.3, slot.shape)})
+    set_params(model, lambda W: W + rng.normal(0, 0.3, W.shape))
     return model
 
 
@@ -188,10 +188,8 @@ def passed(model: Any, X: Any, seed: int = 1) -> list[Any]:
     """Output, gradient of the input, and the gradients of the parameters, which are cleared."""
     Y, backprop = model.begin_update(X)
     dX = backprop(floats(len(Y), Y.shape[1], seed))
-    slots = [slot for slot in model.slots_by_path().values() if slot.grad.count]
-    gradients = [slot.of(slot.store.gradient).copy() for slot in slots]
-    for slot in slots:
-        slot.grad.count = False
+    gradients = pending_gradients(model)
+    model.clear_gradients()
     return [Y, dX, *gradients]
 
 
@@ -233,8 +231,7 @@ def test_concatenate_puts_columns_beside_columns(f: Any, g: Any, seed: int, n: i
     same([Y], [np.hstack([Yf, Yg])])
     dY = floats(n, 2 * WIDTH, 1)
     same([dX], [bf(dY[:, :WIDTH]) + bg(dY[:, WIDTH:])])
-    slots = model.slots_by_path().values()
-    same(gradients, [slot.of(slot.store.gradient) for slot in slots])
+    same(gradients, pending_gradients(model))
 
 
 @law

@@ -9,6 +9,8 @@ import combinet as cb
 from combinet import DimensionError
 from helpers.arrays import floats
 from helpers.errors import raises
+from helpers.models import named_params, set_params
+from helpers.optimizers import state_of
 
 L = cb.Linear
 
@@ -39,8 +41,7 @@ def ready(name: str, nO: int = 4, nI: int = 3) -> tuple[Any, Any]:
 @pytest.mark.parametrize("name", LEAVES)
 def test_a_larger_output_keeps_the_old_columns_and_adds_zeros(name: str) -> None:
     model, X = ready(name)
-    for slot in model.slots.values():
-        slot.store.write({slot: floats(*slot.shape)})
+    set_params(model, lambda W: floats(*W.shape))
     before = model.predict(X)
     assert model.resize_output(6) is model
     after = model.predict(X)
@@ -151,7 +152,6 @@ def test_other_layers_keep_their_weights() -> None:
     before = model.layers[0].get_param("W")
     model.resize_output(6)
     assert np.array_equal(model.layers[0].get_param("W"), before)
-    assert len({slot.store for slot in model.slots_by_path().values()}) == 1
 
 
 def test_a_wider_residual_block_keeps_the_old_columns() -> None:
@@ -213,7 +213,9 @@ def test_training_goes_on_as_if_the_old_columns_had_always_been_alone(
 def test_averages_count_anew_from_a_resize(sparse: bool) -> None:
     embed, layer = cb.Embed(3, 5), L(4, 3)
     model, optimizer = (embed >> layer).initialize(dtype="float64"), cb.Adam(0.1, sparse=sparse)
-    means: dict[Any, Any] = {slot.key: slot.view.copy() for slot in model.slots_by_path().values()}
+    means: dict[Any, Any] = {
+        (node.id, name): node.get_param(name).copy() for _, node, name in named_params(model)
+    }
     counts = dict.fromkeys(means, 0)
 
     def train(seeds: Any) -> None:
@@ -403,11 +405,9 @@ def test_moments_behind_a_window_stay_with_their_columns() -> None:
     Y, backprop = model.begin_update(X)
     backprop(np.ones_like(Y), sgd)
     linear = model.layers[0].layers[1]
-    slot = linear.slots["W"]
-    first = slot.of(slot.store.optimizer_states[sgd].arrays["first"]).copy()
+    first = state_of(sgd, linear)["linear.W"]["first"]
     model.resize_output(3)
-    slot = linear.slots["W"]
-    moved = slot.of(slot.store.optimizer_states[sgd].arrays["first"])
+    moved = state_of(sgd, linear)["linear.W"]["first"]
     np.testing.assert_array_equal(moved[:2, [0, 1, 3, 4, 6, 7]], first)
     assert (moved[:, [2, 5, 8]] == 0).all()
 

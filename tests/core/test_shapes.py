@@ -13,6 +13,7 @@ import combinet as cb
 from combinet import DimensionError, InputError
 from combinet.core.shape_inference import ShapeInference
 from combinet.shapes import fixed
+from helpers.models import params_of
 
 DEPTHS = (4, 8, 16, 32, 64)
 
@@ -254,7 +255,7 @@ def test_a_sample_that_the_model_cannot_take_is_refused(
     with pytest.raises(error, match=f"{path}'$"):
         model.initialize(X)
     assert [dict(node.dims) for node in model.walk()] == dims
-    assert not model.slots_by_path()
+    assert not params_of(model)
 
 
 @pytest.mark.parametrize("make", [lambda rows: rows, lambda rows: [*rows.reshape(50, 2, 3)]])

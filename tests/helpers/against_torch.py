@@ -8,6 +8,7 @@ import pytest
 
 import combinet as cb
 from combinet.batches.structure import map_arrays
+from helpers.models import named_params, params_of, set_params
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -36,14 +37,12 @@ def ready(model: Any, X: Any) -> tuple[Any, dict[str, Any]]:
     """The model with random weights, and tensors of the same numbers by path."""
     model.initialize(X, rng=1, dtype="float64")
     rng = np.random.default_rng(2)
-    for slot in model.slots_by_path().values():
-        slot.store.write({slot: rng.normal(size=slot.shape)})
-    return model, {path: leaf(slot.view) for path, slot in model.slots_by_path().items()}
+    set_params(model, lambda W: rng.normal(size=W.shape))
+    return model, {path: leaf(W) for path, W in params_of(model).items()}
 
 
 def gradients(model: Any) -> dict[str, Any]:
-    named = model.paths().items()
-    return {f"{path}.{name}": node.get_grad(name) for path, node in named for name in node.slots}
+    return {path: layer.get_grad(name) for path, layer, name in named_params(model)}
 
 
 def assert_agrees(model: Any, X: Any, reference: Callable[..., Any]) -> None:

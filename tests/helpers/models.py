@@ -1,5 +1,6 @@
 """Models made ready to run, and what is read from them."""
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,45 @@ def ready(model: Any, X: Any = None) -> Any:
     return model.initialize(X, rng=SEED, dtype="float64")
 
 
-def gradients(model: Any) -> list[Array]:
-    """The gradients that wait, layer by layer."""
-    return [slot.of(slot.store.gradient).copy() for slot in model.slots_by_path().values()]
+def named_params(model: Any) -> Iterator[tuple[str, Any, str]]:
+    """The path, the layer and the name of each parameter that has a value."""
+    for path, layer in model.paths().items():
+        for name in layer.param_names:
+            if layer.has_param(name):
+                yield f"{path}.{name}", layer, name
 
 
 def params_of(model: Any) -> dict[str, Any]:
-    return {path: slot.view.copy() for path, slot in model.slots_by_path().items()}
+    return {path: layer.get_param(name).copy() for path, layer, name in named_params(model)}
+
+
+def set_params(model: Any, change: Callable[[Any], Any]) -> None:
+    """Set each parameter to what `change` returns for its present value."""
+    for _, layer, name in named_params(model):
+        layer.set_param(name, change(layer.get_param(name)))
+
+
+def pending_gradients(model: Any) -> list[Array]:
+    """The pending gradients in the order of the parameters.
+
+    A buffer has no gradient: its value after the next update shows what the passes have added.
+    """
+    updated = model.copy()
+    updated.finish_update(cb.SGD(0.0))
+    after = params_of(updated)
+    return [
+        layer.get_grad(name) if layer.has_grad(name) else after[path]
+        for path, layer, name in named_params(model)
+    ]
+
+
+def has_gradients(model: Any) -> bool:
+    return any(layer.has_grad(name) for _, layer, name in named_params(model))
+
+
+def averages_of(model: Any, averages: Mapping[tuple[int, str], Any]) -> dict[str, Any]:
+    """The averages of all parameters, which a model or an optimizer has, by path."""
+    return {path: averages[layer.id, name] for path, layer, name in named_params(model)}
 
 
 def scale(value: float) -> Any:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import combinet as cb
+from combinet.storage import file_format
 from helpers.arrays import floats
+from helpers.models import named_params, params_of
 
 
 def make_parts(n: int = 3) -> list[Any]:
@@ -58,13 +60,18 @@ def train(model: Any, sgd: Any, seeds: Any) -> None:
 
 
 def weights(model: Any) -> dict[str, Any]:
-    return {path: np.array(slot.view) for path, slot in model.slots_by_path().items()}
+    return params_of(model)
 
 
 def gradients(model: Any) -> Iterator[Any]:
-    for node in dict.fromkeys(model.walk()):
-        for name in node.slots:
-            yield node.get_grad(name) if node.has_grad(name) else None
+    for _, layer, name in named_params(model):
+        yield layer.get_grad(name) if layer.has_grad(name) else None
+
+
+def state_of(optimizer: Any, model: Any) -> dict[str, dict[str, Any]]:
+    """The arrays that an optimizer keeps for each parameter it has updated, by path: copies."""
+    content = file_format.decode("optimizer", optimizer.to_bytes(model))
+    return {path: saved["arrays"] for path, saved in content["kept"].items()}
 
 
 def assert_same(found: dict[Any, Any], expected: dict[Any, Any], within: float = 1e-9) -> None:

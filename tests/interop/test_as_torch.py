@@ -12,6 +12,7 @@ import combinet as cb
 from combinet.testing import check_layer
 from helpers.arrays import close, floats
 from helpers.errors import raises
+from helpers.models import has_gradients, named_params, params_of, pending_gradients
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -64,8 +65,8 @@ def test_a_table_has_gradients_of_its_rows() -> None:
     module(ids).sum().backward()
     Y, backprop = model.begin_update(ids.numpy())
     assert backprop(np.ones_like(Y)) is None
-    for parameter, slot in zip(module.parameters(), model.slots_by_path().values(), strict=True):
-        close(parameter.grad, slot.of(slot.store.gradient))
+    for parameter, gradient in zip(module.parameters(), pending_gradients(model), strict=True):
+        close(parameter.grad, gradient)
 
 
 def test_pytorchs_optimizers_train_the_model() -> None:
@@ -89,8 +90,8 @@ def test_pytorchs_optimizers_train_the_model() -> None:
 def test_parameters_view_the_models_memory() -> None:
     model = mlp()
     module = as_torch(model)
-    for parameter, slot in zip(module.parameters(), model.slots_by_path().values(), strict=True):
-        assert parameter.data_ptr() == slot.view.ctypes.data
+    for parameter, (_, layer, name) in zip(module.parameters(), named_params(model), strict=True):
+        assert parameter.data_ptr() == layer.get_param(name).ctypes.data
     with torch.no_grad():
         next(module.parameters()).zero_()
     assert (model.layers[0].get_param("W") == 0).all()
@@ -108,8 +109,8 @@ def test_what_combinet_changes_the_module_has() -> None:
     close(module(torch.tensor(X)).detach(), model.predict(X))
     model.from_bytes(mlp().resize_output(4).to_bytes())
     module.refresh()
-    for parameter, slot in zip(module.parameters(), model.slots_by_path().values(), strict=True):
-        close(parameter.detach(), slot.view)
+    for parameter, W in zip(module.parameters(), params_of(model).values(), strict=True):
+        close(parameter.detach(), W)
     with model.use_params({(model.layers[0].id, "b"): np.full(4, 7.0)}):
         close(module(torch.tensor(X)).detach(), model.predict(X))
 
@@ -147,7 +148,7 @@ def test_a_state_dict_is_read_into_the_weights_of_now() -> None:
 def test_gradients_wait_in_pytorch_alone() -> None:
     model = mlp()
     as_torch(model)(tensor(5, 3)).sum().backward()
-    assert not any(slot.grad.count for slot in model.slots_by_path().values())
+    assert not has_gradients(model)
 
 
 def test_frozen_weights_and_inputs_have_no_gradient() -> None:

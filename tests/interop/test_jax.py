@@ -141,20 +141,19 @@ def test_a_pending_pass_keeps_its_weights_and_an_update_else_copies_nothing() ->
     """With matrices so large that JAX reads them where they lie."""
     W = normal(256, 256, dtype="float32")
     layer = JaxWrapper(lambda p, X: jnp.sin(X @ p), W).initialize()
-    store = layer.slots["params"].store
     X, R = normal(8, 256, seed=1, dtype="float32"), normal(8, 256, seed=2, dtype="float32")
     _, pending = layer.begin_update(X)
     sgd = cb.SGD(0.5)
     train(layer, X, R, sgd)
-    flat = store.weights
+    held = layer.get_param("params")
     dW, dX = expected(X, R, W, lambda p, X: jnp.sin(X @ p))
     np.testing.assert_allclose(pending(R), dX, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(layer.get_grad("params"), dW, rtol=1e-4, atol=1e-5)
     layer.finish_update(sgd)
-    del pending, flat
-    place = store.weights.ctypes.data
+    del pending, held
+    place = layer.get_param("params").ctypes.data
     train(layer, X, R, sgd)
-    assert store.weights.ctypes.data == place
+    assert layer.get_param("params").ctypes.data == place
 
 
 def test_passes_in_threads_add_up() -> None:

@@ -11,6 +11,7 @@ from cases import CASES, Case
 from combinet.batches.structure import map_arrays
 from helpers.arrays import floats, ids, keys, listed, padded, ragged, sparse
 from helpers.errors import raises
+from helpers.models import params_of, set_params
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -54,8 +55,7 @@ def prepared(case: Case) -> tuple[Any, Any]:
     X = in_dtype(case.X, dtype)
     model = case.make().copy().initialize(X, dtype=dtype, rng=1)
     rng = np.random.default_rng(0)
-    for slot in model.slots_by_path().values():
-        slot.store.write({slot: slot.view + rng.normal(0, 0.1, slot.shape)})
+    set_params(model, lambda W: W + rng.normal(0, 0.1, W.shape))
     return model, X
 
 
@@ -137,10 +137,10 @@ def test_weights_are_initializers_by_their_names_and_in_standard_shapes() -> Non
     model: Any = (embed >> cb.Maxout(4, pieces=2) >> cb.unembed(embed)).initialize()
     found = {each.name: onnx.numpy_helper.to_array(each)
              for each in to_onnx(model, ids(5)).graph.initializer}  # fmt: skip
-    weights = model.slots_by_path()
+    weights = params_of(model)
     assert [name for name in found if ">>" in name] == [*weights]
-    for name, slot in weights.items():
-        np.testing.assert_array_equal(found[name], slot.view)
+    for name, W in weights.items():
+        np.testing.assert_array_equal(found[name], W)
 
 
 def test_weights_inside_use_params_are_those_lent() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.commands import ROOT
+from helpers.models import params_of
 
 spacy = pytest.importorskip("spacy")
 
@@ -193,10 +194,10 @@ def shared():
 
 def weights(nlp, name):
     return [
-        slot.value.copy()
+        array
         for node in nlp.get_pipe(name).model.walk(order="dfs_pre")
         for shim in node.shims
-        for slot in shim.model.slots_by_path().values()
+        for array in params_of(shim.model).values()
     ]
 
 

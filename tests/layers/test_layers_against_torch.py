@@ -18,6 +18,7 @@ from helpers.against_torch import (
     windows,
 )
 from helpers.arrays import floats, keys, listed, ragged
+from helpers.models import params_of
 
 
 def maxout(X: Any, W: Any, b: Any) -> Any:
@@ -255,5 +256,5 @@ def test_a_whole_tagger_trained() -> None:
         assert_close(value, expected)
         values.append(float(value))
     assert values[-1] < values[0] / 2
-    for path, slot in model.slots_by_path().items():
-        np.testing.assert_allclose(slot.view, weights[path].detach().numpy(), rtol=0, atol=1e-9)
+    for path, W in params_of(model).items():
+        np.testing.assert_allclose(W, weights[path].detach().numpy(), rtol=0, atol=1e-9)

@@ -10,6 +10,7 @@ import pytest
 import combinet as cb
 from helpers.arrays import floats
 from helpers.errors import raises
+from helpers.models import averages_of
 from helpers.optimizers import (
     RATE,
     Twin,
@@ -19,6 +20,7 @@ from helpers.optimizers import (
     falling,
     gradients,
     layouts,
+    state_of,
     train,
     weights,
     whole,
@@ -35,7 +37,7 @@ pairs = pytest.mark.parametrize("pair", PAIRS)
 
 
 def kept(optimizer: Any, layer: Any, name: str) -> dict[str, Any]:
-    return {name: array.copy() for name, array in optimizer.state(layer.slots[name]).items()}
+    return state_of(optimizer, layer)[f"{layer.name}.{name}"]
 
 
 @layouts
@@ -165,18 +167,6 @@ def test_the_shared_options_are_those_of_other_optimizers() -> None:
 # -- memory ------------------------------------------------------------------------------------
 
 
-def test_rows_and_columns_are_all_that_is_kept() -> None:
-    model = cb.Linear(30, 20).initialize()
-    optimizer = cb.Adafactor()
-    model.begin_update(np.ones((1, 20), "f"))[1](np.ones((1, 30), "f"), optimizer)
-    store = model.slots["W"].store
-    state = store.optimizer_states[optimizer]
-    sizes = [array.size for arrays in state.by_slot.values() for array in arrays.values()]
-    assert sorted(sizes) == [20, 30, 30]  # the columns and rows of W, and b
-    assert state.arrays == {}
-    assert store.averages is None
-
-
 def test_averages_are_kept_when_asked_for() -> None:
     model, _ = whole()
     optimizer = cb.Adafactor(0.1, use_averages=True, average_decay=0.5)
@@ -185,8 +175,7 @@ def test_averages_are_kept_when_asked_for() -> None:
         train(model, optimizer, [t])
         decay = min(0.5, (1 + t) / (10 + t))
         means = {p: m + (1 - decay) * (weights(model)[p] - m) for p, m in means.items()}
-    slots = model.slots_by_path()
-    assert_same({path: optimizer.averages[slot.key] for path, slot in slots.items()}, means)
+    assert_same(averages_of(model, optimizer.averages), means)
 
 
 MAKERS: dict[str, Any] = {

@@ -10,20 +10,16 @@ import numpy as np
 import pytest
 
 import combinet as cb
-from combinet.storage.slots import Slot
 from helpers.arrays import floats
 from helpers.errors import raises
+from helpers.models import params_of
+from helpers.optimizers import state_of
 
 NV, NO = 30, 4
 
 
 def table(nV: int = NV, *, dtype: str = "float64") -> Any:
     return cb.Embed(NO, nV).initialize(rng=0, dtype=dtype)
-
-
-def slot_of(model: Any) -> Slot:
-    (slot,) = model.slots_by_path().values()
-    return slot
 
 
 def batches(n: int, size: int = 6) -> Any:
@@ -82,11 +78,15 @@ def test_rows_that_are_not_named_stay_as_they_are(make: Any) -> None:
     model, sgd = table(), make(sparse=True)
     step(model, np.arange(NV), floats(NV, NO), sgd)
     others = np.setdiff1d(np.arange(NV), [3, 7])
-    slot = slot_of(model)
-    kept = [*sgd.state(slot).values(), model.averages[model.id, "E"], model.get_param("E")]
+
+    def arrays() -> list[Any]:
+        state = state_of(sgd, model)["embed.E"].values()
+        return [*state, model.averages[model.id, "E"], model.get_param("E")]
+
+    kept = arrays()
     before, named = [array[others].copy() for array in kept], kept[-1][[3, 7]].copy()
     step(model, np.array([7, 3, 7]), floats(3, NO), sgd)
-    kept = [*sgd.state(slot).values(), model.averages[model.id, "E"], model.get_param("E")]
+    kept = arrays()
     for array, expected in zip(kept, before, strict=True):
         np.testing.assert_array_equal(array[others], expected)
     assert (kept[-1][[3, 7]] != named).all()
@@ -102,9 +102,9 @@ def test_gradients_of_several_passes_and_of_the_other_layers_go_along() -> None:
                 Y, backprop = model.begin_update(np.array(ids))
                 backprop(floats(*Y.shape, seed=i + j))
             model.finish_update(sgd)
-    for path, slot in models[0].slots_by_path().items():
-        other = models[1].slots_by_path()[path]
-        np.testing.assert_allclose(slot.value, other.value, rtol=1e-9, err_msg=path)
+    found, expected = map(params_of, models)
+    for path, W in expected.items():
+        np.testing.assert_allclose(found[path], W, rtol=1e-9, err_msg=path)
 
 
 def test_a_table_whose_gradient_comes_whole_as_well_is_updated_as_a_whole() -> None:
@@ -114,7 +114,7 @@ def test_a_table_whose_gradient_comes_whole_as_well_is_updated_as_a_whole() -> N
     for i in range(3):
         for model, sgd in zip(models, (cb.SGD(0.1, sparse=True), cb.SGD(0.1)), strict=True):
             step(model, np.array([1, 5]), floats(2, NV, seed=i), sgd)
-    found, expected = (slot_of(model).value for model in models)
+    found, expected = (model.layers[0].get_param("E") for model in models)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -166,17 +166,6 @@ def test_what_needs_whole_parameters_has_no_sparse_updates() -> None:
         cb.Lookahead(cb.Adam(0.1, sparse=True))
 
 
-@pytest.mark.parametrize("options", [{}, {"L2": 0.1, "L2_is_weight_decay": False}], ids=str)
-def test_after_an_update_the_gradient_is_clean(options: Any) -> None:
-    model = table()
-    for ids, dY in batches(2):
-        step(model, ids, dY, cb.Adam(sparse=True, **options))
-        slot = slot_of(model)
-        assert slot.grad.is_zero
-        assert slot.grad.rows is None
-        assert not slot.store.gradient.any()
-
-
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("when", ["before the backward pass", "before the update"])
 @pytest.mark.parametrize(
@@ -219,9 +208,9 @@ def test_ids_may_be_of_another_dtype_in_each_pass() -> None:
 
 def test_rows_that_a_layer_names_without_a_sign_are_rows() -> None:
     model = table()
-    (slot,), before = model.slots_by_path().values(), model.get_param("E").copy()
+    run, before = cb.Run(model.ops, np.random.default_rng(0)), model.get_param("E").copy()
     for dtype in ("int64", "uint64"):
-        slot.store.add_gradient_rows(slot, np.array([1, 2], dtype)[:, None], np.ones((2, NO)))
+        run.inc_grad_rows(model, "E", np.array([1, 2], dtype)[:, None], np.ones((2, NO)))
     model.finish_update(cb.SGD(0.1, grad_clip=0, sparse=True))
     before[[1, 2]] -= 0.1 * 2
     np.testing.assert_allclose(model.get_param("E"), before, rtol=1e-12)

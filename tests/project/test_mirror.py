@@ -1,6 +1,7 @@
 """The tests mirror the package: a folder for each room, and helpers in one place."""
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -37,6 +38,23 @@ def test_no_helper_is_defined_twice() -> None:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and "test_" not in node.name:
                 places[node.name, _body(node)].append(path.name)
     assert [(name, where) for (name, _), where in places.items() if len(where) > 1] == []
+
+
+# What only the tests of storage, and their helpers, read of slots and stores.
+STORAGE = re.compile(
+    r"\bslot\.\w+|\.slots\[[^]]*\]\.\w+|\.store\b|optimizer_states|\.overrides\b"
+    r"|\.grad\.(count|rows|is_zero)|import (Slot|Store)\b"
+)
+
+
+def test_only_the_tests_of_storage_read_slots_and_stores() -> None:
+    others = [
+        path
+        for path in MODULES
+        if path.parent != TESTS / "storage" and path not in (HELPERS / "storage.py", Path(__file__))
+    ]
+    found = [(path.name, m[0]) for path in others for m in STORAGE.finditer(path.read_text())]
+    assert found == []
 
 
 def _imports(path: Path) -> set[str]:

@@ -11,6 +11,7 @@ import combinet as cb
 from helpers.arrays import floats, listed, padded, ragged
 from helpers.errors import raises
 from helpers.load_torch import gradients, load_torch
+from helpers.models import params_of, pending_gradients
 
 LENGTHS = [3, 1, 5, 3]
 MEMORY = [2, 6, 1, 4]
@@ -153,8 +154,7 @@ def test_swiglu_is_the_papers() -> None:
     torch: Any = pytest.importorskip("torch")
     model = cb.FeedForward(4, 3, hidden=5, activation="swiglu").initialize(dtype="float64")
     x, r = floats(6, 3), floats(6, 4, seed=1)
-    weights = [torch.tensor(slot.view, requires_grad=True) for slot in
-               model.slots_by_path().values()]  # fmt: skip
+    weights = [torch.tensor(W, requires_grad=True) for W in params_of(model).values()]
     V, c, W, b, U, d = weights
     X = torch.tensor(x, requires_grad=True)
     linear = torch.nn.functional.linear
@@ -163,8 +163,8 @@ def test_swiglu_is_the_papers() -> None:
     Y, backprop = model.begin_update(x)
     _close(Y, expected.detach())
     _close(backprop(r), X.grad)
-    for slot, weight in zip(model.slots_by_path().values(), weights, strict=True):
-        _close(slot.of(slot.store.gradient), weight.grad)
+    for gradient, weight in zip(pending_gradients(model), weights, strict=True):
+        _close(gradient, weight.grad)
 
 
 def test_gated_by_a_sigmoid_is_pytorchs_glu() -> None:

@@ -8,6 +8,7 @@ import pytest
 import combinet as cb
 from helpers.arrays import floats, ids
 from helpers.errors import raises
+from helpers.models import params_of
 
 torch = pytest.importorskip("torch")
 from helpers.against_torch import F, assert_agrees  # noqa: E402
@@ -36,10 +37,7 @@ def test_a_shared_table_gets_both_gradients() -> None:
 def test_training_is_that_of_a_shared_weight() -> None:
     X, T = ids(9), ids(9)[::-1].copy()
     model = tied().initialize(dtype="float64")
-    E, W, b = (
-        torch.tensor(slot.view.copy(), requires_grad=True)
-        for slot in model.slots_by_path().values()
-    )
+    E, W, b = (torch.tensor(array, requires_grad=True) for array in params_of(model).values())
     sgd, theirs = cb.Adam(0.01, grad_clip=0), torch.optim.Adam([E, W, b], lr=0.01)
     full = model >> cb.softmax_activation()
     for _ in range(10):
@@ -58,7 +56,7 @@ def test_training_is_that_of_a_shared_weight() -> None:
 def test_it_is_one_layer_with_one_table() -> None:
     model = tied().initialize()
     (embed,) = tables(model)
-    assert sum(slot.stop - slot.start for slot in model.slots_by_path().values()) == 7 * 3 + 3 * 4
+    assert sum(array.size for array in params_of(model).values()) == 7 * 3 + 3 * 4
     assert len(model.to_bytes()) < 7 * 3 * 4 + 3 * 4 * 4 + 1000
     twin = model.copy()
     (other,) = tables(twin)

@@ -260,13 +260,17 @@ def test_what_is_trained_is_updated_by_one_operation_and_statistics_by_one(
 def test_updates_are_in_place_when_nobody_holds_the_statistics() -> None:
     model: Any = cb.BatchNorm(momentum=0.1) >> cb.BatchNorm(3, momentum=0.2)
     model.initialize(dtype="float64")
-    store, sgd = model.layers[0].slots["mean"].store, cb.SGD(0.1)
+    norm, sgd = model.layers[0], cb.SGD(0.1)
+
+    def addresses() -> tuple[int, int]:
+        return norm.get_param("mean").ctypes.data, norm.averages[norm.id, "mean"].ctypes.data
+
     run(model, batch(0))
     model.finish_update(sgd)
-    addresses = store.weights.ctypes.data, store.averages.ctypes.data
+    before = addresses()
     run(model, batch(1))
     model.finish_update(sgd)
-    assert (store.weights.ctypes.data, store.averages.ctypes.data) == addresses
+    assert addresses() == before
 
 
 def test_a_statistic_that_somebody_holds_does_not_change() -> None:

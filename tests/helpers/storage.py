@@ -1,0 +1,15 @@
+"""The slots and stores of a model; only the tests of storage may read their fields."""
+
+from typing import Any
+
+from combinet.storage.slots import Slot
+from combinet.storage.store import Store
+
+
+def slots_of(model: Any) -> list[Slot]:
+    return [*model.slots_by_path().values()]
+
+
+def stores_of(model: Any) -> list[Store]:
+    """The stores of all parameters, each once."""
+    return [*dict.fromkeys(slot.store for slot in slots_of(model))]
