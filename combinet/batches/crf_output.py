@@ -20,7 +20,8 @@ def pack_scores(name: str, output: object) -> tuple[Floats2d, TimeMajorOrder]:
         raise InputError(
             f"{name} expected the tuple of four that CRF returns, got {describe(output)}"
         )
-    scores, T, *_ = output
+    scores: Any = output[0]
+    T: Any = output[1]
     if isinstance(scores, list | tuple) and not scores:
         flat = T[:0]
     else:
@@ -30,5 +31,6 @@ def pack_scores(name: str, output: object) -> tuple[Floats2d, TimeMajorOrder]:
             f"{name} takes scores of as many labels as there are transitions, "
             f"{describe(T)}, not {describe(scores)}"
         )
-    order = TimeMajorOrder(scores, get_array_ops(T))
+    sequences: Any = scores
+    order = TimeMajorOrder(sequences, get_array_ops(T))
     return order.pack(flat), order

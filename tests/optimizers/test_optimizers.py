@@ -422,3 +422,14 @@ def test_a_parameter_between_others_that_has_no_gradient_is_left_alone(left: int
         bool((layer.get_param("E") == W).all()) for layer, W in zip(tables, before, strict=True)
     ]
     assert same == [number == left for number in range(3)]
+
+
+def test_settings_read_back_as_they_were_set() -> None:
+    optimizer = cb.Adam(0.1, L2=0.01, grad_noise=0.3, rng=0)
+    assert (optimizer.learn_rate, optimizer.L2, optimizer.grad_noise) == (0.1, 0.01, 0.3)
+    optimizer.learn_rate = optimizer.L2 = falling
+    assert optimizer.learn_rate is falling
+    assert optimizer.L2 is falling
+    with raises(cb.InputError, "learn_rate"):
+        optimizer.learn_rate = -1.0
+    assert optimizer.learn_rate is falling

@@ -52,7 +52,8 @@ def activation(model: Any, X: Tensor, to: Export) -> Tensor:
     """The activation that a layer's attrs name."""
     name = model.attrs["activation"]
     settings = [float(model.attrs[each]) for each in ACTIVATIONS[name].settings]
-    return _apply(to.op, _ACTIVATIONS.get(name, name.capitalize()), X, *settings)
+    function = _ACTIVATIONS[name] if name in _ACTIVATIONS else name.capitalize()
+    return _apply(to.op, function, X, *settings)
 
 
 # The operators for the functions of `ops.primitives`, if their names are not those of NumPy,
@@ -86,7 +87,8 @@ def _elementwise(model: Any, X: Tensor, to: Export) -> Tensor:
         args = [values[a] if isinstance(a, int) else to.graph.constant(X.dtype.type(a))
                 for a in operands]  # fmt: skip
         operator = name.removeprefix("logical_").replace("arc", "a").capitalize()
-        values.append(_apply(to.op, _FUNCTIONS.get(name, operator), *args))
+        function: _Function = _FUNCTIONS.get(name) or operator
+        values.append(_apply(to.op, function, *args))
         if place == 0:
             output = values[-1]
     return output
