@@ -1,4 +1,4 @@
-"""What happens beside a layer's pass: somebody looks on, it is done elsewhere, memory is saved."""
+"""Hooks around a layer: functions to call for debugging, ranges for a profiler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Around training: batches, classes as rows, widths, and changes to a finished tree of layers."""
+"""Changes to a finished tree: a layer replaced or removed, in a new tree."""
 
 from __future__ import annotations
 
@@ -14,12 +14,6 @@ from combinet.errors import InputError
 M = TypeVar("M", bound="Model[Any, Any]")
 
 _ANY_NUMBER = {each.forward for each in (chain(noop()), concatenate(noop()), add(noop()))}
-
-
-# -- data --------------------------------------------------------------------------------------
-
-
-# -- trees -------------------------------------------------------------------------------------
 
 
 def replace_node(model: M, old: Model[Any, Any], new: Model[Any, Any]) -> M:
