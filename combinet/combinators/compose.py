@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import reduce
+from itertools import accumulate, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -17,6 +19,8 @@ from combinet.core.run import Run
 from combinet.core.shape_rules import chained, concatenated, one_width, parallel, preserves
 from combinet.errors import DimensionError, InputError, describe
 from combinet.ops.backends import get_array_ops
+from combinet.ops.base import Ops
+from combinet.types import is_array
 
 if TYPE_CHECKING:
     from combinet.types import Form
@@ -133,22 +137,17 @@ def concatenate(*layers: Model[A, B]) -> Model[A, B]:
 
 def _concatenate(model: Model[Any, Any], X: Any, run: Run) -> Any:
     results = [run(layer, X, run.wants_dX) for layer in model.layers]
-    outputs = [Y for Y, _ in results]
-    callbacks = [callback for _, callback in results]
+    outputs, callbacks = zip(*results, strict=True)
     widths = [_last_axis(Y) for Y in outputs]
 
     def backprop(dY: Any) -> Any:
-        total, start = None, 0
-        for callback, width in zip(callbacks, widths, strict=True):
-            columns = (..., slice(start, start + width))
-            total = add_batches(total, callback(map_arrays(dY, itemgetter(columns))))
-            start += width
-        return total
+        columns = [(..., slice(*ends)) for ends in pairwise(accumulate(widths, initial=0))]
+        return sum_batches(
+            callback(map_arrays(dY, itemgetter(own)))
+            for callback, own in zip(callbacks, columns, strict=True)
+        )
 
-    def joined(*arrays: Any) -> Any:
-        return run.ops.concatenate(list(arrays), axis=-1)
-
-    return _zip_arrays(model, joined, outputs), backprop
+    return _join_columns(model, outputs, run.ops), backprop
 
 
 def add(*layers: Model[A, B]) -> Model[A, B]:
@@ -170,15 +169,12 @@ def _add(model: Model[Any, Any], X: Any, run: Run) -> Any:
     for layer in model.layers:
         Y, callback = run(layer, X, run.wants_dX)
         if total is not None:
-            _check_alike(model, total, Y)
+            _check_match(model, "add", total, Y)
         total = add_batches(total, Y)
         callbacks.append(callback)
 
     def backprop(dY: Any) -> Any:
-        dX = None
-        for callback in callbacks:
-            dX = add_batches(dX, callback(dY))
-        return dX
+        return sum_batches(callback(dY) for callback in callbacks)
 
     return total, backprop
 
@@ -197,7 +193,7 @@ def residual(layer: Model[A, A]) -> Model[A, A]:
 
 def _residual(model: Model[Any, Any], X: Any, run: Run) -> Any:
     Y, callback = run(model.layers[0], X)
-    _check_alike(model, X, Y)
+    _check_match(model, "add", X, Y)
 
     def backprop(dY: Any) -> Any:
         return add_batches(dY, callback(dY))
@@ -227,8 +223,8 @@ def _highway(model: Model[Any, Any], X: Any, run: Run) -> Any:
     layer, gate = model.layers
     H, callback = run(layer, X)
     G, gate_callback = run(gate, X)
-    _check_alike(model, X, H)
-    _check_alike(model, X, G)
+    _check_match(model, "add", X, H)
+    _check_match(model, "add", X, G)
 
     def backprop(dY: Any) -> Any:
         inner = add_batches(callback(dY * G), gate_callback(dY * (H - X)))
@@ -258,7 +254,7 @@ def _gated(model: Model[Any, Any], X: Any, run: Run) -> Any:
     layer, gate = model.layers
     H, callback = run(layer, X)
     G, gate_callback = run(gate, X)
-    _check_alike(model, H, G, "multiply")
+    _check_match(model, "multiply", H, G)
 
     def backprop(dY: Any) -> Any:
         return add_batches(callback(dY * G), gate_callback(dY * H))
@@ -337,25 +333,32 @@ def add_batches(X: T, Y: T) -> T:
     return get_array_ops(array).add(array, other)  # type: ignore[return-value]
 
 
-def _check_alike(model: Model[Any, Any], X: Any, Y: Any, verb: str = "add") -> None:
-    if type(X) is not type(Y) or not _are_alike(X, Y):
-        raise DimensionError(f"{model.name} cannot {verb} {_both(X, Y)}")
+def sum_batches(batches: Iterable[Any]) -> Any:
+    """The sum of batches of one form; None if all are None."""
+    return reduce(add_batches, batches, None)
 
 
-def _are_alike(X: Any, Y: Any) -> bool:
+def _check_match(
+    model: Model[Any, Any], verb: str, X: Any, Y: Any, axes: slice = slice(None)
+) -> None:
+    """Raise DimensionError unless X and Y agree in form, sequences and, on these axes, size."""
+    if _match(X, Y, axes):
+        return
+    words = f"{model.name} cannot {verb} {describe(X)} and {describe(Y)}"
+    if isinstance(X, Ragged | Padded) and isinstance(Y, Ragged | Padded):
+        words += f", of the lengths {given_lengths(X).tolist()} and {given_lengths(Y).tolist()}"
+    raise DimensionError(words)
+
+
+def _match(X: Any, Y: Any, axes: slice) -> bool:
+    if isinstance(X, list | tuple | Ragged | Padded) and type(X) is not type(Y):
+        return False
     if isinstance(X, list | tuple):
-        return len(X) == len(Y) and all(map(_are_alike, X, Y))
+        pairs = zip(X, Y, strict=False)
+        return len(X) == len(Y) and all(_match(x, y, axes) for x, y in pairs)
     if isinstance(X, Ragged | Padded):
-        return tuple(X.data.shape) == tuple(Y.data.shape) and same_sequences(X, Y)
-    return tuple(X.shape) == tuple(Y.shape)
-
-
-def _both(X: Any, Y: Any) -> str:
-    """Two batches in words, that cannot be put together."""
-    words = f"{describe(X)} and {describe(Y)}"
-    if not isinstance(X, Ragged | Padded) or not isinstance(Y, Ragged | Padded):
-        return words
-    return f"{words}, of the lengths {given_lengths(X).tolist()} and {given_lengths(Y).tolist()}"
+        return same_sequences(X, Y) and _match(X.data, Y.data, axes)
+    return is_array(Y) and tuple(X.shape[axes]) == tuple(Y.shape[axes])
 
 
 def _last_axis(Y: Any) -> int:
@@ -365,25 +368,17 @@ def _last_axis(Y: Any) -> int:
     return int(data.shape[-1])
 
 
-def _zip_arrays(model: Model[Any, Any], function: Any, batches: list[Any]) -> Any:
-    """A batch of the form of the first whose arrays are made of all the batches' arrays."""
+def _join_columns(model: Model[Any, Any], batches: tuple[Any, ...], ops: Ops) -> Any:
+    """A batch of the form of the first whose rows are the rows of all, one after the other."""
     first = batches[0]
     for other in batches[1:]:
-        if type(other) is not type(first) or _rows(other) != _rows(first):
-            raise DimensionError(
-                f"{model.name} cannot put {describe(first)} and {describe(other)} side by side"
-            )
+        _check_match(model, "join", first, other, slice(-1))
     if isinstance(first, list):
-        return [function(*arrays) for arrays in zip(*batches, strict=True)]
+        return [ops.concatenate([*arrays], axis=-1) for arrays in zip(*batches, strict=True)]
     if isinstance(first, Ragged | Padded):
-        return map_arrays(first, lambda _: function(*(batch.data for batch in batches)))
-    return function(*batches)
-
-
-def _rows(X: Any) -> Any:
-    if isinstance(X, list):
-        return [_rows(x) for x in X]
-    return given_lengths(X).tolist() if isinstance(X, Ragged | Padded) else tuple(X.shape[:-1])
+        arrays = [batch.data for batch in batches]
+        return map_arrays(first, lambda _: ops.concatenate(arrays, axis=-1))
+    return ops.concatenate([*batches], axis=-1)
 
 
 DEFAULT.update({">>": chain, "|": concatenate, "+": add, "**": clone})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, overload
 
-from combinet.combinators.compose import add_batches
+from combinet.combinators.compose import sum_batches
 from combinet.core.model import A, B, C, Model
 from combinet.core.run import Run
 from combinet.core.shape_inference import ShapeInference, Width, Widths, item
@@ -41,17 +41,13 @@ def tuplify(*layers: Model[A, Any]) -> Model[A, tuple[Any, ...]]:
 
 
 def _tuplify(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    results = [run(layer, X) for layer in model.layers]
-    callbacks = [callback for _, callback in results]
+    outputs, callbacks = zip(*(run(layer, X) for layer in model.layers), strict=True)
 
     def backprop(dYs: Any) -> Any:
-        dX = None
-        for callback, dY in zip(callbacks, dYs, strict=True):
-            if dY is not None:
-                dX = add_batches(dX, callback(dY))
-        return dX
+        pairs = zip(callbacks, dYs, strict=True)
+        return sum_batches(callback(dY) for callback, dY in pairs if dY is not None)
 
-    return tuple(Y for Y, _ in results), backprop
+    return outputs, backprop
 
 
 def _tuplify_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:

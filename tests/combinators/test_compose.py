@@ -1,0 +1,28 @@
+"""Combinators that add and join outputs: which batches agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import combinet as cb
+from helpers.arrays import floats
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (cb.residual(cb.relu()), lambda X: X + np.maximum(X, 0)),
+        (cb.add(cb.noop(), cb.relu()), lambda X: X + np.maximum(X, 0)),
+        (cb.gated(cb.noop(), cb.relu()), lambda X: X * np.maximum(X, 0)),
+        (cb.concatenate(cb.noop(), cb.relu()), lambda X: np.hstack([X, np.maximum(X, 0)])),
+    ],
+    ids=["residual", "add", "gated", "concatenate"],
+)
+def test_an_array_mapped_from_a_file_is_an_array(model: Any, expected: Any, tmp_path: Path) -> None:
+    mapped = np.memmap(tmp_path / "X", dtype="float32", mode="w+", shape=(3, 4))
+    mapped[:] = floats(3, 4)
+    assert np.array_equal(model.predict(mapped), expected(np.asarray(mapped)))
