@@ -251,11 +251,17 @@ def test_a_divided_model_is_initialized_resized_saved_and_copied(strict: Any) ->
     assert model.predict(cb.to_device(DOCS, model.ops))[0].shape == (4, 5)
 
 
-def test_a_layer_cannot_both_stay_and_move(strict: Any) -> None:
+@pytest.mark.parametrize(
+    "inside", [lambda layer: layer, cb.residual, lambda layer: cb.relu() >> layer]
+)
+def test_a_layer_cannot_both_stay_and_move(inside: Any, strict: Any) -> None:
     shared = cb.Linear(3, 3)
-    model = cb.with_cpu(shared) >> shared
+    model = cb.with_cpu(inside(shared)) >> shared
     with raises(cb.DeviceError, "linear"):
         model.to_gpu(0)
     assert model.ops.name == "numpy"
+
+
+def test_a_layer_on_a_gpu_cannot_be_pinned_to_the_cpu(strict: Any) -> None:
     with raises(cb.DeviceError, "linear.to_cpu()"):
         cb.with_cpu(cb.Linear(2, 2).to_gpu(0))

@@ -65,9 +65,15 @@ def _present_specs(nodes: Iterable[Any]) -> Specs:
 def move(model: Layer, nodes: Sequence[Any], ops: Ops) -> None:
     """Take these layers of a model to another device with all that belongs to their parameters."""
     own_slots(model)
-    inside = {id(layer) for node in walk(model) if node.pinned for layer in node.layers}
+    pinned = {
+        below.id
+        for node in walk(model)
+        if node.pinned
+        for layer in node.layers
+        for below in walk(layer)
+    }
     for node in nodes:
-        if id(node) in inside:
+        if node.id in pinned:
             raise DeviceError(f"{node.name} is to stay and to move: it stands in two places")
     allocate(_present_specs(nodes), ops=ops)
     for node in nodes:
