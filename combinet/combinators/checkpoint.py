@@ -59,8 +59,6 @@ def _generator(bits: Any, state: Any) -> Generator:
 class _Again(Run):
     """A pass that can be repeated: with the weights of one moment and a generator of its own."""
 
-    __slots__ = ("held",)
-
     def __init__(self, run: Run, rng: Generator, held: dict[int, dict[str, Any]]) -> None:
         super().__init__(run.ops, rng, train=run.train, drop=run.drop, lengths=run.lengths)
         self.held = held

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from threading import Lock
 from typing import Any, NoReturn
 
@@ -32,7 +31,7 @@ class Run:
     children that get its own input saves their work: `run(layer, X, run.wants_dX)`.
     """
 
-    __slots__ = ("_rows", "drop", "lengths", "ops", "rng", "train", "wants_dX")
+    has_backprop = True
 
     def __init__(
         self,
@@ -48,33 +47,33 @@ class Run:
         self.rng = rng
         self.train = train
         self.drop = drop
-        self._set_lengths(lengths)
+        self.lengths = lengths
         self.wants_dX = wants_dX
+        self._rows: int | None = None  # the sum of `lengths`, once a layer has asked for them
 
     def __call__(self, layer: Layer, X: object, wants_dX: bool = True) -> tuple[Any, Backward]:
-        """The layer's output for X, and its backward pass."""
+        """The layer's output for X, and its backward pass: `no_backprop` if there is none."""
         outer, self.wants_dX = self.wants_dX, wants_dX
         try:
             check_input(layer, X, self.ops)
             result = layer.forward(layer, X, self)
             if type(result) is not tuple or len(result) != 2:
-                raise _no_pair(layer, result)
+                raise InputError(
+                    f"{layer.name}'s function has to give back the output and a backward pass, "
+                    f"not {describe(result)}"
+                )
         except CombinetError as error:
             error.within(layer)
             raise
         finally:
             self.wants_dX = outer
-        return result
+        return result if self.has_backprop else (result[0], no_backprop)
 
     def with_lengths(self, lengths: Ints1d | None) -> Run:
         """This pass, where the rows of an array are sequences of these lengths."""
         run = self._copy()
-        run._set_lengths(lengths)
+        run.lengths, run._rows = lengths, None
         return run
-
-    def _set_lengths(self, lengths: Ints1d | None) -> None:
-        self.lengths = lengths
-        self._rows = 0 if lengths is None else int(lengths.sum())  # once, for all that will ask
 
     def with_ops(self, ops: Ops) -> Run:
         """This pass, on another device."""
@@ -84,19 +83,17 @@ class Run:
 
     def _copy(self) -> Run:
         """A shallow copy, with whatever a subclass keeps; copy.copy takes five times as long."""
-        kind: Any = type(self)
-        twin: Run = object.__new__(kind)
-        for name in _slots(kind):
-            setattr(twin, name, getattr(self, name))
-        if hasattr(self, "__dict__"):
-            twin.__dict__.update(self.__dict__)
-        return twin
+        copy: Run = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        return copy
 
     def lengths_of(self, X: Array) -> Ints1d:
         """The lengths of the sequences that the rows of X are. Raises DimensionError."""
         n = X.shape[0]
         if self.lengths is None:
             return np.array([n])
+        if self._rows is None:
+            self._rows = int(self.lengths.sum())
         if self._rows != n:
             raise DimensionError(
                 f"the sequences here have {self._rows} rows in all, not {n}: a layer before this "
@@ -154,18 +151,6 @@ class Run:
         slot.store.add_gradient_rows(slot, rows, gradient, lengths)
 
 
-@cache
-def _slots(kind: type) -> tuple[str, ...]:
-    return tuple(name for each in kind.__mro__ for name in getattr(each, "__slots__", ()))
-
-
-def _no_pair(layer: Layer, result: object) -> InputError:
-    return InputError(
-        f"{layer.name}'s function has to give back the output and a backward pass, "
-        f"not {describe(result)}"
-    )
-
-
 def no_backprop(dY: object) -> NoReturn:
     """The backward pass of a prediction: raises StateError."""
     raise StateError("this is a prediction; its layers have no backward pass")
@@ -174,25 +159,11 @@ def no_backprop(dY: object) -> NoReturn:
 class PredictRun(Run):
     """A pass that forgets each backward pass at once, and with it what that would have needed."""
 
-    __slots__ = ()
-
-    def __call__(self, layer: Layer, X: object, wants_dX: bool = True) -> tuple[Any, Backward]:
-        """The layer's output for X, and a backward pass that only says that there is none."""
-        try:
-            check_input(layer, X, self.ops)
-            result = layer.forward(layer, X, self)
-            if type(result) is not tuple or len(result) != 2:
-                raise _no_pair(layer, result)
-            return result[0], no_backprop
-        except CombinetError as error:
-            error.within(layer)
-            raise
+    has_backprop = False
 
 
 class InferRun(PredictRun):
     """A pass to learn dimensions from real data; weights that don't exist yet are read as zeros."""
-
-    __slots__ = ("dtype", "infer", "lock")
 
     def __init__(self, ops: Ops, rng: Generator, *, dtype: np.dtype[Any]) -> None:
         super().__init__(ops, rng, train=False)

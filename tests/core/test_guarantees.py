@@ -238,8 +238,6 @@ def test_threads_that_finish_at_once_apply_each_gradient_once() -> None:
 class Recording(cb.Run):
     """A pass that notes every layer it comes to."""
 
-    __slots__ = ("names",)
-
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.names: list[str] = []

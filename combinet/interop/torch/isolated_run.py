@@ -16,8 +16,6 @@ class IsolatedRun(Run):
     What it has seen for buffers it notes in `seen`. The model's store is left alone.
     """
 
-    __slots__ = ("gradients", "seen", "weights")
-
     def __init__(self, weights: dict[Key, Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.weights = weights
@@ -64,5 +62,3 @@ class IsolatedRun(Run):
 
 class IsolatedPrediction(PredictRun, IsolatedRun):
     """The same for a prediction: no backward pass."""
-
-    __slots__ = ()
