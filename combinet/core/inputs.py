@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,34 +20,31 @@ from combinet.ops.base import Ops
 _WITH_LENGTHS = (Ragged, Padded, Packed)
 
 
+Test: TypeAlias = "Callable[[Any, Ops], bool]"
+
+
 class InputKind(NamedTuple):
     """A kind of input: in words, and a test of (X, ops)."""
 
     words: str
-    fits: Callable[[Any, Ops], bool]
+    fits: Test
 
 
-def _array(kinds: str, *axes: int) -> Callable[[Any, Ops], bool]:
+def _array(kinds: str, *axes: int) -> Test:
     def fits(X: Any, ops: Ops) -> bool:
         return ops.is_array(X) and X.dtype.kind in kinds and (not axes or X.ndim in axes)
 
     return fits
 
 
-def _ragged(X: Any, ops: Ops) -> bool:
-    return isinstance(X, Ragged) and ops.is_array(X.data)
+def _of(form: type[Ragged | Padded], fits: Test = lambda X, ops: ops.is_array(X)) -> Test:
+    return lambda X, ops: isinstance(X, form) and fits(X.data, ops)
 
 
-def _ragged2d(X: Any, ops: Ops) -> bool:
-    return _ragged(X, ops) and X.data.dtype.kind == "f" and X.data.ndim == 2
-
-
-def _ragged_ids(X: Any, ops: Ops) -> bool:
-    return isinstance(X, Ragged) and _array("iu", 1, 2)(X.data, ops)
-
-
-def _rows2d(X: Any, ops: Ops) -> bool:
-    return _ragged2d(X, ops) or _array("f", 2)(X, ops)
+_floats2d = _array("f", 2)
+_ids = _array("iu", 1, 2)
+_ragged2d = _of(Ragged, _floats2d)
+_padded3d = _of(Padded, _array("f", 3))
 
 
 def _sparse(X: Any, ops: Ops) -> bool:
@@ -58,33 +55,28 @@ def _sparse(X: Any, ops: Ops) -> bool:
     return numbers and _array("iu", 1)(keys, ops) and _array("f", 1)(values, ops)
 
 
-def _padded(X: Any, ops: Ops) -> bool:
-    return isinstance(X, Padded) and ops.is_array(X.data)
-
-
-def _padded3d(X: Any, ops: Ops) -> bool:
-    return _padded(X, ops) and X.data.dtype.kind == "f" and X.data.ndim == 3
-
-
 def _time_major2d(X: Any, ops: Ops) -> bool:
     if isinstance(X, Packed):
         return True
     first = X[0] if isinstance(X, list) and X else X
-    return _padded3d(X, ops) or _ragged2d(X, ops) or (first is not X and _array("f", 2)(first, ops))
+    return _padded3d(X, ops) or _ragged2d(X, ops) or (first is not X and _floats2d(first, ops))
 
 
 INPUT_KINDS = {
     "any": InputKind("anything", lambda X, ops: True),
     "floats": InputKind("an array of floats", _array("f")),
-    "floats2d": InputKind("an array of floats (n, nI)", _array("f", 2)),
-    "ids": InputKind("an array of integers (n,) or (n, columns)", _array("iu", 1, 2)),
+    "floats2d": InputKind("an array of floats (n, nI)", _floats2d),
+    "ids": InputKind("an array of integers (n,) or (n, columns)", _ids),
     "list": InputKind("a list of arrays", lambda X, ops: isinstance(X, list)),
-    "ragged": InputKind("Ragged", _ragged),
+    "ragged": InputKind("Ragged", _of(Ragged)),
     "ragged2d": InputKind("Ragged with floats (total, nI)", _ragged2d),
-    "ragged_ids": InputKind("Ragged with integers (total,) or (total, columns)", _ragged_ids),
-    "rows2d": InputKind("Ragged with floats (total, nI) or an array of floats (n, nI)", _rows2d),
+    "ragged_ids": InputKind("Ragged with integers (total,) or (total, columns)", _of(Ragged, _ids)),
+    "rows2d": InputKind(
+        "Ragged with floats (total, nI) or an array of floats (n, nI)",
+        lambda X, ops: _ragged2d(X, ops) or _floats2d(X, ops),
+    ),
     "sparse": InputKind("a tuple of keys (total,), floats (total,) and lengths (n,)", _sparse),
-    "padded": InputKind("Padded", _padded),
+    "padded": InputKind("Padded", _of(Padded)),
     "padded3d": InputKind("Padded with floats (longest, sequences, nI)", _padded3d),
     "time_major2d": InputKind(
         "a list of floats (n, nI), or Ragged or Padded of them", _time_major2d

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import zip_longest
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -96,8 +95,7 @@ def from_bytes(model: Layer, data: bytes, exclude: Mapping[str, bool]) -> None:
     structure = _structure_of(model)
     saved = [(record["name"], record["layers"]) for record in records]
     if saved != structure:
-        here, there = _difference([*named], structure, saved)
-        raise FormatError(f"the model saved has {there} where this one has {here}")
+        raise FormatError(_difference([*named], structure, saved))
     load(model, [
         (path, node, {section: record.get(section, {}) for section in included(path)})
         for (path, node), record in zip(named.items(), records, strict=True)
@@ -150,27 +148,18 @@ def _included(model: Layer, exclude: Mapping[str, bool]) -> Callable[[str], list
     return included
 
 
-def _difference(
-    named: list[str], structure: TreeStructure, saved: TreeStructure
-) -> tuple[str, str]:
-    """What is here, and what was saved, at the first place, depth-first, where they differ."""
-    seen: set[int] = set()
-    waiting: list[tuple[Any, Any, str]] = [(0, 0 if saved else None, "")]
-    while waiting:
-        here, there, nothing = waiting.pop()
-        if here is None:
-            return nothing, f"'{saved[there][0]}'"
-        if there is None:
-            return f"'{named[here]}'", "no layer"
-        (name, children), (other, others) = structure[here], saved[there]
-        if name != other or here != there:
-            return f"'{named[here]}'", f"{'another ' * (name == other)}'{other}'"
-        if here not in seen:
-            seen.add(here)
-            nothing = f"no layer {len(children)} in '{named[here]}'"
-            pairs = zip_longest(children, others)
-            waiting += reversed([(mine, theirs, nothing) for mine, theirs in pairs])
-    return "no more", "more layers"
+def _difference(named: list[str], structure: TreeStructure, saved: TreeStructure) -> str:
+    """Says where two trees differ: at the first layer with another name or other sublayers."""
+    for path, here, there in zip(named, _outline(structure), _outline(saved), strict=False):
+        if here != there:
+            return f"expected '{path}' to be {here}, the model saved has {there}"
+    return f"the model saved has the layers of '{named[0]}', but shares other ones of them"
+
+
+def _outline(structure: TreeStructure) -> list[str]:
+    """Each layer's name, with the names of its sublayers."""
+    names = [name for name, _ in structure]
+    return [f"'{name}' with {[names[i] for i in layers]}" for name, layers in structure]
 
 
 def _records(content: Any) -> list[dict[str, Any]]:
