@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
-
-import numpy as np
 
 from combinet.core.model import A, B, Model
 from combinet.core.run import Run
@@ -36,24 +35,17 @@ def _checkpointed(model: Model[Any, Any], X: Any, run: Run) -> Any:
         for node in layer.walk()
         if node.slots
     }
-    bits = run.rng.bit_generator
-    state = bits.state
-    # A generator of its own: what other threads draw meanwhile does not get in between.
-    forth = _Again(run, _generator(bits, state), held)
-    Y, _ = forth(layer, X)
-    bits.state = forth.rng.bit_generator.state
+    # Both passes draw from copies, so that what other threads draw does not come in between.
+    start = deepcopy(run.rng)
+    first = _Again(run, deepcopy(start), held)
+    Y, _ = first(layer, X)
+    run.rng.bit_generator.state = first.rng.bit_generator.state
 
     def backprop(dY: Any) -> Any:
-        _, callback = _Again(run, _generator(bits, state), held)(layer, X)
+        _, callback = _Again(run, deepcopy(start), held)(layer, X)
         return callback(dY)
 
     return Y, backprop
-
-
-def _generator(bits: Any, state: Any) -> Generator:
-    twin = type(bits)()
-    twin.state = state
-    return np.random.Generator(twin)
 
 
 class _Again(Run):

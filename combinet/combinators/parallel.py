@@ -20,10 +20,10 @@ from combinet.types import Ints1d
 
 
 def with_threads(layer: Model[A, B], threads: int | None = None) -> Model[A, B]:
-    """The layer as it is, each part of a batch in a thread of its own, forward and backward.
+    """The layer as it is, each shard of a batch in a thread of its own, forward and backward.
 
     X is a list, a Ragged or an array: of sequences or, where nothing says how its rows are divided,
-    of rows that know nothing of each other. It is cut into `threads` parts (by default as many as
+    of rows that know nothing of each other. It is cut into `threads` shards (by default as many as
     the process has processors) of about as many rows. What comes out is put together: it is a
     list, a Ragged or an array, with an item for each item, or a row for each row. Raises InputError
     for anything else. For a single item, and on a GPU, this is the layer itself.
@@ -33,7 +33,7 @@ def with_threads(layer: Model[A, B], threads: int | None = None) -> Model[A, B]:
     whole process, lest its threads and these fight over the processors; that takes threadpoolctl,
     which the extra `numba` brings. Without it set OPENBLAS_NUM_THREADS=1.
 
-    Each part draws its masks of dropout from a generator of its own, and is a batch of its own to
+    Each shard draws its masks of dropout from a generator of its own, and is a batch of its own to
     `BatchNorm`. Gradients are summed as they come: with more than two threads their order, and
     so the last digit, is left to chance.
 
@@ -54,10 +54,10 @@ def with_threads(layer: Model[A, B], threads: int | None = None) -> Model[A, B]:
 def _with_threads(model: Model[Any, Any], X: Any, run: Run) -> Any:
     layer, ops, wants_dX = model.layers[0], run.ops, run.wants_dX
     sizes = _sizes(model, X, run)
-    parts = min(ops.threads(model.attrs["threads"]), len(sizes))
-    if parts < 2:
+    shards = min(ops.threads(model.attrs["threads"]), len(sizes))
+    if shards < 2:
         return run(layer, X, wants_dX)
-    items = _cuts(sizes, parts)
+    items = _cuts(sizes, shards)
     of_sequences = hasattr(X, "dtype") and run.lengths is not None
     rows = [0, *np.cumsum(sizes)[np.array(items[1:]) - 1].tolist()]
     runs = _runs(run, _split(sizes, items) if of_sequences else [None] * (len(items) - 1))
@@ -88,25 +88,25 @@ def _sizes(model: Model[Any, Any], X: Any, run: Run) -> Ints1d:
     raise InputError(f"{model.name} takes a list, Ragged or an array, not {describe(X)}")
 
 
-def _cuts(sizes: Ints1d, parts: int) -> list[int]:
-    """Where to cut two items or more, so that each part has one, and about as much work."""
+def _cuts(sizes: Ints1d, shards: int) -> list[int]:
+    """Where to cut two items or more, so that each shard has one, and about as much work."""
     work = sizes + 1  # an item without rows is some work, too
     ends = np.cumsum(work)
-    inner = np.searchsorted(ends - work / 2, np.arange(1, parts) / parts * ends[-1])
+    inner = np.searchsorted(ends - work / 2, np.arange(1, shards) / shards * ends[-1])
     return sorted({0, *inner.tolist(), len(sizes)})
 
 
 def _runs(run: Run, lengths: Sequence[Ints1d | None]) -> list[Run]:
-    """A pass for each part, over sequences of these lengths."""
-    twins = [run.with_lengths(each) for each in lengths]
+    """A pass for each shard, over sequences of these lengths."""
+    passes = [run.with_lengths(each) for each in lengths]
     if run.train:  # predictions draw nothing, and leave the generator as it is
-        for twin, seed in zip(twins, run.rng.integers(2**63, size=len(twins)), strict=True):
-            twin.rng = np.random.default_rng(seed)
-    return twins
+        for each, seed in zip(passes, run.rng.integers(2**63, size=len(passes)), strict=True):
+            each.rng = np.random.default_rng(seed)
+    return passes
 
 
 def _ends(model: Model[Any, Any], outputs: Any, items: list[int], rows: list[int]) -> list[int]:
-    """Where the parts of the output end, which have an item for each item or a row for each row."""
+    """Where the shards of the output end: it has an item for each item or a row for each row."""
     known = all(isinstance(Y, list | Ragged) or getattr(Y, "ndim", 0) for Y in outputs)
     ends = [0, *accumulate(map(len, outputs))] if known else []
     if ends not in (items, rows):
@@ -121,10 +121,10 @@ def _split(batch: Any, ends: list[int]) -> list[Any]:
     return [batch[start:stop] for start, stop in pairwise(ends)]
 
 
-def _join(parts: Sequence[Any], ops: Ops) -> Any:
-    if isinstance(parts[0], list):
-        return [*chain.from_iterable(parts)]
-    if isinstance(parts[0], Ragged):
-        data = ops.concatenate([part.data for part in parts])
-        return Ragged.unchecked(data, np.concatenate([part.lengths for part in parts]))
-    return ops.concatenate([*parts])
+def _join(shards: Sequence[Any], ops: Ops) -> Any:
+    if isinstance(shards[0], list):
+        return [*chain.from_iterable(shards)]
+    if isinstance(shards[0], Ragged):
+        data = ops.concatenate([shard.data for shard in shards])
+        return Ragged.unchecked(data, np.concatenate([shard.lengths for shard in shards]))
+    return ops.concatenate([*shards])

@@ -72,9 +72,9 @@ def _rebuild(node: Any, old: Any, new: Sequence[Any], done: dict[int, Any]) -> A
             raise InputError(f"{node.name} has parameters of its own: its layers stay")
         if len(layers) < len(node.layers) and (node.forward not in _ANY_NUMBER or not layers):
             raise InputError(f"{node.name} needs its {old.name}: replace it, by noop()")
-        twin = object.__new__(type(node))
-        twin.__dict__.update(node.__dict__)
-        twin._renew(layers)
-        compose(twin)
-        done[node.id] = twin
+        changed = object.__new__(type(node))
+        changed.__dict__.update(node.__dict__)
+        changed._renew(layers)
+        compose(changed)
+        done[node.id] = changed
     return done[node.id]

@@ -296,9 +296,9 @@ class Model(Node, Operators, Generic[In, Out]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         allocation.own_slots(self)
-        twin = self._copy(memo)
-        allocation.duplicate(self, twin)
-        return twin
+        copy = self._copy(memo)
+        allocation.duplicate(self, copy)
+        return copy
 
     def without_weights(self) -> Self:
         """A model like this one, of the same layers and dims, without weights.
@@ -313,8 +313,8 @@ class Model(Node, Operators, Generic[In, Out]):
         """A copy without weights, but with those layers that `memo` has; the others are added."""
         nodes = [node for node in self.walk() if id(node) not in memo]
         for node in nodes:
-            twin = memo[id(node)] = object.__new__(type(node))
-            twin.__dict__.update(node.__dict__)
+            copy = memo[id(node)] = object.__new__(type(node))
+            copy.__dict__.update(node.__dict__)
         for node in nodes:
             memo[id(node)]._renew([memo[id(layer)] for layer in node.layers])
         return memo[id(self)]  # type: ignore[no-any-return]

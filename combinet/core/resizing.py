@@ -27,7 +27,7 @@ def resize(model: Layer, *, nI: int | None = None, nO: int | None = None) -> Non
         raise DimensionError(f"a width is a positive int, not {size!r}")
     end = 0 if nO is None else 1
     width = ShapeInference()(model, None, None)[end]
-    width = int(width) if isinstance(width, int) else width  # as `size` is: without its parts
+    width = int(width) if isinstance(width, int) else width  # as `size` is: without its terms
     infer = ShapeInference(resize=True)
     infer(model, nI, nO)
     check = ShapeInference(dict(infer.found))  # the rules decide whether the proposal is valid
@@ -50,10 +50,10 @@ def resize(model: Layer, *, nI: int | None = None, nO: int | None = None) -> Non
 
 
 def _concats(model: Layer, sizes: Sizes, nI: Width, nO: Width) -> Concats:
-    """The dims that are sums, with these sizes; by one inference, so that parts match."""
+    """The dims that are sums, with these sizes; by one inference, so that terms match."""
     infer = ShapeInference(dict(sizes))
     widths = ShapeInference(dict(sizes))(model, nI, nO)
-    infer(model, *widths)  # told, so that all learn their parts
+    infer(model, *widths)  # told, so that all learn their terms
     return infer.concats
 
 
@@ -64,13 +64,13 @@ def _index_map(node: Layer, name: str, before: Concats, after: Concats) -> Index
         if isinstance(dim, int):
             continue
         old, new = (concats.get((node, dim)) for concats in (before, after))
-        if new is None or (old is not None and old.parts == new.parts):
+        if new is None or (old is not None and old.terms == new.terms):
             continue
-        if old is not None and len(old.parts) == len(new.parts):
-            sizes = np.minimum(old.parts, new.parts)
+        if old is not None and len(old.terms) == len(new.terms):
+            sizes = np.minimum(old.terms, new.terms)
             within = positions(sizes)
             source, target = (
-                np.repeat(offsets(np.array(width.parts)), sizes) + within for width in (old, new)
+                np.repeat(offsets(np.array(width.terms)), sizes) + within for width in (old, new)
             )
             index_map[axis] = (source, target)
         elif new != node.dims[dim]:

@@ -30,16 +30,16 @@ _ROUNDS = 4  # of asking a composition until it has nothing new to say: mostly o
 class ConcatWidth(int):
     """A width that is a sum, as that of a concatenation or a window.
 
-    A resize changes each part at its own end, so that the weights after it can follow.
+    A resize changes each term at its own end, so that the weights after it can follow.
     """
 
-    parts: tuple[int, ...]
+    terms: tuple[int, ...]
 
     def __new__(cls, widths: Iterable[int]) -> ConcatWidth:
-        """The sum of the widths, which may have parts themselves."""
-        parts = [part for width in widths for part in getattr(width, "parts", (int(width),))]
-        total = super().__new__(cls, sum(parts))
-        total.parts = tuple(parts)
+        """The sum of the widths, which may be sums themselves."""
+        terms = [term for width in widths for term in getattr(width, "terms", (int(width),))]
+        total = super().__new__(cls, sum(terms))
+        total.terms = tuple(terms)
         return total
 
 
@@ -171,10 +171,10 @@ def item(width: Width, idx: int) -> Width:
 
 
 def _key(width: Width) -> Any:
-    """What tells widths apart: equal numbers may be sums of different parts."""
+    """What tells widths apart: equal numbers may be sums of different terms."""
     if isinstance(width, tuple):
         return tuple(map(_key, width))
-    return (ConcatWidth, width.parts) if isinstance(width, ConcatWidth) else width
+    return (ConcatWidth, width.terms) if isinstance(width, ConcatWidth) else width
 
 
 # -- composing -------------------------------------------------------------------------------------

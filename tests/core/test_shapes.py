@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -132,7 +133,8 @@ def test_layers_composed_one_at_a_time_ask_only_those_composed(
     for _ in range(2000):
         model = compose(make(), model) if right else compose(model, make())
     assert visits.count <= 20 * 2000
-    assert time.process_time() - began < 5  # half a second where nothing else runs
+    limit = 1 if sys.gettrace() is None else 5  # coverage looks at each line
+    assert time.process_time() - began < limit
     if symbol != "+":
         assert len(model.layers) == 2001
 
