@@ -2,7 +2,6 @@
 
 import pickle
 import sys
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
