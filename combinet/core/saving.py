@@ -173,6 +173,7 @@ def _records(content: Any) -> list[dict[str, Any]]:
 def _is_record(record: Any, number: int) -> bool:
     return (
         isinstance(record, dict)
+        and record.keys() <= {"name", "layers", *_SECTIONS}
         and isinstance(record.get("name"), str)
         and isinstance(record.get("layers"), list)
         and all(isinstance(child, int) and 0 <= child < number for child in record["layers"])

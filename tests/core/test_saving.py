@@ -269,6 +269,8 @@ WRONG = {
     "no-array": put("params", "W", value=[1.0]),
     "a-negative-dim": put("dims", "nO", value=-4),
     "words-for-dims": put("dims", value="nO"),
+    "a-section-more": put("colours", value={}),
+    "another-section": lambda nodes: nodes[1].update(parbms=nodes[1].pop("params")),
 }
 
 
