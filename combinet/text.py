@@ -13,6 +13,8 @@ import numpy as np
 from combinet.errors import InputError, describe
 from combinet.types import Ints
 
+__all__ = ["DEFAULT", "Feature", "features", "hash_text", "lower", "prefix", "shape", "suffix"]
+
 Feature = Callable[[str], str]
 
 
@@ -96,15 +98,12 @@ def features(docs: Sequence[Sequence[str]], extract: Sequence[Feature] = DEFAULT
         numbers = [[index.setdefault(word, len(index)) for word in doc] for doc in docs]
         table = np.empty((len(index), len(extract)), dtype="uint64")
         for column, feature in enumerate(extract):
-            table[:, column] = _column(list(map(feature, index)), column)
+            texts = [*map(feature, index)]
+            known = {text: hash_text(text, column) for text in {*texts}}
+            table[:, column] = [known[text] for text in texts]
     except (TypeError, AttributeError):
         for word in (word for doc in docs for word in doc):
             if not isinstance(word, str):
                 raise InputError(f"a word is a str, not {describe(word)}") from None
         raise
     return [table[doc] if doc else table[:0] for doc in numbers]
-
-
-def _column(texts: list[str], salt: int) -> list[int]:
-    known = {text: hash_text(text, salt) for text in set(texts)}
-    return [known[text] for text in texts]
