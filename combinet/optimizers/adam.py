@@ -42,9 +42,8 @@ class Adam(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(learn_rate, ("first", "second"), **options)
-        for name, beta in (("beta1", beta1), ("beta2", beta2)):
-            require(type(self).__name__, name, beta, *BELOW_1)
-        require(type(self).__name__, "eps", eps, *FROM_0)
+        require(type(self).__name__, BELOW_1, beta1=beta1, beta2=beta2)
+        require(type(self).__name__, FROM_0, eps=eps)
         self.beta1 = beta1
         self.beta2 = beta2
         self.eps = eps

@@ -40,8 +40,7 @@ class Lion(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(learn_rate, ("momentum",), **options)
-        for name, beta in (("beta1", beta1), ("beta2", beta2)):
-            require(type(self).__name__, name, beta, *BELOW_1)
+        require(type(self).__name__, BELOW_1, beta1=beta1, beta2=beta2)
         self.beta1 = beta1
         self.beta2 = beta2
 

@@ -39,7 +39,7 @@ class SGD(Optimizer):
         nesterov: bool = False,
         **options: Unpack[Options],
     ) -> None:
-        require(type(self).__name__, "momentum", momentum, *BELOW_1)
+        require(type(self).__name__, BELOW_1, momentum=momentum)
         if nesterov and not momentum:
             raise InputError("nesterov is a form of momentum: give momentum=, such as 0.9")
         super().__init__(learn_rate, ("velocity",) if momentum else (), **options)

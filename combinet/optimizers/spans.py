@@ -32,13 +32,15 @@ class Span(NamedTuple):
         """The pending gradients, in place."""
         return self.of(self.store.writable_gradient())
 
-    def change_gradient(self, function: Callable[[Array], object]) -> None:
-        """Let `function` change the pending gradients, a flat array, in place."""
-        function(self.gradient)
+    def change_gradient(self, operation: Callable[[Array, Array], object], operand: Array) -> None:
+        """Let `operation` change the pending gradients, a flat array, in place."""
+        operation(self.gradient, operand)
 
     def parts(self, number: int) -> list[Span]:
         """The span cut into `number` parts, or as many as are worth a thread; none is empty."""
-        number = max(min(number, (self.stop - self.start) // _WORTH), 1)
+        number = min(number, (self.stop - self.start) // _WORTH)
+        if number <= 1:
+            return [self]
         cuts = [self.start + (self.stop - self.start) * i // number for i in range(number + 1)]
         return [self._replace(start=a, stop=b) for a, b in pairwise(cuts)]
 
@@ -49,7 +51,7 @@ class Span(NamedTuple):
     def by_step_count(self, steps: Ints1d) -> list[tuple[int, Span]]:
         """Spans (t, span) of slots with the same number of steps; `steps` are by slot number."""
         own = steps[self.first : self.last]
-        if (own == own[0]).all():
+        if len(own) == 1 or (own == own[0]).all():
             return [(int(own[0]), self)]
         counted = groupby(self.slots(), key=lambda slot: int(steps[slot.number]))
         return [(t, span) for t, slots in counted for span in spans(slots)]
@@ -71,13 +73,17 @@ class Rows:
         gradient = self.slot.of(self.store.writable_gradient())
         return self.store.ops.take_rows(gradient, self.rows)
 
+    def by_step_count(self, steps: Ints1d) -> list[tuple[int, Rows]]:
+        """As `Span.by_step_count`: the one slot."""
+        return [(int(steps[self.first]), self)]
+
     def change(self, function: Callable[..., object], *flat: Array) -> None:
         """Let `function` change these rows of arrays that are laid out as the store."""
         self.store.ops.change_rows(function, self.rows, *map(self.slot.of, flat))
 
-    def change_gradient(self, function: Callable[[Array], object]) -> None:
-        """Let `function` change the pending gradients, a flat array, in place."""
-        self.change(function, self.store.writable_gradient())
+    def change_gradient(self, operation: Callable[[Array, Array], object], operand: Array) -> None:
+        """Let `operation` change the pending gradients, a flat array, in place."""
+        self.change(lambda dW: operation(dW, operand), self.store.writable_gradient())
 
 
 def spans(slots: Iterable[Slot]) -> list[Span]:

@@ -10,8 +10,8 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol
-from weakref import WeakKeyDictionary, WeakSet, ref
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -28,16 +28,6 @@ _probe.view = np.empty(0)
 _ALONE = sys.getrefcount(_probe.view)
 
 
-class Stateful(Protocol):
-    """What a store knows of an optimizer: it lists stores, and gives the arrays of a slot."""
-
-    stores: WeakSet[Store]
-
-    def state(self, part: Slot, /) -> Mapping[str, Array]:
-        """The arrays kept for a parameter, by name."""
-        ...
-
-
 class OptimizerState:
     """What one optimizer keeps of a store: the number of steps of each slot, and arrays by name.
 
@@ -45,9 +35,9 @@ class OptimizerState:
     `resized_at` maps a slot's number to the step count at its last resize.
     """
 
-    def __init__(self, steps: Ints1d) -> None:
+    def __init__(self, steps: Ints1d, arrays: dict[str, Array]) -> None:
         self.steps = steps
-        self.arrays: dict[str, Array] = {}
+        self.arrays = arrays
         self.by_slot: dict[int, dict[str, Array]] = {}
         self.resized_at: dict[int, int] = {}
 
@@ -74,7 +64,7 @@ class Store:
         self.gradient: Array | None = None
         self.averages: Array | None = None
         # Weak, so that the state goes when the optimizer does.
-        self.optimizer_states: WeakKeyDictionary[Stateful, OptimizerState] = WeakKeyDictionary()
+        self.optimizer_states: WeakKeyDictionary[Any, OptimizerState] = WeakKeyDictionary()
         self.lock = threading.RLock()
         self._slots: list[ref[Slot]] = []  # weak: a store must not keep layers' slots alive
 
@@ -186,13 +176,15 @@ class Store:
             self.gradient = self.ops.zeros((self.size,), self.dtype)
         return self.gradient
 
-    def optimizer_state(self, optimizer: Stateful) -> OptimizerState:
-        """What `optimizer` keeps of this store, initially empty."""
-        if optimizer not in self.optimizer_states:
+    def optimizer_state(self, optimizer: Any) -> OptimizerState:
+        """What `optimizer` keeps of this store: the arrays that it names, initially 0."""
+        state = self.optimizer_states.get(optimizer)
+        if state is None:
             steps: Ints1d = np.zeros(len(self._slots), dtype="int64")
-            self.optimizer_states[optimizer] = OptimizerState(steps)
+            arrays = {name: self.ops.zeros((self.size,), self.dtype) for name in optimizer.arrays}
+            state = self.optimizer_states[optimizer] = OptimizerState(steps, arrays)
             optimizer.stores.add(self)
-        return self.optimizer_states[optimizer]
+        return state
 
 
 def locked(slots: Iterable[Slot]) -> ExitStack:
