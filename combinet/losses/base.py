@@ -17,7 +17,8 @@ class Loss:
     """The base of the losses: `loss(guesses, truths)` returns (gradient, value).
 
     The gradient has the form of the guesses and is the derivative of the value by them. The value
-    is an array without axes: on a GPU, reading it is the only wait. A subclass defines `__call__`.
+    is an array without axes: on a GPU, reading it is the only wait. A subclass defines `__call__`;
+    `scale(n)` is 1 / n with `normalize`, else 1.
 
     Example:
         >>> import numpy as np
@@ -25,6 +26,9 @@ class Loss:
         >>> L2Distance().get_loss(np.array([[1.0, 2.0]]), np.array([[1.0, 0.0]])).item()
         2.0
     """
+
+    def __init__(self, *, normalize: bool = True) -> None:
+        self.normalize = normalize
 
     def __call__(self, guesses: Any, truths: Any) -> tuple[Any, Floats]:
         """The gradient and the value."""
@@ -38,10 +42,9 @@ class Loss:
         """The value alone."""
         return self(guesses, truths)[1]
 
-
-def scale_of(normalize: bool, n: int) -> float:
-    """What a sum over n rows is multiplied by."""
-    return 1 / max(1, n) if normalize else 1.0
+    def scale(self, n: int) -> float:
+        """What a sum over n rows is multiplied by."""
+        return 1 / max(1, n) if self.normalize else 1.0
 
 
 def check_floats(X: Any, what: str, ndim: int | None = None, remedy: str = "") -> Ops:

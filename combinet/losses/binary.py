@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet.losses.base import Loss, as_targets, check_floats, check_probabilities, scale_of
+from combinet.losses.base import Loss, as_targets, check_floats, check_probabilities
 from combinet.types import Floats
 
 
@@ -31,14 +31,14 @@ class BinaryCrossentropy(Loss):
     """
 
     def __init__(self, *, normalize: bool = True, logits: bool = False) -> None:
-        self.normalize = normalize
+        super().__init__(normalize=normalize)
         self.logits = logits
 
     def __call__(self, guesses: Floats, truths: Any) -> tuple[Floats, Floats]:
         """The gradient and the value."""
         ops = check_floats(guesses, "guesses of BinaryCrossentropy")
         T = as_targets(truths, guesses, ops)
-        scale = scale_of(self.normalize, guesses.shape[0])
+        scale = self.scale(guesses.shape[0])
         gradient, value = (_scores if self.logits else _probabilities)(ops.xp, guesses, T)
         if not self.logits:
             # Those below 0 count as almost 0 and give no NaN: look where chance would do better.

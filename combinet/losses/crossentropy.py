@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from combinet.errors import InputError
-from combinet.losses.base import Loss, check_floats, check_probabilities, scale_of
-from combinet.losses.targets import Classes
+from combinet.losses.base import check_floats, check_probabilities
+from combinet.losses.targets import ClassLoss
 from combinet.types import Floats, Floats2d
 
 
-class CategoricalCrossentropy(Loss):
+class CategoricalCrossentropy(ClassLoss):
     """The cross-entropy of probabilities, as `Softmax` gives them, with the true classes.
 
     `loss(guesses, truths)` returns (dY, value): with p the guesses (n, k), which are above 0, and
@@ -43,43 +43,34 @@ class CategoricalCrossentropy(Loss):
         array([[-0., -2., -2.]])
     """
 
-    def __init__(
-        self,
-        *,
-        normalize: bool = True,
-        names: Sequence[str] | None = None,
-        missing_value: str | int | None = None,
-        neg_prefix: str | None = None,
-        label_smoothing: float = 0.0,
-    ) -> None:
-        self.normalize = normalize
-        self.classes = Classes(names, missing_value, neg_prefix, label_smoothing)
-
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
         """The gradient and the value."""
-        return self.compare("CategoricalCrossentropy", guesses, [truths])
-
-    def compare(self, name: str, guesses: Floats2d, parts: Sequence[Any]) -> tuple[Any, Floats]:
-        """The same for truths in parts, one after the other. Errors are in the name of `name`."""
         remedy = "; for a list there is SequenceCategoricalCrossentropy"
-        ops = check_floats(guesses, f"guesses of {name}", 2, remedy)
-        targets, excluded = self.classes.targets(guesses, self.classes.read(parts, ops), ops)
-        scale = scale_of(self.normalize, guesses.shape[0])
-        gradient = targets / guesses
-        total = (targets * ops.xp.log(guesses)).sum()
-        if excluded is not None:
-            row = excluded.sum(axis=1, keepdims=True)
-            # Not 1 - p: that is 0 where a guess is surest. Rows that exclude nothing get log(1).
-            others = (guesses * (row - excluded)).sum(axis=1, keepdims=True) + (1 - row)
-            gradient += (row - excluded) / others
-            total = total + ops.xp.log(others).sum()
-        gradient *= -scale
-        value = total * -scale
-        check_probabilities(name, guesses, value)
-        return gradient, value
+        check_floats(guesses, "guesses of CategoricalCrossentropy", 2, remedy)
+        return crossentropy(self, guesses, [truths], guesses.shape[0])
 
 
-class FocalLoss(Loss):
+def crossentropy(
+    loss: ClassLoss, guesses: Floats2d, truths: Sequence[Any], n: int
+) -> tuple[Floats2d, Floats]:
+    """The gradient and the value for truths in parts, one after the other; the mean is over n."""
+    ops = check_floats(guesses, f"guesses of {type(loss).__name__}", 2)
+    targets, excluded = loss.targets(guesses, loss.encode(truths, ops), ops)
+    gradient = targets / guesses
+    total = (targets * ops.xp.log(guesses)).sum()
+    if excluded is not None:
+        row = excluded.sum(axis=1, keepdims=True)
+        # Not 1 - p: that is 0 where a guess is surest. Rows that exclude nothing get log(1).
+        others = (guesses * (row - excluded)).sum(axis=1, keepdims=True) + (1 - row)
+        gradient += (row - excluded) / others
+        total = total + ops.xp.log(others).sum()
+    gradient *= -loss.scale(n)
+    value = total * -loss.scale(n)
+    check_probabilities(type(loss).__name__, guesses, value)
+    return gradient, value
+
+
+class FocalLoss(ClassLoss):
     """The cross-entropy with less weight on what is guessed well: -sum(t * (1-p)^gamma * log(p)).
 
     `loss(guesses, truths)` returns (dY, value) for probabilities (n, k) above 0, as `Softmax`
@@ -107,16 +98,15 @@ class FocalLoss(Loss):
     ) -> None:
         if not gamma >= 0:
             raise InputError(f"gamma is 0 or above, not {gamma!r}")
+        super().__init__(normalize=normalize, names=names, missing_value=missing_value)
         self.gamma = gamma
-        self.normalize = normalize
-        self.classes = Classes(names, missing_value, None, 0.0)
 
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
         """The gradient and the value."""
         ops = check_floats(guesses, "guesses of FocalLoss", 2)
         xp, gamma = ops.xp, self.gamma
-        targets, _ = self.classes.targets(guesses, self.classes.read([truths], ops), ops)
-        scale = scale_of(self.normalize, guesses.shape[0])
+        targets, _ = self.targets(guesses, self.encode([truths], ops), ops)
+        scale = self.scale(guesses.shape[0])
         # Not 0, for powers below 1; where p is 1 the logarithm is 0 and decides.
         rest = xp.maximum(1 - guesses, xp.finfo(guesses.dtype).eps / 4)
         log, power = xp.log(guesses), rest**gamma

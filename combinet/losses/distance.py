@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet.losses.base import Loss, as_targets, check_floats, scale_of
+from combinet.losses.base import Loss, as_targets, check_floats
 from combinet.types import Floats, Floats2d
 
 
@@ -22,13 +22,10 @@ class L2Distance(Loss):
         (array([[0., 2.]]), 2.0)
     """
 
-    def __init__(self, *, normalize: bool = True) -> None:
-        self.normalize = normalize
-
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
         """The gradient and the value."""
         ops = check_floats(guesses, "guesses", 2)
-        scale = scale_of(self.normalize, guesses.shape[0])
+        scale = self.scale(guesses.shape[0])
         gradient = guesses - as_targets(truths, guesses, ops)
         value = (gradient * gradient).sum() * (scale / 2)
         gradient *= scale
@@ -51,13 +48,13 @@ class CosineDistance(Loss):
     """
 
     def __init__(self, *, normalize: bool = True, ignore_zeros: bool = False) -> None:
-        self.normalize = normalize
+        super().__init__(normalize=normalize)
         self.ignore_zeros = ignore_zeros
 
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
         """The gradient and the value."""
         ops = check_floats(guesses, "guesses", 2)
-        scale = scale_of(self.normalize, guesses.shape[0])
+        scale = self.scale(guesses.shape[0])
         Y, Y_size = _directions(ops.xp, guesses)
         T, T_size = _directions(ops.xp, as_targets(truths, guesses, ops))
         cosine = (Y * T).sum(axis=1, keepdims=True)

@@ -9,13 +9,13 @@ import numpy as np
 
 from combinet.batches.convert import check_list
 from combinet.errors import DimensionError, InputError, describe
-from combinet.losses.base import Loss, scale_of
-from combinet.losses.crossentropy import CategoricalCrossentropy
+from combinet.losses.crossentropy import crossentropy
+from combinet.losses.targets import ClassLoss
 from combinet.ops.backends import get_array_ops
 from combinet.types import Floats, Floats2d
 
 
-class SequenceCategoricalCrossentropy(Loss):
+class SequenceCategoricalCrossentropy(ClassLoss):
     """`CategoricalCrossentropy` of a list of arrays, one for each sequence.
 
     `loss(guesses, truths)` returns (list of dY, value). With `normalize` both are divided by the
@@ -30,24 +30,6 @@ class SequenceCategoricalCrossentropy(Loss):
         >>> round(float(value), 4), dY[0]
         (0.837, array([[-1., -0.]]))
     """
-
-    def __init__(
-        self,
-        *,
-        normalize: bool = True,
-        names: Sequence[str] | None = None,
-        missing_value: str | int | None = None,
-        neg_prefix: str | None = None,
-        label_smoothing: float = 0.0,
-    ) -> None:
-        self.normalize = normalize
-        self._loss = CategoricalCrossentropy(
-            normalize=False,
-            names=names,
-            missing_value=missing_value,
-            neg_prefix=neg_prefix,
-            label_smoothing=label_smoothing,
-        )
 
     def __call__(
         self, guesses: Sequence[Floats2d], truths: Sequence[Any]
@@ -72,14 +54,10 @@ class SequenceCategoricalCrossentropy(Loss):
         if not guesses:
             return [], np.zeros(())
         ops = get_array_ops(guesses[0])
-        gradient, value = self._loss.compare(
-            "SequenceCategoricalCrossentropy",
-            ops.concatenate(list(guesses)),
-            [truth for truth in truths if len(truth)],
-        )
-        scale = scale_of(self.normalize, len(guesses))
-        gradient *= scale
-        return ops.split(gradient, [len(guess) for guess in guesses]), value * scale
+        flat: Any = ops.concatenate([*guesses])
+        parts = [truth for truth in truths if len(truth)]
+        gradient, value = crossentropy(self, flat, parts, len(guesses))
+        return ops.split(gradient, [*map(len, guesses)]), value
 
 
 def _length(X: Any) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from combinet.errors import DimensionError, InputError, describe
-from combinet.losses.base import Loss, check_floats, scale_of
+from combinet.losses.base import Loss, check_floats
 from combinet.ops.base import Ops
 from combinet.types import Floats, Floats2d
 
@@ -30,8 +30,8 @@ class ContrastiveLoss(Loss):
     """
 
     def __init__(self, *, margin: float = 1.0, normalize: bool = True) -> None:
+        super().__init__(normalize=normalize)
         self.margin = _positive(margin)
-        self.normalize = normalize
 
     def __call__(
         self, guesses: tuple[Floats2d, Floats2d], truths: Any
@@ -45,7 +45,7 @@ class ContrastiveLoss(Loss):
                 f"truths for {describe(A)} are {A.shape[0]} numbers, 1 or 0, not {describe(truths)}"
             )
         xp, alike = ops.xp, alike.astype(A.dtype)[:, None]
-        scale = scale_of(self.normalize, A.shape[0])
+        scale = self.scale(A.shape[0])
         difference = A - B
         distance = xp.sqrt((difference * difference).sum(axis=1, keepdims=True))
         lacking = xp.maximum(self.margin - distance, 0)
@@ -73,8 +73,8 @@ class TripletLoss(Loss):
     """
 
     def __init__(self, *, margin: float = 0.2, normalize: bool = True) -> None:
+        super().__init__(normalize=normalize)
         self.margin = _positive(margin)
-        self.normalize = normalize
 
     def __call__(
         self, guesses: tuple[Floats2d, Floats2d, Floats2d], truths: None = None
@@ -84,7 +84,7 @@ class TripletLoss(Loss):
             raise InputError(f"a triplet says itself what is alike: no truths, {describe(truths)}")
         ops = _check_vectors(guesses, 3)
         anchor, positive, negative = guesses
-        scale = scale_of(self.normalize, anchor.shape[0])
+        scale = self.scale(anchor.shape[0])
         near, far = anchor - positive, anchor - negative
         lacking = (near * near - far * far).sum(axis=1, keepdims=True) + self.margin
         weight = (lacking > 0) * (2 * scale)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from combinet.errors import DimensionError, InputError, describe
+from combinet.losses.base import Loss
 from combinet.ops.base import Ops
 from combinet.types import Floats2d
 
@@ -24,19 +25,22 @@ def negated(i: Any) -> Any:
     return -0.5 - i
 
 
-class Classes:
-    """How truths name classes: the keywords that the losses over classes share.
+class ClassLoss(Loss):
+    """The base of losses over classes: their keywords, and how truths name classes.
 
     See `CategoricalCrossentropy` for what they mean.
     """
 
     def __init__(
         self,
-        names: Sequence[str] | None,
-        missing_value: str | int | None,
-        neg_prefix: str | None,
-        label_smoothing: float,
+        *,
+        normalize: bool = True,
+        names: Sequence[str] | None = None,
+        missing_value: str | int | None = None,
+        neg_prefix: str | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
+        super().__init__(normalize=normalize)
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing is from 0 to below 1, not {label_smoothing!r}")
         if neg_prefix is not None and (names is None or not neg_prefix):
@@ -50,18 +54,18 @@ class Classes:
         self.neg_prefix = neg_prefix
         self.label_smoothing = label_smoothing
 
-    def read(self, parts: Sequence[Any], ops: Ops) -> Any:
-        """The truths of neighbouring rows, in parts, as one array: codes, or rows."""
-        read = [self._read(part, ops) for part in parts]
-        if len(read) == 1:
-            return read[0]
-        if any(part.ndim != read[0].ndim for part in read):
+    def encode(self, parts: Sequence[Any], ops: Ops) -> Any:
+        """The truths of neighbouring rows, in parts, as one array: codes, or probabilities."""
+        encoded = [self._encode(part, ops) for part in parts]
+        if len(encoded) == 1:
+            return encoded[0]
+        if len({part.ndim for part in encoded}) > 1:
             raise InputError("truths are class numbers in all sequences, or in none")
-        if all(isinstance(part, np.ndarray) for part in read):  # where numbers can be checked
-            return np.concatenate(read) if read else np.zeros(0, "int64")
-        return ops.concatenate([ops.asarray(part) for part in read])
+        if all(isinstance(part, np.ndarray) for part in encoded):  # where numbers can be checked
+            return np.concatenate(encoded) if encoded else np.zeros(0, "int64")
+        return ops.concatenate([ops.asarray(part) for part in encoded])
 
-    def _read(self, truths: Any, ops: Ops) -> Any:
+    def _encode(self, truths: Any, ops: Ops) -> Any:
         if isinstance(truths, np.ndarray) and truths.dtype.kind in "UO":
             truths = truths.tolist()
         if isinstance(truths, list | tuple) and any(
@@ -69,24 +73,21 @@ class Classes:
         ):
             return np.array([self._code(truth) for truth in truths], dtype="float64")
         try:
-            read = ops.asarray(truths) if hasattr(truths, "dtype") else np.asarray(truths)
+            array = ops.asarray(truths) if hasattr(truths, "dtype") else np.asarray(truths)
         except ValueError as error:
             raise InputError(f"rows of truths have one length, not {describe(truths)}") from error
-        if read.ndim not in (1, 2):
+        if array.ndim not in (1, 2):
             raise DimensionError(
                 "truths are class numbers (n,) or rows of probabilities (n, k), "
                 f"not {describe(truths)}"
             )
-        if read.ndim == 2:
-            if read.dtype.kind not in "fiub":
-                raise InputError(f"probabilities are numbers, not {describe(read)}")
-            return read
-        if len(read) and read.dtype.kind not in "iu":
-            raise InputError(f"class numbers are integers, not {describe(read)}")
-        if self.missing is None:
-            return read
-        xp = np if isinstance(read, np.ndarray) else ops.xp
-        return xp.where(read == self.missing, MISSING, read)
+        if array.size and array.dtype.kind not in ("iu" if array.ndim == 1 else "fiub"):
+            what = "class numbers are integers" if array.ndim == 1 else "probabilities are numbers"
+            raise InputError(f"{what}, not {describe(array)}")
+        if array.ndim == 2 or self.missing is None:
+            return array
+        xp = np if isinstance(array, np.ndarray) else ops.xp
+        return xp.where(array == self.missing, MISSING, array)
 
     def _code(self, truth: Any) -> float:
         if truth is None:
@@ -115,7 +116,7 @@ class Classes:
         """Targets (n, k) of the guesses' dtype, 0 in rows that don't count; and what is negated.
 
         The latter is an array like it, 1 at the one class that a row excludes; None where no row
-        does. `truths` are what `read` gave. Raises DimensionError or InputError.
+        does. `truths` are what `encode` gave. Raises DimensionError or InputError.
         """
         n, k = guesses.shape
         if self.names is not None and len(self.names) != k:
@@ -164,9 +165,9 @@ def smooth(rows: Any, smoothing: float) -> Any:
     Raises InputError if the 1 would not stand out any more.
     """
     k = rows.shape[-1]
-    if smoothing * k >= k - 1:
+    if not 0 <= smoothing * k < k - 1:
         raise InputError(
-            f"label_smoothing for {k} classes is below {(k - 1) / k:.4g}, not {smoothing}"
+            f"label_smoothing for {k} classes is from 0 to below {(k - 1) / k:.4g}, not {smoothing}"
         )
     rest = smoothing / (k - 1)
     return rows * (1 - smoothing - rest) + rest
