@@ -31,6 +31,5 @@ def pack_scores(name: str, output: object) -> tuple[Floats2d, TimeMajorOrder]:
             f"{name} takes scores of as many labels as there are transitions, "
             f"{describe(T)}, not {describe(scores)}"
         )
-    sequences: Any = scores
-    order = TimeMajorOrder(sequences, get_array_ops(T))
+    order = TimeMajorOrder(scores, get_array_ops(T))
     return order.pack(flat), order

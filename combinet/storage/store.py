@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
@@ -68,9 +68,9 @@ class Store:
         self.lock = threading.RLock()
         self._slots: list[ref[Slot]] = []  # weak: a store must not keep layers' slots alive
 
-    def slots(self) -> Iterator[Slot]:
+    def slots(self) -> list[Slot]:
         """The slots that a layer still has."""
-        return (slot for slot in (weak() for weak in self._slots) if slot is not None)
+        return [slot for weak in self._slots if (slot := weak()) is not None]
 
     def add(self, key: Key, shape: Shape, order: Order, ema_rate: float | None) -> Slot:
         """A slot at the end, before the store has weights."""
@@ -97,7 +97,7 @@ class Store:
         If anything but the slots holds the array or a view of it, such as a pending callback, it
         keeps that array, and the store goes on with a copy.
         """
-        live = [slot for weak in self._slots if (slot := weak()) is not None]
+        live = self.slots()
         held = [slot for slot in live if sys.getrefcount(slot.view) > _ALONE]
         if held or sys.getrefcount(self.weights) > _ALONE + len(live):
             self.adopt(self.weights.copy())
