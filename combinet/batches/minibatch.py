@@ -15,10 +15,7 @@ from combinet.types import Generator, Schedule, is_size
 
 
 def minibatch(
-    size: int | Schedule,
-    sequence: object,
-    *others: object,
-    rng: Generator | int | None = None,
+    size: int | Schedule, sequence: object, *others: object, rng: Generator | int | None = None
 ) -> Iterator[Any]:
     """Batches of `size` of a list, array, Ragged or Padded, one after the other; the last rest.
 
