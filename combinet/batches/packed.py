@@ -14,11 +14,14 @@ from combinet.batches.convert import list_to_ragged
 from combinet.batches.padded import Padded
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import map_arrays
+from combinet.errors import DimensionError, InputError, describe
+from combinet.ops.backends import get_array_ops
 from combinet.ops.base import Ops
 from combinet.ops.sequence import time_major_order
-from combinet.types import Array
+from combinet.types import Array, Floats1d, Floats2d
 
 Sequences: TypeAlias = "list[Any] | Ragged | Padded"
+CRFOutput: TypeAlias = "tuple[Any, Floats2d, Floats1d, Floats1d]"  # of `CRF`: scores, T, start, end
 
 
 class TimeMajorOrder:
@@ -109,6 +112,30 @@ class Packed:
         if isinstance(X, Packed):
             return Packed(join_columns(columns, self.order.ops), self.order, self.reverse)
         return self.order.rebuild(*columns)
+
+
+def pack_scores(name: str, output: object) -> tuple[Floats2d, TimeMajorOrder]:
+    """The packed scores that `CRF` returns, and their order.
+
+    Raises InputError or DimensionError, in the name of `name`.
+    """
+    if not isinstance(output, tuple) or len(output) != 4:
+        raise InputError(
+            f"{name} expected the tuple of four that CRF returns, got {describe(output)}"
+        )
+    scores: Any = output[0]
+    T: Any = output[1]
+    if isinstance(scores, list | tuple) and not scores:
+        flat = T[:0]
+    else:
+        flat = (scores if isinstance(scores, Ragged) else list_to_ragged(scores)).data
+    if flat.ndim != 2 or T.shape != (flat.shape[1], flat.shape[1]):
+        raise DimensionError(
+            f"{name} takes scores of as many labels as there are transitions, "
+            f"{describe(T)}, not {describe(scores)}"
+        )
+    order = TimeMajorOrder(scores, get_array_ops(T))
+    return order.pack(flat), order
 
 
 def join_columns(columns: tuple[Array, ...], ops: Ops) -> Array:

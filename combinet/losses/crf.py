@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from combinet.batches.crf_output import CRFOutput, pack_scores
+from combinet.batches.packed import CRFOutput, pack_scores
 from combinet.errors import DimensionError, InputError, describe
 from combinet.losses.targets import ClassLoss
 from combinet.types import Floats

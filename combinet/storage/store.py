@@ -10,8 +10,8 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, ref
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 import numpy as np
 
@@ -26,6 +26,20 @@ if TYPE_CHECKING:
 _probe = Slot.__new__(Slot)
 _probe.view = np.empty(0)
 _ALONE = sys.getrefcount(_probe.view)
+
+
+class Stateful(Protocol):
+    """What a store knows of an optimizer: the stores and arrays that it names, and those of a slot.
+
+    `arrays` are the names of what it keeps in the layout of the store.
+    """
+
+    arrays: tuple[str, ...]
+    stores: WeakSet[Store]
+
+    def state(self, slot: Slot) -> Mapping[str, Array]:
+        """The arrays kept for a parameter, by name."""
+        ...
 
 
 class OptimizerState:
@@ -64,7 +78,7 @@ class Store:
         self.gradient: Array | None = None
         self.averages: Array | None = None
         # Weak, so that the state goes when the optimizer does.
-        self.optimizer_states: WeakKeyDictionary[Any, OptimizerState] = WeakKeyDictionary()
+        self.optimizer_states: WeakKeyDictionary[Stateful, OptimizerState] = WeakKeyDictionary()
         self.lock = threading.RLock()
         self._slots: list[ref[Slot]] = []  # weak: a store must not keep layers' slots alive
 
@@ -176,7 +190,7 @@ class Store:
             self.gradient = self.ops.zeros((self.size,), self.dtype)
         return self.gradient
 
-    def optimizer_state(self, optimizer: Any) -> OptimizerState:
+    def optimizer_state(self, optimizer: Stateful) -> OptimizerState:
         """What `optimizer` keeps of this store: the arrays that it names, initially 0."""
         state = self.optimizer_states.get(optimizer)
         if state is None:
