@@ -16,9 +16,7 @@ Bounds = tuple[Callable[[Any], bool], str]
 
 FROM_0: Bounds = (lambda x: 0 <= x < math.inf, "a number from 0")
 BELOW_1: Bounds = (lambda x: 0 <= x < 1, "a number from 0 to below 1")
-RATE: Bounds = (
-    lambda x: callable(x) or 0 <= x < math.inf, "a number from 0, or a function of the step,"
-)  # fmt: skip
+RATE: Bounds = (lambda x: callable(x) or 0 <= x < math.inf, "a number from 0 or a schedule")
 
 
 def require(owner: str, bounds: Bounds, **values: Any) -> None:

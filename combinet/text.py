@@ -7,6 +7,7 @@ every machine. Each distinct word is worked out once a call; the rest is array w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby, islice
 
 import numpy as np
 
@@ -50,16 +51,15 @@ def shape(word: str) -> str:
         >>> shape("Apple's"), shape("2026-11"), shape("internationally")
         ("Xxxxx'x", 'dddd-dd', 'xxxx')
     """
-    kinds: list[str] = []
-    for char in word:
-        kind = char
-        if char.isalpha():
-            kind = "X" if char.isupper() else "x"
-        elif char.isdigit():
-            kind = "d"
-        if kinds[-4:] != [kind] * 4:
-            kinds.append(kind)
-    return "".join(kinds)
+    runs = groupby(map(_kind, word))
+    return "".join("".join(islice(run, 4)) for _, run in runs)
+
+
+def _kind(char: str) -> str:
+    """What a character is in a shape."""
+    if char.isalpha():
+        return "X" if char.isupper() else "x"
+    return "d" if char.isdigit() else char
 
 
 DEFAULT: tuple[Feature, ...] = (lower, prefix(1), suffix(3), shape)

@@ -134,7 +134,7 @@ def pack_scores(name: str, output: object) -> tuple[Floats2d, TimeMajorOrder]:
             f"{name} takes scores of as many labels as there are transitions, "
             f"{describe(T)}, not {describe(scores)}"
         )
-    order = TimeMajorOrder(scores, get_array_ops(T))
+    order = TimeMajorOrder(output[0], get_array_ops(T))
     return order.pack(flat), order
 
 

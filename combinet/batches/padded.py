@@ -111,11 +111,13 @@ def given_lengths(X: Ragged | Padded) -> Ints1d:
 
 def same_sequences(X: Ragged | Padded, Y: Ragged | Padded) -> bool:
     """Whether the rows of two Ragged, or of two Padded, are divided into sequences alike."""
-    pairs = [(X.lengths, Y.lengths)]
-    if isinstance(X, Padded) and isinstance(Y, Padded):
-        pairs.append((X.indices, Y.indices))
-    # Most batches have it from one that they come from.
-    return all(a is b or np.array_equal(a, b) for a, b in pairs)
+    if isinstance(X, Padded) and isinstance(Y, Padded) and not _are_equal(X.indices, Y.indices):
+        return False
+    return _are_equal(X.lengths, Y.lengths)
+
+
+def _are_equal(a: Ints1d, b: Ints1d) -> bool:
+    return a is b or np.array_equal(a, b)  # most batches have it from one that they come from
 
 
 def ragged_to_padded(X: Ragged) -> Padded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -134,22 +135,14 @@ def match_gradient(Y: object, dY: object) -> object:
     return dY if dY.dtype == Y.dtype or Y.dtype.kind != "f" else dY.astype(Y.dtype)
 
 
-class ArraySpec:
-    """What is left of an array when its numbers are gone: enough to check a gradient by."""
-
-    __slots__ = ("dtype", "kind", "shape")
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], kind: type) -> None:
-        self.shape = shape
-        self.dtype = dtype
-        self.kind = kind
-
-    def __len__(self) -> int:
-        return self.shape[0]
+class ArraySpec(SimpleNamespace):
+    """What is left of an array when its numbers are gone: its shape, dtype and kind, the class."""
 
 
 def spec_of(Y: object) -> object:
     """The form of a batch without its numbers, so that nobody keeps those for the form's sake."""
-    return map_arrays(
-        Y, lambda y: ArraySpec(tuple(y.shape), y.dtype, type(y)) if hasattr(y, "dtype") else y
-    )
+    return map_arrays(Y, _spec_of_array)
+
+
+def _spec_of_array(y: Any) -> Any:
+    return ArraySpec(shape=y.shape, dtype=y.dtype, kind=type(y)) if hasattr(y, "dtype") else y

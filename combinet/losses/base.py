@@ -34,11 +34,11 @@ class Loss:
         """The gradient and the value."""
         raise NotImplementedError
 
-    def get_grad(self, guesses: Any, truths: Any) -> Any:
+    def get_grad(self, guesses: Any, truths: Any = None) -> Any:
         """The gradient alone."""
         return self(guesses, truths)[0]
 
-    def get_loss(self, guesses: Any, truths: Any) -> Floats:
+    def get_loss(self, guesses: Any, truths: Any = None) -> Floats:
         """The value alone."""
         return self(guesses, truths)[1]
 

@@ -162,14 +162,6 @@ class TripletLoss(Loss):
         weight = weight.astype(anchor.dtype)
         return ((near - far) * weight, -near * weight, far * weight), value
 
-    def get_grad(self, guesses: Any, truths: None = None) -> Any:
-        """The gradients alone."""
-        return self(guesses, truths)[0]
-
-    def get_loss(self, guesses: Any, truths: None = None) -> Floats:
-        """The value alone."""
-        return self(guesses, truths)[1]
-
 
 def _positive(margin: float) -> float:
     if not margin > 0:

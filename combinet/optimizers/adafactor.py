@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-def _are_least(eps: Any) -> bool:
+def _are_from_0(eps: Any) -> bool:
     first, second = eps
-    return bool((first is None or 0 <= first < math.inf) and 0 <= second < math.inf)
+    return all(0 <= each < math.inf for each in (first or 0, second))
 
 
 class Adafactor(Optimizer):
@@ -64,7 +64,7 @@ class Adafactor(Optimizer):
         from_1: Bounds = (lambda x: 1 <= x < math.inf, "a number from 1")
         require(own, to_0, beta2_decay=beta2_decay)
         require(own, from_1, d=d)
-        require(own, (_are_least, "two numbers from 0, the first of them or None,"), eps=eps)
+        require(own, (_are_from_0, "two numbers from 0, the first of them or None,"), eps=eps)
         options["use_averages"] = options.get("use_averages", False)
         super().__init__(learn_rate, **options)
         self.beta2_decay = beta2_decay

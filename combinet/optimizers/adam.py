@@ -9,7 +9,7 @@ from combinet.ops.base import Ops
 from combinet.ops.update import AdamStep
 from combinet.optimizers.base import Optimizer, Options
 from combinet.schedules import BELOW_1, FROM_0, require
-from combinet.types import Array, Floats1d, Ints1d, Schedule
+from combinet.types import Array, Ints1d, Schedule
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -48,9 +48,7 @@ class Adam(Optimizer):
         self.beta2 = beta2
         self.eps = eps
 
-    def apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, state: list[Array], t: int, rate: float
-    ) -> None:
+    def apply(self, ops: Ops, W: Array, dW: Array, state: list[Array], t: int, rate: float) -> None:
         """See `Optimizer.apply`."""
         ops.adam(W, dW, state[0], state[1], self._plan(t, rate))
 

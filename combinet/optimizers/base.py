@@ -111,9 +111,7 @@ class Optimizer(SavedState):
             raise InputError("grad_noise is drawn from a generator: give rng=, one or a seed")
         super().__setattr__(name, value)
 
-    def apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, state: list[Array], t: int, rate: float
-    ) -> None:
+    def apply(self, ops: Ops, W: Array, dW: Array, state: list[Array], t: int, rate: float) -> None:
         """Change W in place: its t-th update (from 1) by gradient dW, at learning rate `rate`.
 
         `state` are the arrays named in `arrays`, as long as W, initially 0; they are changed too.

@@ -8,7 +8,7 @@ from combinet.errors import InputError
 from combinet.ops.base import Ops
 from combinet.optimizers.base import Optimizer, Options
 from combinet.schedules import BELOW_1, require
-from combinet.types import Array, Floats1d, Schedule
+from combinet.types import Array, Schedule
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -46,9 +46,7 @@ class SGD(Optimizer):
         self.momentum = momentum
         self.nesterov = nesterov
 
-    def apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, state: list[Array], t: int, rate: float
-    ) -> None:
+    def apply(self, ops: Ops, W: Array, dW: Array, state: list[Array], t: int, rate: float) -> None:
         """See `Optimizer.apply`."""
         if self.nesterov:
             ops.nesterov(W, dW, state[0], rate, self.momentum)
@@ -89,8 +87,6 @@ class Lion(Optimizer):
         self.beta1 = beta1
         self.beta2 = beta2
 
-    def apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, state: list[Array], t: int, rate: float
-    ) -> None:
+    def apply(self, ops: Ops, W: Array, dW: Array, state: list[Array], t: int, rate: float) -> None:
         """See `Optimizer.apply`."""
         ops.lion(W, dW, state[0], rate, self.beta1, self.beta2)
