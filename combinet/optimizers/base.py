@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from math import inf
 from operator import iadd, imul
@@ -148,15 +148,12 @@ class Optimizer(SavedState):
             trained = [slot for slot in pending if slot.ema_rate is None]
             tables = [s for s in trained if s.grad.rows is not None] if self.sparse else []
             dense = [slot for slot in trained if slot not in tables] if tables else trained
-            targets: list[Span | Rows] = [*spans(dense), *map(Rows, tables)]
+            targets: list[Span] = [*spans(dense), *map(Rows, tables)]
             self._clip(targets)
             self._add_noise(targets, noise_std)
             for target in targets:
                 self._begin_step(target)
-                if isinstance(target, Span):
-                    self.apply_span(target, rate, L2)
-                else:
-                    self._apply_to_rows(target, rate, L2)
+                self.apply_span(target, rate, L2)
                 self._average(target)
             if len(trained) < len(pending):
                 for buffers in by_rate(pending):
@@ -175,7 +172,7 @@ class Optimizer(SavedState):
             require(type(self).__name__, FROM_0, **{f"{name}({self.step})": rate})
         return rate  # type: ignore[no-any-return]
 
-    def _clip(self, targets: Sequence[Span | Rows]) -> None:
+    def _clip(self, targets: Sequence[Span]) -> None:
         if not self.grad_clip or not targets:
             return
         ops = targets[0].store.ops  # on one device; nothing crosses to the host
@@ -187,7 +184,7 @@ class Optimizer(SavedState):
         for target in targets:
             target.change_gradient(imul, target.store.ops.asarray(scale, target.store.dtype))
 
-    def _add_noise(self, targets: Sequence[Span | Rows], std: float) -> None:
+    def _add_noise(self, targets: Sequence[Span], std: float) -> None:
         if self.rng is None:
             return
         for target in targets:
@@ -195,7 +192,7 @@ class Optimizer(SavedState):
             noise = self.rng.normal(0.0, std, target.gradient.size)
             target.change_gradient(iadd, target.store.ops.asarray(noise, target.store.dtype))
 
-    def _begin_step(self, target: Span | Rows) -> None:
+    def _begin_step(self, target: Span) -> None:
         """Count a step, and make the weights and averages of the store safe to write."""
         store = target.store
         store.optimizer_state(self).steps[target.first : target.last] += 1
@@ -204,7 +201,7 @@ class Optimizer(SavedState):
         store.writable()
 
     def apply_span(self, span: Span, rate: float, L2: float) -> None:
-        """L2 and `apply` for all slots of a span, whose steps have been counted.
+        """L2 and `apply` for what a span covers, whose steps have been counted.
 
         An optimizer of another library does its own step here.
         """
@@ -212,42 +209,28 @@ class Optimizer(SavedState):
         state = store.optimizer_state(self)
         arrays = store.weights, store.writable_gradient(), *state.arrays.values()
         for t, same in span.by_step_count(state.steps):
-            parts = [[*map(part.of, arrays)] for part in self._parts(same)]
             if L2:
-                run_concurrently([partial(self._decay, ops, rate, L2, *part[:2]) for part in parts])
-            run_concurrently(
-                [partial(self.apply, ops, W, dW, kept, t, rate) for W, dW, *kept in parts]
-            )
+                decay = partial(self._decay, ops, rate, L2)
+                same.change(decay, *arrays[:2], threads=self.threads)
+            if isinstance(same, Rows):
+                W, dW, *moments = map(same.slot.of, arrays)
+                self.apply_rows(ops, same.rows, W, dW, moments, t, rate)
+                continue
+            jobs = []
+            for part in same.parts(ops.threads(self.threads)):
+                W, dW, *moments = map(part.of, arrays)
+                jobs.append(partial(self.apply, ops, W, dW, moments, t, rate))
+            run_concurrently(jobs)
 
-    def _apply_to_rows(self, table: Rows, rate: float, L2: float) -> None:
-        """As `apply_span`, for rows."""
-        store, ops = table.store, table.store.ops
-        state = store.optimizer_state(self)
-        arrays = store.weights, store.writable_gradient(), *state.arrays.values()
-        if L2:
-            self._change(table, partial(self._decay, ops, rate, L2), *arrays[:2])
-        W, dW, *kept = map(table.slot.of, arrays)
-        self.apply_rows(ops, table.rows, W, dW, kept, int(state.steps[table.first]), rate)
-
-    def _average(self, target: Span | Rows) -> None:
+    def _average(self, target: Span) -> None:
         """Move the averages of what has been updated."""
         if not self.use_averages:
             return
         store, averages = target.store, target.store.writable_averages()
         for t, same in target.by_step_count(store.optimizer_state(self).steps_of_averages()):
             decay = min(self.average_decay, (1 + t) / (10 + t))
-            self._change(same, partial(store.ops.average, decay=decay), averages, store.weights)
-
-    def _change(self, target: Span | Rows, function: Callable[..., object], *flat: Array) -> None:
-        """Let `function` change what a target covers of flat arrays, large spans in threads."""
-        if isinstance(target, Rows):
-            target.change(function, *flat)
-        else:
-            parts = self._parts(target)
-            run_concurrently([partial(function, *map(part.of, flat)) for part in parts])
-
-    def _parts(self, span: Span) -> list[Span]:
-        return span.parts(span.store.ops.threads(self.threads))
+            average = partial(store.ops.average, decay=decay)
+            same.change(average, averages, store.weights, threads=self.threads)
 
     def _move_buffers(self, span: Span, ema_rate: float, passes: int) -> None:
         self._begin_step(span)

@@ -71,5 +71,6 @@ class Lookahead(Optimizer):
         self.optimizer.apply_span(span, rate, L2)
         for t, same in by_step_count:
             if t % self.k == 0:
-                self._change(same, partial(store.ops.average, decay=1 - self.alpha), slow, weights)
+                average = partial(store.ops.average, decay=1 - self.alpha)
+                same.change(average, slow, weights, threads=self.threads)
                 same.of(weights)[...] = same.of(slow)
