@@ -47,8 +47,7 @@ class TimeMajorOrder:
     def flat_rows(self, X: Sequences) -> Array:
         """The rows (total, ...) of a batch with this order, before packing."""
         data: Array = (list_to_ragged(X) if isinstance(X, list) else X).data
-        flat: Array = data.reshape(self.total, data.shape[-1])
-        return flat
+        return data.reshape(self.total, data.shape[-1])
 
     def pack(self, flat: Array) -> Array:
         """The packed rows of flat ones."""
@@ -57,8 +56,7 @@ class TimeMajorOrder:
         if flat.flags.c_contiguous:
             return self.ops.take_rows(flat, self.rows)
         # Of some columns alone, `take_rows` would first copy all rows.
-        packed: Array = self.ops.xp.ascontiguousarray(flat[self.ops.xp.asarray(self.rows)])
-        return packed
+        return self.ops.xp.ascontiguousarray(flat[self.ops.xp.asarray(self.rows)])  # type: ignore[no-any-return]
 
     def unpack(self, *columns: Array) -> Array:
         """The flat rows of packed ones, with zeros as padding; arrays of columns become one."""
@@ -104,8 +102,7 @@ class Packed:
             rows = dY.data[:, columns]
         else:
             rows = self.order.pack(self.order.flat_rows(dY)[:, columns])
-        contiguous: Array = self.order.ops.xp.ascontiguousarray(rows)
-        return contiguous
+        return self.order.ops.xp.ascontiguousarray(rows)  # type: ignore[no-any-return]
 
     def rebuild(self, X: Sequences | Packed, *columns: Array) -> Sequences | Packed:
         """Packed rows, in one or more arrays of columns, as a batch of the same kind as X."""

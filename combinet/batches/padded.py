@@ -84,8 +84,7 @@ def ordered_columns(data: Array, order: Ints1d) -> Array:
         return data
     rows = (np.arange(longest)[:, None] * n + order).ravel()
     flat = data.reshape(longest * n, *data.shape[2:])
-    ordered: Array = get_array_ops(data).take_rows(flat, rows).reshape(data.shape)
-    return ordered
+    return get_array_ops(data).take_rows(flat, rows).reshape(data.shape)  # type: ignore[no-any-return]
 
 
 def _sizes(lengths: Ints1d, steps: int) -> Ints1d:

@@ -23,8 +23,7 @@ def _select(n: int, index: Index) -> Ints1d:
         index = index if index.size else index.astype("int64")  # to NumPy, [] holds floats
         if index.ndim != 1:
             raise IndexError(f"sequences are selected by a flat list, not by {describe(index)}")
-    chosen: Ints1d = np.arange(n)[index]
-    return chosen
+    return np.arange(n)[index]
 
 
 def _integers(name: str, values: Any) -> Ints1d:

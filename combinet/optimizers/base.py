@@ -166,8 +166,7 @@ class Optimizer(SavedState):
     def current(self, name: str) -> float:
         """The number that a setting has at this step. Raises InputError if it is below 0."""
         rate: Any = getattr(self, name)
-        if callable(rate):
-            rate = rate(self.step)
+        rate = rate(self.step) if callable(rate) else rate
         if type(rate) is not float or not 0.0 <= rate < inf:  # mostly it needs no further check
             require(type(self).__name__, FROM_0, **{f"{name}({self.step})": rate})
         return rate  # type: ignore[no-any-return]
