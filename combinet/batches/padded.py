@@ -66,8 +66,7 @@ class Padded:
         return padded
 
     def __repr__(self) -> str:
-        rest = f"{self.size_at_t!r}, {self.lengths!r}, {self.indices!r}"
-        return f"Padded({self.data!r}, {rest})"
+        return f"Padded({self.data!r}, {self.size_at_t!r}, {self.lengths!r}, {self.indices!r})"
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -50,8 +50,7 @@ class Loss:
 def check_floats(X: Any, what: str, ndim: int | None = None, remedy: str = "") -> Ops:
     """The Ops of an array of floats. Raises InputError if X is none, or has other axes."""
     ops = get_array_ops(X)
-    fits = ops.is_array(X) and X.dtype.kind == "f" and (X.ndim == ndim if ndim else X.ndim > 0)
-    if not fits:
+    if not (ops.is_array(X) and X.dtype.kind == "f" and (X.ndim == ndim if ndim else X.ndim > 0)):
         shape = "(n, k)" if ndim == 2 else "of any shape"
         raise InputError(f"{what} are floats {shape}, not {describe(X)}{remedy}")
     return ops
@@ -65,9 +64,8 @@ def check_probabilities(
     Nobody looks at them while the value is what probabilities give, from 0 to below `most`; nor
     on a GPU, where reading it is a wait.
     """
-    if not isinstance(P, np.ndarray) or 0 <= value < most:
-        return
-    if (P < 0).any() or (P > 1.01).any():  # a quotient or a sum may round to more than 1
+    looks_wrong = isinstance(P, np.ndarray) and not 0 <= value < most
+    if looks_wrong and ((P < 0).any() or (P > 1.01).any()):  # a sum may round to more than 1
         raise InputError(
             f"{name} takes probabilities, {source}, not numbers from {P.min():.4g} to {P.max():.4g}"
         )

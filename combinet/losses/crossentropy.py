@@ -113,9 +113,8 @@ class SequenceCategoricalCrossentropy(ClassLoss):
         if not guesses:
             return [], np.zeros(())
         ops = get_array_ops(guesses[0])
-        flat: Any = ops.concatenate([*guesses])
-        parts = [truth for truth in truths if len(truth)]
-        gradient, value = crossentropy(self, flat, parts, len(guesses))
+        given = [truth for truth in truths if len(truth)]
+        gradient, value = crossentropy(self, ops.concatenate([*guesses]), given, len(guesses))
         return ops.split(gradient, [*map(len, guesses)]), value
 
 

@@ -47,12 +47,13 @@ class ClassLoss(Loss):
         if neg_prefix is not None and (names is None or not neg_prefix):
             raise InputError("neg_prefix is a text before one of `names`, which must be given")
         self.names = None if names is None else list(names)
-        self.numbers = {name: i for i, name in enumerate(self.names or ())}
-        if len(self.numbers) < len(self.names or ()):
+        numbers = {name: i for i, name in enumerate(self.names or ())}
+        if len(numbers) < len(self.names or ()):
             raise InputError(f"names are all different, not {self.names}")
-        self.missing_value = missing_value
+        others = {f"{neg_prefix}{name}": negated(i) for name, i in numbers.items() if neg_prefix}
+        # What has another code than itself; of what means two things the last counts.
+        self.codes: dict[Any, float] = others | numbers | {None: MISSING, missing_value: MISSING}
         self.missing = int(missing_value) if isinstance(missing_value, int | np.integer) else None
-        self.neg_prefix = neg_prefix
         self.label_smoothing = label_smoothing
 
     def encode(self, parts: Sequence[Any], ops: Ops) -> Any:
@@ -91,27 +92,18 @@ class ClassLoss(Loss):
         return xp.where(array == self.missing, MISSING, array)
 
     def _code(self, truth: Any) -> float:
-        if truth is None:
-            return MISSING
-        if not isinstance(truth, str):
-            try:
-                number = index(truth)
-            except TypeError as error:
-                given = describe(truth)
-                raise InputError(f"a class is a name, an integer or None, not {given}") from error
-            return MISSING if number == self.missing else number
-        if self.names is None:
+        if isinstance(truth, str) and self.names is None:
             raise InputError(
                 f"class numbers are integers, not {truth!r}: labels need the loss's `names`"
             )
-        if truth == self.missing_value:
-            return MISSING
-        if truth in self.numbers:
-            return self.numbers[truth]
-        name = truth.removeprefix(self.neg_prefix or "")
-        if self.neg_prefix and name != truth and name in self.numbers:
-            return float(negated(self.numbers[name]))
-        raise InputError(f"{truth!r} is none of the names {self.names}")
+        try:
+            label: Any = truth if truth is None or isinstance(truth, str) else index(truth)
+        except TypeError as error:
+            given = describe(truth)
+            raise InputError(f"a class is a name, an integer or None, not {given}") from error
+        if isinstance(label, str) and label not in self.codes:
+            raise InputError(f"{label!r} is none of the names {self.names}")
+        return self.codes.get(label, label)
 
     def targets(self, guesses: Floats2d, truths: Any, ops: Ops) -> tuple[Floats2d, Any]:
         """Targets (n, k) of the guesses' dtype, 0 in rows that don't count; and what is negated.

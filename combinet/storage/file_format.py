@@ -52,10 +52,7 @@ def decode(kind: str, data: bytes) -> Any:
     match record:
         case {"format": str(magic), "version": int(version), "kind": str(found)} if magic == MAGIC:
             if version != VERSION:
-                raise FormatError(
-                    f"this {kind} was saved in version {version} of the format; "
-                    f"this is version {VERSION}"
-                )
+                raise FormatError(f"this {kind} has version {version} of the format, not {VERSION}")
             if found != kind:
                 raise FormatError(f"these bytes are a saved {found}, not a {kind}")
             return record.get("content")
