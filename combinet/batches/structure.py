@@ -122,12 +122,12 @@ def match_gradient(Y: object, dY: object) -> object:
             )
         data = match_gradient(Y.data, dY.data)
         return dY if data is dY.data else map_arrays(dY, lambda _: data)
-    kind: Any = Y.kind if isinstance(Y, ArraySpec) else type(Y)
+    expected: Any = Y.array_type if isinstance(Y, ArraySpec) else type(Y)
     if not is_array(Y):
         return dY
-    if not isinstance(dY, kind) or not is_array(dY) or dY.dtype.kind != "f":
+    if not isinstance(dY, expected) or not is_array(dY) or dY.dtype.kind != "f":
         raise InputError(
-            f"the gradient of a {describe(Y)} is a float {kind.__module__} {kind.__name__}, "
+            f"the gradient of {describe(Y)} is a float {expected.__module__} {expected.__name__}, "
             f"not {describe(dY)}"
         )
     if tuple(dY.shape) != tuple(Y.shape):
@@ -136,7 +136,7 @@ def match_gradient(Y: object, dY: object) -> object:
 
 
 class ArraySpec(SimpleNamespace):
-    """What is left of an array when its numbers are gone: its shape, dtype and kind, the class."""
+    """What is left of an array when its numbers are gone: its shape, dtype and array_type."""
 
 
 def spec_of(Y: object) -> object:
@@ -145,4 +145,4 @@ def spec_of(Y: object) -> object:
 
 
 def _spec_of_array(y: Any) -> Any:
-    return ArraySpec(shape=y.shape, dtype=y.dtype, kind=type(y)) if hasattr(y, "dtype") else y
+    return ArraySpec(shape=y.shape, dtype=y.dtype, array_type=type(y)) if hasattr(y, "dtype") else y

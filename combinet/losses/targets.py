@@ -56,16 +56,16 @@ class ClassLoss(Loss):
         self.missing = int(missing_value) if isinstance(missing_value, int | np.integer) else None
         self.label_smoothing = label_smoothing
 
-    def encode(self, parts: Sequence[Any], ops: Ops) -> Any:
-        """The truths of neighbouring rows, in parts, as one array: codes, or probabilities."""
-        encoded = [self._encode(part, ops) for part in parts]
+    def encode(self, sequences: Sequence[Any], ops: Ops) -> Any:
+        """The truths of sequences, one after the other, as one array: codes, or probabilities."""
+        encoded = [self._encode(truths, ops) for truths in sequences]
         if len(encoded) == 1:
             return encoded[0]
-        if len({part.ndim for part in encoded}) > 1:
+        if len({array.ndim for array in encoded}) > 1:
             raise InputError("truths are class numbers in all sequences, or in none")
-        if all(isinstance(part, np.ndarray) for part in encoded):  # where numbers can be checked
+        if all(isinstance(array, np.ndarray) for array in encoded):  # where numbers can be checked
             return np.concatenate(encoded) if encoded else np.zeros(0, "int64")
-        return ops.concatenate([ops.asarray(part) for part in encoded])
+        return ops.concatenate([*map(ops.asarray, encoded)])
 
     def _encode(self, truths: Any, ops: Ops) -> Any:
         if isinstance(truths, np.ndarray) and truths.dtype.kind in "UO":
@@ -96,14 +96,15 @@ class ClassLoss(Loss):
             raise InputError(
                 f"class numbers are integers, not {truth!r}: labels need the loss's `names`"
             )
+        if truth is None or isinstance(truth, str):
+            if truth not in self.codes:
+                raise InputError(f"{truth!r} is none of the names {self.names}")
+            return self.codes[truth]
         try:
-            label: Any = truth if truth is None or isinstance(truth, str) else index(truth)
-        except TypeError as error:
-            given = describe(truth)
-            raise InputError(f"a class is a name, an integer or None, not {given}") from error
-        if isinstance(label, str) and label not in self.codes:
-            raise InputError(f"{label!r} is none of the names {self.names}")
-        return self.codes.get(label, label)
+            number = index(truth)
+        except TypeError:
+            raise InputError(f"a class is a name, integer or None, not {describe(truth)}") from None
+        return self.codes.get(number, number)
 
     def targets(self, guesses: Floats2d, truths: Any, ops: Ops) -> tuple[Floats2d, Any]:
         """Targets (n, k) of the guesses' dtype, 0 in rows that don't count; and what is negated.

@@ -109,19 +109,19 @@ class ContrastiveLoss(Loss):
         """The gradients and the value."""
         ops = _check_vectors(guesses, 2)
         A, B = guesses
-        alike = ops.asarray(truths)
-        if tuple(alike.shape) != (A.shape[0],) or alike.dtype.kind not in "fiub":
+        same = ops.asarray(truths)
+        if tuple(same.shape) != (A.shape[0],) or same.dtype.kind not in "fiub":
             raise DimensionError(
                 f"truths for {describe(A)} are {A.shape[0]} numbers, 1 or 0, not {describe(truths)}"
             )
-        xp, alike = ops.xp, alike.astype(A.dtype)[:, None]
+        xp, same = ops.xp, same.astype(A.dtype)[:, None]
         scale = self.scale(A.shape[0])
         difference = A - B
         distance = xp.sqrt((difference * difference).sum(axis=1, keepdims=True))
         lacking = xp.maximum(self.margin - distance, 0)
-        value = (alike * distance**2 + (1 - alike) * lacking**2).sum() * (scale / 2)
+        value = (same * distance**2 + (1 - same) * lacking**2).sum() * (scale / 2)
         push = lacking / xp.where(distance > 0, distance, 1)
-        dA = difference * ((alike - (1 - alike) * push) * scale)
+        dA = difference * ((same - (1 - same) * push) * scale)
         return (dA, -dA), value
 
 

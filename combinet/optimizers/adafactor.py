@@ -59,12 +59,12 @@ class Adafactor(Optimizer):
         d: float = 1.0,
         **options: Unpack[Options],
     ) -> None:
-        own = type(self).__name__
+        name = type(self).__name__
         to_0: Bounds = (lambda x: -math.inf < x <= 0, "a number up to 0")
         from_1: Bounds = (lambda x: 1 <= x < math.inf, "a number from 1")
-        require(own, to_0, beta2_decay=beta2_decay)
-        require(own, from_1, d=d)
-        require(own, (_are_from_0, "two numbers from 0, the first of them or None,"), eps=eps)
+        require(name, to_0, beta2_decay=beta2_decay)
+        require(name, from_1, d=d)
+        require(name, (_are_from_0, "two numbers from 0, the first or None,"), eps=eps)
         options["use_averages"] = options.get("use_averages", False)
         super().__init__(learn_rate, **options)
         self.beta2_decay = beta2_decay

@@ -83,14 +83,12 @@ class Optimizer(SavedState):
         sparse: bool = False,
         threads: int = 1,
     ) -> None:
-        own = type(self).__name__
+        name = type(self).__name__
         if self.by_parameter and (sparse or threads != 1):
-            raise InputError(f"{own} takes whole parameters one by one: neither rows nor threads")
-        positive = (lambda x: isinstance(x, int) and x > 0, "a positive number")
-        require(own, positive, threads=threads)
-        require(own, (lambda x: x >= 0, "a number from 0"), grad_clip=grad_clip)
-        share = (lambda x: 0 <= x <= 1, "a number from 0 to 1")
-        require(own, share, average_decay=average_decay)
+            raise InputError(f"{name} takes whole parameters one by one: neither rows nor threads")
+        require(name, (lambda x: isinstance(x, int) and x > 0, "a positive int"), threads=threads)
+        require(name, (lambda x: x >= 0, "a number from 0"), grad_clip=grad_clip)
+        require(name, (lambda x: 0 <= x <= 1, "a number from 0 to 1"), average_decay=average_decay)
         super().__init__(arrays)
         self.learn_rate = learn_rate
         self.L2 = L2

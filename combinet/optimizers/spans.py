@@ -90,13 +90,14 @@ def spans(slots: Iterable[Slot]) -> list[Span]:
     for slot in slots:
         stores.setdefault(slot.store, []).append(slot)
     found = []
-    for store, own in stores.items():
-        own.sort(key=attrgetter("number"))
-        cuts = [0, len(own)]
-        if own[-1].number - own[0].number >= len(own):  # mostly all are neighbours
-            cuts[1:1] = [i for i, (a, b) in enumerate(pairwise(own), 1) if b.number > a.number + 1]
+    for store, group in stores.items():
+        group.sort(key=attrgetter("number"))
+        cuts = [0, len(group)]
+        if group[-1].number - group[0].number >= len(group):  # mostly all are neighbours
+            pairs = enumerate(pairwise(group), 1)
+            cuts[1:1] = [i for i, (a, b) in pairs if b.number > a.number + 1]
         for i, j in pairwise(cuts):
-            first, last = own[i], own[j - 1]
+            first, last = group[i], group[j - 1]
             found.append(Span(store, first.number, last.number + 1, first.start, last.stop))
     return found
 
