@@ -56,9 +56,9 @@ class Span:
 
     def by_step_count(self, steps: Ints1d) -> list[tuple[int, Span]]:
         """Spans (t, span) of slots with the same number of steps; `steps` are by slot number."""
-        counts = steps[self.first : self.last]
-        if len(counts) == 1 or (counts == counts[0]).all():
-            return [(int(counts[0]), self)]
+        t = int(steps[self.first])
+        if self.last == self.first + 1 or (steps[self.first : self.last] == t).all():
+            return [(t, self)]
         counted = groupby(self.slots(), key=lambda slot: int(steps[slot.number]))
         return [(t, span) for t, slots in counted for span in spans(slots)]
 
