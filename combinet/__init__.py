@@ -142,18 +142,18 @@ from combinet.layers.sequence.reduce import reduce_max as reduce_max
 from combinet.layers.sequence.reduce import reduce_mean as reduce_mean
 from combinet.layers.sequence.reduce import reduce_sum as reduce_sum
 from combinet.losses.base import Loss as Loss
-from combinet.losses.binary import BinaryCrossentropy as BinaryCrossentropy
 from combinet.losses.crf import CRFLoss as CRFLoss
+from combinet.losses.crossentropy import BinaryCrossentropy as BinaryCrossentropy
 from combinet.losses.crossentropy import CategoricalCrossentropy as CategoricalCrossentropy
 from combinet.losses.crossentropy import FocalLoss as FocalLoss
-from combinet.losses.distance import CosineDistance as CosineDistance
-from combinet.losses.distance import L2Distance as L2Distance
-from combinet.losses.labels import to_categorical as to_categorical
-from combinet.losses.sequences import (
+from combinet.losses.crossentropy import (
     SequenceCategoricalCrossentropy as SequenceCategoricalCrossentropy,
 )
-from combinet.losses.siamese import ContrastiveLoss as ContrastiveLoss
-from combinet.losses.siamese import TripletLoss as TripletLoss
+from combinet.losses.targets import to_categorical as to_categorical
+from combinet.losses.vectors import ContrastiveLoss as ContrastiveLoss
+from combinet.losses.vectors import CosineDistance as CosineDistance
+from combinet.losses.vectors import L2Distance as L2Distance
+from combinet.losses.vectors import TripletLoss as TripletLoss
 from combinet.ops.backends import get_array_ops as get_array_ops
 from combinet.ops.base import Ops as Ops
 from combinet.ops.cupy import CupyOps as CupyOps
@@ -164,9 +164,9 @@ from combinet.optimizers.adam import Adam as Adam
 from combinet.optimizers.adam import AdamW as AdamW
 from combinet.optimizers.adam import RAdam as RAdam
 from combinet.optimizers.base import Optimizer as Optimizer
-from combinet.optimizers.lion import Lion as Lion
 from combinet.optimizers.lookahead import Lookahead as Lookahead
 from combinet.optimizers.sgd import SGD as SGD
+from combinet.optimizers.sgd import Lion as Lion
 from combinet.schedules import compounding as compounding
 from combinet.schedules import constant as constant
 from combinet.schedules import constant_then as constant_then

@@ -16,28 +16,25 @@ Bounds = tuple[Callable[[Any], bool], str]
 
 FROM_0: Bounds = (lambda x: 0 <= x < math.inf, "a number from 0")
 BELOW_1: Bounds = (lambda x: 0 <= x < 1, "a number from 0 to below 1")
+RATE: Bounds = (lambda x: callable(x) or 0 <= x < math.inf, "a number from 0 or a schedule")
 
 
-def require(owner: str, name: str, value: Any, fits: Callable[[Any], bool], what: str) -> None:
-    """Refuse a value that does not fit, or is no number: InputError, with the name of its owner."""
-    try:
-        fine = bool(fits(value))
-    except (TypeError, ValueError):
-        fine = False
-    if not fine:
-        raise InputError(f"{owner} takes {what} for {name}, not {value!r}")
+def require(owner: str, bounds: Bounds, **values: Any) -> None:
+    """Refuse values out of bounds, or that are no numbers: InputError, with the owner's name."""
+    fits, what = bounds
+    for name, value in values.items():
+        try:
+            fine = bool(fits(value))
+        except (TypeError, ValueError):
+            fine = False
+        if not fine:
+            raise InputError(f"{owner} takes {what} for {name}, not {value!r}")
 
 
-def require_rate(owner: str, name: str, rate: float | Schedule) -> None:
-    """Raise InputError unless the rate is a number from 0 or a schedule."""
-    if not callable(rate):
-        require(owner, name, rate, FROM_0[0], "a number from 0, or a function of the step,")
-
-
-def as_schedule(owner: str, name: str, rate: float | Schedule) -> Schedule:
+def as_schedule(owner: str, schedule: float | Schedule) -> Schedule:
     """A schedule as it is; a number, from 0, as one that stays the same."""
-    require_rate(owner, name, rate)
-    return rate if callable(rate) else constant(rate)
+    require(owner, RATE, schedule=schedule)
+    return schedule if callable(schedule) else constant(schedule)
 
 
 def constant(rate: float) -> Schedule:
@@ -105,7 +102,7 @@ def constant_then(rate: float, steps: int, schedule: float | Schedule) -> Schedu
         >>> [rate(step) for step in range(4)]
         [1.0, 1.0, 1.0, 0.5]
     """
-    after = as_schedule("constant_then", "schedule", schedule)
+    after = as_schedule("constant_then", schedule)
     return lambda step: rate if step < steps else after(step - steps)
 
 
@@ -140,8 +137,8 @@ def slanted_triangular(
         >>> [round(rate(step), 4) for step in (0, 1, 3, 21, 39, 50)]
         [0.4375, 0.625, 1.0, 0.625, 0.25, 0.25]
     """
-    within = "a number between 0 and 1"
-    require("slanted_triangular", "cut_frac", cut_frac, lambda x: 0 < x < 1, within)
+    within: Bounds = (lambda x: 0 < x < 1, "a number between 0 and 1")
+    require("slanted_triangular", within, cut_frac=cut_frac)
     cut = max(1, int(num_steps * cut_frac))
 
     def schedule(step: int) -> float:
@@ -163,7 +160,7 @@ def cyclic_triangular(min_lr: float, max_lr: float, period: int) -> Schedule:
         >>> [rate(step) for step in range(6)]
         [0.5, 1.0, 0.5, 0.0, 0.5, 1.0]
     """
-    require("cyclic_triangular", "period", period, lambda x: x > 0, "a positive number")
+    require("cyclic_triangular", (lambda x: x > 0, "a positive number"), period=period)
 
     def schedule(step: int) -> float:
         place = (step + 1) % (2 * period) / period
@@ -224,7 +221,7 @@ def plateau(
         0.5
         0.25
     """
-    base = as_schedule("plateau", "schedule", schedule)
+    base = as_schedule("plateau", schedule)
 
     def rate(step: int) -> float:
         best, patience, plateaus = -math.inf, 0, 0

@@ -15,10 +15,7 @@ from combinet.types import Generator, Schedule, is_size
 
 
 def minibatch(
-    size: int | Schedule,
-    sequence: object,
-    *others: object,
-    rng: Generator | int | None = None,
+    size: int | Schedule, sequence: object, *others: object, rng: Generator | int | None = None
 ) -> Iterator[Any]:
     """Batches of `size` of a list, array, Ragged or Padded, one after the other; the last rest.
 
@@ -48,12 +45,12 @@ def minibatch(
         if not is_size(count):
             raise InputError(f"a batch's size is an int from 1, not {count!r}")
         index = slice(start, start + count)
-        parts = tuple(_part(each, index, order) for each in sequences)
-        yield parts if others else parts[0]
+        batch = tuple(_take(each, index, order) for each in sequences)
+        yield batch if others else batch[0]
         start, number = start + count, number + 1
 
 
-def _part(sequence: Any, index: slice, order: Any) -> Any:
+def _take(sequence: Any, index: slice, order: Any) -> Any:
     if order is None:
         return sequence[index]
     if isinstance(sequence, Ragged | Padded):

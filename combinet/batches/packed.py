@@ -14,11 +14,14 @@ from combinet.batches.convert import list_to_ragged
 from combinet.batches.padded import Padded
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import map_arrays
+from combinet.errors import DimensionError, InputError, describe
+from combinet.ops.backends import get_array_ops
 from combinet.ops.base import Ops
 from combinet.ops.sequence import time_major_order
-from combinet.types import Array
+from combinet.types import Array, Floats1d, Floats2d
 
 Sequences: TypeAlias = "list[Any] | Ragged | Padded"
+CRFOutput: TypeAlias = "tuple[Any, Floats2d, Floats1d, Floats1d]"  # of `CRF`: scores, T, start, end
 
 
 class TimeMajorOrder:
@@ -44,8 +47,7 @@ class TimeMajorOrder:
     def flat_rows(self, X: Sequences) -> Array:
         """The rows (total, ...) of a batch with this order, before packing."""
         data: Array = (list_to_ragged(X) if isinstance(X, list) else X).data
-        flat: Array = data.reshape(self.total, data.shape[-1])
-        return flat
+        return data.reshape(self.total, data.shape[-1])
 
     def pack(self, flat: Array) -> Array:
         """The packed rows of flat ones."""
@@ -54,8 +56,7 @@ class TimeMajorOrder:
         if flat.flags.c_contiguous:
             return self.ops.take_rows(flat, self.rows)
         # Of some columns alone, `take_rows` would first copy all rows.
-        packed: Array = self.ops.xp.ascontiguousarray(flat[self.ops.xp.asarray(self.rows)])
-        return packed
+        return self.ops.xp.ascontiguousarray(flat[self.ops.xp.asarray(self.rows)])  # type: ignore[no-any-return]
 
     def unpack(self, *columns: Array) -> Array:
         """The flat rows of packed ones, with zeros as padding; arrays of columns become one."""
@@ -101,14 +102,37 @@ class Packed:
             rows = dY.data[:, columns]
         else:
             rows = self.order.pack(self.order.flat_rows(dY)[:, columns])
-        contiguous: Array = self.order.ops.xp.ascontiguousarray(rows)
-        return contiguous
+        return self.order.ops.xp.ascontiguousarray(rows)  # type: ignore[no-any-return]
 
     def rebuild(self, X: Sequences | Packed, *columns: Array) -> Sequences | Packed:
         """Packed rows, in one or more arrays of columns, as a batch of the same kind as X."""
         if isinstance(X, Packed):
             return Packed(join_columns(columns, self.order.ops), self.order, self.reverse)
         return self.order.rebuild(*columns)
+
+
+def pack_scores(name: str, output: object) -> tuple[Floats2d, TimeMajorOrder]:
+    """The packed scores that `CRF` returns, and their order.
+
+    Raises InputError or DimensionError, in the name of `name`.
+    """
+    if not isinstance(output, tuple) or len(output) != 4:
+        raise InputError(
+            f"{name} expected the tuple of four that CRF returns, got {describe(output)}"
+        )
+    scores: Any = output[0]
+    T: Any = output[1]
+    if isinstance(scores, list | tuple) and not scores:
+        flat = T[:0]
+    else:
+        flat = (scores if isinstance(scores, Ragged) else list_to_ragged(scores)).data
+    if flat.ndim != 2 or T.shape != (flat.shape[1], flat.shape[1]):
+        raise DimensionError(
+            f"{name} takes scores of as many labels as there are transitions, "
+            f"{describe(T)}, not {describe(scores)}"
+        )
+    order = TimeMajorOrder(output[0], get_array_ops(T))
+    return order.pack(flat), order
 
 
 def join_columns(columns: tuple[Array, ...], ops: Ops) -> Array:

@@ -66,8 +66,7 @@ class Padded:
         return padded
 
     def __repr__(self) -> str:
-        rest = f"{self.size_at_t!r}, {self.lengths!r}, {self.indices!r}"
-        return f"Padded({self.data!r}, {rest})"
+        return f"Padded({self.data!r}, {self.size_at_t!r}, {self.lengths!r}, {self.indices!r})"
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -84,8 +83,7 @@ def ordered_columns(data: Array, order: Ints1d) -> Array:
         return data
     rows = (np.arange(longest)[:, None] * n + order).ravel()
     flat = data.reshape(longest * n, *data.shape[2:])
-    ordered: Array = get_array_ops(data).take_rows(flat, rows).reshape(data.shape)
-    return ordered
+    return get_array_ops(data).take_rows(flat, rows).reshape(data.shape)  # type: ignore[no-any-return]
 
 
 def _sizes(lengths: Ints1d, steps: int) -> Ints1d:

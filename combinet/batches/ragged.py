@@ -13,24 +13,17 @@ from combinet.ops.sequence import offsets, positions
 from combinet.types import Array, Ints1d
 
 Numbers: TypeAlias = "Sequence[int] | Ints1d"
-
-
 Index: TypeAlias = "int | slice | Sequence[int] | Ints1d"
 
 
 def _select(n: int, index: Index) -> Ints1d:
     """The numbers that an index names among n sequences; an int counts as a list of one."""
-    if isinstance(index, int | np.integer):
-        if not -n <= index < n:
-            raise IndexError(f"there is no sequence {index} among {n}")
-        return np.arange(n)[[index]]
     if not isinstance(index, slice):
-        index = np.asarray(index)
+        index = np.atleast_1d(index)
         index = index if index.size else index.astype("int64")  # to NumPy, [] holds floats
         if index.ndim != 1:
             raise IndexError(f"sequences are selected by a flat list, not by {describe(index)}")
-    chosen: Ints1d = np.arange(n)[index]
-    return chosen
+    return np.arange(n)[index]
 
 
 def _integers(name: str, values: Any) -> Ints1d:

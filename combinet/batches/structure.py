@@ -1,15 +1,16 @@
-"""The structure of a batch: its arrays, shapes and widths, whatever holds them."""
+"""The structure of a batch: its arrays, shapes and widths, and that its gradient has the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from combinet.batches.padded import Padded
+from combinet.batches.padded import Padded, given_lengths, same_sequences
 from combinet.batches.ragged import Ragged
-from combinet.errors import InputError, describe
+from combinet.errors import CombinetError, DimensionError, InputError, describe
 from combinet.ops.base import Ops
 from combinet.types import Shape, is_array
 
@@ -91,3 +92,57 @@ def get_width(X: object, *, dim: int = -1) -> int:
     if X.ndim > 1:
         return int(X.shape[dim])
     return int(X.max()) + 1 if X.size and X.ndim else 0
+
+
+def match_gradient(Y: object, dY: object) -> object:
+    """DY in the dtype of Y if that is of floats, its form and shapes checked.
+
+    `Y` may be the output itself or its `spec_of`. An item of a tuple may have none: None. Raises
+    InputError or DimensionError, with the number of the item that is wrong.
+    """
+    if isinstance(Y, list | tuple):
+        if not isinstance(dY, list | tuple) or len(dY) != len(Y):
+            raise InputError(f"the gradient of a {describe(Y)} is like it, not {describe(dY)}")
+        matched: list[Any] = []
+        try:
+            for y, d in zip(Y, dY, strict=True):
+                none = d is None and isinstance(Y, tuple)
+                matched.append(None if none else match_gradient(y, d))
+        except CombinetError as error:
+            error.message = f"item {len(matched)}: {error.message}"
+            raise
+        return rebuild(Y, matched)
+    if isinstance(Y, Ragged | Padded):
+        if not isinstance(dY, Ragged | Padded) or type(dY) is not type(Y):
+            raise InputError(f"the gradient of {type(Y).__name__} is one too, not {describe(dY)}")
+        if not same_sequences(Y, dY):
+            raise DimensionError(
+                f"the gradient's sequences have the lengths {given_lengths(dY).tolist()}, the "
+                f"output's {given_lengths(Y).tolist()}"
+            )
+        data = match_gradient(Y.data, dY.data)
+        return dY if data is dY.data else map_arrays(dY, lambda _: data)
+    expected: Any = Y.array_type if isinstance(Y, ArraySpec) else type(Y)
+    if not is_array(Y):
+        return dY
+    if not isinstance(dY, expected) or not is_array(dY) or dY.dtype.kind != "f":
+        raise InputError(
+            f"the gradient of {describe(Y)} is a float {expected.__module__} {expected.__name__}, "
+            f"not {describe(dY)}"
+        )
+    if tuple(dY.shape) != tuple(Y.shape):
+        raise DimensionError(f"the gradient of {describe(Y)} has its shape, not {describe(dY)}")
+    return dY if dY.dtype == Y.dtype or Y.dtype.kind != "f" else dY.astype(Y.dtype)
+
+
+class ArraySpec(SimpleNamespace):
+    """What is left of an array when its numbers are gone: its shape, dtype and array_type."""
+
+
+def spec_of(Y: object) -> object:
+    """The form of a batch without its numbers, so that nobody keeps those for the form's sake."""
+    return map_arrays(Y, _spec_of_array)
+
+
+def _spec_of_array(y: Any) -> Any:
+    return ArraySpec(shape=y.shape, dtype=y.dtype, array_type=type(y)) if hasattr(y, "dtype") else y

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from combinet.batches.gradients import match_gradient, spec_of
-from combinet.batches.structure import shape_of
+from combinet.batches.structure import match_gradient, shape_of, spec_of
 from combinet.core import allocation, initialization, saving
 from combinet.core.node import Node
 from combinet.core.operators import DEFAULT, Operators

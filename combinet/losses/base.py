@@ -17,7 +17,8 @@ class Loss:
     """The base of the losses: `loss(guesses, truths)` returns (gradient, value).
 
     The gradient has the form of the guesses and is the derivative of the value by them. The value
-    is an array without axes: on a GPU, reading it is the only wait. A subclass defines `__call__`.
+    is an array without axes: on a GPU, reading it is the only wait. A subclass defines `__call__`;
+    `scale(n)` is 1 / n with `normalize`, else 1.
 
     Example:
         >>> import numpy as np
@@ -26,29 +27,30 @@ class Loss:
         2.0
     """
 
+    def __init__(self, *, normalize: bool = True) -> None:
+        self.normalize = normalize
+
     def __call__(self, guesses: Any, truths: Any) -> tuple[Any, Floats]:
         """The gradient and the value."""
         raise NotImplementedError
 
-    def get_grad(self, guesses: Any, truths: Any) -> Any:
+    def get_grad(self, guesses: Any, truths: Any = None) -> Any:
         """The gradient alone."""
         return self(guesses, truths)[0]
 
-    def get_loss(self, guesses: Any, truths: Any) -> Floats:
+    def get_loss(self, guesses: Any, truths: Any = None) -> Floats:
         """The value alone."""
         return self(guesses, truths)[1]
 
-
-def scale_of(normalize: bool, n: int) -> float:
-    """What a sum over n rows is multiplied by."""
-    return 1 / max(1, n) if normalize else 1.0
+    def scale(self, n: int) -> float:
+        """What a sum over n rows is multiplied by."""
+        return 1 / max(1, n) if self.normalize else 1.0
 
 
 def check_floats(X: Any, what: str, ndim: int | None = None, remedy: str = "") -> Ops:
     """The Ops of an array of floats. Raises InputError if X is none, or has other axes."""
     ops = get_array_ops(X)
-    fits = ops.is_array(X) and X.dtype.kind == "f" and (X.ndim == ndim if ndim else X.ndim > 0)
-    if not fits:
+    if not (ops.is_array(X) and X.dtype.kind == "f" and (X.ndim == ndim if ndim else X.ndim > 0)):
         shape = "(n, k)" if ndim == 2 else "of any shape"
         raise InputError(f"{what} are floats {shape}, not {describe(X)}{remedy}")
     return ops
@@ -62,9 +64,8 @@ def check_probabilities(
     Nobody looks at them while the value is what probabilities give, from 0 to below `most`; nor
     on a GPU, where reading it is a wait.
     """
-    if not isinstance(P, np.ndarray) or 0 <= value < most:
-        return
-    if (P < 0).any() or (P > 1.01).any():  # a quotient or a sum may round to more than 1
+    looks_wrong = isinstance(P, np.ndarray) and not 0 <= value < most
+    if looks_wrong and ((P < 0).any() or (P > 1.01).any()):  # a sum may round to more than 1
         raise InputError(
             f"{name} takes probabilities, {source}, not numbers from {P.min():.4g} to {P.max():.4g}"
         )

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from combinet.batches.crf_output import CRFOutput, pack_scores
+from combinet.batches.packed import CRFOutput, pack_scores
 from combinet.errors import DimensionError, InputError, describe
-from combinet.losses.base import Loss, scale_of
-from combinet.losses.targets import Classes
+from combinet.losses.targets import ClassLoss
 from combinet.types import Floats
 
 
-class CRFLoss(Loss):
+class CRFLoss(ClassLoss):
     """-log of the probability of each sequence's true labels, under a `CRF`.
 
     `loss(guesses, truths)` returns (gradient, value): guesses are what `CRF` gives, a tuple of the
@@ -40,8 +39,7 @@ class CRFLoss(Loss):
     """
 
     def __init__(self, *, normalize: bool = True, names: Sequence[str] | None = None) -> None:
-        self.normalize = normalize
-        self.classes = Classes(names, None, None, 0.0)
+        super().__init__(normalize=normalize, names=names)
 
     def __call__(self, guesses: CRFOutput, truths: Sequence[Any]) -> tuple[CRFOutput, Floats]:
         """The gradient and the value."""
@@ -54,19 +52,15 @@ class CRFLoss(Loss):
             raise DimensionError(
                 f"labels are for sequences of the lengths {lengths.tolist()}, not {given}"
             )
-        codes = self.classes.read([truth for truth in truths if len(truth)], ops)
+        codes = self.encode([truth for truth in truths if len(truth)], ops)
         if codes.ndim != 1:
             raise InputError(f"CRFLoss takes the labels of each sequence, not {describe(codes)}")
         if isinstance(codes, np.ndarray) and np.isnan(codes).any():
             raise InputError("CRFLoss takes a label for each row, not None")
-        labels, _ = self.classes.targets(X, codes, ops)
+        labels, _ = self.targets(X, codes, ops)
         value, (dX, dT, d_start, d_end) = ops.crf_loss(
             X, order.pack(labels), *guesses[1:], order.sizes
         )
-        scale = scale_of(self.normalize, len(lengths))
-        return (
-            order.rebuild(dX * scale),
-            dT * scale,
-            d_start * scale,
-            d_end * scale,
-        ), value * scale
+        scale = self.scale(len(lengths))
+        gradient = order.rebuild(dX * scale), dT * scale, d_start * scale, d_end * scale
+        return gradient, value * scale

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from combinet.errors import DimensionError, InputError, describe
+from combinet.losses.base import Loss
+from combinet.ops.backends import get_array_ops
 from combinet.ops.base import Ops
-from combinet.types import Floats2d
+from combinet.types import Floats, Floats2d, is_size
 
 MISSING = float("nan")
 
@@ -24,44 +26,48 @@ def negated(i: Any) -> Any:
     return -0.5 - i
 
 
-class Classes:
-    """How truths name classes: the keywords that the losses over classes share.
+class ClassLoss(Loss):
+    """The base of losses over classes: their keywords, and how truths name classes.
 
     See `CategoricalCrossentropy` for what they mean.
     """
 
     def __init__(
         self,
-        names: Sequence[str] | None,
-        missing_value: str | int | None,
-        neg_prefix: str | None,
-        label_smoothing: float,
+        *,
+        normalize: bool = True,
+        names: Sequence[str] | None = None,
+        missing_value: str | int | None = None,
+        neg_prefix: str | None = None,
+        label_smoothing: float = 0.0,
     ) -> None:
+        super().__init__(normalize=normalize)
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing is from 0 to below 1, not {label_smoothing!r}")
         if neg_prefix is not None and (names is None or not neg_prefix):
             raise InputError("neg_prefix is a text before one of `names`, which must be given")
         self.names = None if names is None else list(names)
-        self.numbers = {name: i for i, name in enumerate(self.names or ())}
-        if len(self.numbers) < len(self.names or ()):
+        numbers = {name: i for i, name in enumerate(self.names or ())}
+        if len(numbers) < len(self.names or ()):
             raise InputError(f"names are all different, not {self.names}")
-        self.missing_value = missing_value
+        others = {f"{neg_prefix}{name}": negated(i) for name, i in numbers.items() if neg_prefix}
+        # What has another code than itself; of what means two things the last counts.
+        self.codes: dict[Any, float] = others | numbers | {None: MISSING, missing_value: MISSING}
         self.missing = int(missing_value) if isinstance(missing_value, int | np.integer) else None
-        self.neg_prefix = neg_prefix
         self.label_smoothing = label_smoothing
 
-    def read(self, parts: Sequence[Any], ops: Ops) -> Any:
-        """The truths of neighbouring rows, in parts, as one array: codes, or rows."""
-        read = [self._read(part, ops) for part in parts]
-        if len(read) == 1:
-            return read[0]
-        if any(part.ndim != read[0].ndim for part in read):
+    def encode(self, sequences: Sequence[Any], ops: Ops) -> Any:
+        """The truths of sequences, one after the other, as one array: codes, or probabilities."""
+        encoded = [self._encode(truths, ops) for truths in sequences]
+        if len(encoded) == 1:
+            return encoded[0]
+        if len({array.ndim for array in encoded}) > 1:
             raise InputError("truths are class numbers in all sequences, or in none")
-        if all(isinstance(part, np.ndarray) for part in read):  # where numbers can be checked
-            return np.concatenate(read) if read else np.zeros(0, "int64")
-        return ops.concatenate([ops.asarray(part) for part in read])
+        if all(isinstance(array, np.ndarray) for array in encoded):  # where numbers can be checked
+            return np.concatenate(encoded) if encoded else np.zeros(0, "int64")
+        return ops.concatenate([*map(ops.asarray, encoded)])
 
-    def _read(self, truths: Any, ops: Ops) -> Any:
+    def _encode(self, truths: Any, ops: Ops) -> Any:
         if isinstance(truths, np.ndarray) and truths.dtype.kind in "UO":
             truths = truths.tolist()
         if isinstance(truths, list | tuple) and any(
@@ -69,53 +75,42 @@ class Classes:
         ):
             return np.array([self._code(truth) for truth in truths], dtype="float64")
         try:
-            read = ops.asarray(truths) if hasattr(truths, "dtype") else np.asarray(truths)
+            array = ops.asarray(truths) if hasattr(truths, "dtype") else np.asarray(truths)
         except ValueError as error:
             raise InputError(f"rows of truths have one length, not {describe(truths)}") from error
-        if read.ndim not in (1, 2):
+        if array.ndim not in (1, 2):
             raise DimensionError(
                 "truths are class numbers (n,) or rows of probabilities (n, k), "
                 f"not {describe(truths)}"
             )
-        if read.ndim == 2:
-            if read.dtype.kind not in "fiub":
-                raise InputError(f"probabilities are numbers, not {describe(read)}")
-            return read
-        if len(read) and read.dtype.kind not in "iu":
-            raise InputError(f"class numbers are integers, not {describe(read)}")
-        if self.missing is None:
-            return read
-        xp = np if isinstance(read, np.ndarray) else ops.xp
-        return xp.where(read == self.missing, MISSING, read)
+        if array.size and array.dtype.kind not in ("iu" if array.ndim == 1 else "fiub"):
+            what = "class numbers are integers" if array.ndim == 1 else "probabilities are numbers"
+            raise InputError(f"{what}, not {describe(array)}")
+        if array.ndim == 2 or self.missing is None:
+            return array
+        xp = np if isinstance(array, np.ndarray) else ops.xp
+        return xp.where(array == self.missing, MISSING, array)
 
     def _code(self, truth: Any) -> float:
-        if truth is None:
-            return MISSING
-        if not isinstance(truth, str):
-            try:
-                number = index(truth)
-            except TypeError as error:
-                given = describe(truth)
-                raise InputError(f"a class is a name, an integer or None, not {given}") from error
-            return MISSING if number == self.missing else number
-        if self.names is None:
+        if isinstance(truth, str) and self.names is None:
             raise InputError(
                 f"class numbers are integers, not {truth!r}: labels need the loss's `names`"
             )
-        if truth == self.missing_value:
-            return MISSING
-        if truth in self.numbers:
-            return self.numbers[truth]
-        name = truth.removeprefix(self.neg_prefix or "")
-        if self.neg_prefix and name != truth and name in self.numbers:
-            return float(negated(self.numbers[name]))
-        raise InputError(f"{truth!r} is none of the names {self.names}")
+        if truth is None or isinstance(truth, str):
+            if truth not in self.codes:
+                raise InputError(f"{truth!r} is none of the names {self.names}")
+            return self.codes[truth]
+        try:
+            number = index(truth)
+        except TypeError:
+            raise InputError(f"a class is a name, integer or None, not {describe(truth)}") from None
+        return self.codes.get(number, number)
 
     def targets(self, guesses: Floats2d, truths: Any, ops: Ops) -> tuple[Floats2d, Any]:
         """Targets (n, k) of the guesses' dtype, 0 in rows that don't count; and what is negated.
 
         The latter is an array like it, 1 at the one class that a row excludes; None where no row
-        does. `truths` are what `read` gave. Raises DimensionError or InputError.
+        does. `truths` are what `encode` gave. Raises DimensionError or InputError.
         """
         n, k = guesses.shape
         if self.names is not None and len(self.names) != k:
@@ -164,9 +159,36 @@ def smooth(rows: Any, smoothing: float) -> Any:
     Raises InputError if the 1 would not stand out any more.
     """
     k = rows.shape[-1]
-    if smoothing * k >= k - 1:
+    if not 0 <= smoothing * k < k - 1:
         raise InputError(
-            f"label_smoothing for {k} classes is below {(k - 1) / k:.4g}, not {smoothing}"
+            f"label_smoothing for {k} classes is from 0 to below {(k - 1) / k:.4g}, not {smoothing}"
         )
     rest = smoothing / (k - 1)
     return rows * (1 - smoothing - rest) + rest
+
+
+def to_categorical(Y: Any, n_classes: int | None = None, *, label_smoothing: float = 0.0) -> Floats:
+    """Class numbers of any shape as rows, float32 (..., n_classes): 1 at the class, else 0.
+
+    With `label_smoothing` it is 1 - label_smoothing there, and the rest in equal parts at the
+    others. Without `n_classes` there are as many as the largest number says; it is read, which
+    on a GPU waits. Raises DimensionError for numbers beyond, InputError for what is no number.
+
+    Example:
+        >>> to_categorical([2, 0], 3, label_smoothing=0.5)
+        array([[0.25, 0.25, 0.5 ],
+               [0.5 , 0.25, 0.25]], dtype=float32)
+    """
+    ops = get_array_ops(Y)
+    Y = ops.asarray(Y)
+    if Y.size and Y.dtype.kind not in "iu":
+        raise InputError(f"class numbers are integers, not {describe(Y)}")
+    host = isinstance(Y, np.ndarray)
+    low, high = (int(Y.min()), int(Y.max())) if Y.size and (host or not n_classes) else (0, -1)
+    n_classes = high + 1 if n_classes is None else n_classes
+    if not is_size(n_classes):
+        raise InputError(f"there is at least one class, not {n_classes!r}")
+    if low < 0 or high >= n_classes:
+        raise DimensionError(f"class numbers are from 0 to {n_classes - 1}, not {low} to {high}")
+    rows = (Y[..., None] == ops.xp.arange(n_classes)).astype("float32")
+    return smooth(rows, label_smoothing) if label_smoothing else rows  # type: ignore[no-any-return]

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from combinet.ops.base import Ops
 from combinet.optimizers.base import Optimizer, Options
-from combinet.schedules import FROM_0, require
-from combinet.types import Array, Floats, Schedule, Shape
+from combinet.optimizers.spans import Span
+from combinet.schedules import Bounds, require
+from combinet.types import Schedule, Shape
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-def _are_least(eps: Any) -> bool:
-    fits, _ = FROM_0
+def _are_from_0(eps: Any) -> bool:
     first, second = eps
-    return (first is None or fits(first)) and fits(second)
+    return all(0 <= each < math.inf for each in (first or 0, second))
 
 
 class Adafactor(Optimizer):
@@ -60,10 +59,12 @@ class Adafactor(Optimizer):
         d: float = 1.0,
         **options: Unpack[Options],
     ) -> None:
-        own = type(self).__name__
-        require(own, "beta2_decay", beta2_decay, lambda x: -math.inf < x <= 0, "a number up to 0")
-        require(own, "eps", eps, _are_least, "two numbers from 0, the first of them or None,")
-        require(own, "d", d, lambda x: 1 <= x < math.inf, "a number from 1")
+        name = type(self).__name__
+        to_0: Bounds = (lambda x: -math.inf < x <= 0, "a number up to 0")
+        from_1: Bounds = (lambda x: 1 <= x < math.inf, "a number from 1")
+        require(name, to_0, beta2_decay=beta2_decay)
+        require(name, from_1, d=d)
+        require(name, (_are_from_0, "two numbers from 0, the first or None,"), eps=eps)
         options["use_averages"] = options.get("use_averages", False)
         super().__init__(learn_rate, **options)
         self.beta2_decay = beta2_decay
@@ -76,15 +77,18 @@ class Adafactor(Optimizer):
             return {"variance": shape}
         return {"rows": (*shape[:-1], 1), "columns": (1, *shape[1:])}
 
-    def decay_and_apply(
-        self, ops: Ops, W: Floats, dW: Floats, state: list[Array], t: int, rate: float, L2: float
-    ) -> None:
-        """See `Optimizer.decay_and_apply`. The step's size is that of W before it decays."""
-        if not self.L2_is_weight_decay:
-            dW += L2 * W
-            L2 = 0.0
-        least = self.eps[0] if self.eps[0] is not None else float(np.finfo(W.dtype).eps)
-        ops.adafactor(
-            W, dW, state, fresh=t**self.beta2_decay, scale=min(rate, t**-0.5), decay=rate * L2,
-            eps=(least, self.eps[1]), d=self.d,
-        )  # fmt: skip
+    def apply_span(self, span: Span, rate: float, L2: float) -> None:
+        """See `Optimizer.apply_span`. A step's size is that of W before it decays."""
+        store, steps = span.store, span.store.optimizer_state(self).steps
+        for slot in span.slots():
+            W, dW = slot.of(store.weights), slot.of(store.writable_gradient())
+            if not self.L2_is_weight_decay:
+                dW += L2 * W
+            least = self.eps[0] if self.eps[0] is not None else float(np.finfo(W.dtype).eps)
+            t = int(steps[slot.number])
+            store.ops.adafactor(
+                W, dW, [*self.state(slot).values()],
+                fresh=t**self.beta2_decay, scale=min(rate, t**-0.5),
+                decay=rate * L2 if self.L2_is_weight_decay else 0.0,
+                eps=(least, self.eps[1]), d=self.d,
+            )  # fmt: skip

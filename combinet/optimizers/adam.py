@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from combinet.errors import InputError
 from combinet.ops.base import Ops
 from combinet.ops.update import AdamStep
 from combinet.optimizers.base import Optimizer, Options
 from combinet.schedules import BELOW_1, FROM_0, require
-from combinet.types import Array, Floats1d, Ints1d, Schedule
+from combinet.types import Array, Ints1d, Schedule
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -32,6 +32,8 @@ class Adam(Optimizer):
         1.5
     """
 
+    default_L2 = 0.0
+
     def __init__(
         self,
         learn_rate: float | Schedule = 0.001,
@@ -41,17 +43,15 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         **options: Unpack[Options],
     ) -> None:
+        options["L2"] = options.get("L2", self.default_L2)
         super().__init__(learn_rate, ("first", "second"), **options)
-        for name, beta in (("beta1", beta1), ("beta2", beta2)):
-            require(type(self).__name__, name, beta, *BELOW_1)
-        require(type(self).__name__, "eps", eps, *FROM_0)
+        require(type(self).__name__, BELOW_1, beta1=beta1, beta2=beta2)
+        require(type(self).__name__, FROM_0, eps=eps)
         self.beta1 = beta1
         self.beta2 = beta2
         self.eps = eps
 
-    def apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, state: list[Array], t: int, rate: float
-    ) -> None:
+    def apply(self, ops: Ops, W: Array, dW: Array, state: list[Array], t: int, rate: float) -> None:
         """See `Optimizer.apply`."""
         ops.adam(W, dW, state[0], state[1], self._plan(t, rate))
 
@@ -85,19 +85,13 @@ class AdamW(Adam):
         1.4
     """
 
-    def __init__(
-        self,
-        learn_rate: float | Schedule = 0.001,
-        *,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        eps: float = 1e-8,
-        **options: Unpack[Options],
-    ) -> None:
-        if not options.get("L2_is_weight_decay", True):
+    default_L2 = 0.01
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; not what would make this Adam."""
+        if name == "L2_is_weight_decay" and not value:
             raise InputError("AdamW decays the weights; for L2 in the gradient there is Adam")
-        options["L2"] = options.get("L2", 0.01)
-        super().__init__(learn_rate, beta1=beta1, beta2=beta2, eps=eps, **options)
+        super().__setattr__(name, value)
 
 
 class RAdam(Adam):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from combinet.errors import InputError
-from combinet.ops.base import Ops
-from combinet.optimizers.base import Optimizer
-from combinet.types import Array, Floats1d, Shape
+from combinet.optimizers.base import Optimizer, Options
+from combinet.optimizers.spans import Span
+from combinet.storage.slots import Slot
+from combinet.types import Array, Shape
 
 
 class Lookahead(Optimizer):
@@ -36,20 +40,9 @@ class Lookahead(Optimizer):
             raise InputError(f"Lookahead takes an optimizer of another kind, not {optimizer!r}")
         if optimizer.sparse:
             raise InputError("Lookahead looks at whole parameters: it takes no sparse optimizer")
-        super().__init__(
-            optimizer.learn_rate,
-            (*optimizer.arrays, "slow"),
-            L2=optimizer.L2,
-            grad_clip=optimizer.grad_clip,
-            L2_is_weight_decay=optimizer.L2_is_weight_decay,
-            use_averages=optimizer.use_averages,
-            average_decay=optimizer.average_decay,
-            grad_noise=optimizer.grad_noise,
-            rng=optimizer.rng,
-            threads=optimizer.threads,
-        )
+        settings: Any = {name: getattr(optimizer, name) for name in Options.__annotations__}
+        super().__init__(optimizer.learn_rate, ("slow",), **settings)
         self.optimizer = optimizer
-        self.by_parameter = optimizer.by_parameter
         self.k = k
         self.alpha = alpha
 
@@ -60,23 +53,24 @@ class Lookahead(Optimizer):
 
     def shapes(self, shape: Shape) -> dict[str, Shape]:
         """Those of the other optimizer, and the slow weights."""
-        return {**self.optimizer.shapes(shape), "slow": shape}
+        return self.optimizer.shapes(shape) | super().shapes(shape)
 
-    def decay_and_apply(
-        self,
-        ops: Ops,
-        W: Floats1d,
-        dW: Floats1d,
-        state: list[Array],
-        t: int,
-        rate: float,
-        L2: float,
-    ) -> None:
+    def state(self, slot: Slot) -> dict[str, Array]:
+        """That of the other optimizer, and the slow weights."""
+        return self.optimizer.state(slot) | super().state(slot)
+
+    def apply_span(self, span: Span, rate: float, L2: float) -> None:
         """The other optimizer's step, and every k-th time the step back."""
-        *others, slow = state
-        if t == 1:
-            slow[...] = W  # before the decay, so not in `apply`
-        self.optimizer.decay_and_apply(ops, W, dW, others, t, rate, L2)
-        if t % self.k == 0:
-            ops.average(slow, W, 1 - self.alpha)
-            W[...] = slow
+        store, weights = span.store, span.store.weights
+        state = store.optimizer_state(self)
+        store.optimizer_state(self.optimizer).steps = state.steps  # the same are counted
+        slow, by_step_count = state.arrays["slow"], span.by_step_count(state.steps)
+        for t, same in by_step_count:
+            if t == 1:
+                same.of(slow)[...] = same.of(weights)
+        self.optimizer.apply_span(span, rate, L2)
+        for t, same in by_step_count:
+            if t % self.k == 0:
+                average = partial(store.ops.average, decay=1 - self.alpha)
+                same.change(average, slow, weights, threads=self.threads)
+                same.of(weights)[...] = same.of(slow)

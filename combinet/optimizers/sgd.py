@@ -1,4 +1,4 @@
-"""Gradient descent, with momentum too."""
+"""Steps along the gradient or its momentum: SGD, and Lion, whose steps have one size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from combinet.errors import InputError
 from combinet.ops.base import Ops
 from combinet.optimizers.base import Optimizer, Options
 from combinet.schedules import BELOW_1, require
-from combinet.types import Array, Floats1d, Schedule
+from combinet.types import Array, Schedule
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -39,16 +39,14 @@ class SGD(Optimizer):
         nesterov: bool = False,
         **options: Unpack[Options],
     ) -> None:
-        require(type(self).__name__, "momentum", momentum, *BELOW_1)
+        require(type(self).__name__, BELOW_1, momentum=momentum)
         if nesterov and not momentum:
             raise InputError("nesterov is a form of momentum: give momentum=, such as 0.9")
         super().__init__(learn_rate, ("velocity",) if momentum else (), **options)
         self.momentum = momentum
         self.nesterov = nesterov
 
-    def apply(
-        self, ops: Ops, W: Floats1d, dW: Floats1d, state: list[Array], t: int, rate: float
-    ) -> None:
+    def apply(self, ops: Ops, W: Array, dW: Array, state: list[Array], t: int, rate: float) -> None:
         """See `Optimizer.apply`."""
         if self.nesterov:
             ops.nesterov(W, dW, state[0], rate, self.momentum)
@@ -56,3 +54,39 @@ class SGD(Optimizer):
             ops.momentum(W, dW, state[0], rate, self.momentum)
         else:
             ops.add_scaled(W, dW, -rate)
+
+
+class Lion(Optimizer):
+    """W -= learn_rate * sign(beta1 * m + (1 - beta1) * dW), then m = beta2 * m + (1 - beta2) * dW.
+
+    Every weight moves by the same amount: take a tenth to a third of Adam's learning rate, and
+    three to ten times its L2. One array is kept for each weight, half of what Adam keeps. Chen
+    et al. 2023, arXiv:2302.06675, algorithm 2. Keywords are those of `Optimizer`.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Linear
+        >>> model = Linear(1, 1).initialize()
+        >>> model.set_param("W", [[2.0]])
+        >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
+        >>> dX = backprop(np.full((1, 1), 0.01, "f"), Lion(0.5))
+        >>> float(model.get_param("W")[0, 0])
+        1.5
+    """
+
+    def __init__(
+        self,
+        learn_rate: float | Schedule = 0.0001,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.99,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learn_rate, ("momentum",), **options)
+        require(type(self).__name__, BELOW_1, beta1=beta1, beta2=beta2)
+        self.beta1 = beta1
+        self.beta2 = beta2
+
+    def apply(self, ops: Ops, W: Array, dW: Array, state: list[Array], t: int, rate: float) -> None:
+        """See `Optimizer.apply`."""
+        ops.lion(W, dW, state[0], rate, self.beta1, self.beta2)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import groupby, pairwise
 from operator import attrgetter
-from typing import NamedTuple
 
+from combinet.ops.blas.threads import run_concurrently
 from combinet.storage.slots import Slot
 from combinet.storage.store import Store
 from combinet.types import Array, Ints1d
@@ -14,14 +15,13 @@ from combinet.types import Array, Ints1d
 _WORTH = 1 << 19  # numbers, from which on an update gains by another thread
 
 
-class Span(NamedTuple):
+class Span:
     """Neighbouring slots of one store, from number `first` to before `last`."""
 
-    store: Store
-    first: int
-    last: int
-    start: int
-    stop: int
+    def __init__(self, store: Store, first: int, last: int, start: int, stop: int) -> None:
+        self.store = store
+        self.first, self.last = first, last
+        self.start, self.stop = start, stop
 
     def of(self, flat: Array) -> Array:
         """This part of an array that is laid out as the store."""
@@ -32,15 +32,23 @@ class Span(NamedTuple):
         """The pending gradients, in place."""
         return self.of(self.store.writable_gradient())
 
-    def change_gradient(self, function: Callable[[Array], object]) -> None:
-        """Let `function` change the pending gradients, a flat array, in place."""
-        function(self.gradient)
+    def change(self, function: Callable[..., object], *flat: Array, threads: int = 1) -> None:
+        """Let `function` change this part of arrays that are laid out as the store."""
+        parts = self.parts(self.store.ops.threads(threads))
+        run_concurrently([partial(function, *map(part.of, flat)) for part in parts])
+
+    def change_gradient(self, operation: Callable[[Array, Array], object], operand: Array) -> None:
+        """Let `operation` change the pending gradients, a flat array, in place."""
+        self.change(lambda dW: operation(dW, operand), self.store.writable_gradient())
 
     def parts(self, number: int) -> list[Span]:
         """The span cut into `number` parts, or as many as are worth a thread; none is empty."""
-        number = max(min(number, (self.stop - self.start) // _WORTH), 1)
-        cuts = [self.start + (self.stop - self.start) * i // number for i in range(number + 1)]
-        return [self._replace(start=a, stop=b) for a, b in pairwise(cuts)]
+        size = self.stop - self.start
+        number = min(number, size // _WORTH)
+        if number <= 1:
+            return [self]
+        cuts = [self.start + size * i // number for i in range(number + 1)]
+        return [Span(self.store, self.first, self.last, a, b) for a, b in pairwise(cuts)]
 
     def slots(self) -> list[Slot]:
         """The slots, in order."""
@@ -48,20 +56,19 @@ class Span(NamedTuple):
 
     def by_step_count(self, steps: Ints1d) -> list[tuple[int, Span]]:
         """Spans (t, span) of slots with the same number of steps; `steps` are by slot number."""
-        own = steps[self.first : self.last]
-        if (own == own[0]).all():
-            return [(int(own[0]), self)]
+        t = int(steps[self.first])
+        if self.last == self.first + 1 or (steps[self.first : self.last] == t).all():
+            return [(t, self)]
         counted = groupby(self.slots(), key=lambda slot: int(steps[slot.number]))
         return [(t, span) for t, slots in counted for span in spans(slots)]
 
 
-class Rows:
-    """The rows of a table that have been named since the last update, each once."""
+class Rows(Span):
+    """A span of one table, of which the rows count that were named since the last update."""
 
     def __init__(self, slot: Slot) -> None:
+        super().__init__(slot.store, slot.number, slot.number + 1, slot.start, slot.stop)
         self.slot = slot
-        self.store = slot.store
-        self.first, self.last = slot.number, slot.number + 1
         self.rows = self.store.ops.unique(slot.grad.rows or [])
         slot.grad.rows = [self.rows]
 
@@ -71,13 +78,9 @@ class Rows:
         gradient = self.slot.of(self.store.writable_gradient())
         return self.store.ops.take_rows(gradient, self.rows)
 
-    def change(self, function: Callable[..., object], *flat: Array) -> None:
+    def change(self, function: Callable[..., object], *flat: Array, threads: int = 1) -> None:
         """Let `function` change these rows of arrays that are laid out as the store."""
         self.store.ops.change_rows(function, self.rows, *map(self.slot.of, flat))
-
-    def change_gradient(self, function: Callable[[Array], object]) -> None:
-        """Let `function` change the pending gradients, a flat array, in place."""
-        self.change(function, self.store.writable_gradient())
 
 
 def spans(slots: Iterable[Slot]) -> list[Span]:
@@ -87,13 +90,14 @@ def spans(slots: Iterable[Slot]) -> list[Span]:
     for slot in slots:
         stores.setdefault(slot.store, []).append(slot)
     found = []
-    for store, own in stores.items():
-        own.sort(key=attrgetter("number"))
-        cuts = [0, len(own)]
-        if own[-1].number - own[0].number >= len(own):  # mostly all are neighbours
-            cuts[1:1] = [i for i, (a, b) in enumerate(pairwise(own), 1) if b.number > a.number + 1]
+    for store, group in stores.items():
+        group.sort(key=attrgetter("number"))
+        cuts = [0, len(group)]
+        if group[-1].number - group[0].number >= len(group):  # mostly all are neighbours
+            pairs = enumerate(pairwise(group), 1)
+            cuts[1:1] = [i for i, (a, b) in pairs if b.number > a.number + 1]
         for i, j in pairwise(cuts):
-            first, last = own[i], own[j - 1]
+            first, last = group[i], group[j - 1]
             found.append(Span(store, first.number, last.number + 1, first.start, last.stop))
     return found
 

@@ -49,21 +49,14 @@ def decode(kind: str, data: bytes) -> Any:
         record = msgpack.unpackb(body, object_hook=_unpack, strict_map_key=False)
     except (ValueError, TypeError, KeyError, msgpack.exceptions.UnpackException) as error:
         raise FormatError(f"{_size(data)} no saved {kind}: {error}") from None
-    header = ("format", "version", "kind")
-    if (
-        not isinstance(record, dict)
-        or any(isinstance(record.get(name), np.ndarray) for name in header)
-        or record.get("format") != MAGIC
-    ):
-        raise FormatError(f"{_size(data)} no saved {kind}")
-    if record.get("version") != VERSION:
-        raise FormatError(
-            f"this {kind} was saved in version {record.get('version')} of the format; "
-            f"this is version {VERSION}"
-        )
-    if record.get("kind") != kind:
-        raise FormatError(f"these bytes are a saved {record.get('kind')}, not a {kind}")
-    return record.get("content")
+    match record:
+        case {"format": str(magic), "version": int(version), "kind": str(found)} if magic == MAGIC:
+            if version != VERSION:
+                raise FormatError(f"this {kind} has version {version} of the format, not {VERSION}")
+            if found != kind:
+                raise FormatError(f"these bytes are a saved {found}, not a {kind}")
+            return record.get("content")
+    raise FormatError(f"{_size(data)} no saved {kind}")
 
 
 def _checksum(data: bytes | memoryview) -> bytes:
@@ -106,11 +99,7 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
 
 def _pack(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return {
-            _ARRAY: value.dtype.str,
-            "shape": list(value.shape),
-            "data": np.ascontiguousarray(value).tobytes(),
-        }
+        return {_ARRAY: value.dtype.str, "shape": [*value.shape], "data": value.tobytes()}
     if isinstance(value, np.generic):
         return value.item()
     raise FormatError(f"a {type(value).__name__} cannot be saved")

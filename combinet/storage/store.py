@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary, WeakSet, ref
@@ -29,11 +29,15 @@ _ALONE = sys.getrefcount(_probe.view)
 
 
 class Stateful(Protocol):
-    """What a store knows of an optimizer: it lists stores, and gives the arrays of a slot."""
+    """What a store knows of an optimizer: the stores and arrays that it names, and those of a slot.
 
+    `arrays` are the names of what it keeps in the layout of the store.
+    """
+
+    arrays: tuple[str, ...]
     stores: WeakSet[Store]
 
-    def state(self, part: Slot, /) -> Mapping[str, Array]:
+    def state(self, slot: Slot) -> Mapping[str, Array]:
         """The arrays kept for a parameter, by name."""
         ...
 
@@ -45,9 +49,9 @@ class OptimizerState:
     `resized_at` maps a slot's number to the step count at its last resize.
     """
 
-    def __init__(self, steps: Ints1d) -> None:
+    def __init__(self, steps: Ints1d, arrays: dict[str, Array]) -> None:
         self.steps = steps
-        self.arrays: dict[str, Array] = {}
+        self.arrays = arrays
         self.by_slot: dict[int, dict[str, Array]] = {}
         self.resized_at: dict[int, int] = {}
 
@@ -78,9 +82,9 @@ class Store:
         self.lock = threading.RLock()
         self._slots: list[ref[Slot]] = []  # weak: a store must not keep layers' slots alive
 
-    def slots(self) -> Iterator[Slot]:
+    def slots(self) -> list[Slot]:
         """The slots that a layer still has."""
-        return (slot for slot in (weak() for weak in self._slots) if slot is not None)
+        return [slot for weak in self._slots if (slot := weak()) is not None]
 
     def add(self, key: Key, shape: Shape, order: Order, ema_rate: float | None) -> Slot:
         """A slot at the end, before the store has weights."""
@@ -107,7 +111,7 @@ class Store:
         If anything but the slots holds the array or a view of it, such as a pending callback, it
         keeps that array, and the store goes on with a copy.
         """
-        live = [slot for weak in self._slots if (slot := weak()) is not None]
+        live = self.slots()
         held = [slot for slot in live if sys.getrefcount(slot.view) > _ALONE]
         if held or sys.getrefcount(self.weights) > _ALONE + len(live):
             self.adopt(self.weights.copy())
@@ -187,12 +191,14 @@ class Store:
         return self.gradient
 
     def optimizer_state(self, optimizer: Stateful) -> OptimizerState:
-        """What `optimizer` keeps of this store, initially empty."""
-        if optimizer not in self.optimizer_states:
+        """What `optimizer` keeps of this store: the arrays that it names, initially 0."""
+        state = self.optimizer_states.get(optimizer)
+        if state is None:
             steps: Ints1d = np.zeros(len(self._slots), dtype="int64")
-            self.optimizer_states[optimizer] = OptimizerState(steps)
+            arrays = {name: self.ops.zeros((self.size,), self.dtype) for name in optimizer.arrays}
+            state = self.optimizer_states[optimizer] = OptimizerState(steps, arrays)
             optimizer.stores.add(self)
-        return self.optimizer_states[optimizer]
+        return state
 
 
 def locked(slots: Iterable[Slot]) -> ExitStack:

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 import combinet as cb
 from combinet.batches.convert import list_to_ragged, ragged_to_list
-from combinet.batches.gradients import match_gradient, spec_of
 from combinet.batches.padded import padded_to_ragged, ragged_to_padded
-from combinet.batches.structure import map_arrays
+from combinet.batches.structure import map_arrays, match_gradient, spec_of
 from helpers.arrays import floats
 from helpers.errors import raises
 

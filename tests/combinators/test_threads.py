@@ -161,6 +161,19 @@ def test_a_single_item_stays_in_its_thread(X: Any) -> None:
     assert seen == [threading.current_thread()]
 
 
+def _count_jobs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that gets the number of jobs each time that an update shares out some."""
+    shared: list[int] = []
+
+    def counting(jobs: Any) -> Any:
+        shared.append(len(jobs))
+        return run_concurrently(jobs)
+
+    for each in (base, spans):
+        monkeypatch.setattr(each, "run_concurrently", counting)
+    return shared
+
+
 def test_there_are_as_many_parts_as_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("combinet.ops.numpy.processors", lambda: 3)
     look, seen = _threads()
@@ -174,11 +187,8 @@ def test_a_gpu_gets_the_batch_and_the_update_whole(monkeypatch: pytest.MonkeyPat
     look, seen = _threads()
     cb.with_threads(look, 3).predict(floats(9, 3))
     assert seen == [threading.current_thread()]
-    shared: list[int] = []
     monkeypatch.setattr(spans, "_WORTH", 1)
-    monkeypatch.setattr(
-        base, "run_concurrently", lambda jobs: shared.append(len(jobs)) or run_concurrently(jobs)
-    )
+    shared = _count_jobs(monkeypatch)
     model = cb.Linear(5, 3).initialize()
     Y, backprop = model.begin_update(floats(6, 3).astype("float32"))
     backprop(Y, cb.Adam(threads=3))
@@ -412,10 +422,7 @@ OPTIMIZERS: dict[str, Callable[..., cb.Optimizer]] = {
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_threads_change_no_number_of_an_update(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spans, "_WORTH", 7)
-    shared = []
-    monkeypatch.setattr(
-        base, "run_concurrently", lambda jobs: shared.append(len(jobs)) or run_concurrently(jobs)
-    )
+    shared = _count_jobs(monkeypatch)
     results = []
     for threads in (1, 3):
         model, sgd = cb.Maxout(5, 3).initialize(rng=SEED), OPTIMIZERS[kind](threads=threads)

@@ -11,7 +11,6 @@ from torch import nn
 
 from combinet.errors import DimensionError
 from combinet.interop.torch.convert import to_tensor
-from combinet.optimizers import saving
 from combinet.optimizers.base import Optimizer
 from combinet.optimizers.spans import Span
 from combinet.storage import file_format
@@ -127,7 +126,7 @@ class TorchOptimizer(Optimizer):
         Raises FormatError or DimensionError, before anything is changed, if the bytes are of
         another kind of optimizer or of a model with other parameters.
         """
-        content, slots = saving.read(self, data, model)
+        content, slots = self._decode(data, model)
         for path, saved in content["kept"].items():
             if tuple(saved["shape"]) != slots[path].shape:
                 raise DimensionError(f"'{path}' is {slots[path].shape}, saved was {saved['shape']}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet.batches.crf_output import CRFOutput, pack_scores
+from combinet.batches.packed import CRFOutput, pack_scores
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import map_arrays
 from combinet.core.model import Model

@@ -1,13 +1,83 @@
-"""Losses of vectors that one model made of several inputs: what is alike shall be near."""
+"""Losses of vectors: how far guesses are from what they should be, or from each other."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from combinet.errors import DimensionError, InputError, describe
-from combinet.losses.base import Loss, check_floats, scale_of
+from combinet.losses.base import Loss, as_targets, check_floats
 from combinet.ops.base import Ops
 from combinet.types import Floats, Floats2d
+
+
+class L2Distance(Loss):
+    """Half the squared distance of guesses (n, k) from truths of their shape.
+
+    `loss(guesses, truths)` returns (dY, value): value = sum((Y - T)^2) / 2 and dY = Y - T. With
+    `normalize` both are divided by n.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import L2Distance
+        >>> dY, value = L2Distance()(np.array([[1.0, 2.0]]), np.array([[1.0, 0.0]]))
+        >>> dY, float(value)
+        (array([[0., 2.]]), 2.0)
+    """
+
+    def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
+        """The gradient and the value."""
+        ops = check_floats(guesses, "guesses", 2)
+        scale = self.scale(guesses.shape[0])
+        gradient = guesses - as_targets(truths, guesses, ops)
+        value = (gradient * gradient).sum() * (scale / 2)
+        gradient *= scale
+        return gradient, value
+
+
+class CosineDistance(Loss):
+    """1 - cosine of the angle between each of the guesses (n, k) and its truth, summed.
+
+    `loss(guesses, truths)` returns (dY, value); with `normalize` both are divided by n. A vector
+    of zeros has no direction: its cosine is 0, with no gradient. With `ignore_zeros` a row whose
+    truth is such a vector has the value 0 as well, and still counts among the n.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import CosineDistance
+        >>> dY, value = CosineDistance()(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0]]))
+        >>> round(float(value), 4), dY.round(4)
+        (0.4, array([[-0.128,  0.096]]))
+    """
+
+    def __init__(self, *, normalize: bool = True, ignore_zeros: bool = False) -> None:
+        super().__init__(normalize=normalize)
+        self.ignore_zeros = ignore_zeros
+
+    def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
+        """The gradient and the value."""
+        ops = check_floats(guesses, "guesses", 2)
+        scale = self.scale(guesses.shape[0])
+        Y, Y_size = _directions(ops.xp, guesses)
+        T, T_size = _directions(ops.xp, as_targets(truths, guesses, ops))
+        cosine = (Y * T).sum(axis=1, keepdims=True)
+        gradient = Y * cosine
+        gradient -= T * (Y_size > 0)
+        gradient *= scale / ops.xp.where(Y_size > 0, Y_size, 1)
+        distance = 1 - cosine
+        if self.ignore_zeros:
+            distance *= T_size > 0
+        return gradient, distance.sum() * scale
+
+
+def _directions(xp: Any, X: Floats2d) -> tuple[Floats2d, Floats2d]:
+    """Rows of length 1, those of zeros as they are; and their lengths (n, 1).
+
+    A row is scaled by its largest number first: squares neither overflow nor vanish.
+    """
+    largest = abs(X).max(axis=1, keepdims=True)
+    scaled = X / xp.where(largest > 0, largest, 1)
+    size = xp.sqrt((scaled * scaled).sum(axis=1, keepdims=True))
+    return scaled / xp.where(size > 0, size, 1), size * largest
 
 
 class ContrastiveLoss(Loss):
@@ -30,8 +100,8 @@ class ContrastiveLoss(Loss):
     """
 
     def __init__(self, *, margin: float = 1.0, normalize: bool = True) -> None:
+        super().__init__(normalize=normalize)
         self.margin = _positive(margin)
-        self.normalize = normalize
 
     def __call__(
         self, guesses: tuple[Floats2d, Floats2d], truths: Any
@@ -39,19 +109,19 @@ class ContrastiveLoss(Loss):
         """The gradients and the value."""
         ops = _check_vectors(guesses, 2)
         A, B = guesses
-        alike = ops.asarray(truths)
-        if tuple(alike.shape) != (A.shape[0],) or alike.dtype.kind not in "fiub":
+        same = ops.asarray(truths)
+        if tuple(same.shape) != (A.shape[0],) or same.dtype.kind not in "fiub":
             raise DimensionError(
                 f"truths for {describe(A)} are {A.shape[0]} numbers, 1 or 0, not {describe(truths)}"
             )
-        xp, alike = ops.xp, alike.astype(A.dtype)[:, None]
-        scale = scale_of(self.normalize, A.shape[0])
+        xp, same = ops.xp, same.astype(A.dtype)[:, None]
+        scale = self.scale(A.shape[0])
         difference = A - B
         distance = xp.sqrt((difference * difference).sum(axis=1, keepdims=True))
         lacking = xp.maximum(self.margin - distance, 0)
-        value = (alike * distance**2 + (1 - alike) * lacking**2).sum() * (scale / 2)
+        value = (same * distance**2 + (1 - same) * lacking**2).sum() * (scale / 2)
         push = lacking / xp.where(distance > 0, distance, 1)
-        dA = difference * ((alike - (1 - alike) * push) * scale)
+        dA = difference * ((same - (1 - same) * push) * scale)
         return (dA, -dA), value
 
 
@@ -73,8 +143,8 @@ class TripletLoss(Loss):
     """
 
     def __init__(self, *, margin: float = 0.2, normalize: bool = True) -> None:
+        super().__init__(normalize=normalize)
         self.margin = _positive(margin)
-        self.normalize = normalize
 
     def __call__(
         self, guesses: tuple[Floats2d, Floats2d, Floats2d], truths: None = None
@@ -84,21 +154,13 @@ class TripletLoss(Loss):
             raise InputError(f"a triplet says itself what is alike: no truths, {describe(truths)}")
         ops = _check_vectors(guesses, 3)
         anchor, positive, negative = guesses
-        scale = scale_of(self.normalize, anchor.shape[0])
+        scale = self.scale(anchor.shape[0])
         near, far = anchor - positive, anchor - negative
         lacking = (near * near - far * far).sum(axis=1, keepdims=True) + self.margin
         weight = (lacking > 0) * (2 * scale)
         value = ops.xp.maximum(lacking, 0).sum() * scale
         weight = weight.astype(anchor.dtype)
         return ((near - far) * weight, -near * weight, far * weight), value
-
-    def get_grad(self, guesses: Any, truths: None = None) -> Any:
-        """The gradients alone."""
-        return self(guesses, truths)[0]
-
-    def get_loss(self, guesses: Any, truths: None = None) -> Floats:
-        """The value alone."""
-        return self(guesses, truths)[1]
 
 
 def _positive(margin: float) -> float:

@@ -7,11 +7,14 @@ every machine. Each distinct word is worked out once a call; the rest is array w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby, islice
 
 import numpy as np
 
 from combinet.errors import InputError, describe
 from combinet.types import Ints
+
+__all__ = ["DEFAULT", "Feature", "features", "hash_text", "lower", "prefix", "shape", "suffix"]
 
 Feature = Callable[[str], str]
 
@@ -48,16 +51,15 @@ def shape(word: str) -> str:
         >>> shape("Apple's"), shape("2026-11"), shape("internationally")
         ("Xxxxx'x", 'dddd-dd', 'xxxx')
     """
-    kinds: list[str] = []
-    for char in word:
-        kind = char
-        if char.isalpha():
-            kind = "X" if char.isupper() else "x"
-        elif char.isdigit():
-            kind = "d"
-        if kinds[-4:] != [kind] * 4:
-            kinds.append(kind)
-    return "".join(kinds)
+    runs = groupby(map(_kind, word))
+    return "".join("".join(islice(run, 4)) for _, run in runs)
+
+
+def _kind(char: str) -> str:
+    """What a character is in a shape."""
+    if char.isalpha():
+        return "X" if char.isupper() else "x"
+    return "d" if char.isdigit() else char
 
 
 DEFAULT: tuple[Feature, ...] = (lower, prefix(1), suffix(3), shape)
@@ -96,15 +98,12 @@ def features(docs: Sequence[Sequence[str]], extract: Sequence[Feature] = DEFAULT
         numbers = [[index.setdefault(word, len(index)) for word in doc] for doc in docs]
         table = np.empty((len(index), len(extract)), dtype="uint64")
         for column, feature in enumerate(extract):
-            table[:, column] = _column(list(map(feature, index)), column)
+            texts = [*map(feature, index)]
+            known = {text: hash_text(text, column) for text in {*texts}}
+            table[:, column] = [known[text] for text in texts]
     except (TypeError, AttributeError):
         for word in (word for doc in docs for word in doc):
             if not isinstance(word, str):
                 raise InputError(f"a word is a str, not {describe(word)}") from None
         raise
     return [table[doc] if doc else table[:0] for doc in numbers]
-
-
-def _column(texts: list[str], salt: int) -> list[int]:
-    known = {text: hash_text(text, salt) for text in set(texts)}
-    return [known[text] for text in texts]
