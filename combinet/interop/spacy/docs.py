@@ -16,8 +16,8 @@ from combinet.core.node import Param
 from combinet.core.run import Run
 from combinet.errors import InputError
 from combinet.initializers import uniform
-from combinet.interop.thinc.batches import on_host
 from combinet.layers.embed.embed import column_of, gather_rows
+from combinet.ops.backends import default_ops
 
 
 def doc_features(columns: Sequence[str]) -> Model[Any, Ragged]:
@@ -58,10 +58,10 @@ def _doc_vectors(model: Model[Any, Any], X: Sequence[Any], run: Run) -> Any:
         raise InputError("the vocabulary has no vectors: name some under `initialize.vectors`")
     keys = _attributes(X, [vectors.attr])[:, 0]
     if vectors.mode == Mode.floret:
-        found = on_host(vectors.get_batch(keys))
+        found = default_ops().asarray(vectors.get_batch(keys))
     else:
         rows = vectors.find(keys=keys)
-        found = on_host(vectors.data)[rows]
+        found = default_ops().asarray(vectors.data)[rows]
         found[rows < 0] = 0
     return _ragged(X, found.astype("float32", copy=False), run), lambda dY: None
 

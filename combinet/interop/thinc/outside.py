@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,7 @@ from combinet.interop.thinc import batches
 from combinet.optimizers.base import Optimizer
 from combinet.optimizers.spans import Span
 from combinet.storage.slots import Slot
-
-Update = Callable[[tuple[int, str], Any, Any], tuple[Any, Any]]
+from combinet.types import is_array
 
 
 def to_thinc(model: Model[Any, Any]) -> thinc.Model[Any, Any]:
@@ -82,10 +80,9 @@ def _initialize(node: Any, X: Any = None, Y: Any = None) -> None:
 
 
 def _forward(node: Any, X: Any, is_train: bool) -> tuple[Any, Any]:
-    model = node.shims[0].model
-    X = batches.to_combinet(X)
-    if not is_train:
-        return batches.to_thinc(model.predict(X)), _no_gradient
+    model, X = node.shims[0].model, batches.to_combinet(X)
+    if not is_train:  # Thinc asks for a callback all the same, and does not call it
+        return batches.to_thinc(model.predict(X)), lambda dY: dY
     Y, backprop = model.begin_update(X, node.attrs["dropout_rate"] or 0.0)
 
     def callback(dY: Any) -> Any:
@@ -95,14 +92,9 @@ def _forward(node: Any, X: Any, is_train: bool) -> tuple[Any, Any]:
     return batches.to_thinc(Y), callback
 
 
-def _no_gradient(dY: Any) -> Any:
-    """In prediction Thinc asks for a callback, and calls it of no layer."""
-    return dY
-
-
 def _zeros_like(X: Any) -> Any:
     """What Thinc's layers give for the gradient of ids; what is no array has none."""
-    return map_arrays(X, lambda x: x * 0 if hasattr(x, "dtype") else None)
+    return map_arrays(X, lambda x: x * 0 if is_array(x) else None)
 
 
 class Shim(thinc.Shim):
@@ -117,23 +109,11 @@ class Shim(thinc.Shim):
         """Let Thinc's optimizer update each parameter that has a gradient waiting."""
         self.model.finish_update(_Borrowed(optimizer))
 
-    @contextmanager
-    def use_params(self, params: Mapping[Any, Any]) -> Iterator[None]:
+    def use_params(self, params: Mapping[Any, Any]) -> Any:
         """Other weights inside a `with` block: those of an optimizer's averages."""
-        slots = [slot for node in self.model.walk() for slot in node.slots.values()]
+        slots = self.model.slots_by_path().values()
         chosen = {s.key: _by_rows(s, params[_key(s)]) for s in slots if _key(s) in params}
-        with self.model.use_params(chosen):
-            yield
-
-    def copy(self) -> Shim:
-        """A shim for a copy of the model."""
-        return Shim(self.model.copy())
-
-    def __deepcopy__(self, memo: Any) -> Shim:
-        return self.copy()
-
-    def __reduce__(self) -> Any:  # for processes that start with a copy by pickle
-        return _unpickled, (self.model.without_weights(), self.to_bytes())
+        return self.model.use_params(chosen)
 
     def to_device(self, device_type: str, device_id: int) -> None:
         """Move the model to where Thinc says: "cpu" or "gpu"."""
@@ -152,10 +132,6 @@ class Shim(thinc.Shim):
         return self
 
 
-def _unpickled(model: Model[Any, Any], data: bytes) -> Shim:
-    return Shim(model).from_bytes(data)
-
-
 class _Borrowed(Optimizer):
     """Thinc's optimizer, for one update.
 
@@ -163,7 +139,7 @@ class _Borrowed(Optimizer):
     it remembers lies with it, by the keys that it is given.
     """
 
-    def __init__(self, update: Update) -> None:
+    def __init__(self, update: Any) -> None:
         super().__init__(0.0, grad_clip=0.0, use_averages=False)
         self._update = update
 
