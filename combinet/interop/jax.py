@@ -62,14 +62,9 @@ def JaxWrapper(
     if isinstance(apply, Model) or not callable(apply):
         raise InputError(f"{name} takes a function apply(params, X), not {describe(apply)}")
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
-    return Model(
-        name,
-        _jax,
-        dims={dim: size for dim, size in (("nI", nI), ("nO", nO)) if size is not None},
-        params=_declared(name, leaves),
-        attrs={"compiled": _Compiled(apply, tree, dropout)},
-        widths=fixed,
-    )
+    dims = {dim: size for dim, size in (("nI", nI), ("nO", nO)) if size is not None}
+    params, attrs = _declared(name, leaves), {"compiled": _Compiled(apply, tree, dropout)}
+    return Model(name, _jax, dims=dims, params=params, attrs=attrs, widths=fixed)
 
 
 def _jax(model: Model[Any, Any], X: Any, run: Run) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from combinet.errors import InputError, StateError
@@ -49,23 +48,20 @@ def move(nlp: Any) -> Any:
 
 def _pairs(name: str, config: Any, model: Any) -> list[tuple[dict[str, Any], Any]]:
     """The tok2vecs of spaCy's own in a component: the block of the config, and the node."""
-    blocks = [*_blocks(config)]
-    nodes = [
-        node for node in model.walk(order="dfs_pre") if {"embed", "encode"} <= {*node.ref_names}
-    ]
+    blocks = _blocks(config)
+    nodes = [n for n in model.walk(order="dfs_pre") if {"embed", "encode"} <= {*n.ref_names}]
     if len(blocks) != len(nodes):
         raise InputError(f"{name} has {len(nodes)} tok2vecs where its config has {len(blocks)}")
     return list(zip(blocks, nodes, strict=True))
 
 
-def _blocks(config: Any) -> Iterator[dict[str, Any]]:
+def _blocks(config: Any) -> list[dict[str, Any]]:
     """The blocks that name such an architecture."""
-    if isinstance(config, dict):
-        if config.get("@architectures") in _MOVED:
-            yield config
-        else:
-            for value in config.values():
-                yield from _blocks(value)
+    if not isinstance(config, dict):
+        return []
+    if config.get("@architectures") in _MOVED:
+        return [config]
+    return [block for value in config.values() for block in _blocks(value)]
 
 
 def _read(tok2vec: Any) -> tuple[dict[str, Any], Any]:

@@ -53,16 +53,12 @@ def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
                 raise StateError(f"{node.name} has no {name} yet: initialize the Thinc model")
             label = names[node.id, name] = f"{i}.{node.name}.{name}"
             params[label] = param_from(node.get_param(name))
-    for node in model.walk():
         node._params = _Weights()
     droppers = tuple(n for n in model.walk() if n.attrs.get("dropout_rate") == 0)
+    dims = {name: model.maybe_get_dim(name) for name in ("nI", "nO")}
+    attrs = {"thinc": model, "names": names, "droppers": droppers, "lock": Lock()}
     return Model(
-        f"thinc {model.name}",
-        _forward,
-        dims={name: model.get_dim(name) if model.has_dim(name) else None for name in ("nI", "nO")},
-        params=params,
-        attrs={"thinc": model, "names": names, "droppers": droppers, "lock": Lock()},
-        widths=fixed,
+        f"thinc {model.name}", _forward, dims=dims, params=params, attrs=attrs, widths=fixed
     ).initialize()
 
 

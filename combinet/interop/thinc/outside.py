@@ -41,16 +41,13 @@ def to_thinc(model: Model[Any, Any]) -> thinc.Model[Any, Any]:
         >>> model.predict(X).shape, hidden.get_dim("nI")
         ((2, 2), 3)
     """
-    node: thinc.Model[Any, Any] = thinc.Model(
-        model.name,
-        _forward,
-        init=_initialize,
-        dims={"nI": model.maybe_get_dim("nI"), "nO": model.maybe_get_dim("nO")},
-        attrs={"dropout_rate": 0.0, "resize_output": resize_output},
-        shims=[Shim(model)],
+    dims = {name: model.maybe_get_dim(name) for name in ("nI", "nO")}
+    attrs, shim = {"dropout_rate": 0.0, "resize_output": resize_output}, Shim(model)
+    node: Any = thinc.Model(
+        model.name, _forward, init=_initialize, dims=dims, attrs=attrs, shims=[shim]
     )
-    node.shims[0].to_device(node.ops.device_type, node.ops.device_id)
-    return node
+    shim.to_device(node.ops.device_type, node.ops.device_id)
+    return node  # type: ignore[no-any-return]
 
 
 def resize_output(node: Any, nO: int) -> Any:
