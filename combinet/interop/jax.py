@@ -162,6 +162,6 @@ def _declared(name: str, leaves: list[tuple[Any, Any]]) -> dict[str, Param]:
 
 def _label(path: tuple[Any, ...]) -> str:
     """The name of a leaf: the keys, indices and attributes that lead to it."""
-    steps = ("key", "idx", "name")
-    parts = (next((getattr(key, s) for s in steps if hasattr(key, s)), key) for key in path)
-    return ".".join(map(str, parts)) or "params"
+    fields = ("key", "idx", "name")
+    steps = (next((getattr(key, f) for f in fields if hasattr(key, f)), key) for key in path)
+    return ".".join(map(str, steps)) or "params"

@@ -61,7 +61,7 @@ def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Mo
     for another dtype; DimensionError for another shape. They name the parameter; the model is
     unchanged.
     """
-    weights, layers = _read(path), paths(model).items()
+    weights, layers = _weights_in(path), paths(model).items()
     expected = {f"{place}.{name}" for place, node in layers for name in node.param_names}
     missing, extra = sorted(expected - weights.keys()), sorted(weights.keys() - expected)
     if missing or extra:
@@ -79,7 +79,7 @@ def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Mo
     return model
 
 
-def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+def _weights_in(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with safe_open(path, "numpy") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -32,11 +32,11 @@ def with_margins(layer: Model[Any, Any], rows: int) -> Model[Floats2d, Floats2d]
 
 def _with_margins(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     ops, rows, lengths = run.ops, model.attrs["rows"], run.lengths_of(X)
-    slots = np.arange(X.shape[0]) + rows * (segment_ids(lengths) + 1)
+    places = np.arange(X.shape[0]) + rows * (segment_ids(lengths) + 1)
     total = X.shape[0] + rows * (len(lengths) + 1)
-    Y, callback = run.with_lengths(None)(model.layers[0], ops.scatter_rows(X, slots, total))
+    Y, callback = run.with_lengths(None)(model.layers[0], ops.scatter_rows(X, places, total))
 
     def backprop(dY: Floats2d) -> Any:
-        return ops.take_rows(callback(ops.scatter_rows(dY, slots, total)), slots)
+        return ops.take_rows(callback(ops.scatter_rows(dY, places, total)), places)
 
-    return ops.take_rows(Y, slots), backprop
+    return ops.take_rows(Y, places), backprop

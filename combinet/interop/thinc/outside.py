@@ -84,14 +84,11 @@ def _forward(node: Any, X: Any, is_train: bool) -> tuple[Any, Any]:
 
     def callback(dY: Any) -> Any:
         dX = backprop(batches.to_combinet(dY))
-        return batches.to_thinc(_zeros_like(X) if dX is None else dX)
+        if dX is None:  # Thinc's layers give zeros for ids; what is no array has no gradient
+            dX = map_arrays(X, lambda x: x * 0 if is_array(x) else None)
+        return batches.to_thinc(dX)
 
     return batches.to_thinc(Y), callback
-
-
-def _zeros_like(X: Any) -> Any:
-    """What Thinc's layers give for the gradient of ids; what is no array has none."""
-    return map_arrays(X, lambda x: x * 0 if is_array(x) else None)
 
 
 class Shim(thinc.Shim):
