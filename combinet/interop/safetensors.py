@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from combinet.core.model import Model
-from combinet.core.run import Run
+from combinet import DimensionError, FormatError, Model, Run
 from combinet.core.saving import load
 from combinet.core.tree import paths
-from combinet.errors import DimensionError, FormatError
 from combinet.interop.extras import extra
 from combinet.interop.wrapped import weights_of
 from combinet.storage.file_format import to_host, write

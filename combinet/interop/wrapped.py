@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from combinet.core.node import Param
-from combinet.core.run import Run
+from combinet import Param, Run
 from combinet.types import Floats, Generator, Shape
 
 

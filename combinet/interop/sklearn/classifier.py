@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import multiclass, validation
+from typing_extensions import Self
 
 from combinet import CategoricalCrossentropy, Softmax, to_categorical
 from combinet.interop.sklearn.estimator import Estimator
 from combinet.types import Array, Floats2d, Ints1d
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]

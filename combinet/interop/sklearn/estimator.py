@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import validation
+from typing_extensions import Self
 
 from combinet import Adam, Dropout, InputError, Model, Optimizer, Relu, minibatch
 from combinet.errors import describe
 from combinet.losses.base import Loss
 from combinet.types import Array, Floats2d, Schedule, is_size
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 FLOATS: Any = ["float64", "float32"]  # dtypes of tables that stay; others become the first one
 

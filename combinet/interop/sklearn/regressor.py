@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils import validation
+from typing_extensions import Self
 
 from combinet import L2Distance, Linear
 from combinet.interop.sklearn.estimator import FLOATS, Estimator
 from combinet.types import Array, Floats
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class CombinetRegressor(MultiOutputMixin, RegressorMixin, Estimator):  # type: ignore[misc]

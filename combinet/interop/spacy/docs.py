@@ -10,14 +10,8 @@ from spacy.attrs import intify_attr  # type: ignore[import-not-found]
 from spacy.vectors import Mode  # type: ignore[import-not-found]
 from thinc import api as thinc
 
+from combinet import InputError, Model, Param, Ragged, Run, to_device, uniform
 from combinet.batches.convert import list_to_ragged
-from combinet.batches.ragged import Ragged
-from combinet.batches.structure import to_device
-from combinet.core.model import Model
-from combinet.core.node import Param
-from combinet.core.run import Run
-from combinet.errors import InputError
-from combinet.initializers import uniform
 from combinet.layers.embed.embed import column_of, gather_rows
 from combinet.ops.backends import default_ops
 

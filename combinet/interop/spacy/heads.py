@@ -8,9 +8,9 @@ from spacy.util import registry
 from thinc import api as thinc
 
 import combinet as cb
-from combinet.core.shape_rules import preserves
 from combinet.interop.spacy.spans import extract_spans
 from combinet.interop.thinc import resize_output, to_thinc
+from combinet.shapes import preserves
 from combinet.types import Floats2d
 
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from combinet.core.model import Model
-from combinet.core.run import Run
-from combinet.core.shape_rules import delegates
+from combinet import Model, Run
 from combinet.ops.sequence import segment_ids
+from combinet.shapes import delegates
 from combinet.types import Floats2d
 
 
@@ -21,12 +20,7 @@ def with_margins(layer: Model[Any, Any], rows: int) -> Model[Floats2d, Floats2d]
     zeros counts, other than without margins, where beyond a sequence there is nothing but 0.
     """
     return Model(
-        "with_margins",
-        _with_margins,
-        layers=[layer],
-        attrs={"rows": rows},
-        accepts="floats2d",
-        widths=delegates,
+        "with_margins", _with_margins, layers=[layer], attrs={"rows": rows}, widths=delegates
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from combinet.errors import InputError, StateError
+from combinet import InputError, StateError
 from combinet.interop.spacy.tok2vec import FIRST_SEED, Tok2Vec
 
 _MOVED = {f"spacy.{name}.v{n}" for name in ("HashEmbedCNN", "Tok2Vec") for n in (1, 2)}

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from combinet import Model, Ragged, Run
 from combinet.batches.convert import list_to_ragged, ragged_to_list
-from combinet.batches.ragged import Ragged
-from combinet.core.model import Model
-from combinet.core.run import Run
-from combinet.core.shape_inference import ShapeInference, Width, Widths, item
 from combinet.ops.backends import default_ops
 from combinet.ops.sequence import offsets, positions, segment_ids
+from combinet.shapes import ShapeInference, Width, Widths, item
 
 
 def extract_spans() -> Model[Any, Ragged]:

@@ -9,16 +9,12 @@ from typing import Any
 from thinc import api as thinc
 from thinc.backends import ParamServer
 
-from combinet.batches.padded import Padded
-from combinet.batches.ragged import Ragged
+from combinet import InputError, Model, Padded, Param, Ragged, Run, StateError
 from combinet.batches.structure import map_arrays, rebuild
-from combinet.core.model import Model
-from combinet.core.node import Param
-from combinet.core.run import Run
-from combinet.core.shape_rules import fixed
-from combinet.errors import InputError, StateError, describe
+from combinet.errors import describe
 from combinet.interop.thinc import batches
 from combinet.interop.wrapped import param_from, weights_of
+from combinet.shapes import fixed
 
 
 def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:

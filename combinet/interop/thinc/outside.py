@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from thinc import api as thinc
 
+from combinet import DimensionError, Model, Optimizer
 from combinet.batches.structure import map_arrays
-from combinet.core.model import Model
-from combinet.errors import DimensionError
 from combinet.interop.thinc import batches
-from combinet.optimizers.base import Optimizer
 from combinet.optimizers.spans import Span
 from combinet.storage.slots import Slot
 from combinet.types import is_array
