@@ -72,13 +72,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         Y = self._encode(y, new=new, classes=classes)
         if new:
             self._start(X, Y)
-        X = self._input(X)
+        X, model, rng = self._input(X), self.model_, self._rng
         for _ in range(epochs):
             total = 0.0
-            for inputs, targets in minibatch(self.batch_size, X, Y, rng=self._rng):
-                guesses, backprop = self.model_.begin_update(
-                    inputs, self.drop, rng=self._rng, wants_dX=False
-                )
+            for inputs, targets in minibatch(self.batch_size, X, Y, rng=rng):
+                guesses, backprop = model.begin_update(inputs, self.drop, rng=rng, wants_dX=False)
                 gradient, value = self._loss(guesses, targets)
                 backprop(gradient, self.optimizer_)
                 total += float(value) * len(targets)

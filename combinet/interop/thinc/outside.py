@@ -41,9 +41,7 @@ def to_thinc(model: Model[Any, Any]) -> thinc.Model[Any, Any]:
     """
     dims = {name: model.maybe_get_dim(name) for name in ("nI", "nO")}
     attrs, shim = {"dropout_rate": 0.0, "resize_output": resize_output}, Shim(model)
-    node: Any = thinc.Model(
-        model.name, _forward, init=_initialize, dims=dims, attrs=attrs, shims=[shim]
-    )
+    node: Any = thinc.Model(model.name, _forward, init=_init, dims=dims, attrs=attrs, shims=[shim])
     shim.to_device(node.ops.device_type, node.ops.device_id)
     return node  # type: ignore[no-any-return]
 
@@ -58,12 +56,11 @@ def resize_output(node: Any, nO: int) -> Any:
 def _tell_dims(node: Any) -> None:
     """Set a node's dims to those of the combinet model in it."""
     for name in ("nI", "nO"):
-        size = node.shims[0].model.maybe_get_dim(name)
-        if size is not None:
+        if size := node.shims[0].model.maybe_get_dim(name):
             node.set_dim(name, size, force=True)
 
 
-def _initialize(node: Any, X: Any = None, Y: Any = None) -> None:
+def _init(node: Any, X: Any = None, Y: Any = None) -> None:
     seed = int(np.random.randint(2**31))  # Thinc's way: whoever wants another calls fix_random_seed
     model, X = node.shims[0].model, batches.to_combinet(X)
     try:
