@@ -194,7 +194,8 @@ def _prepared(
     for slot in model.slots_by_path().values():
         slot.store.write({slot: slot.view + rng.normal(0, 0.1, slot.shape)})
     model._move(ops or default_ops())
-    return model, to_device(deepcopy(X), model.ops)
+    # Each array by itself: one that stands in several places is moved in one alone.
+    return model, to_device(map_arrays(X, deepcopy), model.ops)
 
 
 def _numbers(model: Model[Any, Any], X: Any, ops: Ops, drop: float) -> dict[str, Any]:
