@@ -182,8 +182,6 @@ __version__ = "0.1.0.dev0"
 
 if not TYPE_CHECKING:  # type checkers read the list above; `import *` takes these names alone
     __all__ = sorted(
-        name
-        for name, value in globals().items()
-        if getattr(value, "__module__", "").startswith("combinet.") and not name.startswith("_")
+        name for name, value in globals().items() if getattr(value, "__name__", None) == name
     )
     _explain_foreign_names(globals()[name] for name in __all__)

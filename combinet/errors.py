@@ -68,9 +68,7 @@ def child_names(layers: Sequence[Any]) -> list[str]:
     it had it. A child that is there several times is named by its first position.
     """
     counts = Counter(layer.name for layer in layers)
-    first: dict[int, int] = {}
-    for i, layer in enumerate(layers):
-        first.setdefault(id(layer), i)
+    first = {id(layer): i for i, layer in reversed([*enumerate(layers)])}
     return [
         f"{layer.name}[{first[id(layer)]}]"
         if counts[layer.name] > 1 or layer.name.endswith("]")

@@ -13,7 +13,8 @@ a sample input on the CPU whose floats are float64. With `ops` both go to that d
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -60,12 +61,11 @@ def check_backprop(
     AssertionError with the parameter, the index and both numbers, InputError for a sample in
     float32.
     """
-    for array in _arrays(X):
-        if array.dtype.kind == "f" and array.dtype != np.float64:
-            raise InputError(
-                f"central differences are taken in float64, of X.astype('float64') and a model "
-                f"that is not initialized or is in float64, not of {describe(X)}"
-            )
+    if any(array.dtype.kind == "f" and array.dtype != np.float64 for array in _arrays(X)):
+        raise InputError(
+            f"central differences are taken in float64, of X.astype('float64') and a model "
+            f"that is not initialized or is in float64, not of {describe(X)}"
+        )
     model, X = _prepared(model, X, ops)
 
     def begin() -> Any:
@@ -76,8 +76,8 @@ def check_backprop(
     dX = backprop(R)
 
     def value() -> float:
-        return sum(float((r * y).sum()) for r, y in zip(_arrays(R), _arrays(begin()[0]),
-                                                         strict=True))  # fmt: skip
+        pairs = zip(_arrays(R), _arrays(begin()[0]), strict=True)
+        return sum(float((r * y).sum()) for r, y in pairs)
 
     arrays = _arrays(X)
     gradients = [None] * len(arrays) if dX is None else _arrays(dX)
@@ -88,23 +88,20 @@ def check_backprop(
         else:
             assert gradient is None, f"{model.name} gives a gradient for integers: {gradient!r}"
     for path, slot in model.slots_by_path().items():
-        if not slot.grad.count:
-            raise AssertionError(f"{path} got no gradient")
+        assert slot.grad.count, f"{path} got no gradient"
         if slot.ema_rate is None:
-            gradient = slot.of(slot.store.writable_gradient())
-            _check_array(path, slot.view, gradient, value)
+            _check_array(path, slot.view, slot.of(slot.store.writable_gradient()), value)
 
 
 def check_pure(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     """Neither pass changes its input, the gradient it gets, or the weights."""
-    model, X = _prepared(model, X, ops)
+    model, given = _prepared(model, X, ops)
     weights = _weights(model)
-    frozen = map_arrays(X, _frozen)
-    Y, backprop = model.begin_update(frozen)
-    kept = map_arrays(Y, lambda y: y.copy())
-    backprop(map_arrays(_random_like(Y), _frozen))
-    _same("the input", frozen, X)
-    _same("the output, after the backward pass", Y, kept)
+    Y, backprop = model.begin_update(_frozen(given))
+    before = map_arrays(Y, lambda y: y.copy())
+    backprop(_frozen(_random_like(Y)))
+    _same("the input", given, X)
+    _same("the output, after the backward pass", Y, before)
     _same("the weights", _weights(model), weights)
 
 
@@ -159,10 +156,10 @@ def check_copy(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     """A copy gives the same and shares nothing: training it leaves the model as it was."""
     model, X = _prepared(model, X, ops)
     before, weights = model.predict(X), _weights(model)
-    twin = model.copy()
-    _same("predict of the copy", twin.predict(X), before)
-    assert not {n.id for n in twin.walk()} & {n.id for n in model.walk()}, "a layer is shared"
-    Y, backprop = twin.begin_update(X)
+    copied = model.copy()
+    _same("predict of the copy", copied.predict(X), before)
+    assert not {n.id for n in copied.walk()} & {n.id for n in model.walk()}, "a layer is shared"
+    Y, backprop = copied.begin_update(X)
     backprop(_random_like(Y), SGD(0.5))
     _same("the weights, after an update of the copy", _weights(model), weights)
     _same("predict, after an update of the copy", model.predict(X), before)
@@ -170,25 +167,9 @@ def check_copy(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
 
 def check_device(model: Model[Any, Any], X: Any, ops: Ops, *, drop: float = 0.0) -> None:
     """On the device of `ops` all numbers are those of the CPU: output, gradients, updates."""
-    here, there = _prepared(model, X, None)[0], _prepared(model, X, ops)[0]
-    sgd = SGD(0.1)
-    results = []
-    for each, device in ((here, default_ops()), (there, ops)):
-        rng = np.random.default_rng(_SEED)
-        Y, backprop = each.begin_update(to_device(X, device), drop=drop, rng=rng)
-        dX = backprop(to_device(_random_like(to_device(Y, default_ops())), device))
-        gradients = _gradients(each)
-        each.finish_update(sgd)
-        predicted = each.predict(to_device(X, device))
-        assert all(device.is_array(array) for array in _arrays(Y)), f"{model.name}: {Y!r}"
-        results.append((to_device(Y, default_ops()), to_device(dX, default_ops()), gradients,
-                        to_device(predicted, default_ops())))  # fmt: skip
-    for what, cpu, other in zip(
-        ("the output", "the input's gradient", "the gradients", "predict after an update"),
-        *results,
-        strict=True,
-    ):
-        _same(f"{what} on {ops!r}", other, cpu)
+    expected, found = (_numbers(model, X, each, drop) for each in (default_ops(), ops))
+    for what, value in expected.items():
+        _same(f"{what} on {ops!r}", found[what], value)
 
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -213,15 +194,26 @@ def _prepared(
     for slot in model.slots_by_path().values():
         slot.store.write({slot: slot.view + rng.normal(0, 0.1, slot.shape)})
     model._move(ops or default_ops())
-    return model, map_arrays(to_device(X, model.ops), _copied)
+    # Each array by itself: one that stands in several places is moved in one alone.
+    return model, to_device(map_arrays(X, deepcopy), model.ops)
 
 
-def _check_array(
-    name: str, array: Any, gradient: Any, value: Callable[[], float], h: float = 1e-5
-) -> None:
-    gradient = to_host(gradient)
+def _numbers(model: Model[Any, Any], X: Any, ops: Ops, drop: float) -> dict[str, Any]:
+    """What a model computes on a device."""
+    model, X = _prepared(model, X, ops)
+    Y, backprop = model.begin_update(X, drop=drop, rng=np.random.default_rng(_SEED))
+    assert all(map(ops.is_array, _arrays(Y))), f"{model.name}: {Y!r}"
+    numbers = {"the output": Y, "the input's gradient": backprop(_random_like(Y))}
+    numbers["the gradients"] = _gradients(model)
+    model.finish_update(SGD(0.1))
+    return numbers | {"predict after an update": model.predict(X)}
+
+
+def _check_array(name: str, array: Any, gradient: Any, value: Callable[[], float]) -> None:
+    gradient, h = to_host(gradient), 1e-5
     largest = float(np.abs(gradient).max(initial=0))
-    for index in _sample_indices(array.shape, 40):
+    for flat in np.unique(np.linspace(0, array.size - 1, min(array.size, 40)).astype(int)):
+        index = tuple(map(int, np.unravel_index(flat, array.shape)))
         before = float(array[index])
         array[index] = before + h
         above = value()
@@ -233,12 +225,6 @@ def _check_array(
             f"the gradient of {name} at {index} is {gradient[index]}, "
             f"by central differences {expected}"
         )
-
-
-def _sample_indices(shape: tuple[int, ...], n: int) -> Iterator[tuple[int, ...]]:
-    size = int(np.prod(shape))
-    for flat in dict.fromkeys(np.linspace(0, size - 1, min(n, size)).astype(int).tolist()):
-        yield tuple(int(i) for i in np.unravel_index(flat, shape))
 
 
 def _arrays(X: Any) -> list[Any]:
@@ -263,16 +249,12 @@ def _random_like(Y: Any, seed: int = 0) -> Any:
     return map_arrays(Y, draw)
 
 
-def _copied(array: Any) -> Any:
-    return array if isinstance(array, str) else array.copy()
-
-
-def _frozen(array: Any) -> Any:
-    """A copy that cannot be changed, where arrays can be told to be so: NumPy's."""
-    copy = _copied(array)
-    if isinstance(copy, np.ndarray):
-        copy.flags.writeable = False
-    return copy
+def _frozen(X: Any) -> Any:
+    """The batch itself, unchangeable from now on where arrays can be told to be so: NumPy's."""
+    for array in _arrays(X):
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+    return X
 
 
 def _weights(model: Model[Any, Any]) -> dict[str, Any]:
@@ -280,24 +262,17 @@ def _weights(model: Model[Any, Any]) -> dict[str, Any]:
 
 
 def _gradients(model: Model[Any, Any]) -> dict[str, Any]:
-    slots = model.slots_by_path().items()
-    return {
-        path: to_host(slot.of(slot.store.writable_gradient()))
-        for path, slot in slots
-        if slot.grad.count
-    }
+    pending = {path: slot for path, slot in model.slots_by_path().items() if slot.grad.count}
+    return {path: to_host(s.of(s.store.writable_gradient())) for path, s in pending.items()}
 
 
 def _same(what: str, found: Any, expected: Any) -> None:
     if isinstance(expected, dict):
         assert found.keys() == expected.keys(), f"{what}: {[*found]}, not {[*expected]}"
         found, expected = [*found.values()], [*expected.values()]
+    found, expected = (to_device(X, default_ops()) for X in (found, expected))
     assert type(found) is type(expected), f"{what}: {found!r}, not {expected!r}"
-    if expected is None:
-        return
-    for a, b in zip(*(_arrays(to_device(X, default_ops())) for X in (found, expected)),
-                    strict=True):  # fmt: skip
-        if a is None or b is None:  # integers in a tuple have no gradient
-            assert a is b, f"{what}: {a!r}, not {b!r}"
-            continue
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12, err_msg=what)
+    for a, b in zip(_arrays(found), _arrays(expected), strict=True):
+        assert (a is None) == (b is None), f"{what}: {a!r}, not {b!r}"
+        if a is not None:  # integers in a tuple have no gradient
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12, err_msg=what)

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from combinet.core.model import Model
-from combinet.core.run import Run
-from combinet.core.saving import load as load_plan
+from combinet import DimensionError, FormatError, Model, Run
+from combinet.core.saving import load
 from combinet.core.tree import paths
-from combinet.errors import DimensionError, FormatError
 from combinet.interop.extras import extra
 from combinet.interop.wrapped import weights_of
 from combinet.storage.file_format import to_host, write
+from combinet.types import is_size
 
 with extra("safetensors", "safetensors"):
     from safetensors import SafetensorError, safe_open
@@ -22,7 +21,6 @@ with extra("safetensors", "safetensors"):
 
 FORMAT = "combinet"
 VERSION = "1"
-_DTYPES = ("float32", "float64")
 
 
 def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None:
@@ -61,31 +59,25 @@ def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Mo
     for another dtype; DimensionError for another shape. They name the parameter; the model is
     unchanged.
     """
-    weights = _read(path)
-    expected: dict[str, tuple[Any, str]] = {
-        f"{place}.{name}": (node, name)
-        for place, node in paths(model).items()
-        for name in node.param_names
-    }
-    missing, extra = (
-        sorted(set(a) - set(b)) for a, b in ((expected, weights), (weights, expected))
-    )
+    weights, layers = _weights_in(path), paths(model).items()
+    expected = {f"{place}.{name}" for place, node in layers for name in node.param_names}
+    missing, extra = sorted(expected - weights.keys()), sorted(weights.keys() - expected)
     if missing or extra:
         raise FormatError(
             f"{model.name} has other parameters than the file: {_few(missing)} the file lacks, "
             f"{_few(extra)} it has instead"
         )
-    for full, (node, name) in expected.items():
-        _check(full, node, name, weights[full])
-    plan = [
-        (place, node, {"params": {name: weights[f"{place}.{name}"] for name in node.param_names}})
-        for place, node in paths(model).items()
-    ]
-    load_plan(model, plan)
+    plan = []
+    for place, node in layers:
+        params = {name: weights[f"{place}.{name}"] for name in node.param_names}
+        for name, value in params.items():
+            _check(f"{place}.{name}", node, node.param(name).axes, value)
+        plan.append((place, node, {"params": params}))
+    load(model, plan)
     return model
 
 
-def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+def _weights_in(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with safe_open(path, "numpy") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -100,19 +92,16 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     return weights
 
 
-def _check(full: str, node: Any, name: str, value: Any) -> None:
+def _check(name: str, node: Any, axes: tuple[str | int, ...], value: Any) -> None:
     """Raise FormatError or DimensionError if the model can't have this value for a parameter."""
-    wanted = [str(node.dtype)] if node.slots else _DTYPES
+    wanted = [str(node.dtype)] if node.slots else ["float32", "float64"]
     if str(value.dtype) not in wanted:
-        raise FormatError(f"{full!r} is {' or '.join(wanted)}, not {value.dtype} as in the file")
-    axes = node.param(name).axes
-    sizes = [axis if isinstance(axis, int) else node.dims[axis] for axis in axes]
-    if len(axes) != value.ndim or any(
-        size not in (None, found) for size, found in zip(sizes, value.shape, strict=True)
-    ):
-        shape = ", ".join(axis if size is None else str(size)
-                          for axis, size in zip(axes, sizes, strict=True))  # fmt: skip
-        raise DimensionError(f"{full!r} is ({shape}), not {value.shape} as in the file")
+        raise FormatError(f"{name!r} is {' or '.join(wanted)}, not {value.dtype} as in the file")
+    shape = [node.dims.get(axis) or axis for axis in axes]  # its name where it has no size yet
+    pairs = zip(shape, value.shape, strict=True)
+    if len(shape) != value.ndim or any(is_size(size) and size != found for size, found in pairs):
+        sizes = ", ".join(map(str, shape))
+        raise DimensionError(f"{name!r} is ({sizes}), not {value.shape} as in the file")
 
 
 def _few(names: list[str]) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from combinet.core.run import Run
-from combinet.types import Floats, Generator, Initializer, Shape
+from combinet import Param, Run
+from combinet.types import Floats, Generator, Shape
 
 
-def starts_at(value: Floats) -> Initializer:
-    """An initializer that gives a weight the value it has in the other library."""
-    return partial(_value, value)
+def param_from(value: Any) -> Param:
+    """A parameter whose first value is that of the other library, row by row as it lies there."""
+    return Param(value.shape, partial(_first_value, value), order="C")
 
 
-def _value(value: Floats, shape: Shape, rng: Generator) -> Floats:
+def _first_value(value: Floats, shape: Shape, rng: Generator) -> Floats:
     return value
 
 

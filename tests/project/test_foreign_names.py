@@ -32,6 +32,7 @@ import combinet as cb
         (cb.Adam, "lr", "learn_rate"),
         (cb.SGD, "learning_rate", "learn_rate"),
         (cb.AdamW, "weight_decay", "L2"),
+        (cb.RAdam, "betas", "beta1"),  # whose __init__ is that of Adam
     ],
 )
 def test_the_error_gives_our_name(make: Callable[..., Any], given: str, ours: str) -> None:

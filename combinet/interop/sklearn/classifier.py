@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils import multiclass, validation
+from typing_extensions import Self
 
 from combinet import CategoricalCrossentropy, Softmax, to_categorical
 from combinet.interop.sklearn.estimator import Estimator
 from combinet.types import Array, Floats2d, Ints1d
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
@@ -62,8 +60,7 @@ class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     def predict(self, X: Any) -> Array:
         """The most probable label of each row, (n,)."""
         best = self._outputs(X).argmax(axis=1)
-        labels: Array = self.classes_[best]
-        return labels
+        return self.classes_[best]  # type: ignore[no-any-return]
 
     def _encode(self, y: Any, *, new: bool, classes: Any) -> Ints1d:
         """The column of each label in `classes_`."""
@@ -74,12 +71,10 @@ class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         classes = self.classes_ if classes is None else np.unique(np.asarray(classes))
         if not new and not np.array_equal(classes, self.classes_):
             raise ValueError(f"the classes are {self.classes_}, and cannot become {classes}")
-        columns: Ints1d = np.searchsorted(classes, y)
-        known = classes[np.minimum(columns, len(classes) - 1)] == y
-        if not known.all():
-            raise ValueError(f"the classes are {classes}, without {np.unique(y[~known])}")
+        if len(unknown := np.setdiff1d(y, classes)):
+            raise ValueError(f"the classes are {classes}, without {unknown}")
         self.classes_ = classes
-        return columns
+        return np.searchsorted(classes, y)  # type: ignore[no-any-return]
 
     def _start(self, X: Any, Y: Array) -> None:
         super()._start(X, to_categorical([0], len(self.classes_)))

@@ -3,50 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import validation
+from typing_extensions import Self
 
 from combinet import Adam, Dropout, InputError, Model, Optimizer, Relu, minibatch
 from combinet.errors import describe
 from combinet.losses.base import Loss
 from combinet.types import Array, Floats2d, Schedule, is_size
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 FLOATS: Any = ["float64", "float32"]  # dtypes of tables that stay; others become the first one
 
 
+@dataclass(eq=False, repr=False)
 class Estimator(BaseEstimator):  # type: ignore[misc]
     """What classifier and regressor share: epochs of batches, and saving."""
 
-    _loss: Loss
-    _output: Callable[[], Model[Any, Any]]  # the last layer of the network without `build`
-    _y_checks: dict[str, bool] = {}  # noqa: RUF012  options of scikit-learn's check of y
+    build: Callable[[], Model[Any, Any]] | None = None
+    _: KW_ONLY
+    epochs: int = 100
+    batch_size: int | Schedule = 32
+    learn_rate: float | Schedule = 0.001
+    drop: float = 0.0
+    optimizer: Callable[[Any], Optimizer] | None = None
+    validate: bool = True
+    random_state: Any = None
 
-    def __init__(
-        self,
-        build: Callable[[], Model[Any, Any]] | None = None,
-        *,
-        epochs: int = 100,
-        batch_size: int | Schedule = 32,
-        learn_rate: float | Schedule = 0.001,
-        drop: float = 0.0,
-        optimizer: Callable[[Any], Optimizer] | None = None,
-        validate: bool = True,
-        random_state: Any = None,
-    ) -> None:
-        self.build = build
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learn_rate = learn_rate
-        self.drop = drop
-        self.optimizer = optimizer
-        self.validate = validate
-        self.random_state = random_state
+    _loss: ClassVar[Loss]
+    _output: ClassVar[Any]  # makes the last layer of the network without `build`
+    _y_checks: ClassVar[dict[str, bool]] = {}  # options of scikit-learn's check of y
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -59,16 +49,15 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _compose(self) -> Model[Any, Any]:
         if self.build is None:
-            return Relu(128) >> Dropout() >> self._output()
+            return Relu(128) >> Dropout() >> self._output()  # type: ignore[no-any-return]
         model = self.build()
         if not isinstance(model, Model):
             raise InputError(f"build is a function that returns a model, not {describe(model)}")
         return model.copy()  # every fit begins from its weights, if it has any
 
     def _new_optimizer(self) -> Optimizer:
-        if self.optimizer is None:
-            return Adam(self.learn_rate, use_averages=False)
-        return self.optimizer(self.learn_rate)
+        make = self.optimizer or partial(Adam, use_averages=False)
+        return make(self.learn_rate)
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train a new model on X and y (n,), or for a regressor (n, k); returns the estimator."""
@@ -81,16 +70,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         else:
             validation.check_consistent_length(X, y)
         Y = self._encode(y, new=new, classes=classes)
-        X = _positional(X)
         if new:
             self._start(X, Y)
-        X = self._cast(X)
+        X, model, rng = self._input(X), self.model_, self._rng
         for _ in range(epochs):
             total = 0.0
-            for inputs, targets in minibatch(self.batch_size, X, Y, rng=self._rng):
-                guesses, backprop = self.model_.begin_update(
-                    inputs, self.drop, rng=self._rng, wants_dX=False
-                )
+            for inputs, targets in minibatch(self.batch_size, X, Y, rng=rng):
+                guesses, backprop = model.begin_update(inputs, self.drop, rng=rng, wants_dX=False)
                 gradient, value = self._loss(guesses, targets)
                 backprop(gradient, self.optimizer_)
                 total += float(value) * len(targets)
@@ -106,7 +92,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         model = self._compose()
         given = (slot.store.dtype for slot in model.slots_by_path().values())
         self._dtype = np.dtype(next(given, X.dtype if self.validate else "float32"))
-        sample = next(minibatch(self.batch_size, self._cast(X)))
+        sample = next(minibatch(self.batch_size, self._input(X)))
         self.model_ = model.initialize(sample, Y, rng=self._rng, dtype=self._dtype)
         self.optimizer_ = self._new_optimizer()
         self.loss_curve_: list[float] = []
@@ -116,11 +102,15 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         validation.check_is_fitted(self, "model_")
         if self.validate:
             X = validation.validate_data(self, X, reset=False, dtype=FLOATS)
-        batches = minibatch(self.batch_size, self._cast(_positional(X)))
+        batches = minibatch(self.batch_size, self._input(X))
         return np.concatenate([self.model_.predict(batch) for batch in batches])
 
-    def _cast(self, X: Any) -> Any:
-        return X.astype(self._dtype, copy=False) if self.validate else X
+    def _input(self, X: Any) -> Any:
+        """X as the model takes it: a table in its dtype, or what it is without validation."""
+        if self.validate:
+            return X.astype(self._dtype, copy=False)
+        # pandas would take the numbers of a batch for labels.
+        return X.to_numpy() if hasattr(X, "iloc") else X
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -134,8 +124,3 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if "model_" in state:
             self.model_ = self._compose().from_bytes(state["model_"])
             self.optimizer_ = self._new_optimizer().from_bytes(state["optimizer_"], self.model_)
-
-
-def _positional(X: Any) -> Any:
-    """X with rows by number: pandas would take the numbers of a batch for labels."""
-    return X.to_numpy() if hasattr(X, "iloc") else X

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sklearn.base import RegressorMixin
+from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils import validation
+from typing_extensions import Self
 
 from combinet import L2Distance, Linear
 from combinet.interop.sklearn.estimator import FLOATS, Estimator
 from combinet.types import Array, Floats
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
-
-class CombinetRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
+class CombinetRegressor(MultiOutputMixin, RegressorMixin, Estimator):  # type: ignore[misc]
     """A regressor: a model with columns of numbers as output, trained on half the squared error.
 
     Arguments and attributes are those of `CombinetClassifier`, without `classes_`. Without `build`
@@ -35,11 +33,6 @@ class CombinetRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     _output = staticmethod(Linear)
     _y_checks = {"multi_output": True, "y_numeric": True}  # noqa: RUF012
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Train the model for one more epoch, on X and y alone; returns the regressor."""
         return self._fit(X, y, 1, new=not hasattr(self, "model_"))
@@ -53,5 +46,4 @@ class CombinetRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         y = validation.check_array(y, ensure_2d=False, dtype=FLOATS)
         if new:
             self._flat = y.ndim == 1
-        Y: Array = y.reshape(len(y), -1)
-        return Y
+        return y.reshape(len(y), -1)  # type: ignore[no-any-return]

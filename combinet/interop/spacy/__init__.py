@@ -9,12 +9,7 @@ from combinet.interop.extras import extra
 with extra("spacy", "spacy", "thinc"):
     from spacy.util import registry
 
-    from combinet.interop.spacy.heads import (
-        SpanCategorizer,
-        Tagger,
-        TextCat,
-        TransitionBasedParser,
-    )
+    from combinet.interop.spacy.heads import SpanCategorizer, Tagger, TextCat, TransitionBasedParser
     from combinet.interop.spacy.move import move
     from combinet.interop.spacy.tok2vec import Tok2Vec
 

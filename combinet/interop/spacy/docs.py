@@ -10,14 +10,10 @@ from spacy.attrs import intify_attr  # type: ignore[import-not-found]
 from spacy.vectors import Mode  # type: ignore[import-not-found]
 from thinc import api as thinc
 
-from combinet.batches.ragged import Ragged
-from combinet.core.model import Model
-from combinet.core.node import Param
-from combinet.core.run import Run
-from combinet.errors import InputError
-from combinet.initializers import uniform
-from combinet.interop.thinc.batches import on_host
+from combinet import InputError, Model, Param, Ragged, Run, to_device, uniform
+from combinet.batches.convert import list_to_ragged
 from combinet.layers.embed.embed import column_of, gather_rows
+from combinet.ops.backends import default_ops
 
 
 def doc_features(columns: Sequence[str]) -> Model[Any, Ragged]:
@@ -29,18 +25,13 @@ def doc_features(columns: Sequence[str]) -> Model[Any, Ragged]:
 
 
 def _doc_features(model: Model[Any, Any], X: Sequence[Any], run: Run) -> Any:
-    return _ragged(X, _attributes(X, model.attrs["columns"]), run), lambda dY: None
+    return to_device(_attributes(X, model.attrs["columns"]), run.ops), lambda dY: None
 
 
-def _attributes(docs: Sequence[Any], columns: Sequence[Any]) -> Any:
-    """The attributes of all words, (total, columns), by names or numbers."""
+def _attributes(docs: Sequence[Any], columns: Sequence[Any]) -> Ragged:
+    """The attributes of each word, (total, columns), by names or numbers."""
     numbers = [intify_attr(column) for column in columns]  # Span takes numbers alone
-    return np.concatenate([doc.to_array(numbers).reshape(len(doc), len(columns)) for doc in docs])
-
-
-def _ragged(docs: Sequence[Any], rows: Any, run: Run) -> Ragged:
-    lengths = np.fromiter(map(len, docs), "int64", len(docs))
-    return Ragged.unchecked(run.ops.asarray(rows), lengths)
+    return list_to_ragged([doc.to_array(numbers).reshape(len(doc), len(columns)) for doc in docs])
 
 
 def doc_vectors() -> Model[Any, Ragged]:
@@ -56,14 +47,14 @@ def _doc_vectors(model: Model[Any, Any], X: Sequence[Any], run: Run) -> Any:
     vectors = X[0].vocab.vectors
     if not vectors.shape[1]:
         raise InputError("the vocabulary has no vectors: name some under `initialize.vectors`")
-    keys = _attributes(X, [vectors.attr])[:, 0]
+    words = _attributes(X, [vectors.attr])
+    keys = words.data[:, 0]
     if vectors.mode == Mode.floret:
-        found = on_host(vectors.get_batch(keys))
+        found = default_ops().asarray(vectors.get_batch(keys))
     else:
         rows = vectors.find(keys=keys)
-        found = on_host(vectors.data)[rows]
-        found[rows < 0] = 0
-    return _ragged(X, found.astype("float32", copy=False), run), lambda dY: None
+        found = default_ops().asarray(vectors.data)[rows] * (rows >= 0)[:, None]
+    return Ragged.unchecked(run.ops.asarray(found, "float32"), words.lengths), lambda dY: None
 
 
 def HashTable(nO: int, nV: int, *, seed: int, column: int) -> Model[Any, Any]:
@@ -72,21 +63,13 @@ def HashTable(nO: int, nV: int, *, seed: int, column: int) -> Model[Any, Any]:
     X (n, columns) integers, of which `column` is taken -> Y (n, nO). Params: E (nV, nO). The rows
     are those of Thinc's HashEmbed with this seed, MurmurHash3 modulo nV.
     """
-    return Model(
-        "hash_table",
-        _hash_table,
-        dims={"nO": nO, "nV": nV},
-        params={"E": Param(("nV", "nO"), uniform(-0.1, 0.1), "C")},
-        attrs={"column": column, "seed": seed},
-        accepts="ids",
-    )
+    dims, attrs = {"nO": nO, "nV": nV}, {"column": column, "seed": seed}
+    params = {"E": Param(("nV", "nO"), uniform(-0.1, 0.1), "C")}
+    return Model("hash_table", _hash_table, dims=dims, params=params, attrs=attrs, accepts="ids")
 
 
 def _hash_table(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    ops: Any = _NUMPY if run.ops.name == "numpy" else thinc.CupyOps()
+    ops: Any = thinc.NumpyOps() if run.ops.name == "numpy" else thinc.CupyOps()
     keys = ops.as_contig(column_of(model, X), dtype="uint64")
     rows = ops.hash(keys, model.attrs["seed"]) % np.uint32(model.get_dim("nV"))
     return gather_rows(model, rows.astype("int64"), run)
-
-
-_NUMPY = thinc.NumpyOps()

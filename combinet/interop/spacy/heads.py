@@ -8,9 +8,9 @@ from spacy.util import registry
 from thinc import api as thinc
 
 import combinet as cb
-from combinet.core.shape_rules import preserves
 from combinet.interop.spacy.spans import extract_spans
 from combinet.interop.thinc import resize_output, to_thinc
+from combinet.shapes import preserves
 from combinet.types import Floats2d
 
 
@@ -21,8 +21,7 @@ def Tagger(tok2vec: Any, nO: int | None = None) -> Any:
     logits, which have the same order and cost less.
     """
     scores = cb.Softmax(nO, normalize_outputs=False) >> probabilities(in_prediction=False)
-    head = to_thinc(cb.with_array(scores))
-    return _component(thinc.chain(tok2vec, head), tok2vec, head)
+    return _component(tok2vec, tok2vec, cb.with_array(scores))
 
 
 def TextCat(tok2vec: Any, exclusive_classes: bool, nO: int | None = None) -> Any:
@@ -32,8 +31,7 @@ def TextCat(tok2vec: Any, exclusive_classes: bool, nO: int | None = None) -> Any
     1; without, for `textcat_multilabel`, each category is a question of its own.
     """
     document = cb.list2ragged() >> cb.ParametricAttention() >> cb.reduce_sum()
-    head = to_thinc(document >> _classes(nO, exclusive_classes))
-    model = _component(thinc.chain(tok2vec, head), tok2vec, head)
+    model = _component(tok2vec, tok2vec, document >> _classes(nO, exclusive_classes))
     model.attrs["multi_label"] = not exclusive_classes
     return model
 
@@ -49,8 +47,8 @@ def SpanCategorizer(
     """
     pooled = cb.reduce_first() | cb.reduce_last() | cb.reduce_mean() | cb.reduce_max()
     hidden = pooled >> cb.Maxout(hidden_size) >> cb.LayerNorm() >> cb.Dropout()
-    head = to_thinc(extract_spans() >> hidden >> _classes(nO, exclusive_classes))
-    return _component(thinc.chain(thinc.with_getitem(0, tok2vec), head), tok2vec, head)
+    head = extract_spans() >> hidden >> _classes(nO, exclusive_classes)
+    return _component(tok2vec, thinc.with_getitem(0, tok2vec), head)
 
 
 def TransitionBasedParser(
@@ -73,10 +71,12 @@ def TransitionBasedParser(
     )
 
 
-def _component(model: Any, tok2vec: Any, head: Any) -> Any:
-    """The model, with the names by which spaCy's components look for parts of it."""
+def _component(tok2vec: Any, reader: Any, head: cb.Model[Any, Any]) -> Any:
+    """Reader and head, with the names by which spaCy's components look for parts of a model."""
+    output = to_thinc(head)
+    model: Any = thinc.chain(reader, output)
     model.set_ref("tok2vec", tok2vec)
-    model.set_ref("output_layer", head)
+    model.set_ref("output_layer", output)
     model.attrs["resize_output"] = _resize
     return model
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from combinet.core.model import Model
-from combinet.core.run import Run
-from combinet.core.shape_rules import delegates
+from combinet import Model, Run
 from combinet.ops.sequence import segment_ids
+from combinet.shapes import delegates
 from combinet.types import Floats2d
 
 
@@ -21,22 +20,17 @@ def with_margins(layer: Model[Any, Any], rows: int) -> Model[Floats2d, Floats2d]
     zeros counts, other than without margins, where beyond a sequence there is nothing but 0.
     """
     return Model(
-        "with_margins",
-        _with_margins,
-        layers=[layer],
-        attrs={"rows": rows},
-        accepts="floats2d",
-        widths=delegates,
+        "with_margins", _with_margins, layers=[layer], attrs={"rows": rows}, widths=delegates
     )
 
 
 def _with_margins(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     ops, rows, lengths = run.ops, model.attrs["rows"], run.lengths_of(X)
-    slots = np.arange(X.shape[0]) + rows * (segment_ids(lengths) + 1)
+    places = np.arange(X.shape[0]) + rows * (segment_ids(lengths) + 1)
     total = X.shape[0] + rows * (len(lengths) + 1)
-    Y, callback = run.with_lengths(None)(model.layers[0], ops.scatter_rows(X, slots, total))
+    Y, callback = run.with_lengths(None)(model.layers[0], ops.scatter_rows(X, places, total))
 
     def backprop(dY: Floats2d) -> Any:
-        return ops.take_rows(callback(ops.scatter_rows(dY, slots, total)), slots)
+        return ops.take_rows(callback(ops.scatter_rows(dY, places, total)), places)
 
-    return ops.take_rows(Y, slots), backprop
+    return ops.take_rows(Y, places), backprop

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from combinet.errors import InputError, StateError
+from combinet import InputError, StateError
 from combinet.interop.spacy.tok2vec import FIRST_SEED, Tok2Vec
 
 _MOVED = {f"spacy.{name}.v{n}" for name in ("HashEmbedCNN", "Tok2Vec") for n in (1, 2)}
@@ -31,7 +30,7 @@ def move(nlp: Any) -> Any:
         True
     """
     moves = [
-        (component, config, tok2vec, *_read(tok2vec))
+        (component, config, tok2vec, *_converted(tok2vec))
         for name, component in nlp.pipeline
         if hasattr(getattr(component, "model", None), "walk")
         for config, tok2vec in _pairs(name, nlp.get_pipe_config(name), component.model)
@@ -49,37 +48,34 @@ def move(nlp: Any) -> Any:
 
 def _pairs(name: str, config: Any, model: Any) -> list[tuple[dict[str, Any], Any]]:
     """The tok2vecs of spaCy's own in a component: the block of the config, and the node."""
-    blocks = [*_blocks(config)]
-    nodes = [
-        node for node in model.walk(order="dfs_pre") if {"embed", "encode"} <= {*node.ref_names}
-    ]
+    blocks = _blocks(config)
+    nodes = [n for n in model.walk(order="dfs_pre") if {"embed", "encode"} <= {*n.ref_names}]
     if len(blocks) != len(nodes):
         raise InputError(f"{name} has {len(nodes)} tok2vecs where its config has {len(blocks)}")
     return list(zip(blocks, nodes, strict=True))
 
 
-def _blocks(config: Any) -> Iterator[dict[str, Any]]:
+def _blocks(config: Any) -> list[dict[str, Any]]:
     """The blocks that name such an architecture."""
-    if isinstance(config, dict):
-        if config.get("@architectures") in _MOVED:
-            yield config
-        else:
-            for value in config.values():
-                yield from _blocks(value)
+    if not isinstance(config, dict):
+        return []
+    if config.get("@architectures") in _MOVED:
+        return [config]
+    return [block for value in config.values() for block in _blocks(value)]
 
 
-def _read(tok2vec: Any) -> tuple[dict[str, Any], Any]:
+def _converted(tok2vec: Any) -> tuple[dict[str, Any], Any]:
     """The settings and the weights of a tok2vec of spaCy's: for the config, and as a node."""
     embed, encode = tok2vec.get_ref("embed"), tok2vec.get_ref("encode")
     tables, extractors = _named(embed, "hashembed"), _named(embed, "extract_features")
     vectors = _named(embed, "static_vectors")
     windows, encoders = _named(encode, "expand_window"), _named(encode, "maxout")
-    parts = ["hashembed"] * len(tables) + ["static_vectors"] * len(vectors)
-    parts += ["maxout", "layernorm"] * (1 + len(windows))
+    expected = ["hashembed"] * len(tables) + ["static_vectors"] * len(vectors)
+    expected += ["maxout", "layernorm"] * (1 + len(windows))
     sources = [node for node in tok2vec.walk(order="dfs_pre") if node.param_names]
     seeds = [node.attrs["seed"] for node in tables]
     if (
-        [node.name for node in sources] != parts
+        [node.name for node in sources] != expected
         or not (tables and windows and len(extractors) == 1)
         or seeds != [*range(FIRST_SEED, FIRST_SEED + len(tables))]
     ):
@@ -105,12 +101,13 @@ def _named(node: Any, name: str) -> list[Any]:
 
 
 def _with_weights(node: Any, sources: list[Any]) -> Any:
-    layers = [each for each in node.shims[0].model.walk("dfs_pre") if each.param_names]
-    for layer, source in zip(layers, sources, strict=True):
+    layers = (layer for layer in node.shims[0].model.walk("dfs_pre") if layer.param_names)
+    pairs = list(zip(layers, sources, strict=True))
+    for layer, source in pairs:
         if source.name == "static_vectors":
             layer.set_dim("nI", source.get_dim("nM"))
     node.initialize()
-    for layer, source in zip(layers, sources, strict=True):
+    for layer, source in pairs:
         for name in source.param_names:  # static_vectors has no bias: that stays 0
             layer.set_param(name, source.get_param(name))
     return node

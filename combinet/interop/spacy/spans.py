@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from combinet import Model, Ragged, Run
 from combinet.batches.convert import list_to_ragged, ragged_to_list
-from combinet.batches.ragged import Ragged
-from combinet.core.model import Model
-from combinet.core.run import Run
-from combinet.core.shape_inference import ShapeInference, Width, Widths, item
-from combinet.interop.thinc.batches import on_host
+from combinet.ops.backends import default_ops
 from combinet.ops.sequence import offsets, positions, segment_ids
+from combinet.shapes import ShapeInference, Width, Widths, item
 
 
 def extract_spans() -> Model[Any, Ragged]:
@@ -28,7 +26,7 @@ def extract_spans() -> Model[Any, Ragged]:
 def _extract_spans(model: Model[Any, Any], X: Any, run: Run) -> Any:
     docs, spans = X
     rows = list_to_ragged(docs)
-    begin, end = on_host(spans.data).astype("int64").T
+    begin, end = default_ops().asarray(spans.data).astype("int64").T
     lengths = end - begin
     begin = begin + offsets(rows.lengths)[segment_ids(spans.lengths)]
     taken = run.ops.asarray(np.repeat(begin, lengths) + positions(lengths))

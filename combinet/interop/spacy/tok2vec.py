@@ -38,9 +38,8 @@ def Tok2Vec(
     embed = doc_features(attrs) >> cb.with_array(cb.concatenate(*tables))
     if include_static_vectors:
         embed = embed | (doc_vectors() >> cb.with_array(cb.Linear(width)))
-    encode = cb.clone(
-        cb.residual(cb.expand_window(window_size) >> _mix(width, maxout_pieces)), depth
-    )
+    layer = cb.residual(cb.expand_window(window_size) >> _mix(width, maxout_pieces))
+    encode = cb.clone(layer, depth)
     if margins:
         encode = with_margins(encode, window_size * depth)
     return to_thinc(embed >> cb.with_array(_mix(width, 3) >> encode) >> cb.ragged2list())

@@ -10,6 +10,7 @@ from thinc import types
 from combinet.batches.padded import Padded, ordered_columns
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import rebuild
+from combinet.ops.backends import default_ops
 
 
 def to_combinet(X: Any) -> Any:
@@ -17,11 +18,10 @@ def to_combinet(X: Any) -> Any:
     if isinstance(X, list | tuple):
         return rebuild(X, [to_combinet(x) for x in X])
     if isinstance(X, types.Ragged):
-        data: Any = X.dataXd
-        return Ragged(data, on_host(X.lengths))
+        return Ragged(X.dataXd, default_ops().asarray(X.lengths))  # type: ignore[arg-type]
     if isinstance(X, types.Padded):
-        padded: Any = X.data
-        return Padded(padded, *map(on_host, (X.size_at_t, X.lengths, X.indices)))
+        sizes = map(default_ops().asarray, (X.size_at_t, X.lengths, X.indices))
+        return Padded(X.data, *sizes)  # type: ignore[arg-type]
     return X
 
 
@@ -34,19 +34,9 @@ def to_thinc(X: Any) -> Any:
     if isinstance(X, list | tuple):
         return rebuild(X, [to_thinc(x) for x in X])
     if isinstance(X, Ragged):
-        rows: Any = X.data
-        lengths: Any = X.lengths.astype("int32")
-        return types.Ragged(rows, lengths)
+        return types.Ragged(X.data, X.lengths.astype("int32"))  # type: ignore[arg-type]
     if isinstance(X, Padded):
         order = np.lexsort((-X.indices, -X.lengths))
-        sizes: list[Any] = [
-            each.astype("int32") for each in (X.size_at_t, X.lengths, X.indices[order])
-        ]
-        columns: Any = ordered_columns(X.data, order)
-        return types.Padded(columns, *sizes)
+        sizes = [each.astype("int32") for each in (X.size_at_t, X.lengths, X.indices[order])]
+        return types.Padded(ordered_columns(X.data, order), *sizes)  # type: ignore[arg-type]
     return X
-
-
-def on_host(array: Any) -> Any:
-    """The array itself if it is on the CPU, else a copy there."""
-    return array.get() if hasattr(array, "get") else array

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
+from threading import Lock
 from typing import Any
 
 from thinc import api as thinc
 from thinc.backends import ParamServer
 
-from combinet.batches.padded import Padded
-from combinet.batches.ragged import Ragged
+from combinet import InputError, Model, Padded, Param, Ragged, Run, StateError
 from combinet.batches.structure import map_arrays, rebuild
-from combinet.core.model import Model
-from combinet.core.node import Param
-from combinet.core.run import Run
-from combinet.core.shape_rules import fixed
-from combinet.errors import InputError, StateError, describe
+from combinet.errors import describe
 from combinet.interop.thinc import batches
-from combinet.interop.wrapped import starts_at, weights_of
+from combinet.interop.wrapped import param_from, weights_of
+from combinet.shapes import fixed
 
 
 def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
@@ -44,67 +38,28 @@ def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
     """
     if not isinstance(model, thinc.Model):
         raise InputError(f"from_thinc takes a Thinc model, not {describe(model)}")
-    function = _Function(model)
-    dims = {name: model.get_dim(name) if model.has_dim(name) else None for name in ("nI", "nO")}
+    model = model.copy()
+    names: dict[tuple[int, str], str] = {}
+    params: dict[str, Param] = {}
+    for i, node in enumerate(model.walk()):
+        if node.shims:
+            raise InputError(f"{node.name} keeps its weights in shims, where none can be read")
+        for name in node.param_names:
+            if not node.has_param(name):
+                raise StateError(f"{node.name} has no {name} yet: initialize the Thinc model")
+            label = names[node.id, name] = f"{i}.{node.name}.{name}"
+            params[label] = param_from(node.get_param(name))
+        node._params = _Weights()
+    droppers = tuple(n for n in model.walk() if n.attrs.get("dropout_rate") == 0)
+    dims = {name: model.maybe_get_dim(name) for name in ("nI", "nO")}
+    attrs = {"thinc": model, "names": names, "droppers": droppers, "lock": Lock()}
     return Model(
-        f"thinc {model.name}",
-        _forward,
-        dims=dims,
-        params=function.params,
-        attrs={"function": function},
-        widths=fixed,
+        f"thinc {model.name}", _forward, dims=dims, params=params, attrs=attrs, widths=fixed
     ).initialize()
 
 
-class _Function:
-    """A Thinc model without weights: it reads those of the pass that is under way."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model.copy()
-        self.lock = threading.Lock()
-        self.names: dict[tuple[int, str], str] = {}
-        self.params: dict[str, Param] = {}
-        self.droppers: list[Any] = []
-        for i, node in enumerate(self.model.walk()):
-            if node.shims:
-                raise InputError(f"{node.name} keeps its weights in shims, where none can be read")
-            for name in node.param_names:
-                if not node.has_param(name):
-                    raise StateError(f"{node.name} has no {name} yet: initialize the Thinc model")
-                value, label = node.get_param(name), f"{i}.{node.name}.{name}"
-                self.names[node.id, name] = label
-                self.params[label] = Param(value.shape, starts_at(value), "C")
-            if node.attrs.get("dropout_rate") == 0:
-                self.droppers.append(node)
-        for node in self.model.walk():
-            node._params = _Weights()
-
-    def __call__(self, X: Any, run: Run) -> tuple[Any, Any]:
-        """Y and the callback; one thread at a time, since the nodes hold the rate of dropout."""
-        with self.lock:
-            for node in self.droppers:
-                node.attrs["dropout_rate"] = run.drop
-            return self.model(X, is_train=run.train)  # type: ignore[no-any-return]
-
-
-class _Pass:
-    """The weights that one pass reads, and where its gradients go."""
-
-    def __init__(self, model: Any, run: Run) -> None:
-        self.model, self.run = model, run
-        self.names = model.attrs["function"].names
-        self.weights = dict(zip(self.names, weights_of(model, run).values(), strict=True))
-
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
-        token = _current.set(self)
-        try:
-            yield
-        finally:
-            _current.reset(token)
-
-
-_current: ContextVar[_Pass] = ContextVar("pass")
+# The pass under way: the layer, the run, and the weights by Thinc's keys.
+_current: ContextVar[tuple[Model[Any, Any], Run, dict[tuple[int, str], Any]]] = ContextVar("pass")
 
 
 class _Weights(ParamServer):
@@ -114,24 +69,28 @@ class _Weights(ParamServer):
         return True
 
     def get_param(self, model_id: int, name: str) -> Any:
-        return _current.get().weights[model_id, name]
+        _, _, weights = _current.get()
+        return weights[model_id, name]
 
     def inc_grad(self, model_id: int, name: str, value: Any) -> None:
-        this = _current.get()
-        this.run.inc_grad(this.model, **{this.names[model_id, name]: value})
+        model, run, _ = _current.get()
+        run.inc_grad(model, **{model.attrs["names"][model_id, name]: value})
 
 
 def _forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    this = _Pass(model, run)
-    with this.under_way():
-        Y, callback = model.attrs["function"](batches.to_thinc(X), run)
+    weights = dict(zip(model.attrs["names"], weights_of(model, run).values(), strict=True))
+    context = copy_context()
+    context.run(_current.set, (model, run, weights))
+    with model.attrs["lock"]:  # one thread at a time, since the nodes hold the rate of dropout
+        for node in model.attrs["droppers"]:
+            node.attrs["dropout_rate"] = run.drop
+        Y, callback = context.run(model.attrs["thinc"], batches.to_thinc(X), run.train)
 
     def backprop(dY: Any) -> Any:
         if isinstance(dY, tuple) and any(dy is None for dy in dY):
             raise InputError(f"{model.name} takes zeros where an item has no gradient, not None")
-        own = map_arrays(dY, lambda dy: dy.copy())  # some of Thinc's layers write into it
-        with this.under_way():
-            dX = callback(batches.to_thinc(own))
+        writable = map_arrays(dY, lambda dy: dy.copy())  # some of Thinc's layers write into it
+        dX = context.run(callback, batches.to_thinc(writable))
         return _floats(batches.to_combinet(dX))
 
     return batches.to_combinet(Y), backprop

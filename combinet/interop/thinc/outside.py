@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from thinc import api as thinc
 
+from combinet import DimensionError, Model, Optimizer
 from combinet.batches.structure import map_arrays
-from combinet.core.model import Model
-from combinet.errors import DimensionError
 from combinet.interop.thinc import batches
-from combinet.optimizers.base import Optimizer
 from combinet.optimizers.spans import Span
 from combinet.storage.slots import Slot
-
-Update = Callable[[tuple[int, str], Any, Any], tuple[Any, Any]]
+from combinet.types import is_array
 
 
 def to_thinc(model: Model[Any, Any]) -> thinc.Model[Any, Any]:
@@ -43,16 +39,11 @@ def to_thinc(model: Model[Any, Any]) -> thinc.Model[Any, Any]:
         >>> model.predict(X).shape, hidden.get_dim("nI")
         ((2, 2), 3)
     """
-    node: thinc.Model[Any, Any] = thinc.Model(
-        model.name,
-        _forward,
-        init=_initialize,
-        dims={"nI": model.maybe_get_dim("nI"), "nO": model.maybe_get_dim("nO")},
-        attrs={"dropout_rate": 0.0, "resize_output": resize_output},
-        shims=[Shim(model)],
-    )
-    node.shims[0].to_device(node.ops.device_type, node.ops.device_id)
-    return node
+    dims = {name: model.maybe_get_dim(name) for name in ("nI", "nO")}
+    attrs, shim = {"dropout_rate": 0.0, "resize_output": resize_output}, Shim(model)
+    node: Any = thinc.Model(model.name, _forward, init=_init, dims=dims, attrs=attrs, shims=[shim])
+    shim.to_device(node.ops.device_type, node.ops.device_id)
+    return node  # type: ignore[no-any-return]
 
 
 def resize_output(node: Any, nO: int) -> Any:
@@ -65,12 +56,11 @@ def resize_output(node: Any, nO: int) -> Any:
 def _tell_dims(node: Any) -> None:
     """Set a node's dims to those of the combinet model in it."""
     for name in ("nI", "nO"):
-        size = node.shims[0].model.maybe_get_dim(name)
-        if size is not None:
+        if size := node.shims[0].model.maybe_get_dim(name):
             node.set_dim(name, size, force=True)
 
 
-def _initialize(node: Any, X: Any = None, Y: Any = None) -> None:
+def _init(node: Any, X: Any = None, Y: Any = None) -> None:
     seed = int(np.random.randint(2**31))  # Thinc's way: whoever wants another calls fix_random_seed
     model, X = node.shims[0].model, batches.to_combinet(X)
     try:
@@ -82,27 +72,18 @@ def _initialize(node: Any, X: Any = None, Y: Any = None) -> None:
 
 
 def _forward(node: Any, X: Any, is_train: bool) -> tuple[Any, Any]:
-    model = node.shims[0].model
-    X = batches.to_combinet(X)
-    if not is_train:
-        return batches.to_thinc(model.predict(X)), _no_gradient
+    model, X = node.shims[0].model, batches.to_combinet(X)
+    if not is_train:  # Thinc asks for a callback all the same, and does not call it
+        return batches.to_thinc(model.predict(X)), lambda dY: dY
     Y, backprop = model.begin_update(X, node.attrs["dropout_rate"] or 0.0)
 
     def callback(dY: Any) -> Any:
         dX = backprop(batches.to_combinet(dY))
-        return batches.to_thinc(_zeros_like(X) if dX is None else dX)
+        if dX is None:  # Thinc's layers give zeros for ids; what is no array has no gradient
+            dX = map_arrays(X, lambda x: x * 0 if is_array(x) else None)
+        return batches.to_thinc(dX)
 
     return batches.to_thinc(Y), callback
-
-
-def _no_gradient(dY: Any) -> Any:
-    """In prediction Thinc asks for a callback, and calls it of no layer."""
-    return dY
-
-
-def _zeros_like(X: Any) -> Any:
-    """What Thinc's layers give for the gradient of ids; what is no array has none."""
-    return map_arrays(X, lambda x: x * 0 if hasattr(x, "dtype") else None)
 
 
 class Shim(thinc.Shim):
@@ -117,23 +98,11 @@ class Shim(thinc.Shim):
         """Let Thinc's optimizer update each parameter that has a gradient waiting."""
         self.model.finish_update(_Borrowed(optimizer))
 
-    @contextmanager
-    def use_params(self, params: Mapping[Any, Any]) -> Iterator[None]:
+    def use_params(self, params: Mapping[Any, Any]) -> Any:
         """Other weights inside a `with` block: those of an optimizer's averages."""
-        slots = [slot for node in self.model.walk() for slot in node.slots.values()]
+        slots = self.model.slots_by_path().values()
         chosen = {s.key: _by_rows(s, params[_key(s)]) for s in slots if _key(s) in params}
-        with self.model.use_params(chosen):
-            yield
-
-    def copy(self) -> Shim:
-        """A shim for a copy of the model."""
-        return Shim(self.model.copy())
-
-    def __deepcopy__(self, memo: Any) -> Shim:
-        return self.copy()
-
-    def __reduce__(self) -> Any:  # for processes that start with a copy by pickle
-        return _unpickled, (self.model.without_weights(), self.to_bytes())
+        return self.model.use_params(chosen)
 
     def to_device(self, device_type: str, device_id: int) -> None:
         """Move the model to where Thinc says: "cpu" or "gpu"."""
@@ -152,10 +121,6 @@ class Shim(thinc.Shim):
         return self
 
 
-def _unpickled(model: Model[Any, Any], data: bytes) -> Shim:
-    return Shim(model).from_bytes(data)
-
-
 class _Borrowed(Optimizer):
     """Thinc's optimizer, for one update.
 
@@ -163,7 +128,7 @@ class _Borrowed(Optimizer):
     it remembers lies with it, by the keys that it is given.
     """
 
-    def __init__(self, update: Update) -> None:
+    def __init__(self, update: Any) -> None:
         super().__init__(0.0, grad_clip=0.0, use_averages=False)
         self._update = update
 
