@@ -13,8 +13,8 @@ from combinet.interop.onnx.loops import loop
 
 
 @converts(cb.CRF())
-def _crf(model: Any, X: Sequences, to: Export) -> tuple[Any, ...]:
-    return (X, *to.params(model, "T", "start", "end"))
+def _crf(model: Any, X: Sequences, to: Export, *weights: Tensor) -> tuple[Any, ...]:
+    return (X, *weights)
 
 
 @converts(cb.viterbi())
@@ -39,4 +39,4 @@ def _viterbi(model: Any, X: tuple[Sequences, Tensor, Tensor, Tensor], to: Export
         return to.op("GatherElements", before, label.unsqueeze(1), axis=1).reshape(-1), label
 
     _, found = loop(times, to.op("ArgMax", best + end, axis=1, keepdims=0), back)
-    return Sequences(layout.unpad(found.slice(-1, -(2**63) + 1, step=-1)), lengths)
+    return Sequences(layout.unpad(found.slice(None, None, step=-1)), lengths)

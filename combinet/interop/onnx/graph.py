@@ -12,13 +12,14 @@ import onnx.shape_inference
 
 from combinet.types import Array
 
-OPSET = 20  # the first with Gelu; newer runtimes run it as well
-OPSETS = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", 4)]
+_VERSIONS = {"": 20, "ai.onnx.ml": 4}  # the first with Gelu; newer runtimes run it as well
+OPSETS = [onnx.helper.make_opsetid(*each) for each in _VERSIONS.items()]
+_FAR = 2**63 - 1  # beyond the end of every axis
 _SMALL = 64  # up to so many numbers a constant may be a shape, which inference has to see
 
 
-def _operator(op_type: str) -> Callable[[Tensor, Any], Tensor]:
-    return lambda left, right: left.graph.op(op_type, left, right)
+def _operator(op_type: str, **attributes: Any) -> Callable[[Tensor, Any], Tensor]:
+    return lambda left, right: left.graph.op(op_type, left, right, **attributes)
 
 
 class Tensor:
@@ -30,6 +31,11 @@ class Tensor:
         self.graph = graph
         self.name = name
         self.type = type  # onnx.TypeProto
+
+    @property
+    def info(self) -> Any:
+        """The name and the type, an onnx.ValueInfoProto."""
+        return onnx.helper.make_value_info(self.name, self.type)
 
     @property
     def dtype(self) -> Any:
@@ -77,9 +83,11 @@ class Tensor:
         return self.graph.op("Gather", self, indices, axis=axis)
 
     def slice(self, start: Any, stop: Any, axis: int = 0, step: int = 1) -> Tensor:
-        """A stretch of an axis; its ends are ints or tensors (1,)."""
-        ends = [each if isinstance(each, Tensor) else [each] for each in (start, stop)]
-        part = self.graph.op("Slice", self, *ends, [axis], [step])
+        """A stretch of an axis; its ends are ints, tensors (1,), or None as in NumPy."""
+        first, last = (0, _FAR) if step > 0 else (_FAR, -_FAR)
+        ends = (first if start is None else start, last if stop is None else stop)
+        inputs = [end if isinstance(end, Tensor) else [end] for end in ends]
+        part = self.graph.op("Slice", self, *inputs, [axis], [step])
         if isinstance(start, Tensor) or isinstance(stop, Tensor):  # inference gives up all axes
             sizes = [*self.shape]
             sizes[axis] = None
@@ -95,9 +103,7 @@ class Tensor:
     __ge__ = _operator("GreaterOrEqual")
     __and__ = _operator("And")
     __xor__ = _operator("BitwiseXor")
-
-    def __rshift__(self, other: Any) -> Tensor:
-        return self.graph.op("BitShift", self, other, direction="RIGHT")
+    __rshift__ = _operator("BitShift", direction="RIGHT")
 
 
 class Sequences(NamedTuple):
@@ -119,16 +125,16 @@ class Graph:
         self._constants: dict[Any, Tensor] = {}
         self._count = 0
 
-    def op(self, op_type: str, *inputs: Any, domain: str = "", **attributes: Any) -> Tensor:
-        """A node with one output.
+    def op(
+        self, op_type: str, *inputs: Any, domain: str = "", name: str = "", **attributes: Any
+    ) -> Tensor:
+        """A node with one output, which has a name of its own or this one.
 
         An input that is no tensor becomes a constant: a float in the dtype of the floats beside it.
         """
         tensors = [self._tensor(x, inputs) for x in inputs]
-        name = self.new_name(op_type)
-        node = onnx.helper.make_node(
-            op_type, [x.name for x in tensors], [name], domain=domain, **attributes
-        )
+        names, name = [x.name for x in tensors], name or self.new_name(op_type)
+        node = onnx.helper.make_node(op_type, names, [name], domain=domain, **attributes)
         self.nodes.append(node)
         return Tensor(self, name, self._types(node, tensors)[name])
 
@@ -142,14 +148,13 @@ class Graph:
 
     def _types(self, node: Any, inputs: Sequence[Tensor]) -> dict[str, Any]:
         """The types of a node's outputs, as they follow from those of its inputs."""
-        version = next(each.version for each in OPSETS if each.domain == node.domain)
         known = {
             x.name: data
             for x in inputs
             if (data := self.initializers.get(x.name)) and np.prod(data.dims) <= _SMALL
         }
         return onnx.shape_inference.infer_node_outputs(
-            onnx.defs.get_schema(node.op_type, version, node.domain),
+            onnx.defs.get_schema(node.op_type, _VERSIONS[node.domain], node.domain),
             node,
             {x.name: x.type for x in inputs},
             known,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -23,21 +23,14 @@ def loop(times: Tensor, start: Tensor, step: Step) -> tuple[Tensor, Tensor]:
     graph = start.graph
     int64, truth = (tensor_type(np.dtype(name), []) for name in ("int64", "bool"))
     with graph.subgraph() as nodes:
-        i, go, carried = (
-            Tensor(graph, graph.new_name("Input"), type) for type in (int64, truth, start.type)
-        )
+        inputs = [Tensor(graph, graph.new_name("Input"), t) for t in (int64, truth, start.type)]
+        i, go, carried = inputs
         outputs = [graph.op("Identity", y) for y in (go, *step(i, carried))]
-    body = onnx.helper.make_graph(
-        nodes, "step", [_info(x) for x in (i, go, carried)], [_info(y) for y in outputs]
-    )
-    inputs = [x.name for x in (times, graph.constant(True), start)]
-    names = [graph.new_name("Loop") for _ in range(2)]
-    graph.nodes.append(onnx.helper.make_node("Loop", inputs, names, body=body))
-    result = outputs[2]
-    types = start.type, tensor_type(result.dtype, [None, *result.shape])
-    last, results = (Tensor(graph, name, type) for name, type in zip(names, types, strict=True))
+    infos = [x.info for x in inputs], [y.info for y in outputs]
+    body = onnx.helper.make_graph(nodes, "step", *infos)
+    last = Tensor(graph, graph.new_name("Loop"), start.type)
+    result_type = tensor_type(outputs[2].dtype, [None, *outputs[2].shape])
+    results = Tensor(graph, graph.new_name("Loop"), result_type)
+    names = [times.name, graph.constant(True).name, start.name], [last.name, results.name]
+    graph.nodes.append(onnx.helper.make_node("Loop", *names, body=body))
     return last, results
-
-
-def _info(tensor: Tensor) -> Any:
-    return onnx.helper.make_value_info(tensor.name, tensor.type)
