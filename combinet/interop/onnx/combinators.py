@@ -55,13 +55,6 @@ def _gated(model: Any, X: Tensor, to: Export) -> Tensor:
     return G * H  # type: ignore[no-any-return]
 
 
-@converts(cb.noop(), cb.Dropout())
-@converts(cb.list2ragged(), cb.ragged2list(), cb.list2padded(), cb.padded2list())
-def _identity(model: Any, X: Any, to: Export) -> Any:
-    """The input: the layer has no effect in a graph."""
-    return X
-
-
 @converts(cb.with_debug(cb.noop()), cb.with_nvtx_range(cb.noop()), cb.with_cpu(cb.noop()))
 @converts(cb.checkpointed(cb.noop()), cb.with_threads(cb.noop()), cb.uniqued(cb.noop()))
 def _sublayer(model: Any, X: Any, to: Export) -> Any:
@@ -69,14 +62,13 @@ def _sublayer(model: Any, X: Any, to: Export) -> Any:
     return to(model.layers[0], X)
 
 
-@converts(cb.tuplify(cb.noop()))
-def _tuplify(model: Any, X: Any, to: Export) -> tuple[Any, ...]:
-    return tuple(to(layer, X) for layer in model.layers)
+# In a graph Dropout has no effect, and a list of arrays, Ragged and Padded are one and the same.
+converts(cb.noop(), cb.Dropout())(lambda model, X, to: X)
+converts(cb.list2ragged(), cb.ragged2list())(lambda model, X, to: X)
+converts(cb.list2padded(), cb.padded2list())(lambda model, X, to: X)
 
-
-@converts(cb.tuple_getitem(0))
-def _tuple_getitem(model: Any, X: tuple[Any, ...], to: Export) -> Any:
-    return X[model.attrs["idx"]]
+converts(cb.tuplify(cb.noop()))(lambda model, X, to: tuple(to(each, X) for each in model.layers))
+converts(cb.tuple_getitem(0))(lambda model, X, to: X[model.attrs["idx"]])
 
 
 @converts(cb.with_getitem(0, cb.noop()))
