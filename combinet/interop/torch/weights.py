@@ -85,9 +85,7 @@ def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None
     # A tensor that stands in two places is written twice: the format knows no sharing.
     with extra("torch", "safetensors"):
         from safetensors.torch import save
-    data = save({name: value.clone(memory_format=torch.contiguous_format)
-                             for name, value in state.items()})  # fmt: skip
-    write(path, data)
+    write(path, save({name: value.clone().contiguous() for name, value in state.items()}))
 
 
 def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None:
