@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-import onnx.shape_inference
+from onnx.shape_inference import infer_node_outputs
 
 from combinet.types import Array
 
@@ -148,18 +148,11 @@ class Graph:
 
     def _types(self, node: Any, inputs: Sequence[Tensor]) -> dict[str, Any]:
         """The types of a node's outputs, as they follow from those of its inputs."""
-        known = {
-            x.name: data
-            for x in inputs
-            if (data := self.initializers.get(x.name)) and np.prod(data.dims) <= _SMALL
-        }
-        return onnx.shape_inference.infer_node_outputs(
-            onnx.defs.get_schema(node.op_type, _VERSIONS[node.domain], node.domain),
-            node,
-            {x.name: x.type for x in inputs},
-            known,
-            opset_imports=OPSETS,
-        )
+        schema = onnx.defs.get_schema(node.op_type, _VERSIONS[node.domain], node.domain)
+        types = {x.name: x.type for x in inputs}
+        known = [self.initializers[name] for name in types if name in self.initializers]
+        shapes = {each.name: each for each in known if np.prod(each.dims) <= _SMALL}
+        return infer_node_outputs(schema, node, types, shapes, opset_imports=OPSETS)
 
     @contextmanager
     def subgraph(self) -> Iterator[list[Any]]:
