@@ -9,7 +9,6 @@ import combinet as cb
 from combinet.errors import InputError
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor, tensor_type
-from combinet.interop.onnx.loops import loop
 
 
 @converts(cb.with_array(cb.noop()), cb.with_array2d(cb.noop()))
@@ -68,7 +67,7 @@ def _each(model: Any, X: Sequences, to: Export, function: Callable[[Tensor], Any
         return to.op("SequenceInsert", done, Y), Y.size(0)
 
     nothing = to.op("SequenceEmpty", dtype=sample.type.tensor_type.elem_type)
-    done, lengths = loop(X.lengths.size(0), nothing, step)
+    done, lengths = graph.loop(X.lengths.size(0), nothing, step)
     rows = to.op("ConcatFromSequence", done, axis=0)
     rows.type = tensor_type(sample.dtype, [None, *sample.shape[1:]])
     return Sequences(rows, lengths.reshape(-1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import onnx
@@ -116,6 +116,9 @@ class Sequences(NamedTuple):
     lengths: Tensor
 
 
+Step: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
 class Graph:
     """Nodes and initializers. Constants that are alike are there once."""
 
@@ -162,6 +165,27 @@ class Graph:
             yield self.nodes
         finally:
             self.nodes = outer
+
+    def loop(self, times: Tensor, start: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """Call `step(i, carried) -> (carried, result)` for i = 0, 1 and so on.
+
+        Gives what is carried in the end, and all results, on a new first axis. What is carried
+        stays like `start`. The step may use what has been computed before it; what it computes
+        itself is known in there alone.
+        """
+        int64, truth = (tensor_type(np.dtype(name), []) for name in ("int64", "bool"))
+        with self.subgraph() as nodes:
+            inputs = [Tensor(self, self.new_name("Input"), t) for t in (int64, truth, start.type)]
+            i, go, carried = inputs
+            outputs = [self.op("Identity", y) for y in (go, *step(i, carried))]
+        infos = [x.info for x in inputs], [y.info for y in outputs]
+        body = onnx.helper.make_graph(nodes, "step", *infos)
+        last = Tensor(self, self.new_name("Loop"), start.type)
+        result_type = tensor_type(outputs[2].dtype, [None, *outputs[2].shape])
+        results = Tensor(self, self.new_name("Loop"), result_type)
+        names = [times.name, self.constant(True).name, start.name], [last.name, results.name]
+        self.nodes.append(onnx.helper.make_node("Loop", *names, body=body))
+        return last, results
 
     def new_name(self, op_type: str) -> str:
         """A name that no other value has."""
