@@ -58,9 +58,7 @@ class Call:
             self._move_buffers()
             # What PyTorch is given for a gradient it may add to in place.
             dX = convert.to_tensors(_unshared(dX, dY, ops), ops)
-        gradients_by_id = {
-            id(convert.tensor_of(x)): convert.tensor_of(dx) for x, dx in convert.pairs(self.X, dX)
-        }
+        gradients_by_id = {id(x): dx for x, dx in convert.pairs(self.X, dX)}
         dW = run.gradients
         weights = [convert.to_tensor(dW[key]) if key in dW else None for key in self.weights]
         return weights + [gradients_by_id.get(id(x)) for x in convert.tensors_in(self.X)]

@@ -73,20 +73,22 @@ def map_tree(X: Any, function: Callable[[Any], Any]) -> Any:
     return items if isinstance(X, list) else tuple(items)
 
 
-def pairs(Y: Any, dY: Any) -> list[tuple[Any, Any]]:
-    """What stands in the same place of two trees of one form; nothing where the second has None.
+def pairs(Y: Any, dY: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The tensors that stand in the same place of two nested batches of one form.
 
-    Raises InputError where the forms differ.
+    The second one may have None in place of anything. Raises InputError where the forms differ.
 
     Example:
-        >>> pairs({"a": 1, "b": (2, 3)}, {"a": 4, "b": (None, 5)})
-        [(1, 4), (3, 5)]
+        >>> a, b, c = torch.tensor([1, 2, 3])
+        >>> pairs({"a": a, "b": (b, 7)}, {"a": c, "b": (None, 7)})
+        [(tensor(1), tensor(3))]
     """
     if dY is None:
         return []
     items, gradients = _items(Y), _items(dY)
     if items is None:
-        return [(Y, dY)]
+        y, dy = tensor_of(Y), tensor_of(dY)
+        return [] if y is None or dy is None else [(y, dy)]
     if gradients is None or gradients.keys() != items.keys():
         form = f"{type(Y).__name__} of {[*items]}"
         raise InputError(f"the gradient of a {form} is one too, not {describe(dY)}")
@@ -144,9 +146,7 @@ def tensors_in(X: Any) -> list[torch.Tensor]:
     return [tensor for tensor in found if tensor is not None]
 
 
-def with_tensors(
-    X: Any, function: Callable[[torch.Tensor], torch.Tensor | None], *, keep: bool = True
-) -> Any:
+def with_tensors(X: Any, function: Callable[[torch.Tensor], Any], *, keep: bool = True) -> Any:
     """A nested batch with other tensors in place of its own; None where `function` gives that.
 
     What has no tensor stays, or becomes None too if it is not to be kept.

@@ -14,7 +14,6 @@ from combinet.core.run import PredictRun, Run
 from combinet.errors import DimensionError, StateError
 from combinet.interop.torch import convert
 from combinet.interop.torch.functional_module import FunctionalModule, Named, constant_name
-from combinet.interop.torch.scaling import GradientScale
 from combinet.interop.wrapped import weights_of
 
 
@@ -116,16 +115,13 @@ def _gradients(
     model: Model[Any, Any], leaves: list[torch.Tensor], outputs: Any, dY: Any
 ) -> dict[int, torch.Tensor]:
     """The gradients of leaves, by their ids, that have one."""
-    ends = []
-    for y, dy in convert.pairs(outputs, dY):
-        output, gradient = convert.tensor_of(y), convert.tensor_of(dy)
-        if output is not None and gradient is not None and output.requires_grad:
-            if output.shape != gradient.shape:
-                raise DimensionError(
-                    f"{model.name} takes the gradient of an output {tuple(output.shape)} in that "
-                    f"shape, not {tuple(gradient.shape)}"
-                )
-            ends.append((output, gradient))
+    ends = [(y, dy) for y, dy in convert.pairs(outputs, dY) if y.requires_grad]
+    for y, dy in ends:
+        if y.shape != dy.shape:
+            raise DimensionError(
+                f"{model.name} takes the gradient of an output {tuple(y.shape)} in that shape, "
+                f"not {tuple(dy.shape)}"
+            )
     if not ends or not leaves:
         return {}
 
@@ -135,8 +131,8 @@ def _gradients(
         # The graph stays: a pass may be run backward again. It goes with the callback.
         return torch.autograd.grad(tops, leaves, starts, retain_graph=True, allow_unused=True)
 
-    scale: GradientScale = model.attrs["scale"]
-    found = scale(compute) if model.attrs["autocast"] == "float16" else compute()
+    scaled = model.attrs["autocast"] == "float16"
+    found = model.attrs["scale"](compute) if scaled else compute()
     return {id(leaf): g for leaf, g in zip(leaves, found, strict=True) if g is not None}
 
 

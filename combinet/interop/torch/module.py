@@ -121,9 +121,8 @@ class CombinetModule(nn.Module):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.refresh()
         super()._load_from_state_dict(*args, **kwargs)
-        for key, tensor in {**self._parameters, **self._buffers}.items():
-            if tensor is not self._own[key]:
-                raise StateError("with assign=True the weights would no longer be the model's")
+        if any(self._own[key] is not p for key, p in {**self._parameters, **self._buffers}.items()):
+            raise StateError("with assign=True the weights would no longer be the model's")
 
     def _apply(self, fn: Any, recurse: bool = True) -> CombinetModule:
         """Go where PyTorch sends the module: the model moves there, and the tensors with it."""

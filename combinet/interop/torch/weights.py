@@ -61,10 +61,9 @@ def take_weights(model: Model[Any, Any], module: nn.Module) -> None:
     if missing := {*stored, *functional.constants} - values.keys():
         raise InputError(f"{model.name} needs {sorted(missing)}; the module has {[*values]}")
     for name in stored:
-        if values[name].shape != model.slots[name].shape:
-            raise DimensionError(
-                f"{model.name}: {name} is {model.slots[name].shape}, not {values[name].shape}"
-            )
+        expected, found = model.slots[name].shape, values[name].shape
+        if found != expected:
+            raise DimensionError(f"{model.name}: {name} is {expected}, not {found}")
     for name in stored:
         model.set_param(name, values[name])
     model.attrs |= {constant_name(name): values[name] for name in functional.constants}
