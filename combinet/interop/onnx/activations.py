@@ -56,8 +56,7 @@ def activation(model: Any, X: Tensor, to: Export) -> Tensor:
 
 @converts(cb.elementwise(lambda x: -x))
 def _elementwise(model: Any, X: Tensor, to: Export) -> Tensor:
-    values = [X]
-    output = X
+    values, output = [X], X
     for name, operands, place in model.attrs["value"].steps:
         # A number of the formula has the dtype of its argument, whatever the other operand is.
         args = [values[a] if isinstance(a, int) else to.graph.constant(X.dtype.type(a))

@@ -52,9 +52,8 @@ def tensors_like(graph: Graph, example: Any, name: str = "X") -> Any:
         return tuple(tensors_like(graph, item, f"{name}_{i}") for i, item in enumerate(example))
     tensors = []
     for key, array in to_arrays(example, name).items():
-        shape: list[Any] = [f"{key}_{axis}" for axis in range(array.ndim)]
-        if array.ndim > 1:
-            shape[-1] = array.shape[-1]
+        sizes = [f"{key}_{axis}" for axis in range(array.ndim)]
+        shape = [*sizes[:-1], array.shape[-1]] if array.ndim > 1 else sizes
         tensors.append(Tensor(graph, key, tensor_type(array.dtype, shape)))
     return Sequences(*tensors) if len(tensors) == 2 else tensors[0]
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import combinet as cb
+from combinet.core.model import Model
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 
@@ -28,14 +29,18 @@ def _chain(model: Any, X: Any, to: Export) -> Any:
     return X
 
 
-@converts(cb.concatenate(cb.noop()))
-def _concatenate(model: Any, X: Any, to: Export) -> Any:
-    return _zip(partial(to.op, "Concat", axis=-1), *(to(layer, X) for layer in model.layers))
+def _joins(layer: Model[Any, Any], function: Callable[..., Tensor]) -> None:
+    """Register for a layer that the outputs of its sublayers are joined by a function of `op`."""
+
+    def convert(model: Any, X: Any, to: Export) -> Any:
+        return _zip(partial(function, to.op), *(to(sublayer, X) for sublayer in model.layers))
+
+    converts(layer)(convert)
 
 
-@converts(cb.add(cb.noop()))
-def _add(model: Any, X: Any, to: Export) -> Any:
-    return _zip(partial(to.op, "Sum"), *(to(layer, X) for layer in model.layers))
+_joins(cb.concatenate(cb.noop()), lambda op, *outputs: op("Concat", *outputs, axis=-1))
+_joins(cb.add(cb.noop()), lambda op, *outputs: op("Sum", *outputs))
+_joins(cb.gated(cb.noop(), cb.noop()), lambda op, H, G: G * H)
 
 
 @converts(cb.residual(cb.noop()))
@@ -47,12 +52,6 @@ def _residual(model: Any, X: Any, to: Export) -> Any:
 def _highway(model: Any, X: Tensor, to: Export) -> Tensor:
     H, G = (to(layer, X) for layer in model.layers)
     return G * (H - X) + X  # type: ignore[no-any-return]
-
-
-@converts(cb.gated(cb.noop(), cb.noop()))
-def _gated(model: Any, X: Tensor, to: Export) -> Tensor:
-    H, G = (to(layer, X) for layer in model.layers)
-    return G * H  # type: ignore[no-any-return]
 
 
 @converts(cb.with_debug(cb.noop()), cb.with_nvtx_range(cb.noop()), cb.with_cpu(cb.noop()))

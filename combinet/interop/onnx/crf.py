@@ -10,10 +10,7 @@ import combinet as cb
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 
-
-@converts(cb.CRF())
-def _crf(model: Any, X: Sequences, to: Export, *weights: Tensor) -> tuple[Any, ...]:
-    return (X, *weights)
+converts(cb.CRF())(lambda model, X, to, *weights: (X, *weights))
 
 
 @converts(cb.viterbi())

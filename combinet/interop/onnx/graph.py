@@ -25,8 +25,6 @@ def _operator(op_type: str, **attributes: Any) -> Callable[[Tensor, Any], Tensor
 class Tensor:
     """A value of a graph, with operators that add a node to it."""
 
-    __slots__ = ("graph", "name", "type")
-
     def __init__(self, graph: Graph, name: str, type: Any) -> None:
         self.graph = graph
         self.name = name

@@ -48,8 +48,8 @@ def _gru(model: Any, X: Sequences, to: Export, *weights: Tensor) -> Sequences:
     if "c" in model.param_names:  # the bias of the new value alone, beside the recurrent product
         no_bias = np.zeros((model.get_dim("nO"), 2), model.dtype)
         last = to.op("Concat", no_bias, last.unsqueeze(1), axis=1)
-    order = [1, 0, 2]  # z r n
-    return _recurrent(model, X, to, "GRU", order, *others, last, linear_before_reset=1)
+    # z r n
+    return _recurrent(model, X, to, "GRU", [1, 0, 2], *others, last, linear_before_reset=1)
 
 
 @converts(cb.RNN())

@@ -68,16 +68,11 @@ def _learned_positions(model: Any, X: Tensor, to: Export, P: Tensor) -> Tensor:
 
 @converts(cb.ParametricAttention())
 def _parametric_attention(model: Any, X: Sequences, to: Export, Q: Tensor) -> Sequences:
-    keys = to.with_lengths(X.lengths)(model.layers[0], X.rows)
-    shares = _softmax(to.layout(X.lengths), keys @ Q)
+    layout = to.layout(X.lengths)
+    scores = to.with_lengths(X.lengths)(model.layers[0], X.rows) @ Q
+    powers = to.op("Exp", scores - layout.max(scores).take(layout.segment_ids))
+    shares = powers / layout.sum(powers).take(layout.segment_ids)
     return Sequences(X.rows * shares.unsqueeze(1), X.lengths)
-
-
-def _softmax(layout: Layout, scores: Tensor) -> Tensor:
-    """exp(X) / sum(exp(X)), the sum over each sequence alone: (total,) -> (total,)."""
-    largest = layout.max(scores).take(layout.segment_ids)
-    powers = layout.op("Exp", scores - largest)
-    return powers / layout.sum(powers).take(layout.segment_ids)
 
 
 def _reduction(layer: Model[Any, Any], reduce: Callable[[Layout, Tensor], Tensor]) -> None:
