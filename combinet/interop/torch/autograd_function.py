@@ -39,7 +39,7 @@ class Call:
         with ops.on_device():
             X = convert.to_arrays(self.X, ops)
             Y, self._callback = run(self.model, X, wants_dX)
-            return convert.to_tensors(_unshared(Y, (X, run.weights), ops), ops)
+            return convert.to_tensors(_unshared(Y, X, ops, run.weights.values()), ops)
 
     def backward(self, dYs: Iterable[torch.Tensor]) -> list[torch.Tensor | None]:
         """The gradients of all weights, then of the tensors of X; None where there is none."""
@@ -95,8 +95,7 @@ class ModelFunction(torch.autograd.Function):
     ) -> tuple[torch.Tensor | None, ...]:
         """See `Call.backward`."""
         _ = ctx.saved_tensors
-        gradients = ctx.call.backward(dYs)
-        wanted = zip(ctx.needs_input_grad[1:], gradients, strict=True)
+        wanted = zip(ctx.needs_input_grad[1:], ctx.call.backward(dYs), strict=True)
         return None, *(gradient if wants else None for wants, gradient in wanted)
 
 
@@ -104,11 +103,11 @@ def _form(X: Any) -> Any:
     return convert.with_tensors(X, lambda tensor: tensor.new_empty(0))
 
 
-def _unshared(X: Any, others: Any, ops: Ops) -> Any:
-    """A nested batch with a copy of each array that may share memory with one of others."""
+def _unshared(X: Any, other: Any, ops: Ops, weights: Iterable[Any] = ()) -> Any:
+    """A nested batch with a copy of each array that may share memory with weights or another."""
     found: list[Any] = []
-    convert.map_tree(others, lambda leaf: map_arrays(leaf, found.append))
-    arrays = [x for x in found if ops.is_array(x)]
+    convert.map_tree(other, lambda leaf: map_arrays(leaf, found.append))
+    arrays = [*weights, *filter(ops.is_array, found)]
 
     def copied(x: Any) -> Any:
         shares = ops.is_array(x) and any(ops.xp.may_share_memory(x, each) for each in arrays)

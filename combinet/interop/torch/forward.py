@@ -61,16 +61,12 @@ def _tensors(model: Model[Any, Any], run: Run) -> tuple[Named, Named, Named]:
     weights = {name: tensors[name] for name in functional.parameters}
     buffers = {name: tensors[name] if spec.is_floating_point() else tensors[name].to(spec.dtype)
                for name, spec in functional.buffers.items()}  # fmt: skip
-    attrs, device = model.attrs, _device(run)
+    device = f"cuda:{run.ops.device}" if run.ops.device >= 0 else "cpu"
     constants = {
-        name: torch.as_tensor(attrs[constant_name(name)], dtype=spec.dtype, device=device)
+        name: torch.as_tensor(model.attrs[constant_name(name)], dtype=spec.dtype, device=device)
         for name, spec in functional.constants.items()
     }
     return weights, buffers, constants
-
-
-def _device(run: Run) -> torch.device:
-    return torch.device("cpu") if run.ops.device < 0 else torch.device("cuda", run.ops.device)
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -89,7 +85,7 @@ def _surroundings(model: Model[Any, Any], run: Run, *, learns: bool) -> Iterator
     Afterwards PyTorch's generator is as it was.
     """
     precision, gpus = model.attrs["autocast"], [run.ops.device] if run.ops.device >= 0 else []
-    device = _device(run).type
+    device = "cuda" if gpus else "cpu"
     autocast = torch.autocast(device, getattr(torch, precision)) if precision else nullcontext()
     with torch.set_grad_enabled(learns), autocast, torch.random.fork_rng(gpus, run.train):
         if run.train:  # torch.manual_seed would seed all devices

@@ -37,8 +37,7 @@ class IsolatedRun(Run):
                 continue
             total, shape = self._total(model, name), tuple(gradient.shape)
             if total.shape != shape:
-                where = f"the gradient of {name} of {model.name}"
-                raise DimensionError(f"{where} is {shape}, the parameter {total.shape}")
+                raise DimensionError(f"{model.name}: {name} is {total.shape}, its gradient {shape}")
             total += gradient
 
     def inc_grad_rows(

@@ -91,12 +91,11 @@ class CombinetModule(nn.Module):
         named: dict[str, Any] = {**self._parameters, **self._buffers}
         tensors: dict[Key, Any] = {}
         arrays: dict[Key, Any] = {}
-        weights = []
-        for key, slot in self._slots().items():
-            tensor = to_tensor(slot.value) if slot.overrides else named[key]
+        slots = self._slots()
+        for name, slot in slots.items():
+            tensor = to_tensor(slot.value) if slot.overrides else named[name]
             tensors[slot.key], arrays[slot.key] = tensor, to_array(tensor, slot.store.ops)
-            if slot.ema_rate is None:
-                weights.append(slot.key)
+        weights = [slot.key for slot in slots.values() if slot.ema_rate is None]
         inputs = [*(tensors[key] for key in weights), *tensors_in(X)]
         learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
         # Masks come from PyTorch's generator: who seeds that, seeds them.
