@@ -85,12 +85,12 @@ class Tensor:
         first, last = (0, _FAR) if step > 0 else (_FAR, -_FAR)
         ends = (first if start is None else start, last if stop is None else stop)
         inputs = [end if isinstance(end, Tensor) else [end] for end in ends]
-        part = self.graph.op("Slice", self, *inputs, [axis], [step])
+        result = self.graph.op("Slice", self, *inputs, [axis], [step])
         if isinstance(start, Tensor) or isinstance(stop, Tensor):  # inference gives up all axes
             sizes = [*self.shape]
             sizes[axis] = None
-            part.type = tensor_type(self.dtype, sizes)
-        return part
+            result.type = tensor_type(self.dtype, sizes)
+        return result
 
     __add__ = _operator("Add")
     __sub__ = _operator("Sub")
@@ -139,11 +139,11 @@ class Graph:
         self.nodes.append(node)
         return Tensor(self, name, self._types(node, tensors)[name])
 
-    def _tensor(self, value: Any, beside: Sequence[Any]) -> Tensor:
+    def _tensor(self, value: Any, operands: Sequence[Any]) -> Tensor:
         if isinstance(value, Tensor):
             return value
         if isinstance(value, float):
-            dtypes = [x.dtype for x in beside if isinstance(x, Tensor)]
+            dtypes = [x.dtype for x in operands if isinstance(x, Tensor)]
             value = np.array(value, next(dtype for dtype in dtypes if dtype.kind == "f"))
         return self.constant(value)
 

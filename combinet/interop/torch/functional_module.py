@@ -46,8 +46,8 @@ class FunctionalModule:
         # Where a copy of the module is to have these: weights as shapes, all else shared.
         shapes = self.parameters | self.buffers
         memo = {id(t): shapes.get(name, t) for name, t in (parameters | buffers).items()}
-        for part in module.modules():  # what was computed in a pass is not to be copied
-            tensors = [value for value in vars(part).values() if torch.is_tensor(value)]
+        for each in module.modules():  # what was computed in a pass is not to be copied
+            tensors = [value for value in vars(each).values() if torch.is_tensor(value)]
             memo |= {id(value): value.detach() for value in tensors if not value.is_leaf}
         self._module: nn.Module = copy.deepcopy(module, memo).train()
         self._shared = {id(value): value for value in memo.values() if torch.is_tensor(value)}
@@ -96,16 +96,16 @@ def _changes(buffer: torch.Tensor) -> bool:
 
 
 def _set_dropout(module: nn.Module, rate: float) -> None:
-    for part in module.modules():
-        if isinstance(part, _DROPOUTS):
-            part.p = rate
-        elif isinstance(getattr(part, "dropout", None), float):  # as recurrent ones, and attention
-            part.dropout = rate  # type: ignore[assignment]
+    for each in module.modules():
+        if isinstance(each, _DROPOUTS):
+            each.p = rate
+        elif isinstance(getattr(each, "dropout", None), float):  # as recurrent ones, and attention
+            each.dropout = rate  # type: ignore[assignment]
 
 
 def _forget_weights(module: nn.Module) -> None:
     """Recurrent modules note the weights they ran with; held, each update would copy them."""
-    for part in module.modules():
-        if isinstance(part, nn.RNNBase):
-            for name, shape in part.named_parameters(recurse=False):
-                setattr(part, name, shape)
+    for each in module.modules():
+        if isinstance(each, nn.RNNBase):
+            for name, shape in each.named_parameters(recurse=False):
+                setattr(each, name, shape)

@@ -68,7 +68,7 @@ class CombinetModule(nn.Module):
                     self.register_parameter(key, nn.Parameter(tensor))
                 else:
                     self.register_buffer(key, tensor)
-        self._own: dict[str, Any] = {**self._parameters, **self._buffers}
+        self._tensors: dict[str, Any] = {**self._parameters, **self._buffers}
 
     def extra_repr(self) -> str:
         """The model's name, for PyTorch's drawing of modules."""
@@ -77,7 +77,7 @@ class CombinetModule(nn.Module):
     def refresh(self) -> None:
         """View the model's weights as they are now, after a change that combinet has made."""
         for key, slot in self._slots().items():
-            array, tensor = slot.view, self._own[key]
+            array, tensor = slot.view, self._tensors[key]
             if array is not self._views[key]:
                 tensor.data = to_tensor(array)
                 self._views[key] = array
@@ -120,16 +120,17 @@ class CombinetModule(nn.Module):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.refresh()
         super()._load_from_state_dict(*args, **kwargs)
-        if any(self._own[key] is not p for key, p in {**self._parameters, **self._buffers}.items()):
+        named = {**self._parameters, **self._buffers}
+        if any(named[key] is not tensor for key, tensor in self._tensors.items()):
             raise StateError("with assign=True the weights would no longer be the model's")
 
     def _apply(self, fn: Any, recurse: bool = True) -> CombinetModule:
         """Go where PyTorch sends the module: the model moves there, and the tensors with it."""
-        own = next(iter(self._own.values()), torch.empty(0))
-        target = fn(own.new_empty(0))
-        if target.dtype != own.dtype:
-            raise StateError(f"the weights are {own.dtype} and stay so")
-        if target.device != own.device:
+        sample = next(iter(self._tensors.values()), torch.empty(0))
+        target = fn(sample.new_empty(0))
+        if target.dtype != sample.dtype:
+            raise StateError(f"the weights are {sample.dtype} and stay so")
+        if target.device != sample.device:
             if target.device.type == "cuda":
                 self.model.to_gpu(target.device.index or 0)
             elif target.device.type == "cpu":

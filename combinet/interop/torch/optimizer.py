@@ -96,14 +96,14 @@ class TorchOptimizer(Optimizer):
 
     def to_bytes(self, model: Any) -> bytes:
         """The steps and what PyTorch remembers, by each parameter's path."""
-        kept = {}
+        states = {}
         for path, slot in model.slots_by_path().items():
             if slot.key in self._parameters:
                 state = self._optimizer.state[self._parameters[slot.key]]
                 state = {name: _plain(value) for name, value in state.items()}
                 steps = int(slot.store.optimizer_state(self).steps[slot.number])
-                kept[path] = {"steps": steps, "shape": [*slot.shape], "state": state}
-        content = {"type": self.kind, "step": self.step, "kept": kept}
+                states[path] = {"steps": steps, "shape": [*slot.shape], "state": state}
+        content = {"type": self.kind, "step": self.step, "kept": states}
         return file_format.encode("optimizer", content)
 
     def from_bytes(self, data: bytes, model: Any) -> TorchOptimizer:

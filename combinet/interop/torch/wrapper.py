@@ -60,7 +60,7 @@ def TorchWrapper(
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"TorchWrapper takes a torch.nn.Module, not {type(module).__name__}")
-    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+    if any(isinstance(each, torch.jit.ScriptModule) for each in module.modules()):
         raise InputError("TorchWrapper takes modules of Python, not of TorchScript")
     if autocast not in (None, "bfloat16", "float16"):
         raise InputError(f"autocast is 'bfloat16', 'float16' or None, not {autocast!r}")
