@@ -11,17 +11,6 @@ from combinet.interop.onnx.graph import Tensor
 from combinet.layers.dense.activation import ACTIVATIONS
 
 _Op: TypeAlias = Callable[..., Tensor]
-_Function: TypeAlias = "str | Callable[..., Tensor]"
-
-
-def _clipped_linear(
-    op: _Op, X: Tensor, slope: float, offset: float, min_val: float, max_val: float
-) -> Tensor:
-    return op("Clip", X * slope + offset, min_val, max_val)
-
-
-def _hard_swish(op: _Op, X: Tensor, edge: float) -> Tensor:
-    return X * op("Clip", X / (2 * edge) + 0.5, 0.0, 1.0)
 
 
 def _dish(op: _Op, X: Tensor) -> Tensor:
@@ -31,64 +20,48 @@ def _dish(op: _Op, X: Tensor) -> Tensor:
     return op("Relu", X) - size * 0.5 / (root * (root + size))
 
 
-def _apply(op: _Op, function: _Function, *args: Any) -> Tensor:
-    return op(function, *args) if isinstance(function, str) else function(op, *args)
-
-
-# By the names of `layers.activation`, with the settings in its order; the others are operators
-# of the same name, capitalized.
-_ACTIVATIONS: dict[str, _Function] = {
+# Functions of `layers.activation`, with the settings in its order, and of `ops.primitives`. All
+# others are operators of the same name, capitalized, without "logical_"; an arcsine is an Asin.
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "softmax": lambda op, X: op("Softmax", X, axis=-1),
     "swish": lambda op, X: X * op("Sigmoid", X),
     "dish": _dish,
     "elu": lambda op, X, alpha, scale: op("Selu", X, alpha=alpha, gamma=scale),
-    "hard_swish": _hard_swish,
-    "clipped_linear": _clipped_linear,
+    "hard_swish": lambda op, X, edge: X * op("Clip", X / (2 * edge) + 0.5, 0.0, 1.0),
+    "clipped_linear": lambda op, X, slope, offset, *ends: op("Clip", X * slope + offset, *ends),
+    "positive": lambda op, a: op("Identity", a),
+    "expm1": lambda op, a: op("Exp", a) - 1.0,
+    "log1p": lambda op, a: op("Log", a + 1.0),
+    "logaddexp": lambda op, a, b: op("Max", a, b) + op("Softplus", op("Neg", op("Abs", a - b))),
+    "less_equal": lambda op, a, b: op("LessOrEqual", a, b),
+    "not_equal": lambda op, a, b: op("Not", op("Equal", a, b)),
 }
+# Those that ONNX names by their first three letters.
+_SHORT = {"subtract", "multiply", "divide", "negative", "power", "maximum", "minimum", "absolute"}
+
+
+def _apply(op: _Op, name: str, *args: Any) -> Tensor:
+    if name in _FUNCTIONS:
+        return _FUNCTIONS[name](op, *args)
+    operator = name[:3] if name in _SHORT else name.removeprefix("logical_").replace("arc", "a")
+    return op(operator.capitalize(), *args)
 
 
 @converts(cb.relu())
 def activation(model: Any, X: Tensor, to: Export) -> Tensor:
     """The activation that a layer's attrs name."""
     name = model.attrs["activation"]
-    settings = [float(model.attrs[each]) for each in ACTIVATIONS[name].settings]
-    function = _ACTIVATIONS[name] if name in _ACTIVATIONS else name.capitalize()
-    return _apply(to.op, function, X, *settings)
-
-
-# The operators for the functions of `ops.primitives`, if their names are not those of NumPy,
-# capitalized and without "logical_"; an arcsine is an Asin.
-_FUNCTIONS: dict[str, _Function] = {
-    "subtract": "Sub",
-    "multiply": "Mul",
-    "divide": "Div",
-    "positive": "Identity",
-    "negative": "Neg",
-    "power": "Pow",
-    "maximum": "Max",
-    "minimum": "Min",
-    "absolute": "Abs",
-    "expm1": lambda op, a: op("Sub", op("Exp", a), 1.0),
-    "log1p": lambda op, a: op("Log", op("Add", a, 1.0)),
-    "logaddexp": lambda op, a, b: op(
-        "Add", op("Max", a, b), op("Softplus", op("Neg", op("Abs", op("Sub", a, b))))
-    ),
-    "less_equal": "LessOrEqual",
-    "not_equal": lambda op, a, b: op("Not", op("Equal", a, b)),
-}
+    return _apply(to.op, name, X, *(float(model.attrs[s]) for s in ACTIVATIONS[name].settings))
 
 
 @converts(cb.elementwise(lambda x: -x))
 def _elementwise(model: Any, X: Tensor, to: Export) -> Tensor:
-    values = [X]
-    output = X
+    values, output = [X], X
     for name, operands, place in model.attrs["value"].steps:
         # A number of the formula has the dtype of its argument, whatever the other operand is.
         args = [values[a] if isinstance(a, int) else to.graph.constant(X.dtype.type(a))
                 for a in operands]  # fmt: skip
-        operator = name.removeprefix("logical_").replace("arc", "a").capitalize()
-        function: _Function = _FUNCTIONS.get(name) or operator
-        values.append(_apply(to.op, function, *args))
+        values.append(_apply(to.op, name, *args))
         if place == 0:
             output = values[-1]
     return output

@@ -14,12 +14,10 @@ from combinet.interop.onnx.sequence import waves
 
 
 def _attention(
-    Q: Tensor, K: Tensor, V: Tensor, layouts: tuple[Layout, Layout], heads: int, causal: bool
+    Q: Tensor, K: Tensor, V: Tensor, asking: Layout, asked: Layout, heads: int, causal: bool
 ) -> Tensor:
     """Softmax(Q K' / sqrt(d)) V in each head and sequence: `AttentionOps.attention`."""
-    op, nO = Q.graph.op, Q.width
-    asking, asked = layouts
-    d = nO // heads
+    op, nO, d = Q.graph.op, Q.width, Q.width // heads
 
     def split(rows: Tensor, layout: Layout) -> Tensor:  # (sequences, heads, longest, d)
         return layout.pad(rows).reshape(0, 0, heads, d).transpose(1, 2, 0, 3)
@@ -43,7 +41,7 @@ def _self_attention(model: Any, X: Tensor, to: Export) -> Tensor:
     if rotary:
         QK = _rotate(QK, layout, 2 * heads)
     Q, K = QK.slice(0, nO, axis=1), QK.slice(nO, 2 * nO, axis=1)
-    return _attention(Q, K, V, (layout, layout), heads, causal)
+    return _attention(Q, K, V, layout, layout, heads, causal)
 
 
 def _rotate(X: Tensor, layout: Layout, heads: int) -> Tensor:
@@ -62,6 +60,6 @@ def _rotate(X: Tensor, layout: Layout, heads: int) -> Tensor:
 @converts(cb.cross_attention(1))
 def _cross_attention(model: Any, X: tuple[Sequences, Sequences], to: Export) -> Sequences:
     (Q, lengths), (KV, lengths_kv) = X
-    nO, layouts = Q.width, (to.layout(lengths), to.layout(lengths_kv))
+    asking, asked, nO = to.layout(lengths), to.layout(lengths_kv), Q.width
     K, V = KV.slice(0, nO, axis=1), KV.slice(nO, 2 * nO, axis=1)
-    return Sequences(_attention(Q, K, V, layouts, model.attrs["heads"], False), lengths)
+    return Sequences(_attention(Q, K, V, asking, asked, model.attrs["heads"], False), lengths)

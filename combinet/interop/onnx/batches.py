@@ -43,27 +43,23 @@ def to_arrays(batch: Any, name: str = "X") -> dict[str, Array]:
     return {name: to_host(batch)}
 
 
-def inputs(graph: Graph, example: Any, name: str = "X") -> Any:
-    """A batch like the example, of tensors that are inputs of a graph.
+def tensors_like(graph: Graph, example: Any, name: str = "X") -> Any:
+    """A batch like the example, of tensors with the names of `to_arrays`.
 
     Only the last axis of an array with several has the example's size.
     """
     if isinstance(example, tuple):
-        return tuple(inputs(graph, item, f"{name}_{i}") for i, item in enumerate(example))
+        return tuple(tensors_like(graph, item, f"{name}_{i}") for i, item in enumerate(example))
     tensors = []
     for key, array in to_arrays(example, name).items():
-        shape: list[Any] = [f"{key}_{axis}" for axis in range(array.ndim)]
-        if array.ndim > 1:
-            shape[-1] = array.shape[-1]
+        sizes = [f"{key}_{axis}" for axis in range(array.ndim)]
+        shape = [*sizes[:-1], array.shape[-1]] if array.ndim > 1 else sizes
         tensors.append(Tensor(graph, key, tensor_type(array.dtype, shape)))
     return Sequences(*tensors) if len(tensors) == 2 else tensors[0]
 
 
-def named(batch: Any, name: str) -> dict[str, Tensor]:
-    """The tensors of a batch by the names that `to_arrays` gives to its arrays."""
-    if isinstance(batch, Sequences):
-        return {name: batch.rows, f"{name}_lengths": batch.lengths}
-    if isinstance(batch, tuple):
-        items = [named(item, f"{name}_{i}") for i, item in enumerate(batch)]
-        return {key: tensor for item in items for key, tensor in item.items()}
-    return {name: batch}
+def tensors_of(batch: Any) -> list[Tensor]:
+    """The tensors of a batch, in the order of `to_arrays`."""
+    if isinstance(batch, Tensor):
+        return [batch]
+    return [tensor for item in batch for tensor in tensors_of(item)]

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import combinet as cb
+from combinet.core.model import Model
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 
@@ -28,14 +29,18 @@ def _chain(model: Any, X: Any, to: Export) -> Any:
     return X
 
 
-@converts(cb.concatenate(cb.noop()))
-def _concatenate(model: Any, X: Any, to: Export) -> Any:
-    return _zip(partial(to.op, "Concat", axis=-1), *(to(layer, X) for layer in model.layers))
+def _joins(layer: Model[Any, Any], function: Callable[..., Tensor]) -> None:
+    """Register for a layer that the outputs of its sublayers are joined by a function of `op`."""
+
+    def convert(model: Any, X: Any, to: Export) -> Any:
+        return _zip(partial(function, to.op), *(to(sublayer, X) for sublayer in model.layers))
+
+    converts(layer)(convert)
 
 
-@converts(cb.add(cb.noop()))
-def _add(model: Any, X: Any, to: Export) -> Any:
-    return _zip(partial(to.op, "Sum"), *(to(layer, X) for layer in model.layers))
+_joins(cb.concatenate(cb.noop()), lambda op, *outputs: op("Concat", *outputs, axis=-1))
+_joins(cb.add(cb.noop()), lambda op, *outputs: op("Sum", *outputs))
+_joins(cb.gated(cb.noop(), cb.noop()), lambda op, H, G: G * H)
 
 
 @converts(cb.residual(cb.noop()))
@@ -49,19 +54,6 @@ def _highway(model: Any, X: Tensor, to: Export) -> Tensor:
     return G * (H - X) + X  # type: ignore[no-any-return]
 
 
-@converts(cb.gated(cb.noop(), cb.noop()))
-def _gated(model: Any, X: Tensor, to: Export) -> Tensor:
-    H, G = (to(layer, X) for layer in model.layers)
-    return G * H  # type: ignore[no-any-return]
-
-
-@converts(cb.noop(), cb.Dropout())
-@converts(cb.list2ragged(), cb.ragged2list(), cb.list2padded(), cb.padded2list())
-def _identity(model: Any, X: Any, to: Export) -> Any:
-    """The input: the layer has no effect in a graph."""
-    return X
-
-
 @converts(cb.with_debug(cb.noop()), cb.with_nvtx_range(cb.noop()), cb.with_cpu(cb.noop()))
 @converts(cb.checkpointed(cb.noop()), cb.with_threads(cb.noop()), cb.uniqued(cb.noop()))
 def _sublayer(model: Any, X: Any, to: Export) -> Any:
@@ -69,14 +61,13 @@ def _sublayer(model: Any, X: Any, to: Export) -> Any:
     return to(model.layers[0], X)
 
 
-@converts(cb.tuplify(cb.noop()))
-def _tuplify(model: Any, X: Any, to: Export) -> tuple[Any, ...]:
-    return tuple(to(layer, X) for layer in model.layers)
+# In a graph Dropout has no effect, and a list of arrays, Ragged and Padded are one and the same.
+converts(cb.noop(), cb.Dropout())(lambda model, X, to: X)
+converts(cb.list2ragged(), cb.ragged2list())(lambda model, X, to: X)
+converts(cb.list2padded(), cb.padded2list())(lambda model, X, to: X)
 
-
-@converts(cb.tuple_getitem(0))
-def _tuple_getitem(model: Any, X: tuple[Any, ...], to: Export) -> Any:
-    return X[model.attrs["idx"]]
+converts(cb.tuplify(cb.noop()))(lambda model, X, to: tuple(to(each, X) for each in model.layers))
+converts(cb.tuple_getitem(0))(lambda model, X, to: X[model.attrs["idx"]])
 
 
 @converts(cb.with_getitem(0, cb.noop()))

@@ -9,12 +9,8 @@ import numpy as np
 import combinet as cb
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
-from combinet.interop.onnx.loops import loop
 
-
-@converts(cb.CRF())
-def _crf(model: Any, X: Sequences, to: Export) -> tuple[Any, ...]:
-    return (X, *to.params(model, "T", "start", "end"))
+converts(cb.CRF())(lambda model, X, to, *weights: (X, *weights))
 
 
 @converts(cb.viterbi())
@@ -31,12 +27,12 @@ def _viterbi(model: Any, X: tuple[Sequences, Tensor, Tensor, Tensor], to: Export
         came_from = to.op("ArgMax", ways, axis=1, keepdims=0)
         return to.op("Where", goes_on, score, best), to.op("Where", goes_on, came_from, labels)
 
-    best, came_from = loop(times, scores.take(0) + start, forth)
+    best, came_from = to.graph.loop(times, scores.take(0) + start, forth)
 
     def back(i: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """The label at the step before, and that at the step itself, the last one first."""
         before = came_from.take(to.op("Squeeze", times - 1 - i, [0]))
         return to.op("GatherElements", before, label.unsqueeze(1), axis=1).reshape(-1), label
 
-    _, found = loop(times, to.op("ArgMax", best + end, axis=1, keepdims=0), back)
-    return Sequences(layout.unpad(found.slice(-1, -(2**63) + 1, step=-1)), lengths)
+    _, found = to.graph.loop(times, to.op("ArgMax", best + end, axis=1, keepdims=0), back)
+    return Sequences(layout.unpad(found.slice(None, None, step=-1)), lengths)

@@ -13,50 +13,44 @@ from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor
 from combinet.layers.dense.sparse_linear import N_CELLS
 from combinet.ops.embed import N_HASHES, seed_offsets
-from combinet.storage.file_format import to_host
 
 
-def _column(model: Any, X: Tensor) -> Tensor:
+def _ids(model: Any, X: Tensor, dtype: str = "int64") -> Tensor:
     """The ids of the layer's column, or all of them where it has none."""
     column = model.attrs["column"]
-    return X if column is None else X.take(column, axis=1)
+    return (X if column is None else X.take(column, axis=1)).cast(dtype)
 
 
 @converts(cb.Embed())
-def _embed(model: Any, X: Tensor, to: Export) -> Tensor:
-    (E,) = to.params(model, "E")
-    return E.take(_column(model, X).cast("int64"))
+def _embed(model: Any, X: Tensor, to: Export, E: Tensor) -> Tensor:
+    return E.take(_ids(model, X))
 
 
 @converts(cb.EmbedBag())
-def _embed_bag(model: Any, X: Sequences, to: Export) -> Tensor:
-    (E,) = to.params(model, "E")
-    vectors, layout = E.take(_column(model, X.rows).cast("int64")), to.layout(X.lengths)
+def _embed_bag(model: Any, X: Sequences, to: Export, E: Tensor) -> Tensor:
+    vectors, layout = E.take(_ids(model, X.rows)), to.layout(X.lengths)
     return layout.mean(vectors) if model.attrs["reduce"] == "mean" else layout.sum(vectors)
 
 
 @converts(cb.StaticVectors(np.zeros((1, 1))))
 def _static_vectors(model: Any, X: Tensor, to: Export) -> Tensor:
-    table = to_host(model.attrs["vectors"].array)
-    vectors = to.graph.initializer(f"{to.path(model)}.vectors", table)
-    return vectors.take(_column(model, X).cast("int64"))
+    return to.table(model, "vectors", model.attrs["vectors"].array).take(_ids(model, X))
 
 
 @converts(cb.unembed(cb.Embed()))
 def _unembed(model: Any, X: Tensor, to: Export) -> Tensor:
-    (E,) = to.params(model.layers[0], "E")
-    return to.op("Gemm", X, E, transB=1)
+    return to.op("Gemm", X, *to.params(model.layers[0]), transB=1)
 
 
-def _hash_rows(keys: Tensor, seed: int, nV: int, k: int) -> list[Tensor]:
-    """Numbers of rows (n,) for each of k hashes: `EmbedOps.hash_rows` in integer operators."""
+def _hashed(E: Tensor, keys: Tensor, seed: int, nV: int, k: int) -> Tensor:
+    """The sum of k rows of a table for each key: `EmbedOps.hash_rows` in integer operators."""
     rows = []
     for offset in seed_offsets(seed, k):
-        mixed = _mix(keys.cast("uint64") + offset)
-        for bits in (mixed.graph.op("BitwiseAnd", mixed, np.uint64(2**32 - 1)),
-                     mixed >> np.uint64(32)):  # fmt: skip
-            rows.append((bits * np.uint64(nV) >> np.uint64(32)).cast("int64"))
-    return rows
+        mixed = _mix(keys + offset)
+        low = E.graph.op("BitwiseAnd", mixed, np.uint64(2**32 - 1))
+        for bits in (low, mixed >> np.uint64(32)):
+            rows.append(E.take((bits * np.uint64(nV) >> np.uint64(32)).cast("int64")))
+    return E.graph.op("Sum", *rows)
 
 
 def _mix(keys: Tensor) -> Tensor:
@@ -67,39 +61,30 @@ def _mix(keys: Tensor) -> Tensor:
 
 
 @converts(cb.HashEmbed())
-def _hash_embed(model: Any, X: Tensor, to: Export) -> Tensor:
-    (E,) = to.params(model, "E")
-    rows = _hash_rows(_column(model, X), model.attrs["seed"], model.get_dim("nV"), N_HASHES)
-    return to.op("Sum", *(E.take(each) for each in rows))
+def _hash_embed(model: Any, X: Tensor, to: Export, E: Tensor) -> Tensor:
+    seed, nV = model.attrs["seed"], model.get_dim("nV")
+    return _hashed(E, _ids(model, X, "uint64"), seed, nV, N_HASHES)
 
 
 @converts(cb.SparseLinear())
-def _sparse_linear(model: Any, X: tuple[Tensor, Tensor, Tensor], to: Export) -> Tensor:
+def _sparse_linear(model: Any, X: tuple[Tensor, ...], to: Export, W: Tensor, b: Tensor) -> Tensor:
     keys, values, lengths = X
-    W, b = to.params(model, "W", "b")
-    rows = _hash_rows(keys, 0, model.get_dim("length"), N_CELLS)
-    weights = to.op("Sum", *(W.take(each) for each in rows))
+    weights = _hashed(W, keys.cast("uint64"), 0, model.get_dim("length"), N_CELLS)
     return to.layout(lengths.cast("int64")).sum(weights * values.unsqueeze(1)) + b
 
 
 def _look_up(to: Export, X: Tensor, dtype: str, table: Mapping[Any, int], default: int) -> Tensor:
     """The number beside each of X in a table, which for the operator has at least one key."""
     table = table or {{"strings": "", "int64s": 0}[dtype]: default}
-    return to.op(
-        "LabelEncoder",
-        X,
-        domain="ai.onnx.ml",
-        **{f"keys_{dtype}": [*table]},
-        values_int64s=[*table.values()],
-        default_int64=default,
-    )
+    columns: dict[str, Any] = {f"keys_{dtype}": [*table], "values_int64s": [*table.values()]}
+    return to.op("LabelEncoder", X, domain="ai.onnx.ml", default_int64=default, **columns)
 
 
 @converts(cb.premap_ids({}))
 def _premap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
     keys, numbers = (model.attrs[name].array.astype("int64") for name in ("keys", "numbers"))
     table = dict(zip(keys.tolist(), numbers.tolist(), strict=True))
-    return _look_up(to, _column(model, X).cast("int64"), "int64s", table, model.attrs["default"])
+    return _look_up(to, _ids(model, X), "int64s", table, model.attrs["default"])
 
 
 @converts(cb.remap_ids({}))

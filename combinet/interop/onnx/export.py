@@ -13,17 +13,22 @@ from combinet.core.node import Forward
 from combinet.core.run import Run
 from combinet.core.tree import paths
 from combinet.errors import CombinetError, InputError
-from combinet.interop.onnx.batches import inputs, named
+from combinet.interop.onnx.batches import tensors_like, tensors_of, to_arrays
 from combinet.interop.onnx.graph import OPSETS, Graph, Sequences, Tensor
 from combinet.interop.onnx.layout import Layout
+from combinet.interop.wrapped import weights_of
 from combinet.storage.file_format import to_host
+from combinet.types import Array
 
-_Converter = TypeVar("_Converter", bound="Callable[[Any, Any, Export], Any]")
-_converters: dict[Forward, Callable[[Any, Any, Export], Any]] = {}
+_Converter = TypeVar("_Converter", bound=Callable[..., Any])
+_converters: dict[Forward, Callable[..., Any]] = {}
 
 
 def converts(*layers: Model[Any, Any]) -> Callable[[_Converter], _Converter]:
-    """Register the function that converts all layers with the forward functions of these."""
+    """Register the function that converts all layers with the forward functions of these.
+
+    It is called as `converter(layer, X, to, *params)`, with all parameters of the layer.
+    """
 
     def register(converter: _Converter) -> _Converter:
         _converters.update((layer.forward, converter) for layer in layers)
@@ -51,7 +56,7 @@ class Export:
         try:
             if layer.forward not in _converters:
                 raise InputError(f"{layer.name} has no ONNX form")
-            return _converters[layer.forward](layer, X, self)
+            return _converters[layer.forward](layer, X, self, *self.params(layer))
         except CombinetError as error:
             error.within(layer)
             raise
@@ -74,15 +79,13 @@ class Export:
         """Where the rows of sequences of these lengths are, computed once."""
         return self._layouts.setdefault(lengths.name, Layout(lengths))
 
-    def params(self, layer: Model[Any, Any], *names: str) -> list[Tensor]:
+    def params(self, layer: Model[Any, Any]) -> list[Tensor]:
         """The layer's parameters in their standard shapes, named as in `slots_by_path`."""
-        values = self._run.params(layer, *names)
-        return [self.graph.initializer(f"{self.path(layer)}.{name}", to_host(value))
-                for name, value in zip(names, values, strict=True)]  # fmt: skip
+        return [self.table(layer, *each) for each in weights_of(layer, self._run).items()]
 
-    def path(self, layer: Model[Any, Any]) -> str:
-        """The way to a layer, as in `Model.paths`."""
-        return self._paths[layer.id]
+    def table(self, layer: Model[Any, Any], name: str, values: Array) -> Tensor:
+        """An array of the layer's, named by the way to the layer."""
+        return self.graph.initializer(f"{self._paths[layer.id]}.{name}", to_host(values))
 
 
 def to_onnx(model: Model[Any, Any], example: Any) -> onnx.ModelProto:
@@ -101,26 +104,19 @@ def to_onnx(model: Model[Any, Any], example: Any) -> onnx.ModelProto:
         >>> [node.op_type for node in proto.graph.node]
         ['Gemm', 'Identity']
     """
-    model.predict(example)  # what it does not take is refused in its own words
+    expected = model.predict(example)  # what it does not take is refused in its own words
     graph = Graph()
     try:
-        X = inputs(graph, example)
+        X = tensors_like(graph, example)
     except CombinetError as error:
         error.within(model)
         raise
     Y = Export(model, graph)(model, X)
-    outputs = []
-    for name, tensor in named(Y, "Y").items():
-        graph.nodes.append(onnx.helper.make_node("Identity", [tensor.name], [name]))
-        outputs.append(onnx.helper.make_value_info(name, tensor.type))
+    named = zip(to_arrays(expected, "Y"), tensors_of(Y), strict=True)
+    outputs = [graph.op("Identity", tensor, name=name).info for name, tensor in named]
+    inputs, initializers = [x.info for x in tensors_of(X)], [*graph.initializers.values()]
     return onnx.helper.make_model(
-        onnx.helper.make_graph(
-            graph.nodes,
-            model.name,
-            [onnx.helper.make_value_info(name, x.type) for name, x in named(X, "X").items()],
-            outputs,
-            list(graph.initializers.values()),
-        ),
+        onnx.helper.make_graph(graph.nodes, model.name, inputs, outputs, initializers),
         opset_imports=OPSETS,
         ir_version=onnx.helper.find_min_ir_version_for(OPSETS),
         producer_name="combinet",

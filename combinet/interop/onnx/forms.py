@@ -9,7 +9,6 @@ import combinet as cb
 from combinet.errors import InputError
 from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor, tensor_type
-from combinet.interop.onnx.loops import loop
 
 
 @converts(cb.with_array(cb.noop()), cb.with_array2d(cb.noop()))
@@ -19,12 +18,11 @@ def _with(model: Any, X: Any, to: Export) -> Any:
         if not isinstance(X, Sequences):
             return to(layer, X)
         return Sequences(to.with_lengths(X.lengths)(layer, X.rows), X.lengths)
-    if isinstance(X, Sequences):
-        return to.with_lengths(None)(layer, X)
-    first, *_ = X if isinstance(X, tuple) else (X,)
-    there = tuple(map(to.sequences, X)) if isinstance(X, tuple) else to.sequences(X)
-    Y = to.with_lengths(None)(layer, there)
-    return Y.rows if isinstance(first, Tensor) else Y
+    several = isinstance(X, tuple) and not isinstance(X, Sequences)
+    batches = X if several else (X,)
+    sequences = tuple(map(to.sequences, batches))
+    Y = to.with_lengths(None)(layer, sequences if several else sequences[0])
+    return Y.rows if isinstance(batches[0], Tensor) else Y
 
 
 @converts(cb.with_reshape(cb.noop()))
@@ -39,23 +37,19 @@ def _with_reshape(model: Any, X: Tensor, to: Export) -> Tensor:
     return to.op("Reshape", Y, shape, allowzero=1)
 
 
-@converts(cb.list2array())
-def _rows(model: Any, X: Sequences, to: Export) -> Tensor:
-    return X.rows
+converts(cb.list2array())(lambda model, X, to: X.rows)
 
 
 @converts(cb.map_list(cb.noop()))
 def _map_list(model: Any, X: Sequences, to: Export) -> Sequences:
-    return _each(model, X, to, lambda rows: to.with_lengths(None)(model.layers[0], rows))
+    layer, inside = model.layers[0], to.with_lengths(None)
+    return _each(model, X, to, lambda rows: inside(layer, rows))
 
 
 @converts(cb.with_square_sequences(cb.noop()))
 def _with_square_sequences(model: Any, X: Sequences, to: Export) -> Sequences:
-    def square(rows: Tensor) -> Tensor:
-        Y: Tensor = to.with_lengths(None)(model.layers[0], rows.unsqueeze(0))
-        return to.op("Squeeze", Y, [0])
-
-    return _each(model, X, to, square)
+    layer, inside = model.layers[0], to.with_lengths(None)
+    return _each(model, X, to, lambda x: to.op("Squeeze", inside(layer, x.unsqueeze(0)), [0]))
 
 
 def _each(model: Any, X: Sequences, to: Export, function: Callable[[Tensor], Any]) -> Sequences:
@@ -73,7 +67,7 @@ def _each(model: Any, X: Sequences, to: Export, function: Callable[[Tensor], Any
         return to.op("SequenceInsert", done, Y), Y.size(0)
 
     nothing = to.op("SequenceEmpty", dtype=sample.type.tensor_type.elem_type)
-    done, lengths = loop(X.lengths.size(0), nothing, step)
+    done, lengths = graph.loop(X.lengths.size(0), nothing, step)
     rows = to.op("ConcatFromSequence", done, axis=0)
     rows.type = tensor_type(sample.dtype, [None, *sample.shape[1:]])
     return Sequences(rows, lengths.reshape(-1))
@@ -83,24 +77,12 @@ def _each(model: Any, X: Sequences, to: Export, function: Callable[[Tensor], Any
 def _array_getitem(model: Any, X: Tensor, to: Export) -> Tensor:
     given = model.attrs["index"]
     indices = given if isinstance(given, tuple) else (given,)
-    if sum(not isinstance(index, slice) for index in indices) > 1 and not all(
-        isinstance(index, int | slice) for index in indices
-    ):
+    chosen = [index for index in indices if not isinstance(index, slice)]
+    if len(chosen) > 1 and not all(isinstance(index, int) for index in chosen):
         raise InputError(f"{model.name} has an ONNX form with a list on one axis alone")
     for axis, index in reversed([*enumerate(indices)]):  # the last first: an int removes its axis
         if not isinstance(index, slice):
             X = X.take(index, axis=axis)
         elif index != slice(None):
-            X = _slice(X, index, axis)
+            X = X.slice(index.start, index.stop, axis, index.step or 1)
     return X
-
-
-def _slice(X: Tensor, index: slice, axis: int) -> Tensor:
-    step = 1 if index.step is None else index.step
-    far = 2**63 - 1
-    start, stop = (0, far) if step > 0 else (far, -far)
-    return X.slice(
-        start if index.start is None else index.start,
-        stop if index.stop is None else index.stop,
-        axis, step,
-    )  # fmt: skip

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import onnx
-import onnx.shape_inference
+from onnx.shape_inference import infer_node_outputs
 
 from combinet.types import Array
 
-OPSET = 20  # the first with Gelu; newer runtimes run it as well
-OPSETS = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", 4)]
+_VERSIONS = {"": 20, "ai.onnx.ml": 4}  # the first with Gelu; newer runtimes run it as well
+OPSETS = [onnx.helper.make_opsetid(*each) for each in _VERSIONS.items()]
+_FAR = 2**63 - 1  # beyond the end of every axis
 _SMALL = 64  # up to so many numbers a constant may be a shape, which inference has to see
 
 
-def _operator(op_type: str) -> Callable[[Tensor, Any], Tensor]:
-    return lambda left, right: left.graph.op(op_type, left, right)
+def _operator(op_type: str, **attributes: Any) -> Callable[[Tensor, Any], Tensor]:
+    return lambda left, right: left.graph.op(op_type, left, right, **attributes)
 
 
 class Tensor:
     """A value of a graph, with operators that add a node to it."""
 
-    __slots__ = ("graph", "name", "type")
-
     def __init__(self, graph: Graph, name: str, type: Any) -> None:
         self.graph = graph
         self.name = name
         self.type = type  # onnx.TypeProto
+
+    @property
+    def info(self) -> Any:
+        """The name and the type, an onnx.ValueInfoProto."""
+        return onnx.helper.make_value_info(self.name, self.type)
 
     @property
     def dtype(self) -> Any:
@@ -77,14 +81,16 @@ class Tensor:
         return self.graph.op("Gather", self, indices, axis=axis)
 
     def slice(self, start: Any, stop: Any, axis: int = 0, step: int = 1) -> Tensor:
-        """A stretch of an axis; its ends are ints or tensors (1,)."""
-        ends = [each if isinstance(each, Tensor) else [each] for each in (start, stop)]
-        part = self.graph.op("Slice", self, *ends, [axis], [step])
+        """A stretch of an axis; its ends are ints, tensors (1,), or None as in NumPy."""
+        first, last = (0, _FAR) if step > 0 else (_FAR, -_FAR)
+        ends = (first if start is None else start, last if stop is None else stop)
+        inputs = [end if isinstance(end, Tensor) else [end] for end in ends]
+        result = self.graph.op("Slice", self, *inputs, [axis], [step])
         if isinstance(start, Tensor) or isinstance(stop, Tensor):  # inference gives up all axes
             sizes = [*self.shape]
             sizes[axis] = None
-            part.type = tensor_type(self.dtype, sizes)
-        return part
+            result.type = tensor_type(self.dtype, sizes)
+        return result
 
     __add__ = _operator("Add")
     __sub__ = _operator("Sub")
@@ -95,9 +101,7 @@ class Tensor:
     __ge__ = _operator("GreaterOrEqual")
     __and__ = _operator("And")
     __xor__ = _operator("BitwiseXor")
-
-    def __rshift__(self, other: Any) -> Tensor:
-        return self.graph.op("BitShift", self, other, direction="RIGHT")
+    __rshift__ = _operator("BitShift", direction="RIGHT")
 
 
 class Sequences(NamedTuple):
@@ -110,6 +114,9 @@ class Sequences(NamedTuple):
     lengths: Tensor
 
 
+Step: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
 class Graph:
     """Nodes and initializers. Constants that are alike are there once."""
 
@@ -119,42 +126,34 @@ class Graph:
         self._constants: dict[Any, Tensor] = {}
         self._count = 0
 
-    def op(self, op_type: str, *inputs: Any, domain: str = "", **attributes: Any) -> Tensor:
-        """A node with one output.
+    def op(
+        self, op_type: str, *inputs: Any, domain: str = "", name: str = "", **attributes: Any
+    ) -> Tensor:
+        """A node with one output, which has a name of its own or this one.
 
         An input that is no tensor becomes a constant: a float in the dtype of the floats beside it.
         """
         tensors = [self._tensor(x, inputs) for x in inputs]
-        name = self.new_name(op_type)
-        node = onnx.helper.make_node(
-            op_type, [x.name for x in tensors], [name], domain=domain, **attributes
-        )
+        names, name = [x.name for x in tensors], name or self.new_name(op_type)
+        node = onnx.helper.make_node(op_type, names, [name], domain=domain, **attributes)
         self.nodes.append(node)
         return Tensor(self, name, self._types(node, tensors)[name])
 
-    def _tensor(self, value: Any, beside: Sequence[Any]) -> Tensor:
+    def _tensor(self, value: Any, operands: Sequence[Any]) -> Tensor:
         if isinstance(value, Tensor):
             return value
         if isinstance(value, float):
-            dtypes = [x.dtype for x in beside if isinstance(x, Tensor)]
+            dtypes = [x.dtype for x in operands if isinstance(x, Tensor)]
             value = np.array(value, next(dtype for dtype in dtypes if dtype.kind == "f"))
         return self.constant(value)
 
     def _types(self, node: Any, inputs: Sequence[Tensor]) -> dict[str, Any]:
         """The types of a node's outputs, as they follow from those of its inputs."""
-        version = next(each.version for each in OPSETS if each.domain == node.domain)
-        known = {
-            x.name: data
-            for x in inputs
-            if (data := self.initializers.get(x.name)) and np.prod(data.dims) <= _SMALL
-        }
-        return onnx.shape_inference.infer_node_outputs(
-            onnx.defs.get_schema(node.op_type, version, node.domain),
-            node,
-            {x.name: x.type for x in inputs},
-            known,
-            opset_imports=OPSETS,
-        )
+        schema = onnx.defs.get_schema(node.op_type, _VERSIONS[node.domain], node.domain)
+        types = {x.name: x.type for x in inputs}
+        known = [self.initializers[name] for name in types if name in self.initializers]
+        shapes = {each.name: each for each in known if np.prod(each.dims) <= _SMALL}
+        return infer_node_outputs(schema, node, types, shapes, opset_imports=OPSETS)
 
     @contextmanager
     def subgraph(self) -> Iterator[list[Any]]:
@@ -164,6 +163,27 @@ class Graph:
             yield self.nodes
         finally:
             self.nodes = outer
+
+    def loop(self, times: Tensor, start: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """Call `step(i, carried) -> (carried, result)` for i = 0, 1 and so on.
+
+        Gives what is carried in the end, and all results, on a new first axis. What is carried
+        stays like `start`. The step may use what has been computed before it; what it computes
+        itself is known in there alone.
+        """
+        int64, truth = (tensor_type(np.dtype(name), []) for name in ("int64", "bool"))
+        with self.subgraph() as nodes:
+            inputs = [Tensor(self, self.new_name("Input"), t) for t in (int64, truth, start.type)]
+            i, go, carried = inputs
+            outputs = [self.op("Identity", y) for y in (go, *step(i, carried))]
+        infos = [x.info for x in inputs], [y.info for y in outputs]
+        body = onnx.helper.make_graph(nodes, "step", *infos)
+        last = Tensor(self, self.new_name("Loop"), start.type)
+        result_type = tensor_type(outputs[2].dtype, [None, *outputs[2].shape])
+        results = Tensor(self, self.new_name("Loop"), result_type)
+        names = [times.name, self.constant(True).name, start.name], [last.name, results.name]
+        self.nodes.append(onnx.helper.make_node("Loop", *names, body=body))
+        return last, results
 
     def new_name(self, op_type: str) -> str:
         """A name that no other value has."""

@@ -19,11 +19,6 @@ class Layout:
         self.op = lengths.graph.op
 
     @cached_property
-    def n(self) -> Tensor:
-        """The number of sequences (1,)."""
-        return self.lengths.size(0)
-
-    @cached_property
     def total(self) -> Tensor:
         """The number of rows (1,)."""
         return self.op("ReduceSum", self.lengths)
@@ -43,7 +38,7 @@ class Layout:
         """For each row, the number of the sequence that it is in (total,)."""
         # A 1 for each sequence where it begins, summed up; empty ones begin where the next does.
         marks = self.graph.full(self.total + 1, np.zeros(1, "int64"))
-        ones = self.graph.full(self.n, np.ones(1, "int64"))
+        ones = self.graph.full(self.lengths.size(0), np.ones(1, "int64"))
         marks = self.op("ScatterElements", marks, self.offsets, ones, reduction="add")
         return self.op("CumSum", marks, 0).slice(0, -1) - 1
 
@@ -88,7 +83,7 @@ class Layout:
         return self._reduce(rows, "max", -np.inf)
 
     def _reduce(self, rows: Tensor, reduction: str, start: float) -> Tensor:
-        shape = self.op("Concat", self.n, self.op("Shape", rows, start=1), axis=0)
+        shape = self.op("Concat", self.lengths.size(0), self.op("Shape", rows, start=1), axis=0)
         initial = self.graph.full(shape, np.full(1, start, rows.dtype))
         segment_ids = self.segment_ids.reshape(-1, *[1] * (len(rows.shape) - 1))
         segment_ids = self.op("Expand", segment_ids, self.op("Shape", rows))

@@ -38,8 +38,7 @@ def _expand_window(model: Any, X: Tensor, to: Export) -> Tensor:
 
 
 @converts(cb.Conv1d())
-def _conv1d(model: Any, X: Any, to: Export) -> Any:
-    W, *b = to.params(model, *model.param_names)
+def _conv1d(model: Any, X: Any, to: Export, W: Tensor, *b: Tensor) -> Any:
     flat = W.transpose(0, 2, 1).reshape(model.get_dim("nO"), -1)
     unfolded = _unfold(to.sequences(X), window_of(model), to)
     rows = to.op("Gemm", unfolded.rows, flat, *b, transB=1)
@@ -63,24 +62,17 @@ def _sinusoidal_positions(model: Any, X: Tensor, to: Export) -> Tensor:
 
 
 @converts(cb.LearnedPositions(longest=1))
-def _learned_positions(model: Any, X: Tensor, to: Export) -> Tensor:
-    (P,) = to.params(model, "P")
+def _learned_positions(model: Any, X: Tensor, to: Export, P: Tensor) -> Tensor:
     return X + P.take(to.layout(to.lengths_of(X)).positions)
 
 
 @converts(cb.ParametricAttention())
-def _parametric_attention(model: Any, X: Sequences, to: Export) -> Sequences:
-    keys = to.with_lengths(X.lengths)(model.layers[0], X.rows)
-    (Q,) = to.params(model, "Q")
-    shares = _softmax(to.layout(X.lengths), keys @ Q)
+def _parametric_attention(model: Any, X: Sequences, to: Export, Q: Tensor) -> Sequences:
+    layout = to.layout(X.lengths)
+    scores = to.with_lengths(X.lengths)(model.layers[0], X.rows) @ Q
+    powers = to.op("Exp", scores - layout.max(scores).take(layout.segment_ids))
+    shares = powers / layout.sum(powers).take(layout.segment_ids)
     return Sequences(X.rows * shares.unsqueeze(1), X.lengths)
-
-
-def _softmax(layout: Layout, scores: Tensor) -> Tensor:
-    """exp(X) / sum(exp(X)), the sum over each sequence alone: (total,) -> (total,)."""
-    largest = layout.max(scores).take(layout.segment_ids)
-    powers = layout.op("Exp", scores - largest)
-    return powers / layout.sum(powers).take(layout.segment_ids)
 
 
 def _reduction(layer: Model[Any, Any], reduce: Callable[[Layout, Tensor], Tensor]) -> None:

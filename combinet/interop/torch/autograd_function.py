@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,23 +22,16 @@ from combinet.storage.slots import Key
 class Call:
     """One pass: its input X, nested tensors, and once it has been run its nested `outputs`.
 
-    `weights` are the keys of what is trained; `buffers` the tensors of what is not.
+    `tensors` are those of the model, by key, `weights` the keys of those that are trained.
     """
 
     model: Model[Any, Any]
     run: IsolatedRun
     X: Any
-    weights: Sequence[Key]
-    buffers: Mapping[Key, torch.Tensor]
+    tensors: dict[Key, torch.Tensor]
+    weights: list[Key]
     outputs: Any = None
     _callback: Callable[[Any], Any] = no_backprop
-
-    def forward(self, wants_dX: bool) -> tuple[torch.Tensor, ...]:
-        """The tensors of the outputs."""
-        outputs = self.compute(wants_dX)
-        # Held here, which the outputs hold themselves, their memory would never be free again.
-        self.X, self.outputs = _form(self.X), _form(outputs)
-        return tuple(convert.tensors_in(outputs))
 
     def compute(self, wants_dX: bool = False) -> Any:
         """The nested outputs."""
@@ -46,7 +39,7 @@ class Call:
         with ops.on_device():
             X = convert.to_arrays(self.X, ops)
             Y, self._callback = run(self.model, X, wants_dX)
-            return convert.to_tensors(_unshared(Y, [*_arrays(X), *run.weights.values()], ops), ops)
+            return convert.to_tensors(_unshared(Y, X, ops, run.weights.values()), ops)
 
     def backward(self, dYs: Iterable[torch.Tensor]) -> list[torch.Tensor | None]:
         """The gradients of all weights, then of the tensors of X; None where there is none."""
@@ -64,10 +57,8 @@ class Call:
             dX = self._callback(dY)
             self._move_buffers()
             # What PyTorch is given for a gradient it may add to in place.
-            dX = convert.to_tensors(_unshared(dX, _arrays(dY), ops), ops)
-        gradients_by_id = {
-            id(convert.tensor_of(x)): convert.tensor_of(dx) for x, dx in convert.pairs(self.X, dX)
-        }
+            dX = convert.to_tensors(_unshared(dX, dY, ops), ops)
+        gradients_by_id = {id(x): dx for x, dx in convert.pairs(self.X, dX)}
         dW = run.gradients
         weights = [convert.to_tensor(dW[key]) if key in dW else None for key in self.weights]
         return weights + [gradients_by_id.get(id(x)) for x in convert.tensors_in(self.X)]
@@ -76,7 +67,7 @@ class Call:
         """Let each buffer move, as an update does, toward the mean of what has been seen."""
         for slot, values in self.run.seen.items():
             assert slot.ema_rate is not None
-            buffer = self.buffers[slot.key]
+            buffer = self.tensors[slot.key]
             mean = convert.to_tensor(self.run.ops.asarray(sum(values[1:], values[0]) / len(values)))
             buffer += slot.ema_rate * (mean - buffer)
 
@@ -86,9 +77,12 @@ class ModelFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """See `Call.forward`."""
+        """The tensors of the outputs."""
         ctx.call = call
-        outputs = call.forward(wants_dX=any(ctx.needs_input_grad[1 + len(call.weights) :]))
+        Y = call.compute(wants_dX=any(ctx.needs_input_grad[1 + len(call.weights) :]))
+        outputs = tuple(convert.tensors_in(Y))
+        # Held here, which the outputs hold themselves, their memory would never be free again.
+        call.X, call.outputs = _form(call.X), _form(Y)
         ctx.mark_non_differentiable(*(y for y in outputs if not y.is_floating_point()))
         # Saved so that PyTorch refuses the backward pass if one has been written to since.
         ctx.save_for_backward(*tensors, *outputs)
@@ -101,8 +95,7 @@ class ModelFunction(torch.autograd.Function):
     ) -> tuple[torch.Tensor | None, ...]:
         """See `Call.backward`."""
         _ = ctx.saved_tensors
-        gradients = ctx.call.backward(dYs)
-        wanted = zip(ctx.needs_input_grad[1:], gradients, strict=True)
+        wanted = zip(ctx.needs_input_grad[1:], ctx.call.backward(dYs), strict=True)
         return None, *(gradient if wants else None for wants, gradient in wanted)
 
 
@@ -110,18 +103,14 @@ def _form(X: Any) -> Any:
     return convert.with_tensors(X, lambda tensor: tensor.new_empty(0))
 
 
-def _arrays(X: Any) -> list[Any]:
-    """All arrays of a nested batch."""
+def _unshared(X: Any, other: Any, ops: Ops, weights: Iterable[Any] = ()) -> Any:
+    """A nested batch with a copy of each array that may share memory with weights or another."""
     found: list[Any] = []
-    convert.map_tree(X, lambda leaf: map_arrays(leaf, found.append))
-    return [x for x in found if hasattr(x, "dtype")]
-
-
-def _unshared(X: Any, others: Sequence[Any], ops: Ops) -> Any:
-    """A nested batch with a copy of each array that may share memory with others."""
+    convert.map_tree(other, lambda leaf: map_arrays(leaf, found.append))
+    arrays = [*weights, *filter(ops.is_array, found)]
 
     def copied(x: Any) -> Any:
-        shares = ops.is_array(x) and any(ops.xp.may_share_memory(x, each) for each in others)
+        shares = ops.is_array(x) and any(ops.xp.may_share_memory(x, each) for each in arrays)
         return x.copy() if shares else x
 
     return convert.map_tree(X, lambda leaf: map_arrays(leaf, copied))

@@ -55,7 +55,8 @@ def to_array(tensor: torch.Tensor, ops: Ops) -> Any:
 def map_tree(X: Any, function: Callable[[Any], Any]) -> Any:
     """Tuples, lists and dicts of the same form, with `function` applied to all else in them.
 
-    Named tuples and other dicts, such as the outputs of Hugging Face's models, come out plain.
+    Of `Ragged` it is applied to the data; where it gives None, all is None. Named tuples and other
+    dicts, such as the outputs of Hugging Face's models, come out plain.
 
     Example:
         >>> map_tree({"a": (1, [2])}, lambda x: x + 1)
@@ -63,33 +64,40 @@ def map_tree(X: Any, function: Callable[[Any], Any]) -> Any:
     """
     if isinstance(X, dict):
         return {key: map_tree(x, function) for key, x in X.items()}
+    if isinstance(X, Ragged):
+        data = function(X.data)
+        return None if data is None else Ragged.unchecked(data, X.lengths)
     if not _is_sequence(X):
         return function(X)
     items = [map_tree(x, function) for x in X]
     return items if isinstance(X, list) else tuple(items)
 
 
-def pairs(Y: Any, dY: Any) -> list[tuple[Any, Any]]:
-    """What stands in the same place of two trees of one form; nothing where the second has None.
+def pairs(Y: Any, dY: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The tensors that stand in the same place of two nested batches of one form.
 
-    Raises InputError where the forms differ.
+    The second one may have None in place of anything. Raises InputError where the forms differ.
 
     Example:
-        >>> pairs({"a": 1, "b": (2, 3)}, {"a": 4, "b": (None, 5)})
-        [(1, 4), (3, 5)]
+        >>> a, b, c = torch.tensor([1, 2, 3])
+        >>> pairs({"a": a, "b": (b, 7)}, {"a": c, "b": (None, 7)})
+        [(tensor(1), tensor(3))]
     """
     if dY is None:
         return []
-    if isinstance(Y, dict):
-        same, keys = isinstance(dY, dict) and dY.keys() == Y.keys(), [*Y]
-    elif _is_sequence(Y):
-        same, keys = _is_sequence(dY) and len(dY) == len(Y), [*range(len(Y))]
-    else:
-        return [(Y, dY)]
-    if not same:
-        form = f"dict of {keys}" if isinstance(Y, dict) else f"{type(Y).__name__} of {len(Y)}"
+    items, gradients = _items(Y), _items(dY)
+    if items is None:
+        y, dy = tensor_of(Y), tensor_of(dY)
+        return [] if y is None or dy is None else [(y, dy)]
+    if gradients is None or gradients.keys() != items.keys():
+        form = f"{type(Y).__name__} of {[*items]}"
         raise InputError(f"the gradient of a {form} is one too, not {describe(dY)}")
-    return [pair for key in keys for pair in pairs(Y[key], dY[key])]
+    return [pair for key in items for pair in pairs(items[key], gradients[key])]
+
+
+def _items(X: Any) -> Any:
+    """What a dict, list or tuple holds, by key or number; None for anything else."""
+    return X if isinstance(X, dict) else dict(enumerate(X)) if _is_sequence(X) else None
 
 
 def _is_sequence(X: Any) -> bool:
@@ -102,9 +110,6 @@ def to_tensors(X: Any, ops: Ops) -> Any:
     def convert(x: Any) -> Any:
         if isinstance(x, Padded):
             return _to_packed(x, to_tensor(x.data))
-        if isinstance(x, Ragged):
-            tensor: Any = to_tensor(x.data)
-            return Ragged.unchecked(tensor, x.lengths)
         return to_tensor(x) if ops.is_array(x) else x
 
     return map_tree(X, convert)
@@ -122,10 +127,8 @@ def to_arrays(X: Any, ops: Ops, dtype: Any = None) -> Any:
             return x
         short = tensor.dtype in (torch.float16, torch.bfloat16)
         tensor = tensor.detach().to(dtype) if short else tensor.detach()
-        if isinstance(x, PackedSequence):
-            return _from_packed(x, tensor, ops)
-        array = to_array(tensor, ops)
-        return Ragged.unchecked(array, x.lengths) if isinstance(x, Ragged) else array
+        packed = isinstance(x, PackedSequence)
+        return _from_packed(x, tensor, ops) if packed else to_array(tensor, ops)
 
     return map_tree(X, convert)
 
@@ -143,9 +146,7 @@ def tensors_in(X: Any) -> list[torch.Tensor]:
     return [tensor for tensor in found if tensor is not None]
 
 
-def with_tensors(
-    X: Any, function: Callable[[torch.Tensor], torch.Tensor | None], *, keep: bool = True
-) -> Any:
+def with_tensors(X: Any, function: Callable[[torch.Tensor], Any], *, keep: bool = True) -> Any:
     """A nested batch with other tensors in place of its own; None where `function` gives that.
 
     What has no tensor stays, or becomes None too if it is not to be kept.
@@ -155,12 +156,9 @@ def with_tensors(
         tensor = tensor_of(x)
         if tensor is None:
             return x if keep else None
-        new: Any = function(tensor)
-        if isinstance(x, PackedSequence) and new is not None:
-            return PackedSequence(new, x.batch_sizes, x.sorted_indices, x.unsorted_indices)
-        return (
-            Ragged.unchecked(new, x.lengths) if isinstance(x, Ragged) and new is not None else new
-        )
+        new = function(tensor)
+        packed = isinstance(x, PackedSequence) and new is not None
+        return x._replace(data=new) if packed else new
 
     return map_tree(X, replaced)
 

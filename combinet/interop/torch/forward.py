@@ -13,47 +13,39 @@ from combinet.core.model import Model
 from combinet.core.run import PredictRun, Run
 from combinet.errors import DimensionError, StateError
 from combinet.interop.torch import convert
-from combinet.interop.torch.functional_module import FunctionalModule, constant_name
-from combinet.interop.torch.scaling import GradientScale
+from combinet.interop.torch.functional_module import FunctionalModule, Named, constant_name
 from combinet.interop.wrapped import weights_of
-
-Named = dict[str, torch.Tensor]
 
 
 def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
     """The forward function of `TorchWrapper`."""
     functional: FunctionalModule = model.attrs["module"]
     learns, wants_dX = not isinstance(run, PredictRun), run.wants_dX
+    dtype = torch.float64 if model.dtype == "float64" else torch.float32
     inputs = convert.to_tensors(X, run.ops)
     weights, buffers, constants = _tensors(model, run)
     leaves = []
     if learns:
-        own = [t for name, t in weights.items() if functional.parameters[name].requires_grad]
+        trained = [t for name, t in weights.items() if functional.parameters[name].requires_grad]
         floats = [t for t in convert.tensors_in(inputs) if wants_dX and t.is_floating_point()]
-        leaves = [tensor.requires_grad_() for tensor in own + floats]
-    before = {name: buffer.clone() for name, buffer in buffers.items()} if run.train else {}
-    watched = _watched(inputs, weights if run.train else weights | buffers)
-    args, kwargs = _arguments(inputs)
+        leaves = [tensor.requires_grad_() for tensor in trained + floats]
+    new = {name: buffer.clone() for name, buffer in buffers.items()} if run.train else buffers
+    drop = run.drop if run.train and model.attrs["use_drop"] else None
+    watched = _watched(inputs, weights | buffers)
+    tensors, (args, kwargs) = weights | new | constants, _arguments(inputs)
     with _surroundings(model, run, learns=learns):
-        outputs = functional(
-            weights | buffers | constants,
-            args,
-            kwargs,
-            train=run.train,
-            drop=run.drop if run.train and model.attrs["use_drop"] else None,
-        )
+        outputs = functional(tensors, args, kwargs, train=run.train, drop=drop)
     _check_unwritten(model, watched)
-    dtype = _dtype(model)
 
     def backprop(dY: Any) -> Any:
         gradients = _gradients(model, leaves, outputs, convert.to_tensors(dY, run.ops))
         for name, weight in weights.items():
             if id(weight) in gradients:
                 _add_gradient(model, run, name, gradients[id(weight)])
-        for name, value in before.items():
+        for name, buffer in buffers.items():
             # Of what is written to buffers PyTorch does not keep count: only the values tell.
-            if not buffers[name].equal(value):
-                run.inc_grad(model, **{name: convert.to_array(buffers[name].to(dtype), run.ops)})
+            if not new[name].equal(buffer):
+                run.inc_grad(model, **{name: convert.to_array(new[name].to(dtype), run.ops)})
         if not wants_dX:
             return None
         dX = convert.with_tensors(inputs, lambda t: gradients.get(id(t)), keep=False)
@@ -63,37 +55,24 @@ def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def _tensors(model: Model[Any, Any], run: Run) -> tuple[Named, Named, Named]:
-    """Views of the weights, copies of the buffers where they may change, and what is constant."""
+    """Views of the weights and buffers, and what is constant."""
     functional: FunctionalModule = model.attrs["module"]
     tensors = {name: convert.to_tensor(array) for name, array in weights_of(model, run).items()}
     weights = {name: tensors[name] for name in functional.parameters}
-    buffers = {}
-    for name, spec in functional.buffers.items():
-        value = tensors[name] if spec.is_floating_point() else tensors[name].to(spec.dtype)
-        buffers[name] = value.clone() if run.train else value
+    buffers = {name: tensors[name] if spec.is_floating_point() else tensors[name].to(spec.dtype)
+               for name, spec in functional.buffers.items()}  # fmt: skip
+    device = f"cuda:{run.ops.device}" if run.ops.device >= 0 else "cpu"
     constants = {
-        name: torch.as_tensor(
-            model.attrs[constant_name(name)], dtype=spec.dtype, device=_device(run)
-        )
+        name: torch.as_tensor(model.attrs[constant_name(name)], dtype=spec.dtype, device=device)
         for name, spec in functional.constants.items()
     }
     return weights, buffers, constants
 
 
-def _device(run: Run) -> torch.device:
-    return torch.device("cpu") if run.ops.device < 0 else torch.device("cuda", run.ops.device)
-
-
-def _dtype(model: Model[Any, Any]) -> torch.dtype:
-    return torch.float64 if model.dtype == "float64" else torch.float32
-
-
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The positional arguments and those by keyword that a batch is."""
-    if isinstance(inputs, dict):
-        return (), inputs
     if not isinstance(inputs, tuple) or isinstance(inputs, PackedSequence):
-        return (inputs,), {}
+        inputs = (inputs,)
     if inputs and isinstance(inputs[-1], dict):
         return inputs[:-1], inputs[-1]
     return inputs, {}
@@ -101,21 +80,18 @@ def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 @contextmanager
 def _surroundings(model: Model[Any, Any], run: Run, *, learns: bool) -> Iterator[None]:
-    """What a module runs in: gradients or none, a seed of the pass's own, a type of number."""
-    precision = model.attrs["autocast"]
-    device = _device(run).type
+    """What a module runs in: gradients or none, a type of number, a seed of the pass's own.
+
+    Afterwards PyTorch's generator is as it was.
+    """
+    precision, gpus = model.attrs["autocast"], [run.ops.device] if run.ops.device >= 0 else []
+    device = "cuda" if gpus else "cpu"
     autocast = torch.autocast(device, getattr(torch, precision)) if precision else nullcontext()
-    with torch.set_grad_enabled(learns), autocast, _seeded(run) if run.train else nullcontext():
-        yield
-
-
-@contextmanager
-def _seeded(run: Run) -> Iterator[None]:
-    """PyTorch's generator with a seed that the pass's draws; afterwards it is as it was."""
-    device = run.ops.device
-    generator = torch.default_generator if device < 0 else torch.cuda.default_generators[device]
-    with torch.random.fork_rng([] if device < 0 else [device]):
-        generator.manual_seed(int(run.rng.integers(2**63)))  # torch.manual_seed seeds all devices
+    with torch.set_grad_enabled(learns), autocast, torch.random.fork_rng(gpus, run.train):
+        if run.train:  # torch.manual_seed would seed all devices
+            generators = torch.cuda.default_generators
+            generator = generators[gpus[0]] if gpus else torch.default_generator
+            generator.manual_seed(int(run.rng.integers(2**63)))
         yield
 
 
@@ -135,16 +111,13 @@ def _gradients(
     model: Model[Any, Any], leaves: list[torch.Tensor], outputs: Any, dY: Any
 ) -> dict[int, torch.Tensor]:
     """The gradients of leaves, by their ids, that have one."""
-    ends = []
-    for y, dy in convert.pairs(outputs, dY):
-        output, gradient = convert.tensor_of(y), convert.tensor_of(dy)
-        if output is not None and gradient is not None and output.requires_grad:
-            if output.shape != gradient.shape:
-                raise DimensionError(
-                    f"{model.name} takes the gradient of an output {tuple(output.shape)} in that "
-                    f"shape, not {tuple(gradient.shape)}"
-                )
-            ends.append((output, gradient))
+    ends = [(y, dy) for y, dy in convert.pairs(outputs, dY) if y.requires_grad]
+    for y, dy in ends:
+        if y.shape != dy.shape:
+            raise DimensionError(
+                f"{model.name} takes the gradient of an output {tuple(y.shape)} in that shape, "
+                f"not {tuple(dy.shape)}"
+            )
     if not ends or not leaves:
         return {}
 
@@ -154,8 +127,8 @@ def _gradients(
         # The graph stays: a pass may be run backward again. It goes with the callback.
         return torch.autograd.grad(tops, leaves, starts, retain_graph=True, allow_unused=True)
 
-    scale: GradientScale = model.attrs["scale"]
-    found = scale(compute) if model.attrs["autocast"] == "float16" else compute()
+    scaled = model.attrs["autocast"] == "float16"
+    found = model.attrs["scale"](compute) if scaled else compute()
     return {id(leaf): g for leaf, g in zip(leaves, found, strict=True) if g is not None}
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
 from combinet.errors import InputError
+
+Named: TypeAlias = dict[str, torch.Tensor]
 
 _DROPOUTS = (
     nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
@@ -25,7 +25,8 @@ class FunctionalModule:
 
     `parameters` and `buffers` are what has to be kept elsewhere, by PyTorch's names: buffers of
     floats, such as running means, and single integers, which count. `constants` are the other
-    buffers that PyTorch saves: no pass changes them. The module that is given stays as it is.
+    buffers that PyTorch saves: no pass changes them. `specs` are all three. The module that is
+    given stays as it is.
 
     Raises InputError for a lazy module, and for weights that are not floats.
     """
@@ -38,57 +39,42 @@ class FunctionalModule:
             if not parameter.is_floating_point():
                 raise InputError(f"{name} is {parameter.dtype}; weights here are floats")
         self.parameters = {name: _shape(value) for name, value in parameters.items()}
-        stored = {name: value for name, value in buffers.items() if _is_stored(value)}
-        self.buffers = {name: _shape(value) for name, value in stored.items()}
+        self.buffers = {name: _shape(value) for name, value in buffers.items() if _changes(value)}
         saved = module.state_dict(keep_vars=True)
-        self.constants = {n: buffers[n] for n in saved if n in buffers and n not in stored}
+        self.constants = {n: buffers[n] for n in saved if n in buffers and n not in self.buffers}
+        self.specs = self.parameters | self.buffers | self.constants
         # Where a copy of the module is to have these: weights as shapes, all else shared.
         shapes = self.parameters | self.buffers
         memo = {id(t): shapes.get(name, t) for name, t in (parameters | buffers).items()}
-        for part in module.modules():  # what was computed in a pass is not to be copied
-            memo |= {id(v): v.detach() for v in vars(part).values() if _is_computed(v)}
+        for each in module.modules():  # what was computed in a pass is not to be copied
+            tensors = [value for value in vars(each).values() if torch.is_tensor(value)]
+            memo |= {id(value): value.detach() for value in tensors if not value.is_leaf}
         self._module: nn.Module = copy.deepcopy(module, memo).train()
         self._shared = {id(value): value for value in memo.values() if torch.is_tensor(value)}
         self._replicas: list[nn.Module] = []
 
-    @property
-    def specs(self) -> dict[str, torch.Tensor]:
-        """All that has to be kept elsewhere and all constants, by PyTorch's names."""
-        return {**self.parameters, **self.buffers, **self.constants}
-
-    def copy(self, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
+    def copy(self, tensors: Named) -> nn.Module:
         """A module with these tensors, by name, which shares nothing with the replicas."""
         memo: dict[int, Any] = {id(spec): tensors[name] for name, spec in self.specs.items()}
         return copy.deepcopy(self._module, memo)
 
     def __call__(
-        self,
-        tensors: Mapping[str, torch.Tensor],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        *,
-        train: bool,
-        drop: float | None = None,
+        self, tensors: Named, args: tuple[Any, ...], kwargs: Any, *, train: bool, drop: float | None
     ) -> Any:
         """What the module gives with these tensors for its weights and buffers.
 
         It is in training mode or not; with `drop`, its dropout has that rate.
         """
-        with self._replica() as module:
-            if module.training != train:
-                module.train(train)
-            if drop is not None:
-                _set_dropout(module, drop)
-            return torch.func.functional_call(module, dict(tensors), args, dict(kwargs))
-
-    @contextmanager
-    def _replica(self) -> Iterator[nn.Module]:
         try:
             module = self._replicas.pop()
         except IndexError:
             module = copy.deepcopy(self._module, dict(self._shared))
         try:
-            yield module
+            if module.training != train:
+                module.train(train)
+            if drop is not None:
+                _set_dropout(module, drop)
+            return torch.func.functional_call(module, tensors, args, kwargs)
         finally:
             _forget_weights(module)
             self._replicas.append(module)
@@ -101,31 +87,25 @@ def constant_name(buffer: str) -> str:
 
 def _shape(value: torch.Tensor) -> torch.Tensor:
     empty = torch.empty_like(value, device="meta")
-    if isinstance(value, nn.Parameter):
-        return nn.Parameter(empty, requires_grad=value.requires_grad)
-    return empty.detach()
+    return nn.Parameter(empty, value.requires_grad) if isinstance(value, nn.Parameter) else empty
 
 
-def _is_computed(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and not value.is_leaf
-
-
-def _is_stored(buffer: torch.Tensor) -> bool:
+def _changes(buffer: torch.Tensor) -> bool:
     counts = buffer.ndim == 0 and buffer.dtype in (torch.int64, torch.int32)
-    return buffer.is_floating_point() or counts
+    return counts or buffer.is_floating_point()
 
 
 def _set_dropout(module: nn.Module, rate: float) -> None:
-    for part in module.modules():
-        if isinstance(part, _DROPOUTS):
-            part.p = rate
-        elif isinstance(getattr(part, "dropout", None), float):  # as recurrent ones, and attention
-            part.dropout = rate  # type: ignore[assignment]
+    for each in module.modules():
+        if isinstance(each, _DROPOUTS):
+            each.p = rate
+        elif isinstance(getattr(each, "dropout", None), float):  # as recurrent ones, and attention
+            each.dropout = rate  # type: ignore[assignment]
 
 
 def _forget_weights(module: nn.Module) -> None:
     """Recurrent modules note the weights they ran with; held, each update would copy them."""
-    for part in module.modules():
-        if isinstance(part, nn.RNNBase):
-            for name, shape in part.named_parameters(recurse=False):
-                setattr(part, name, shape)
+    for each in module.modules():
+        if isinstance(each, nn.RNNBase):
+            for name, shape in each.named_parameters(recurse=False):
+                setattr(each, name, shape)

@@ -34,14 +34,11 @@ class IsolatedRun(Run):
             slot = model.slots[name]
             if slot.ema_rate is not None:
                 self.seen.setdefault(slot, []).append(gradient)
-            else:
-                total = self._total(model, name)
-                if total.shape != tuple(gradient.shape):
-                    raise DimensionError(
-                        f"the gradient of {name} of {model.name} is {tuple(gradient.shape)}, the "
-                        f"parameter {total.shape}"
-                    )
-                total += gradient
+                continue
+            total, shape = self._total(model, name), tuple(gradient.shape)
+            if total.shape != shape:
+                raise DimensionError(f"{model.name}: {name} is {total.shape}, its gradient {shape}")
+            total += gradient
 
     def inc_grad_rows(
         self, model: Any, name: str, rows: Array, gradient: Array, lengths: Ints1d | None = None

@@ -59,9 +59,7 @@ class CombinetModule(nn.Module):
         self._views: dict[str, Any] = {}  # the arrays that the tensors view
         for path, node in model.paths().items():
             if set(node.param_names) - set(node.slots):
-                raise StateError(
-                    f"as_torch takes an initialized model; '{path}' has no weights yet"
-                )
+                raise StateError(f"'{path}' has no weights yet: initialize the model first")
             for name, slot in node.slots.items():
                 key = f"{path}.{name}".replace(".", "/")
                 self._places[key], self._views[key] = (node, name), slot.view
@@ -70,7 +68,7 @@ class CombinetModule(nn.Module):
                     self.register_parameter(key, nn.Parameter(tensor))
                 else:
                     self.register_buffer(key, tensor)
-        self._own: dict[str, Any] = {**self._parameters, **self._buffers}
+        self._tensors: dict[str, Any] = {**self._parameters, **self._buffers}
 
     def extra_repr(self) -> str:
         """The model's name, for PyTorch's drawing of modules."""
@@ -79,7 +77,7 @@ class CombinetModule(nn.Module):
     def refresh(self) -> None:
         """View the model's weights as they are now, after a change that combinet has made."""
         for key, slot in self._slots().items():
-            array, tensor = slot.view, self._own[key]
+            array, tensor = slot.view, self._tensors[key]
             if array is not self._views[key]:
                 tensor.data = to_tensor(array)
                 self._views[key] = array
@@ -91,28 +89,24 @@ class CombinetModule(nn.Module):
         self.refresh()
         X = (*args, kwargs) if args and kwargs else kwargs or (args[0] if len(args) == 1 else args)
         named: dict[str, Any] = {**self._parameters, **self._buffers}
-        weights: dict[Key, Any] = {}
-        buffers: dict[Key, Any] = {}
+        tensors: dict[Key, Any] = {}
         arrays: dict[Key, Any] = {}
-        for key, slot in self._slots().items():
-            tensor = to_tensor(slot.value) if slot.overrides else named[key]
-            (weights if slot.ema_rate is None else buffers)[slot.key] = tensor
-            arrays[slot.key] = to_array(tensor, slot.store.ops)
-        tensors = [*weights.values(), *tensors_in(X)]
-        learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+        slots = self._slots()
+        for name, slot in slots.items():
+            tensor = to_tensor(slot.value) if slot.overrides else named[name]
+            tensors[slot.key], arrays[slot.key] = tensor, to_array(tensor, slot.store.ops)
+        weights = [slot.key for slot in slots.values() if slot.ema_rate is None]
+        inputs = [*(tensors[key] for key in weights), *tensors_in(X)]
+        learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
         # Masks come from PyTorch's generator: who seeds that, seeds them.
-        seed = int(torch.randint(2**63 - 1, ())) if self.training else 0
-        run = (IsolatedRun if learns else IsolatedPrediction)(
-            arrays,
-            self.model.ops,
-            np.random.default_rng(seed),
-            train=self.training,
-            drop=self.drop if self.training else 0.0,
-        )
-        call = Call(self.model, run, X, [*weights], buffers)
+        rng = np.random.default_rng(int(torch.randint(2**63 - 1, ())) if self.training else 0)
+        drop = self.drop if self.training else 0.0
+        run_type = IsolatedRun if learns else IsolatedPrediction
+        run = run_type(arrays, self.model.ops, rng, train=self.training, drop=drop)
+        call = Call(self.model, run, X, tensors, weights)
         if not learns:
             return call.compute()
-        found = iter(ModelFunction.apply(call, *tensors))  # type: ignore[no-untyped-call]
+        found = iter(ModelFunction.apply(call, *inputs))  # type: ignore[no-untyped-call]
         return with_tensors(call.outputs, lambda _: next(found))
 
     def _slots(self) -> dict[str, Slot]:
@@ -126,17 +120,17 @@ class CombinetModule(nn.Module):
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self.refresh()
         super()._load_from_state_dict(*args, **kwargs)
-        for key, tensor in {**self._parameters, **self._buffers}.items():
-            if tensor is not self._own[key]:
-                raise StateError("with assign=True the weights would no longer be the model's")
+        named = {**self._parameters, **self._buffers}
+        if any(named[key] is not tensor for key, tensor in self._tensors.items()):
+            raise StateError("with assign=True the weights would no longer be the model's")
 
     def _apply(self, fn: Any, recurse: bool = True) -> CombinetModule:
         """Go where PyTorch sends the module: the model moves there, and the tensors with it."""
-        own = next(iter(self._own.values()), torch.empty(0))
-        target = fn(own.new_empty(0))
-        if target.dtype != own.dtype:
-            raise StateError(f"the weights are {own.dtype} and stay so")
-        if target.device != own.device:
+        sample = next(iter(self._tensors.values()), torch.empty(0))
+        target = fn(sample.new_empty(0))
+        if target.dtype != sample.dtype:
+            raise StateError(f"the weights are {sample.dtype} and stay so")
+        if target.device != sample.device:
             if target.device.type == "cuda":
                 self.model.to_gpu(target.device.index or 0)
             elif target.device.type == "cpu":
@@ -149,10 +143,10 @@ class CombinetModule(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> CombinetModule:
         """A module of a copy of the model, that shares nothing with this one."""
         copied = CombinetModule(self.model.copy(), self.drop).train(self.training)
-        for own, new in ((self._parameters, copied._parameters), (self._buffers, copied._buffers)):
-            for key, tensor in own.items():
-                if tensor is not None:
-                    new[key] = memo.setdefault(id(tensor), new[key])
-                    new[key].requires_grad = tensor.requires_grad  # type: ignore[union-attr]
+        for tensors in ("_parameters", "_buffers"):
+            new: dict[str, Any] = getattr(copied, tensors)
+            for key, tensor in getattr(self, tensors).items():
+                new[key] = memo.setdefault(id(tensor), new[key])
+                new[key].requires_grad = tensor.requires_grad
         memo[id(self)] = copied
         return copied

@@ -50,16 +50,13 @@ class TorchOptimizer(Optimizer):
         **options: Any,
     ) -> None:
         super().__init__(
-            learn_rate,
-            grad_clip=grad_clip,
-            use_averages=use_averages,
-            average_decay=average_decay,
+            learn_rate, grad_clip=grad_clip, use_averages=use_averages, average_decay=average_decay
         )
         self._kind = kind
-        self._options = options
         self._parameters: dict[Key, nn.Parameter] = {}
         self._shapes: dict[Key, Any] = {}
-        self._optimizer: torch.optim.Optimizer | None = None
+        # The rate is set for each step.
+        self._optimizer = kind([{"params": []}], lr=1.0, **options)
 
     @property
     def kind(self) -> str:
@@ -73,30 +70,21 @@ class TorchOptimizer(Optimizer):
         try:
             for slot, parameter in zip(slots, parameters, strict=True):
                 parameter.grad = to_tensor(slot.of(span.store.writable_gradient()))
-            self._step(rate)
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate
+            self._optimizer.step()
         finally:
             for parameter in parameters:  # held on to, the weights would be copied by each update
                 parameter.grad = None
                 parameter.data = parameter.new_empty(0)
-
-    def _step(self, rate: float) -> None:
-        assert self._optimizer is not None
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._optimizer.step()
 
     def _parameter(self, slot: Slot, value: Array) -> nn.Parameter:
         """PyTorch's parameter for a slot, a view of `value`; what is remembered goes along."""
         tensor, parameter = to_tensor(value), self._parameters.get(slot.key)
         if parameter is None:
             parameter = self._parameters[slot.key] = nn.Parameter(tensor)
-            if self._optimizer is None:
-                self._optimizer = self._kind(
-                    [parameter], lr=self.current("learn_rate"), **self._options
-                )
-            else:
-                self._optimizer.param_groups[0]["params"].append(parameter)
-        state = self._state(slot.key)
+            self._optimizer.param_groups[0]["params"].append(parameter)
+        state = self._optimizer.state[parameter]
         if self._shapes.get(slot.key) != slot.shape:
             state.clear()
         elif parameter.device != tensor.device:
@@ -105,19 +93,16 @@ class TorchOptimizer(Optimizer):
         parameter.data = tensor
         return parameter
 
-    def _state(self, key: Key) -> Any:
-        assert self._optimizer is not None
-        return self._optimizer.state[self._parameters[key]]
-
     def to_bytes(self, model: Any) -> bytes:
         """The steps and what PyTorch remembers, by each parameter's path."""
-        kept = {}
+        states = {}
         for path, slot in model.slots_by_path().items():
             if slot.key in self._parameters:
-                state = {name: _plain(value) for name, value in self._state(slot.key).items()}
+                state = self._optimizer.state[self._parameters[slot.key]]
+                state = {name: _plain(value) for name, value in state.items()}
                 steps = int(slot.store.optimizer_state(self).steps[slot.number])
-                kept[path] = {"steps": steps, "shape": [*slot.shape], "state": state}
-        content = {"type": self.kind, "step": self.step, "kept": kept}
+                states[path] = {"steps": steps, "shape": [*slot.shape], "state": state}
+        content = {"type": self.kind, "step": self.step, "kept": states}
         return file_format.encode("optimizer", content)
 
     def from_bytes(self, data: bytes, model: Any) -> TorchOptimizer:
@@ -135,8 +120,7 @@ class TorchOptimizer(Optimizer):
             slot.store.optimizer_state(self).steps[slot.number] = saved["steps"]
             parameter = self._parameter(slot, slot.view)
             state = {name: _restored(value, parameter) for name, value in saved["state"].items()}
-            self._state(slot.key).clear()
-            self._state(slot.key).update(state)
+            self._optimizer.state[parameter] = state
             parameter.data = parameter.new_empty(0)
         self.step = content["step"]
         return self
@@ -152,6 +136,4 @@ def _plain(value: Any) -> Any:
 
 
 def _restored(value: Any, target: torch.Tensor) -> Any:
-    if not isinstance(value, np.ndarray):
-        return value
-    return _moved(torch.from_numpy(value.copy()), target)
+    return _moved(torch.tensor(value), target) if isinstance(value, np.ndarray) else value

@@ -22,14 +22,10 @@ _SAME_WIDTH = (
 )  # fmt: skip
 
 
-# The axes that are the width of a layer's input, and of its output.
-_FIRST: dict[type, dict[Axis, str]] = {
-    nn.Linear: {("weight", 1): "nI"},
-    nn.Embedding: {("weight", 0): "nV"},
-}
-_LAST: dict[type, dict[Axis, str]] = {
-    nn.Linear: {("weight", 0): "nO", ("bias", 0): "nO"},
-    nn.Embedding: {("weight", 1): "nO"},
+# The axes that are the width of a layer's input, and those that are the width of its output.
+_ENDS: dict[type, tuple[dict[Axis, str], dict[Axis, str]]] = {
+    nn.Linear: ({("weight", 1): "nI"}, {("weight", 0): "nO", ("bias", 0): "nO"}),
+    nn.Embedding: ({("weight", 0): "nV"}, {("weight", 1): "nO"}),
 }
 
 
@@ -48,12 +44,13 @@ def width_axes(module: nn.Module) -> dict[Axis, str]:
     places = dict(module.named_parameters(remove_duplicate=False))
     times = Counter(map(id, places.values()))
     axes: dict[Axis, str] = {}
-    for ordered, dims in ((layers, _FIRST), (layers[::-1], _LAST)):
+    for end, ordered in enumerate((layers, layers[::-1])):
         prefix, layer_type = next((x for x in ordered if x[1] not in _SAME_WIDTH), ("", nn.Module))
-        own = {(prefix + name, axis): dim for (name, axis), dim in dims.get(layer_type, {}).items()}
-        own = {axis: dim for axis, dim in own.items() if axis[0] in places}  # some have no bias
-        if all(times[id(places[name])] == 1 for name, _ in own):
-            axes |= own
+        dims = _ENDS.get(layer_type, ({}, {}))[end]
+        found = {(prefix + name, axis): dim for (name, axis), dim in dims.items()}
+        found = {axis: dim for axis, dim in found.items() if axis[0] in places}  # it has no bias
+        if all(times[id(places[name])] == 1 for name, _ in found):
+            axes |= found
     return axes
 
 

@@ -61,10 +61,9 @@ def take_weights(model: Model[Any, Any], module: nn.Module) -> None:
     if missing := {*stored, *functional.constants} - values.keys():
         raise InputError(f"{model.name} needs {sorted(missing)}; the module has {[*values]}")
     for name in stored:
-        if values[name].shape != model.slots[name].shape:
-            raise DimensionError(
-                f"{model.name}: {name} is {model.slots[name].shape}, not {values[name].shape}"
-            )
+        expected, found = model.slots[name].shape, values[name].shape
+        if found != expected:
+            raise DimensionError(f"{model.name}: {name} is {expected}, not {found}")
     for name in stored:
         model.set_param(name, values[name])
     model.attrs |= {constant_name(name): values[name] for name in functional.constants}
@@ -85,9 +84,7 @@ def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None
     # A tensor that stands in two places is written twice: the format knows no sharing.
     with extra("torch", "safetensors"):
         from safetensors.torch import save
-    data = save({name: value.clone(memory_format=torch.contiguous_format)
-                             for name, value in state.items()})  # fmt: skip
-    write(path, data)
+    write(path, save({name: value.clone().contiguous() for name, value in state.items()}))
 
 
 def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None:

@@ -60,32 +60,25 @@ def TorchWrapper(
     """
     if not isinstance(module, nn.Module):
         raise InputError(f"TorchWrapper takes a torch.nn.Module, not {type(module).__name__}")
-    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+    if any(isinstance(each, torch.jit.ScriptModule) for each in module.modules()):
         raise InputError("TorchWrapper takes modules of Python, not of TorchScript")
     if autocast not in (None, "bfloat16", "float16"):
         raise InputError(f"autocast is 'bfloat16', 'float16' or None, not {autocast!r}")
     functional = FunctionalModule(module)
     axes = width_axes(module)
-    dims: dict[str, int | None] = {}
-    params = {}
-    stored = {**functional.parameters, **functional.buffers}
+    stored, params = functional.parameters | functional.buffers, {}
     for name, value in stored.items():
-        own = [axes.get((name, axis), size) for axis, size in enumerate(value.shape)]
-        dims |= {axes[name, axis]: n for axis, n in enumerate(value.shape) if (name, axis) in axes}
-        params[name] = Param(tuple(own), zeros, "C", 1.0 if name in functional.buffers else None)
-    attrs: dict[str, Any] = {
-        "module": functional,
-        "use_drop": use_drop,
-        "autocast": autocast,
-        "scale": GradientScale(),
-    }
-    attrs |= dict.fromkeys(map(constant_name, functional.constants))
+        sizes = tuple(axes.get((name, axis), size) for axis, size in enumerate(value.shape))
+        params[name] = Param(sizes, zeros, "C", 1.0 if name in functional.buffers else None)
+    widths = sorted((dim, name, axis) for (name, axis), dim in axes.items())
+    attrs = {"module": functional, "use_drop": use_drop, "autocast": autocast}
+    constants = dict.fromkeys(map(constant_name, functional.constants))
     model: Model[Any, Any] = Model(
         f"torch({type(module).__name__})",
         forward,
-        dims=dict(sorted(dims.items())),
+        dims={dim: stored[name].shape[axis] for dim, name, axis in widths},
         params=params,
-        attrs=attrs,
+        attrs={**attrs, "scale": GradientScale(), **constants},
         widths=table_widths if "nV" in axes.values() else from_dims,
     )
     doubles = {value.dtype for value in stored.values() if value.is_floating_point()}
