@@ -6,16 +6,18 @@ its constructors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from combinet.combinators.compose import chain
 from combinet.core.model import Model
+from combinet.core.node import Forward
 from combinet.core.run import Run, no_backprop
 from combinet.core.shape_rules import preserves
 from combinet.errors import InputError
+from combinet.initializers import zeros
 from combinet.layers.dense.dropout import Dropout
-from combinet.layers.dense.linear import affine, affine_params
+from combinet.layers.dense.linear import affine, affine_layer, affine_params
 from combinet.layers.norm.layer_norm import LayerNorm
 from combinet.types import Floats, Floats2d, Initializer
 
@@ -103,27 +105,61 @@ def _activate(model: Model[Any, Any], X: Floats, run: Run) -> Any:
     return Y, lambda dY: getattr(ops, backward)(dY, kept, *settings)
 
 
+class Constructor(Protocol):
+    """What makes an affine map and an activation, without settings."""
+
+    def __call__(
+        self,
+        nO: int | None = None,
+        nI: int | None = None,
+        *,
+        init_W: Initializer = ...,
+        init_b: Initializer = ...,
+        bias: bool = True,
+        dropout: float | None = None,
+        normalize: bool = False,
+    ) -> Model[Floats2d, Floats2d]:
+        """The layer, or a chain of it and the norm and the dropout asked for."""
+        ...
+
+
+def affine_activation(
+    name: str, init: Initializer, fused: Forward | None = None
+) -> Callable[[Callable[[], None]], Constructor]:
+    """Make a `Constructor` of a function that has a name and a docstring alone.
+
+    `init` is what draws W unless the caller says otherwise. `fused` is a forward function that
+    stands in for the one of the tables.
+    """
+
+    def decorate(described: Callable[[], None]) -> Constructor:
+        def make(
+            nO: int | None = None,
+            nI: int | None = None,
+            *,
+            init_W: Initializer = init,
+            init_b: Initializer = zeros,
+            bias: bool = True,
+            dropout: float | None = None,
+            normalize: bool = False,
+        ) -> Model[Floats2d, Floats2d]:
+            params = affine_params(init_W, init_b, bias)
+            forward, attrs = (fused, None) if fused else (_affine_activate, _attrs(name, None))
+            layer = affine_layer(name, forward, nO, nI, params, attrs=attrs)
+            return add_norm_dropout(layer, normalize, dropout)
+
+        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(make, attribute, getattr(described, attribute))
+        return make
+
+    return decorate
+
+
 def dense_activation(
-    name: str,
-    nO: int | None,
-    nI: int | None,
-    init_W: Initializer,
-    init_b: Initializer,
-    bias: bool,
-    dropout: float | None = None,
-    normalize: bool = False,
-    settings: Settings | None = None,
+    name: str, nO: int | None, nI: int | None, params: Any, settings: Settings | None = None
 ) -> Model[Any, Any]:
-    """An affine map and an activation of the tables, with the norm and the dropout asked for."""
-    model: Model[Any, Any] = Model(
-        name,
-        _affine_activate,
-        dims={"nI": nI, "nO": nO},
-        params=affine_params(init_W, init_b, bias),
-        attrs=_attrs(name, settings),
-        accepts="floats2d",
-    )
-    return add_norm_dropout(model, normalize, dropout)
+    """An affine map and an activation of the tables."""
+    return affine_layer(name, _affine_activate, nO, nI, params, attrs=_attrs(name, settings))
 
 
 def _affine_activate(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from combinet.core.model import Model
-from combinet.core.node import Param
+from combinet.core.node import Forward, Param
 from combinet.core.run import Run
 from combinet.initializers import glorot_uniform, zeros
 from combinet.types import Floats2d, Initializer
@@ -30,35 +31,56 @@ def Linear(
         >>> model.predict(np.zeros((5, 3), dtype="float32")).shape
         (5, 2)
     """
-    return Model(
-        "linear",
-        affine,
-        dims={"nI": nI, "nO": nO},
-        params=affine_params(init_W, init_b, bias),
-        accepts="floats2d",
-    )
+    return affine_layer("linear", affine, nO, nI, affine_params(init_W, init_b, bias))
+
+
+def affine_layer(
+    name: str, forward: Forward, nO: int | None, nI: int | None, params: Any, **more: Any
+) -> Model[Any, Any]:
+    """A layer that begins with an affine map of rows; `more` is for `Model`."""
+    dims = {"nI": nI, "nO": nO}
+    return Model(name, forward, dims=dims, params=params, accepts="floats2d", **more)
 
 
 def affine_params(
-    init_W: Initializer,
-    init_b: Initializer,
-    bias: bool,
-    W_axes: tuple[str, ...] = ("nO", "nI"),
-    b_axes: tuple[str, ...] = ("nO",),
+    init_W: Initializer, init_b: Initializer, bias: bool, axes: tuple[str, ...] = ("nO", "nI")
 ) -> dict[str, Param]:
-    """The declaration of W and, if `bias`, b, for all layers that begin with an affine map."""
-    params = {"W": Param(W_axes, init_W), "b": Param(b_axes, init_b)}
+    """The declaration of W and, if `bias`, b, for all layers that begin with an affine map.
+
+    `axes` are those of W: first those of the output, which b has as well, then those of the input.
+    """
+    params = {"W": Param(axes, init_W), "b": Param(axes[: axes.index("nI")], init_b)}
     return params if bias else {"W": params["W"]}
 
 
-def affine(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    """The affine map by a layer's W and b, if it has one, and the backward pass."""
-    W, *b = run.params(model, *model.param_names)
+def affine(
+    model: Model[Any, Any],
+    X: Floats2d,
+    run: Run,
+    fused: Callable[..., Any] | None = None,
+    weights: tuple[Any, ...] = (),
+) -> Any:
+    """The affine map by a layer's W and b, if it has one, and the backward pass.
+
+    Further axes of outputs or of inputs are taken as one: W (nO, nP, nI) maps to nP * nO columns.
+    `fused(X, W, b)` computes the map and what follows in one step; the backward pass takes the
+    gradient of the map alone. `weights` are W and b where the layer has read them already.
+    """
+    W, *b = declared = weights or run.params(model, *model.param_names)
+    if W.ndim > 2:
+        W, b = W.T.reshape(X.shape[1], -1).T, [each.T.reshape(-1) for each in b]  # views
     wants_dX, wants_db = run.wants_dX, bool(b)
 
-    def backprop(dY: Floats2d) -> Floats2d | None:
-        dX, dW, db = run.ops.backprop_affine(dY, X, W, wants_dX, wants_db)
-        run.inc_grad(model, W=dW, b=db)
+    def backprop(dZ: Floats2d) -> Floats2d | None:
+        dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX, wants_db)
+        run.inc_grad(model, W=_shaped(dW, declared[0]), b=_shaped(db, declared[-1]))
         return dX
 
-    return run.ops.affine(X, W, *b), backprop
+    return (fused or run.ops.affine)(X, W, *b), backprop
+
+
+def _shaped(gradient: Any, weight: Any) -> Any:
+    """The gradient with all axes of the weight, which lies in memory in column-major order."""
+    if gradient is None or gradient.ndim == weight.ndim:
+        return gradient
+    return gradient.T.reshape(weight.T.shape).T
