@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from combinet.core.model import Model
-from combinet.core.node import Forward, Param
+from combinet.core.node import Param
 from combinet.core.run import Run
 from combinet.errors import DimensionError, InputError, describe
 from combinet.initializers import uniform
@@ -38,7 +38,7 @@ def Embed(
         array([[2.],
                [0.]], dtype=float32)
     """
-    return table_layer("embed", _embed, nO, nV, init, {"column": column})
+    return table_layer("embed", _embed, "ids", nO, nV, init, column=column)
 
 
 def _embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
@@ -82,7 +82,7 @@ def HashEmbed(
         >>> model.predict(np.array([2**63, 5], dtype="uint64")).shape
         (2, 4)
     """
-    return table_layer("hash_embed", _hash_embed, nO, nV, init, {"column": column, "seed": seed})
+    return table_layer("hash_embed", _hash_embed, "ids", nO, nV, init, column=column, seed=seed)
 
 
 def _hash_embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
@@ -92,13 +92,7 @@ def _hash_embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
 
 
 def table_layer(
-    name: str,
-    forward: Forward,
-    nO: int | None,
-    nV: int | None,
-    init: Initializer,
-    attrs: dict[str, Any],
-    accepts: str = "ids",
+    name: str, forward: Any, accepts: str, nO: int | None, nV: int | None, init: Any, **attrs: Any
 ) -> Model[Any, Any]:
     """A layer with a table E (nV, nO), which lies in memory row by row."""
     dims, params = {"nO": nO, "nV": nV}, {"E": Param(("nV", "nO"), init, "C")}

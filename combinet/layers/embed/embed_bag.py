@@ -39,7 +39,7 @@ def EmbedBag(
     if reduce not in ("mean", "sum"):
         raise InputError(f"embed_bag takes the 'mean' or the 'sum' of vectors, not {reduce!r}")
     attrs = {"column": column, "reduce": reduce}
-    return table_layer("embed_bag", _embed_bag, nO, nV, init, attrs, "ragged_ids")
+    return table_layer("embed_bag", _embed_bag, "ragged_ids", nO, nV, init, **attrs)
 
 
 def _embed_bag(model: Model[Any, Any], X: Ragged, run: Run) -> Any:

@@ -60,7 +60,7 @@ def LSTM(
         >>> [y.shape for y in Y]
         [(5, 4), (2, 4)]
     """
-    layer = partial(_layer, "lstm", _lstm, 4, _params(init_W, init_b, bias), None)
+    layer = partial(_layer, "lstm", _lstm, 4, _params(init_W, init_b, bias))
     return _stack(layer, nO, nI, bi, depth, dropout)
 
 
@@ -92,7 +92,7 @@ def GRU(
     params = _params(init_W, init_b, bias)
     if bias:
         params["c"] = Param(("nO",), init_b)
-    return _stack(partial(_layer, "gru", _gru, 3, params, None), nO, nI, bi, depth, dropout)
+    return _stack(partial(_layer, "gru", _gru, 3, params), nO, nI, bi, depth, dropout)
 
 
 def RNN(
@@ -122,7 +122,7 @@ def RNN(
     if nonlinearity not in ("tanh", "relu"):
         raise InputError(f"rnn takes the nonlinearity 'tanh' or 'relu', not {nonlinearity!r}")
     params, attrs = _params(init_W, init_b, bias), {"nonlinearity": nonlinearity}
-    return _stack(partial(_layer, "rnn", _rnn, 1, params, attrs), nO, nI, bi, depth, dropout)
+    return _stack(partial(_layer, "rnn", _rnn, 1, params, attrs=attrs), nO, nI, bi, depth, dropout)
 
 
 def _params(init_W: Initializer, init_b: Initializer, bias: bool) -> dict[str, Param]:
@@ -132,7 +132,7 @@ def _params(init_W: Initializer, init_b: Initializer, bias: bool) -> dict[str, P
 
 
 def _layer(
-    name: str, forward: Any, nG: int, params: Any, attrs: Any, nO: int | None, nI: int | None
+    name: str, forward: Any, nG: int, params: Any, nO: int | None, nI: int | None, attrs: Any = None
 ) -> Model[Any, Any]:
     """A layer of one direction."""
     dims = {"nI": nI, "nO": nO, "nG": nG}
