@@ -44,13 +44,8 @@ def self_attention(
                [2.]])
     """
     attrs = {"heads": _at_least_one("self_attention", heads), "causal": causal, "rotary": rotary}
-    return Model(
-        "self_attention",
-        _self_attention,
-        attrs=attrs,
-        accepts="floats2d",
-        widths=_self_attention_widths,
-    )
+    widths = _self_attention_widths
+    return Model("self_attention", _self_attention, attrs=attrs, accepts="floats2d", widths=widths)
 
 
 def _at_least_one(name: str, heads: int) -> int:
@@ -61,11 +56,7 @@ def _at_least_one(name: str, heads: int) -> int:
 
 def _self_attention(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     heads, causal, rotary = (model.attrs[name] for name in ("heads", "causal", "rotary"))
-    if X.shape[1] % (3 * _multiple(model)):
-        raise DimensionError(
-            f"self_attention takes queries, keys and values in {_heads(model)}, "
-            f"so a multiple of {3 * _multiple(model)} columns, not {X.shape[1]}"
-        )
+    _check_columns(model, X.shape[1])
     ops, lengths, nO = run.ops, run.lengths_of(X), X.shape[1] // 3
     QK, V = X[:, : 2 * nO], X[:, 2 * nO :]
     if rotary:
@@ -83,26 +74,21 @@ def _self_attention(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     return Y, backprop
 
 
-def _multiple(model: Model[Any, Any]) -> int:
-    """What divides the number of columns of queries."""
-    heads: int = model.attrs["heads"]
-    return 2 * heads if model.attrs["rotary"] else heads
-
-
-def _heads(model: Model[Any, Any]) -> str:
-    even = " of an even width" if model.attrs["rotary"] else ""
-    return f"{model.attrs['heads']} heads{even}"
+def _check_columns(model: Model[Any, Any], nI: int) -> None:
+    heads, even = model.attrs["heads"], model.attrs["rotary"]
+    multiple = 3 * heads * (2 if even else 1)
+    if nI % multiple:
+        raise DimensionError(
+            f"{model.name} takes queries, keys and values in {heads} heads"
+            f"{' of an even width' * even}, so a multiple of {multiple} columns, not {nI}"
+        )
 
 
 def _self_attention_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Widths:
-    width = nO if nI is None else nI // 3
-    if width is None:
+    if nI is None and nO is None:
         return None, None
-    if width % _multiple(model) or nI not in (None, 3 * width):
-        raise DimensionError(
-            f"self_attention takes 3 times as many columns as it gives, which {_heads(model)} "
-            f"share evenly, not {nI or 3 * width} for {width}"
-        )
+    width = nO if nI is None else nI // 3
+    _check_columns(model, 3 * nO if nI is None else nI)
     return ConcatWidth([width] * 3), infer.same(model, width, nO)
 
 
@@ -164,27 +150,28 @@ def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run)
     Q, KV = X
     if Q.data.dtype != KV.data.dtype:
         raise InputError(f"{model.name} takes a memory of its queries' dtype, not {describe(X)}")
-    nO, lengths = Q.data.shape[1], (Q.lengths, KV.lengths)
+    nO, lengths, shapes = Q.data.shape[1], (Q.lengths, KV.lengths), (Q.data.shape, KV.data.shape)
     if len(Q) != len(KV):
         raise DimensionError(
             f"{model.name} takes a memory for each of {len(Q)} sequences, not {len(KV)} of them"
         )
-    if nO % heads or KV.data.shape[1] != 2 * nO:
-        raise DimensionError(
-            f"{model.name} takes queries, and keys and values of twice their width, in {heads} "
-            f"heads, not {nO} and {KV.data.shape[1]} columns"
-        )
+    _check_memory(model, nO, KV.data.shape[1])
     Y, kept = ops.attention(Q.data, KV.data[:, :nO], KV.data[:, nO:], lengths, heads)
 
     def backprop(dY: Ragged) -> tuple[Ragged, Ragged]:
-        dQ, dKV = (
-            ops.zeros((int(each.sum()), width), dY.data.dtype)
-            for each, width in zip(lengths, (nO, 2 * nO), strict=True)
-        )
+        dQ, dKV = (ops.zeros(shape, dY.data.dtype) for shape in shapes)
         ops.backprop_attention(dY.data, kept, dQ, dKV[:, :nO], dKV[:, nO:])
         return Ragged(dQ, lengths[0]), Ragged(dKV, lengths[1])
 
     return Ragged(Y, lengths[0]), backprop
+
+
+def _check_memory(model: Model[Any, Any], nO: int, nM: int) -> None:
+    if nO % model.attrs["heads"] or nM != 2 * nO:
+        raise DimensionError(
+            f"{model.name} takes queries, and keys and values of twice their width, in "
+            f"{model.attrs['heads']} heads, not {nO} and {nM} columns"
+        )
 
 
 def _cross_attention_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
@@ -192,12 +179,7 @@ def _cross_attention_widths(model: Any, nI: Width, nO: Width, infer: ShapeInfere
     width: Any = infer.same(model, item(nI, 0), nO, None if both is None else both // 2)
     if width is None:
         return None, None
-    both = both or 2 * width
-    if width % model.attrs["heads"] or both != 2 * width:
-        raise DimensionError(
-            f"{model.name} takes queries, and keys and values of twice their width, which "
-            f"{model.attrs['heads']} heads share evenly, not {width} and {both} columns"
-        )
+    _check_memory(model, width, both or 2 * width)
     return (width, ConcatWidth([width] * 2)), width
 
 

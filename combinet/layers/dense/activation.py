@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from combinet.combinators.compose import chain
 from combinet.core.model import Model
 from combinet.core.node import Forward
-from combinet.core.run import Run, no_backprop
+from combinet.core.run import Run
 from combinet.core.shape_rules import preserves
 from combinet.errors import InputError
 from combinet.initializers import zeros
@@ -93,16 +93,13 @@ def _attrs(name: str, settings: Settings | None) -> dict[str, Any]:
 
 def _activate(model: Model[Any, Any], X: Floats, run: Run) -> Any:
     forward, backward, saved, names = ACTIVATIONS[model.attrs["activation"]]
-    settings = [model.attrs[name] for name in names]
-    ops = run.ops
-    if not run.train:
-        return getattr(ops, forward)(X, *settings), no_backprop
-    if saved in ("X", "Y"):
+    ops, settings = run.ops, [model.attrs[name] for name in names]
+    if saved in ("X", "Y") or not run.train:
         Y = getattr(ops, forward)(X, *settings)
-        kept = X if saved == "X" else Y
+        for_backward = X if saved == "X" else Y
     else:
-        Y, kept = getattr(ops, saved)(X, *settings)
-    return Y, lambda dY: getattr(ops, backward)(dY, kept, *settings)
+        Y, for_backward = getattr(ops, saved)(X, *settings)
+    return Y, lambda dY: getattr(ops, backward)(dY, for_backward, *settings)
 
 
 class Constructor(Protocol):
@@ -156,10 +153,17 @@ def affine_activation(
 
 
 def dense_activation(
-    name: str, nO: int | None, nI: int | None, params: Any, settings: Settings | None = None
+    name: str,
+    nO: int | None,
+    nI: int | None,
+    params: Any,
+    normalize: bool = False,
+    dropout: float | None = None,
+    settings: Settings | None = None,
 ) -> Model[Any, Any]:
-    """An affine map and an activation of the tables."""
-    return affine_layer(name, _affine_activate, nO, nI, params, attrs=_attrs(name, settings))
+    """An affine map and an activation of the tables, with the norm and the dropout asked for."""
+    layer = affine_layer(name, _affine_activate, nO, nI, params, attrs=_attrs(name, settings))
+    return add_norm_dropout(layer, normalize, dropout)
 
 
 def _affine_activate(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:

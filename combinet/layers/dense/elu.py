@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from combinet.core.model import Model
 from combinet.initializers import he_normal, lecun_normal, zeros
-from combinet.layers.dense.activation import (
-    activation,
-    add_norm_dropout,
-    affine_activation,
-    dense_activation,
-)
+from combinet.layers.dense.activation import activation, affine_activation, dense_activation
 from combinet.layers.dense.linear import affine_params
 from combinet.types import Floats, Floats2d, Initializer
 
@@ -68,8 +63,7 @@ def ELU(
         array([[0., 0.]], dtype=float32)
     """
     params = affine_params(init_W, init_b, bias)
-    layer = dense_activation("elu", nO, nI, params, _settings(alpha))
-    return add_norm_dropout(layer, normalize, dropout)
+    return dense_activation("elu", nO, nI, params, normalize, dropout, _settings(alpha))
 
 
 @affine_activation("selu", lecun_normal)

@@ -5,13 +5,7 @@ from __future__ import annotations
 from combinet.core.model import Model
 from combinet.errors import InputError
 from combinet.initializers import glorot_uniform, he_normal, zeros
-from combinet.layers.dense.activation import (
-    activation,
-    add_norm_dropout,
-    affine_activation,
-    dense_activation,
-    line,
-)
+from combinet.layers.dense.activation import activation, affine_activation, dense_activation, line
 from combinet.layers.dense.linear import affine_params
 from combinet.types import Floats, Floats2d, Initializer
 
@@ -129,8 +123,7 @@ def ClippedLinear(
     """
     params = affine_params(init_W, init_b, bias)
     settings = line(slope, offset, min_val, max_val)
-    layer = dense_activation("clipped_linear", nO, nI, params, settings)
-    return add_norm_dropout(layer, normalize, dropout)
+    return dense_activation("clipped_linear", nO, nI, params, normalize, dropout, settings)
 
 
 def ReluK(
@@ -155,8 +148,8 @@ def ReluK(
         >>> ReluK(2, 3, k=2.0).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    layer = dense_activation("relu_k", nO, nI, affine_params(init_W, init_b, bias), _relu_k(k))
-    return add_norm_dropout(layer, normalize, dropout)
+    params = affine_params(init_W, init_b, bias)
+    return dense_activation("relu_k", nO, nI, params, normalize, dropout, _relu_k(k))
 
 
 @affine_activation("hard_tanh", glorot_uniform)

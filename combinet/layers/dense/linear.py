@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from combinet.core.model import Model
@@ -54,11 +53,7 @@ def affine_params(
 
 
 def affine(
-    model: Model[Any, Any],
-    X: Floats2d,
-    run: Run,
-    fused: Callable[..., Any] | None = None,
-    weights: tuple[Any, ...] = (),
+    model: Any, X: Floats2d, run: Run, fused: Any = None, weights: tuple[Any, ...] = ()
 ) -> Any:
     """The affine map by a layer's W and b, if it has one, and the backward pass.
 

@@ -28,12 +28,10 @@ def sinusoidal_positions() -> Model[Floats2d, Floats2d]:
         array([[0.   , 1.   ],
                [0.841, 0.54 ]])
     """
-    return Model(
-        "sinusoidal_positions", _sinusoidal_positions, accepts="floats2d", widths=preserves
-    )
+    return Model("sinusoidal_positions", _sinusoidal, accepts="floats2d", widths=preserves)
 
 
-def _sinusoidal_positions(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+def _sinusoidal(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     columns = np.arange(X.shape[1])
     angles = positions(run.lengths_of(X))[:, None] / 10000.0 ** (columns // 2 * 2 / len(columns))
     waves = np.where(columns % 2, np.cos(angles), np.sin(angles))
@@ -60,17 +58,18 @@ def LearnedPositions(
         >>> [Y.tolist() for Y in model.predict([np.array([[5.0], [6.0]]), np.array([[7.0]])])]
         [[[6.0], [7.0]], [[8.0]]]
     """
+    dims, params = {"nI": nI, "longest": longest}, {"P": Param(("longest", "nI"), init_P, "C")}
     return Model(
         "learned_positions",
-        _learned_positions,
-        dims={"nI": nI, "longest": longest},
-        params={"P": Param(("longest", "nI"), init_P, "C")},
+        _learned,
+        dims=dims,
+        params=params,
         accepts="floats2d",
         widths=per_column,
     )
 
 
-def _learned_positions(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+def _learned(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     lengths, longest = run.lengths_of(X), model.get_dim("longest")
     if lengths.max(initial=0) > longest:
         raise DimensionError(

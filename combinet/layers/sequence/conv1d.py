@@ -13,8 +13,6 @@ from combinet.layers.dense.linear import affine, affine_params
 from combinet.ops.convolution import Window
 from combinet.types import Floats, Generator, Initializer, Shape, is_size
 
-_PADDINGS = ("same", "causal", "valid")
-
 
 def Conv1d(
     nO: int | None = None,
@@ -54,8 +52,8 @@ def Conv1d(
     for name, value in (("stride", stride), ("dilation", dilation)):
         if not is_size(value):
             raise InputError(f"conv1d takes a {name} of 1 or more, not {value!r}")
-    if padding not in _PADDINGS:
-        raise InputError(f"conv1d takes one of {_PADDINGS} for its padding, not {padding!r}")
+    if padding not in ("same", "causal", "valid"):
+        raise InputError(f"conv1d takes 'same', 'causal' or 'valid' padding, not {padding!r}")
     return Model(
         "conv1d",
         _conv1d,
