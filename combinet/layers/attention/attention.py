@@ -61,12 +61,12 @@ def _self_attention(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     QK, V = X[:, : 2 * nO], X[:, 2 * nO :]
     if rotary:
         QK = ops.rotate(QK, lengths, 2 * heads)
-    Y, kept = ops.attention(QK[:, :nO], QK[:, nO:], V, (lengths, lengths), heads, causal)
+    Y, saved = ops.attention(QK[:, :nO], QK[:, nO:], V, (lengths, lengths), heads, causal)
 
     def backprop(dY: Floats2d) -> Any:
         dX: Any = ops.zeros((len(dY), 3 * nO), dY.dtype)
         dQK, dV = dX[:, : 2 * nO], dX[:, 2 * nO :]
-        ops.backprop_attention(dY, kept, dQK[:, :nO], dQK[:, nO:], dV)
+        ops.backprop_attention(dY, saved, dQK[:, :nO], dQK[:, nO:], dV)
         if rotary:
             dQK[...] = ops.rotate(dQK, lengths, 2 * heads, back=True)
         return dX
@@ -156,11 +156,11 @@ def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run)
             f"{model.name} takes a memory for each of {len(Q)} sequences, not {len(KV)} of them"
         )
     _check_memory(model, nO, KV.data.shape[1])
-    Y, kept = ops.attention(Q.data, KV.data[:, :nO], KV.data[:, nO:], lengths, heads)
+    Y, saved = ops.attention(Q.data, KV.data[:, :nO], KV.data[:, nO:], lengths, heads)
 
     def backprop(dY: Ragged) -> tuple[Ragged, Ragged]:
         dQ, dKV = (ops.zeros(shape, dY.data.dtype) for shape in shapes)
-        ops.backprop_attention(dY.data, kept, dQ, dKV[:, :nO], dKV[:, nO:])
+        ops.backprop_attention(dY.data, saved, dQ, dKV[:, :nO], dKV[:, nO:])
         return Ragged(dQ, lengths[0]), Ragged(dKV, lengths[1])
 
     return Ragged(Y, lengths[0]), backprop

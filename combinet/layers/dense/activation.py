@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from combinet.combinators.compose import chain
 from combinet.core.model import Model
 from combinet.core.node import Forward
 from combinet.core.run import Run
@@ -87,8 +86,8 @@ def activation(name: str, settings: Settings | None = None) -> Model[Any, Any]:
 
 
 def _attrs(name: str, settings: Settings | None) -> dict[str, Any]:
-    kind, preset = _NAMED.get(name, (name, {}))
-    return {"activation": kind, **(settings or preset)}
+    row, preset = _NAMED.get(name, (name, {}))
+    return {"activation": row, **(settings or preset)}
 
 
 def _activate(model: Model[Any, Any], X: Floats, run: Run) -> Any:
@@ -176,9 +175,8 @@ def add_norm_dropout(
     model: Model[Any, Any], normalize: bool, dropout: float | None
 ) -> Model[Any, Any]:
     """The model, followed by LayerNorm if `normalize`, then by Dropout if there is a rate."""
-    after: list[Model[Any, Any]] = []
     if normalize:
-        after.append(LayerNorm(model.dims["nO"]))
+        model = model >> LayerNorm(model.dims["nO"])
     if dropout is not None:
-        after.append(Dropout(dropout))
-    return chain(model, *after) if after else model
+        model = model >> Dropout(dropout)
+    return model

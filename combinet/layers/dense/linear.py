@@ -62,20 +62,17 @@ def affine(
     gradient of the map alone. `weights` are W and b where the layer has read them already.
     """
     W, *b = declared = weights or run.params(model, *model.param_names)
-    if W.ndim > 2:
-        W, b = W.T.reshape(X.shape[1], -1).T, [each.T.reshape(-1) for each in b]  # views
+    more_axes = W.ndim > 2
+    if more_axes:  # in column-major memory, so these are views
+        W, b = W.T.reshape(X.shape[1], -1).T, b and [b[0].T.reshape(-1)]
     wants_dX, wants_db = run.wants_dX, bool(b)
 
     def backprop(dZ: Floats2d) -> Floats2d | None:
         dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX, wants_db)
-        run.inc_grad(model, W=_shaped(dW, declared[0]), b=_shaped(db, declared[-1]))
+        if more_axes:
+            dW = dW.T.reshape(declared[0].T.shape).T
+            db = db.reshape(declared[1].T.shape).T if wants_db else None
+        run.inc_grad(model, W=dW, b=db)
         return dX
 
     return (fused or run.ops.affine)(X, W, *b), backprop
-
-
-def _shaped(gradient: Any, weight: Any) -> Any:
-    """The gradient with all axes of the weight, which lies in memory in column-major order."""
-    if gradient is None or gradient.ndim == weight.ndim:
-        return gradient
-    return gradient.T.reshape(weight.T.shape).T

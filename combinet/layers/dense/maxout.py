@@ -52,7 +52,7 @@ def Maxout(
 
 
 def _maxout(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    nP = model.get_dim("nP")
+    nP: Any = model.dims["nP"]
 
     def fused(X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Any:
         return run.ops.affine_maxout(X, W, b, nP)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 from combinet.core.model import Model
@@ -118,12 +118,13 @@ def _grouped_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> 
 
 
 def _multi_softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    ops, ends = run.ops, [*accumulate(model.attrs["nOs"][:-1])]
+    ops, bounds = run.ops, [*pairwise(accumulate(model.attrs["nOs"], initial=0))]
     Z, backprop_affine = affine(model, X, run)
-    outputs = [*map(ops.softmax, ops.xp.split(Z, ends, axis=1))]
+    outputs = [ops.softmax(Z[:, i:j]) for i, j in bounds]
 
     def backprop(dY: Floats2d) -> Any:
-        dZ = map(ops.backprop_softmax, ops.xp.split(dY, ends, axis=1), outputs)
-        return backprop_affine(ops.concatenate([*dZ], axis=1))
+        groups = zip(bounds, outputs, strict=True)
+        dZ = [ops.backprop_softmax(dY[:, i:j], Y) for (i, j), Y in groups]
+        return backprop_affine(ops.concatenate(dZ, axis=1))
 
     return ops.concatenate(outputs, axis=1), backprop

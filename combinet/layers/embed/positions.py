@@ -58,12 +58,11 @@ def LearnedPositions(
         >>> [Y.tolist() for Y in model.predict([np.array([[5.0], [6.0]]), np.array([[7.0]])])]
         [[[6.0], [7.0]], [[8.0]]]
     """
-    dims, params = {"nI": nI, "longest": longest}, {"P": Param(("longest", "nI"), init_P, "C")}
     return Model(
         "learned_positions",
         _learned,
-        dims=dims,
-        params=params,
+        dims={"nI": nI, "longest": longest},
+        params={"P": Param(("longest", "nI"), init_P, "C")},
         accepts="floats2d",
         widths=per_column,
     )

@@ -70,11 +70,11 @@ def _crf(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 def _check(model: Model[Any, Any], X: Any, run: Run) -> None:
     arrays = [X.data] if isinstance(X, Ragged) else X if isinstance(X, list) else [X]
-    nO = model.dims["nI"]
+    nO, dtype, fits = model.dims["nI"], model.dtype, INPUT_KINDS["floats2d"].fits
     for array in arrays:
-        if not isinstance(X, list | Ragged) or not INPUT_KINDS["floats2d"].fits(array, run.ops):
+        if not isinstance(X, list | Ragged) or not fits(array, run.ops):
             raise InputError(f"crf takes a list of floats (n, nO) or Ragged, not {describe(X)}")
-        check_dtype(model.name, X, array.dtype, model.dtype)
+        check_dtype(model.name, X, array.dtype, dtype)
         if array.shape[1] != nO:
             raise DimensionError(f"crf takes scores of nO={nO} labels, not {describe(X)}")
 
