@@ -44,8 +44,9 @@ def self_attention(
                [2.]])
     """
     attrs = {"heads": _at_least_one("self_attention", heads), "causal": causal, "rotary": rotary}
-    widths = _self_attention_widths
-    return Model("self_attention", _self_attention, attrs=attrs, accepts="floats2d", widths=widths)
+    return Model(
+        "self_attention", _self_attention, attrs=attrs, accepts="floats2d", widths=_self_widths
+    )
 
 
 def _at_least_one(name: str, heads: int) -> int:
@@ -84,7 +85,7 @@ def _check_columns(model: Model[Any, Any], nI: int) -> None:
         )
 
 
-def _self_attention_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Widths:
+def _self_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Widths:
     if nI is None and nO is None:
         return None, None
     width = nO if nI is None else nI // 3
@@ -138,7 +139,7 @@ def cross_attention(heads: int) -> Model[tuple[Ragged, Ragged], Ragged]:
         [[3.0], [0.0], [0.0]]
     """
     attrs = {"heads": _at_least_one("cross_attention", heads)}
-    return Model("cross_attention", _cross_attention, attrs=attrs, widths=_cross_attention_widths)
+    return Model("cross_attention", _cross_attention, attrs=attrs, widths=_cross_widths)
 
 
 def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run) -> Any:
@@ -166,15 +167,15 @@ def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run)
     return Ragged(Y, lengths[0]), backprop
 
 
-def _check_memory(model: Model[Any, Any], nO: int, nM: int) -> None:
-    if nO % model.attrs["heads"] or nM != 2 * nO:
+def _check_memory(model: Model[Any, Any], nO: int, nKV: int) -> None:
+    if nO % model.attrs["heads"] or nKV != 2 * nO:
         raise DimensionError(
             f"{model.name} takes queries, and keys and values of twice their width, in "
-            f"{model.attrs['heads']} heads, not {nO} and {nM} columns"
+            f"{model.attrs['heads']} heads, not {nO} and {nKV} columns"
         )
 
 
-def _cross_attention_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+def _cross_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     both: Any = item(nI, 1)  # keys and values
     width: Any = infer.same(model, item(nI, 0), nO, None if both is None else both // 2)
     if width is None:

@@ -140,9 +140,7 @@ def affine_activation(
             normalize: bool = False,
         ) -> Model[Floats2d, Floats2d]:
             params = affine_params(init_W, init_b, bias)
-            forward, attrs = (fused, None) if fused else (_affine_activate, _attrs(name, None))
-            layer = affine_layer(name, forward, nO, nI, params, attrs=attrs)
-            return add_norm_dropout(layer, normalize, dropout)
+            return dense_activation(name, nO, nI, params, normalize, dropout, fused=fused)
 
         for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
             setattr(make, attribute, getattr(described, attribute))
@@ -159,9 +157,11 @@ def dense_activation(
     normalize: bool = False,
     dropout: float | None = None,
     settings: Settings | None = None,
+    fused: Forward | None = None,
 ) -> Model[Any, Any]:
     """An affine map and an activation of the tables, with the norm and the dropout asked for."""
-    layer = affine_layer(name, _affine_activate, nO, nI, params, attrs=_attrs(name, settings))
+    forward, attrs = (fused, None) if fused else (_affine_activate, _attrs(name, settings))
+    layer = affine_layer(name, forward, nO, nI, params, attrs=attrs)
     return add_norm_dropout(layer, normalize, dropout)
 
 

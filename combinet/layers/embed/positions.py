@@ -60,7 +60,7 @@ def LearnedPositions(
     """
     return Model(
         "learned_positions",
-        _learned,
+        _learned_positions,
         dims={"nI": nI, "longest": longest},
         params={"P": Param(("longest", "nI"), init_P, "C")},
         accepts="floats2d",
@@ -68,7 +68,7 @@ def LearnedPositions(
     )
 
 
-def _learned(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+def _learned_positions(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     lengths, longest = run.lengths_of(X), model.get_dim("longest")
     if lengths.max(initial=0) > longest:
         raise DimensionError(
