@@ -61,11 +61,11 @@ def affine(
     `fused(X, W, b)` computes the map and what follows in one step; the backward pass takes the
     gradient of the map alone. `weights` are W and b where the layer has read them already.
     """
-    declared = weights or run.params(model, *model.param_names)
+    declared: Any = weights or run.params(model, *model.param_names)
     W, b = declared if len(declared) > 1 else (*declared, None)
     more_axes, wants_dX, wants_db = W.ndim > 2, run.wants_dX, b is not None
     if more_axes:  # in column-major memory, so these are views
-        W, b = W.T.reshape(X.shape[1], -1).T, b.T.reshape(-1) if wants_db else None
+        W, b = W.T.reshape(X.shape[1], -1).T, None if b is None else b.T.reshape(-1)
 
     def backprop(dZ: Floats2d) -> Floats2d | None:
         dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX, wants_db)
