@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from combinet.core.model import Model
-from combinet.core.node import Param
+from combinet.core.node import Forward, Param
 from combinet.core.run import Run
 from combinet.core.shape_rules import per_column
 from combinet.errors import InputError
@@ -28,19 +28,19 @@ def LayerNorm(
         >>> LayerNorm(2).initialize().predict(np.array([[1, 3]], dtype="float32")).round(3)
         array([[-1.,  1.]], dtype=float32)
     """
+    params = {"G": Param(("nI",), ones), "b": Param(("nI",), zeros)}
+    return norm_layer("layer_norm", _layer_norm, nI, eps, params if bias else {"G": params["G"]})
+
+
+def norm_layer(
+    name: str, forward: Forward, nI: int | None, eps: float, params: dict[str, Param]
+) -> Model[Any, Any]:
+    """A layer that normalizes rows or columns, `eps` being added to what it divides by."""
     if not eps > 0:
-        raise InputError(f"layer norm takes eps above 0, not {eps!r}")
-    params = {"G": Param(("nI",), ones)}
-    if bias:
-        params["b"] = Param(("nI",), zeros)
+        raise InputError(f"{name} takes eps above 0, not {eps!r}")
+    dims, attrs = {"nI": nI}, {"eps": eps}
     return Model(
-        "layer_norm",
-        _layer_norm,
-        dims={"nI": nI},
-        params=params,
-        attrs={"eps": eps},
-        accepts="floats2d",
-        widths=per_column,
+        name, forward, dims=dims, params=params, attrs=attrs, accepts="floats2d", widths=per_column
     )
 
 
