@@ -31,7 +31,7 @@ class CrfOps(RecurrentOps):
         """
         xp, n = self.xp, int(sizes[:1].sum())
         log_sum, P, pairs = self.crf_marginals(X, T, start, end, sizes)
-        true_pairs = xp.matmul(self.previous_rows(Y, sizes).T, Y)
+        true_pairs = xp.matmul(self.previous_rows(Y, (sizes, False)).T, Y)
         ending = xp.asarray(np.flatnonzero(_ending(sizes)))
         firsts, lasts = Y[:n].sum(axis=0), Y[ending].sum(axis=0)
         ends = start * firsts + end * lasts

@@ -12,7 +12,7 @@ import numpy as np
 from combinet.ops.embed import N_HASHES, seed_offsets
 from combinet.ops.formulas.program import Program
 from combinet.ops.numpy import NumpyOps
-from combinet.ops.recurrent import filled, steps
+from combinet.ops.recurrent import Order, filled, halves, steps
 from combinet.ops.update import AdamStep
 from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Ints, Ints1d, Ints2d
 
@@ -250,45 +250,27 @@ class NumbaOps(NumpyOps):
         """See `Ops.adam_rows`. In place: each number is read once and written once."""
         self.kernels.update.adam_rows(rows, W, dW, first, second, *step)
 
-    def lstm(
-        self, Z: Floats2d, U: Floats2d, sizes: Ints1d, reverse: bool = False
-    ) -> tuple[Floats2d, Floats2d, Floats2d]:
+    def lstm(self, Z: Floats2d, U: Floats2d, order: Order) -> tuple[Floats2d, Any]:
         """See `Ops.lstm`. One sequence alone is one call."""
-        if Z.dtype != np.float32 or sizes[:1].sum() != 1:
-            return super().lstm(Z, U, sizes, reverse)
+        if Z.dtype != np.float32 or order[0][:1].sum() != 1:
+            return super().lstm(Z, U, order)
         Y, C, T = (self.empty((Z.shape[0], U.shape[0]), Z.dtype) for _ in range(3))
-        half = self._sigmoids((True, True, False, True), U.shape[0], Z.dtype)
-        self.kernels.recurrent.lstm_alone(Z, U, half, reverse, C, T, Y)
-        return Y, C, T
+        half = halves((True, True, False, True), U.shape[0], Z.dtype)
+        self.kernels.recurrent.lstm_alone(Z, U, half, order[1], C, T, Y)
+        return Y, (Z, C, T, U, order)
 
-    def lstm_cell(
-        self,
-        Z: Floats2d,
-        R: Floats2d,
-        half: Floats1d,
-        last: Floats2d,
-        C: Floats2d,
-        T: Floats2d,
-        Y: Floats2d,
-    ) -> None:
+    def lstm_cell(self, Z: Any, R: Any, half: Any, last: Any, C: Any, T: Any, Y: Any) -> None:
         """See `Ops.lstm_cell`. Tanh comes within 2e-7, in float32; other dtypes take NumPy's."""
         cell = self.kernels.recurrent.lstm_cell if Z.dtype == np.float32 else super().lstm_cell
         cell(Z, R, half, last, C, T, Y)
 
-    def backprop_lstm(
-        self,
-        dY: Floats2d,
-        gates: Floats2d,
-        C: Floats2d,
-        T: Floats2d,
-        U: Floats2d,
-        sizes: Ints1d,
-        reverse: bool = False,
-    ) -> Floats2d:
+    def backprop_lstm(self, dY: Floats2d, saved: Any) -> Floats2d:
         """See `Ops.backprop_lstm`. Step by step: there is less memory to go through."""
+        gates, C, T, U, order = saved
         dZ = self.empty(gates.shape, gates.dtype)
-        dH, dC, start = (np.zeros((int(sizes[:1].sum()), C.shape[1]), C.dtype) for _ in range(3))
-        for rows, before, continued in reversed(list(steps(sizes, reverse))):
+        n = int(order[0][:1].sum())
+        dH, dC, start = (np.zeros((n, C.shape[1]), C.dtype) for _ in range(3))
+        for rows, before, continued in reversed(list(steps(*order))):
             last, dz = filled(start, C[before], rows), dZ[rows]
             n = len(last)
             self.kernels.recurrent.backprop_lstm_cell(

@@ -438,11 +438,11 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "backprop_softmax": (floats(2, 4, 5), floats(2, 4, 5, seed=1)),
     "attention_weights": (floats(2, 3, 4, 5), 0.5, True),
     "backprop_attention_weights": (floats(2, 3, 4, 5), floats(2, 3, 4, 5, seed=1), 0.5),
-    "lstm": (floats(3, 8), floats(2, 8, seed=1), ints(1, 1, 1)),
+    "lstm": (floats(3, 8), floats(2, 8, seed=1), (ints(1, 1, 1), False)),
     "lstm_cell": (floats(3, 8), floats(3, 8, seed=1), floats(8),
                   *(floats(3, 2, seed=i) for i in range(4))),
-    "backprop_lstm": (floats(4, 2), floats(4, 8), floats(4, 2, seed=1), floats(4, 2, seed=2),
-                      floats(2, 8, seed=3), ints(3, 1)),
+    "backprop_lstm": (floats(4, 2), (floats(4, 8), floats(4, 2, seed=1), floats(4, 2, seed=2),
+                                     floats(2, 8, seed=3), (ints(3, 1), False))),
     "adam": (floats(9), floats(9, seed=1), floats(9, seed=2), np.abs(floats(9, seed=3)), STEP),
     "sum_squares": (floats(9),),
     "adam_rows": (ints(4, 0, 1), *(np.abs(floats(6, 3, seed=i)) for i in range(4)), STEP),
@@ -464,8 +464,8 @@ def test_an_override_does_what_the_base_does(backend: Any, name: str, dtype: str
         pytest.importorskip("numba")
 
     def convert(x: Any) -> Any:
-        if isinstance(x, list):
-            return [convert(each) for each in x]
+        if type(x) in (list, tuple):
+            return type(x)(convert(each) for each in x)
         kind = getattr(x, "dtype", np.dtype("O")).kind
         if kind == "O":
             return x
@@ -474,9 +474,10 @@ def test_an_override_does_what_the_base_does(backend: Any, name: str, dtype: str
     def call(ops: Any) -> list[Any]:
         """All that it gives, and what has become of its arguments."""
         args = [convert(x) for x in SAMPLES[name]]
-        given = getattr(ops, name)(*args)
-        results = [*given, *args] if isinstance(given, tuple) else [given, *args]
-        return [part for each in results for part in (each if isinstance(each, list) else [each])]
+        return flat([getattr(ops, name)(*args), args])
+
+    def flat(x: Any) -> list[Any]:
+        return [y for each in x for y in flat(each)] if isinstance(x, list | tuple) else [x]
 
     near = 8 * np.finfo(dtype).eps
     for found, expected in zip(call(backend()), call(BaseOps()), strict=True):

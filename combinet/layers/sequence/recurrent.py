@@ -178,7 +178,7 @@ _Recurrence: TypeAlias = "Callable[..., tuple[Any, _Backprop]]"
 def _recur(model: Any, X: Any, run: Run, recurrence: _Recurrence) -> Any:
     """Packs X, runs `recurrence` on its product with W, and returns a batch of the form of X.
 
-    `recurrence(Z, U, sizes, reverse)` returns the outputs Y and a function of their gradient,
+    `recurrence(Z, U, order)` returns the outputs Y and a function of their gradient,
     which returns the gradients of Z and of each row's product with U.
     """
     ops, wants_dX, bias = run.ops, run.wants_dX, "b" in model.param_names
@@ -186,12 +186,12 @@ def _recur(model: Any, X: Any, run: Run, recurrence: _Recurrence) -> Any:
     rows, order = batch.data, (batch.order.sizes, batch.reverse)
     W, U = _flat(*run.params(model, "W", "U"))
     b = _flat(*run.params(model, "b"))[0] if bias else ops.zeros(U.shape[1:], U.dtype)
-    Y, backprop_gates = recurrence(ops.affine(rows, W.T, b), U, *order)
+    Y, backprop_gates = recurrence(ops.affine(rows, W.T, b), U, order)
 
     def backprop(dY: Any) -> Any:
         dZ, dR = backprop_gates(batch.rows_of(dY))
         dX, dW, db = ops.backprop_affine(dZ, rows, W.T, wants_dX)
-        dU = ops.backprop_recurrent_weights(dR, Y, *order)
+        dU = ops.backprop_recurrent_weights(dR, Y, order)
         nO = Y.shape[1]
         biases = {"b": _unflat(db, nO)} if bias else {}
         run.inc_grad(model, W=_unflat(dW.T, nO), U=_unflat(dU, nO), **biases)
@@ -201,9 +201,9 @@ def _recur(model: Any, X: Any, run: Run, recurrence: _Recurrence) -> Any:
 
 
 def _lstm(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    def recurrence(gates: Any, U: Any, *order: Any) -> Any:
-        Y, C, T = run.ops.lstm(gates, U, *order)
-        return Y, lambda dY: (run.ops.backprop_lstm(dY, gates, C, T, U, *order),) * 2
+    def recurrence(Z: Any, U: Any, order: Any) -> Any:
+        Y, saved = run.ops.lstm(Z, U, order)
+        return Y, lambda dY: (run.ops.backprop_lstm(dY, saved),) * 2
 
     return _recur(model, X, run, recurrence)
 
@@ -211,13 +211,13 @@ def _lstm(model: Model[Any, Any], X: Any, run: Run) -> Any:
 def _gru(model: Model[Any, Any], X: Any, run: Run) -> Any:
     bias = "c" in model.param_names
 
-    def recurrence(gates: Any, U: Any, *order: Any) -> Any:
+    def recurrence(Z: Any, U: Any, order: Any) -> Any:
         nO = U.shape[0]
         c = run.params(model, "c")[0] if bias else run.ops.zeros((nO,), U.dtype)
-        Y, M = run.ops.gru(gates, U, c, *order)
+        Y, saved = run.ops.gru(Z, U, c, order)
 
         def backprop(dY: Any) -> Any:
-            dZ, dR = run.ops.backprop_gru(dY, gates, Y, M, U, *order)
+            dZ, dR = run.ops.backprop_gru(dY, saved)
             if bias:
                 run.inc_grad(model, c=dR[:, 2 * nO :].sum(axis=0))
             return dZ, dR
@@ -230,8 +230,8 @@ def _gru(model: Model[Any, Any], X: Any, run: Run) -> Any:
 def _rnn(model: Model[Any, Any], X: Any, run: Run) -> Any:
     activation = model.attrs["nonlinearity"]
 
-    def recurrence(Z: Any, U: Any, *order: Any) -> Any:
-        Y = run.ops.rnn(Z, U, activation, *order)
-        return Y, lambda dY: (run.ops.backprop_rnn(dY, Y, U, activation, *order),) * 2
+    def recurrence(Z: Any, U: Any, order: Any) -> Any:
+        Y, saved = run.ops.rnn(Z, U, activation, order)
+        return Y, lambda dY: (run.ops.backprop_rnn(dY, saved),) * 2
 
     return _recur(model, X, run, recurrence)
