@@ -159,7 +159,7 @@ class NumbaOps(NumpyOps):
         if X.dtype != np.float32:
             return super().gelu_value(X)
         Y = self.empty(X.shape, X.dtype)
-        self.kernels.dense.gelu_value(X.reshape(-1), Y.reshape(-1))
+        self.kernels.dense.gelu(X.reshape(-1), Y.reshape(-1), None)
         return Y
 
     def softmax(self, X: Floats) -> Floats:
@@ -242,13 +242,13 @@ class NumbaOps(NumpyOps):
         self, W: Floats1d, dW: Floats1d, first: Floats1d, second: Floats1d, step: AdamStep
     ) -> None:
         """See `Ops.adam`."""
-        self.kernels.update.adam(W, dW, first, second, *step)
+        self.kernels.update.adam(W, dW, first, second, tuple(step))
 
     def adam_rows(
         self, rows: Ints1d, W: Any, dW: Any, first: Any, second: Any, step: AdamStep
     ) -> None:
         """See `Ops.adam_rows`. In place: each number is read once and written once."""
-        self.kernels.update.adam_rows(rows, W, dW, first, second, *step)
+        self.kernels.update.adam_rows(rows, W, dW, first, second, tuple(step))
 
     def lstm(self, Z: Floats2d, U: Floats2d, order: Order) -> tuple[Floats2d, Any]:
         """See `Ops.lstm`. One sequence alone is one call."""
