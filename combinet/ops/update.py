@@ -23,6 +23,16 @@ class AdamStep(NamedTuple):
     eps: float
 
 
+class AdafactorStep(NamedTuple):
+    """The numbers of one step of Adafactor; `fresh` is the part of its means that is new."""
+
+    fresh: float
+    scale: float
+    decay: float
+    eps: tuple[float, float]
+    d: float
+
+
 class UpdateOps(EmbedOps):
     """Mixed into `Ops`: what an optimizer does to all weights at once."""
 
@@ -66,22 +76,16 @@ class UpdateOps(EmbedOps):
             self.set_rows(table, rows, part)
 
     def momentum(
-        self, W: Floats1d, dW: Floats1d, velocity: Floats1d, rate: float, by: float
+        self, W: Floats1d, dW: Floats1d, velocity: Floats1d, rate: float, by: float, nesterov: bool
     ) -> None:
-        """One step of gradient descent with momentum: velocity = by * velocity + dW."""
-        for w, g, v in self._blocks(W, dW, velocity):
-            v *= by
-            v += g
-            w -= rate * v
+        """One step of gradient descent with momentum: velocity = by * velocity + dW.
 
-    def nesterov(
-        self, W: Floats1d, dW: Floats1d, velocity: Floats1d, rate: float, by: float
-    ) -> None:
-        """One step of Nesterov's momentum: W -= rate * (dW + by * velocity), the new one."""
+        W -= rate * velocity; with `nesterov` W -= rate * (dW + by * velocity), the new one.
+        """
         for w, g, v in self._blocks(W, dW, velocity):
             v *= by
             v += g
-            w -= rate * (g + by * v)
+            w -= rate * (g + by * v if nesterov else v)
 
     def lion(
         self, W: Floats1d, dW: Floats1d, mean: Floats1d, rate: float, beta1: float, beta2: float
@@ -92,43 +96,31 @@ class UpdateOps(EmbedOps):
             m *= beta2
             m += (1 - beta2) * g
 
-    def adafactor(
-        self,
-        W: Floats,
-        dW: Floats,
-        kept: list[Any],
-        *,
-        fresh: float,
-        scale: float,
-        decay: float,
-        eps: tuple[float, float],
-        d: float,
-    ) -> None:
-        """One step of Adafactor on one parameter, with its running means `kept`, in place.
+    def adafactor(self, W: Floats, dW: Floats, means: list[Any], step: AdafactorStep) -> None:
+        """One step of Adafactor on one parameter, with its running means, in place.
 
-        `kept` are the means of dW**2 in rows (nO, ..., 1) and columns (1, ..., nI), or dW**2 itself
-        alone; `fresh` is the part of them that is new. W goes by `decay` of itself, and by a step
-        whose root mean square is `scale` times that of W, or less. Shazeer and Stern 2018,
-        arXiv:1804.04235, algorithms 4 and 5.
+        These are the means of dW**2 in rows (nO, ..., 1) and columns (1, ..., nI), or of dW**2
+        itself alone. W goes by `decay` of itself, and by a step whose root mean square is `scale`
+        times that of W, or less. Shazeer and Stern 2018, arXiv:1804.04235, algorithms 4 and 5.
         """
-        xp = self.xp
+        xp, (fresh, scale, decay, eps, d) = self.xp, step
         size = scale * xp.maximum(xp.sqrt((W * W).mean()), eps[1])
         squares = dW * dW
-        if len(kept) == 2:
-            rows, columns = kept
+        if len(means) == 2:
+            rows, columns = means
             rows += fresh * (squares.mean(axis=-1, keepdims=True) - rows)
             columns += fresh * (squares.mean(axis=0, keepdims=True) - columns)
             total = xp.maximum(rows.mean(axis=0, keepdims=True), eps[0])
             variance = xp.multiply(rows / total, columns, out=squares)  # in the order of dW
         else:
-            (variance,) = kept
+            (variance,) = means
             variance += fresh * (squares - variance)
-        step = xp.maximum(variance, eps[0] ** 2)
-        step **= -0.5
-        step *= dW
-        step *= size / xp.maximum(xp.sqrt((step * step).mean()) / d, 1.0)
+        change = xp.maximum(variance, eps[0] ** 2)
+        change **= -0.5
+        change *= dW
+        change *= size / xp.maximum(xp.sqrt((change * change).mean()) / d, 1.0)
         W *= 1 - decay
-        W -= step
+        W -= change
 
     def add_scaled(self, W: Floats1d, X: Floats1d, scale: float) -> None:
         """W += scale * X, in place."""

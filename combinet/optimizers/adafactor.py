@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from combinet.ops.base import Ops
+from combinet.ops.update import AdafactorStep
 from combinet.optimizers.base import Optimizer, Options
 from combinet.schedules import FROM_0, require
 from combinet.types import Array, Floats, Schedule, Shape
@@ -84,7 +85,6 @@ class Adafactor(Optimizer):
             dW += L2 * W
             L2 = 0.0
         least = self.eps[0] if self.eps[0] is not None else float(np.finfo(W.dtype).eps)
-        ops.adafactor(
-            W, dW, state, fresh=t**self.beta2_decay, scale=min(rate, t**-0.5), decay=rate * L2,
-            eps=(least, self.eps[1]), d=self.d,
-        )  # fmt: skip
+        fresh, scale = t**self.beta2_decay, min(rate, t**-0.5)
+        step = AdafactorStep(fresh, scale, rate * L2, (least, self.eps[1]), self.d)
+        ops.adafactor(W, dW, state, step)

@@ -50,9 +50,7 @@ class SGD(Optimizer):
         self, ops: Ops, W: Floats1d, dW: Floats1d, state: list[Array], t: int, rate: float
     ) -> None:
         """See `Optimizer.apply`."""
-        if self.nesterov:
-            ops.nesterov(W, dW, state[0], rate, self.momentum)
-        elif state:
-            ops.momentum(W, dW, state[0], rate, self.momentum)
+        if state:
+            ops.momentum(W, dW, state[0], rate, self.momentum, self.nesterov)
         else:
             ops.add_scaled(W, dW, -rate)

@@ -381,7 +381,7 @@ def test_updates_in_blocks_are_their_formulas(ops: Any) -> None:
     W, dW, kept = (floats(LONG, seed=seed) for seed in range(3))
     velocity = 0.9 * kept + dW
     w, v = W.copy(), kept.copy()
-    ops.momentum(w, dW, v, 0.1, 0.9)
+    ops.momentum(w, dW, v, 0.1, 0.9, nesterov=False)
     close(v, velocity)
     close(w, W - 0.1 * velocity)
     ops.add_scaled(w := W.copy(), dW, -2.0)
