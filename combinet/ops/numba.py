@@ -236,7 +236,8 @@ class NumbaOps(NumpyOps):
         if X.dtype not in _COMPILED or not _NUMPYS.isdisjoint(step.op for step in program.steps):
             super().run_program(program, X, *outputs)
         else:
-            import_module("combinet.ops.formulas.numba_loops").run_loop(program, X, *outputs)
+            loops = import_module("combinet.ops.formulas.numba_loops")
+            loops.loop(program.code, X.dtype.type)(X, *outputs)
 
     def adam(
         self, W: Floats1d, dW: Floats1d, first: Floats1d, second: Floats1d, step: AdamStep

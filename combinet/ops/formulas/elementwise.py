@@ -38,11 +38,8 @@ class ElementwiseOps:
                 places = [Y[part] for Y in outputs] + [array[: x.size] for array in work]
                 for op, operands, place in program.steps:
                     args = [values[a] if isinstance(a, int) else a for a in operands]
-                    values.append(self._step(op, args, places[place]))
-
-    def _step(self, op: str, args: list[Any], out: Any) -> Any:
-        if op != "where":
-            return getattr(self.xp, op)(*args, out=out)
-        self.xp.copyto(out, args[2])
-        self.xp.copyto(out, args[1], where=args[0])
-        return out
+                    if op == "where":  # which takes no `out`
+                        places[place][...] = self.xp.where(*args)
+                    else:
+                        getattr(self.xp, op)(*args, out=places[place])
+                    values.append(places[place])

@@ -46,13 +46,18 @@ class Nothing:
 NOTHING = Nothing()
 
 
-def _binary(op: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
-    """An operator and its reflected form."""
+def _operator(op: str) -> Callable[..., Any]:
+    """The method of an operator of one operand or two."""
 
-    def forward(a: Any, b: Any) -> Any:
-        return NotImplemented if b is NOTHING else function(op)(a, b)
+    def method(*operands: Any) -> Any:
+        return NotImplemented if operands[-1] is NOTHING else function(op)(*operands)
 
-    return forward, lambda b, a: function(op)(a, b)
+    return method
+
+
+def _binary(op: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The methods of an operator and of its reflected form."""
+    return _operator(op), lambda b, a: function(op)(a, b)
 
 
 class Expression:
@@ -79,20 +84,12 @@ class Expression:
     __or__, __ror__ = _binary("logical_or")
     __lt__, __gt__ = _binary("less")  # a > b is b < a
     __le__, __ge__ = _binary("less_equal")
-    __eq__ = _binary("equal")[0]
-    __ne__ = _binary("not_equal")[0]
-
-    def __neg__(self) -> Any:
-        return apply("negative", self)
-
-    def __pos__(self) -> Any:
-        return apply("positive", self)
-
-    def __abs__(self) -> Any:
-        return apply("absolute", self)
-
-    def __invert__(self) -> Any:
-        return apply("logical_not", self)
+    __eq__ = _operator("equal")
+    __ne__ = _operator("not_equal")
+    __neg__ = _operator("negative")
+    __pos__ = _operator("positive")
+    __abs__ = _operator("absolute")
+    __invert__ = _operator("logical_not")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         if method != "__call__" or kwargs:

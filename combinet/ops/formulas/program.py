@@ -31,7 +31,8 @@ def trace(name: str, function: Callable[[Any], Any]) -> Any:
         raise InputError(f"{name} takes a function that returns a number, not a condition")
     if not isinstance(Y, Expression | int | float | np.number):
         raise InputError(f"{name} takes a function that returns a number, not {describe(Y)}")
-    if repr(Program(Y)) != repr(Program(again)):
+    programs = Program(Y), Program(again)
+    if len({repr((each.code, each.results)) for each in programs}) > 1:
         raise InputError(
             f"{name} takes a function that does the same at each call: this one draws random "
             f"numbers or keeps a state"
@@ -106,12 +107,6 @@ class Program:
         self.work: list[bool] = []
         self.steps = self._placed(steps[1:], outputs)
 
-    def __repr__(self) -> str:
-        lines, outputs = self.code
-        return "\n".join([*(f"{name} = {value}" for name, value in lines),
-                          ", ".join(outputs[r] if isinstance(r, int) else str(r)
-                                    for r in self.results)])  # fmt: skip
-
     def _placed(self, steps: list[Any], outputs: list[int]) -> list[Step]:
         """The steps with a place for each result, which is free again after the last use."""
         last = {a: i for i, (_, operands) in enumerate(steps) for a in operands
@@ -120,19 +115,14 @@ class Program:
         free: dict[bool, list[int]] = {True: [], False: []}
         placed = []
         for i, (op, operands) in enumerate(steps):
-            used = {a for a in operands if isinstance(a, int) and last[a] == i and a not in outputs}
-            done = [(PRIMITIVES[steps[a - 1][0]].truth, places[a]) for a in used if a]
-            early = op != "where"  # which writes before it has read all
-            for truth, place in done if early else ():
-                free[truth].append(place)
+            for a in {a for a in operands if isinstance(a, int) and last[a] == i} - {0, *outputs}:
+                free[PRIMITIVES[steps[a - 1][0]].truth].append(places[a])
             truth = PRIMITIVES[op].truth
             if i + 1 not in places:
                 if not free[truth]:
                     free[truth].append(len(outputs) + len(self.work))
                     self.work.append(truth)
                 places[i + 1] = free[truth].pop()
-            for truth, place in done if not early else ():
-                free[truth].append(place)
             placed.append(Step(op, operands, places[i + 1]))
         return placed
 
