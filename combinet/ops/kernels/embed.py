@@ -69,8 +69,7 @@ def embed_bag(E: Any, ids: Any, lengths: Any, mean: Any, Y: Any) -> None:
     place, last = 0, ids.shape[0] - 1
     for i in range(lengths.shape[0]):
         y, stop = Y[i], place + lengths[i]
-        for o in range(y.shape[0]):
-            y[o] = 0
+        y[:] = 0
         while place + 4 <= stop:
             for k in range(4):
                 prefetch(E, ids[min(place + AHEAD + k, last)])
@@ -120,9 +119,7 @@ def fill_rows(E: Any, rows: Any, value: Any) -> None:
     last = rows.shape[0] - 1
     for i in range(rows.shape[0]):
         prefetch(E, rows[min(i + AHEAD, last)])
-        e = E[rows[i]]
-        for o in range(e.shape[0]):
-            e[o] = value
+        E[rows[i]] = value
 
 
 @kernel

@@ -12,8 +12,6 @@ from combinet.ops.kernels.compiled import exp, kernel
 @kernel
 def expand_window(X: Any, window: int, lengths: Any, Y: Any) -> None:
     """Neighbour by neighbour; zeros beyond the ends of the sequence."""
-    nI = X.shape[1]
-    zero = X.dtype.type(0)
     start = 0
     for length in lengths:
         for i in range(start, start + length):
@@ -21,11 +19,10 @@ def expand_window(X: Any, window: int, lengths: Any, Y: Any) -> None:
                 y = Y[i, step + window]
                 if start <= i + step < start + length:
                     x = X[i + step]
-                    for o in range(nI):
+                    for o in range(x.shape[0]):
                         y[o] = x[o]
                 else:
-                    for o in range(nI):
-                        y[o] = zero
+                    y[:] = 0
         start += length
 
 
@@ -54,8 +51,7 @@ def reduce_sum(X: Any, lengths: Any, Y: Any) -> None:
     start = 0
     for i in range(lengths.shape[0]):
         y = Y[i]
-        for o in range(y.shape[0]):
-            y[o] = 0
+        y[:] = 0
         for row in range(start, start + lengths[i]):
             x = X[row]
             for o in range(y.shape[0]):
