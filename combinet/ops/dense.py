@@ -140,10 +140,8 @@ class DenseOps:
         dX -= Y * dX.sum(axis=-1, keepdims=True)
         return dX
 
-    def layer_norm(
-        self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float
-    ) -> tuple[Floats2d, Floats2d, Floats2d]:
-        """Y = G * N + b, with N the rows of X at mean 0 and variance 1; Y, N (n, nI), 1/sd (n, 1).
+    def layer_norm(self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float) -> tuple[Floats2d, Any]:
+        """Y = G * N + b, with N the rows of X at mean 0 and variance 1; N and 1/sd are saved.
 
         Ba, Kiros and Hinton 2016, arXiv:1607.06450, equation 4; eps is added to the variance.
         """
@@ -154,12 +152,11 @@ class DenseOps:
         N *= scale
         Y: Floats2d = N * G
         Y += b
-        return Y, N, scale
+        return Y, (N, scale, G)
 
-    def backprop_layer_norm(
-        self, dY: Floats2d, N: Floats2d, scale: Floats2d, G: Floats1d
-    ) -> tuple[Floats2d, Floats1d, Floats1d]:
+    def backprop_layer_norm(self, dY: Floats2d, saved: Any) -> tuple[Floats2d, Floats1d, Floats1d]:
         """The gradients of X, G and b."""
+        N, scale, G = saved
         products = dY * N
         dG, db = products.sum(axis=0), dY.sum(axis=0)
         products *= G
@@ -171,9 +168,10 @@ class DenseOps:
 
     def batch_norm(
         self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float
-    ) -> tuple[Floats2d, Floats2d, Floats1d, Floats1d, Floats1d]:
-        """Y = G * N + b, with N the columns of X at mean 0 and variance 1; Y, N, 1/sd, mean, var.
+    ) -> tuple[Floats2d, Any, Floats1d, Floats1d]:
+        """Y = G * N + b, with N the columns of X at mean 0 and variance 1; the mean and variance.
 
+        N and 1/sd are saved.
         Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1; eps is added to the variance, which
         is the biased one.
         """
@@ -184,12 +182,11 @@ class DenseOps:
         N *= scale
         Y: Floats2d = N * G
         Y += b
-        return Y, N, scale, mean, var
+        return Y, (N, scale, G), mean, var
 
-    def backprop_batch_norm(
-        self, dY: Floats2d, N: Floats2d, scale: Floats1d, G: Floats1d
-    ) -> tuple[Floats2d, Floats1d, Floats1d]:
+    def backprop_batch_norm(self, dY: Floats2d, saved: Any) -> tuple[Floats2d, Floats1d, Floats1d]:
         """The gradients of X, G and b: X makes the mean and the variance as well."""
+        N, scale, G = saved
         dG, db = (dY * N).sum(axis=0), dY.sum(axis=0)
         dX: Floats2d = N * (dG / -dY.shape[0])
         dX += dY
@@ -206,8 +203,8 @@ class DenseOps:
         Y += b
         return Y
 
-    def rms_norm(self, X: Floats2d, G: Floats1d, eps: float) -> tuple[Floats2d, Floats2d, Floats2d]:
-        """Y = G * N, with N the rows of X at mean square 1; Y, N (n, nI), 1/rms (n, 1).
+    def rms_norm(self, X: Floats2d, G: Floats1d, eps: float) -> tuple[Floats2d, Any]:
+        """Y = G * N, with N the rows of X at mean square 1; N and 1/rms are saved.
 
         Zhang and Sennrich 2019, arXiv:1910.07467, equation 4; eps is added to the mean square.
         """
@@ -215,12 +212,11 @@ class DenseOps:
         scale += eps
         scale **= -0.5
         N = X * scale
-        return N * G, N, scale
+        return N * G, (N, scale, G)
 
-    def backprop_rms_norm(
-        self, dY: Floats2d, N: Floats2d, scale: Floats2d, G: Floats1d
-    ) -> tuple[Floats2d, Floats1d]:
+    def backprop_rms_norm(self, dY: Floats2d, saved: Any) -> tuple[Floats2d, Floats1d]:
         """The gradients of X and G."""
+        N, scale, G = saved
         products = dY * N
         dG: Floats1d = products.sum(axis=0)
         products *= G

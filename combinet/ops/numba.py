@@ -64,9 +64,7 @@ class NumbaOps(NumpyOps):
         """See `Ops.take_rows`. Other than whole rows of numbers NumPy takes."""
         if X.ndim != 2 or not X.flags.c_contiguous or X.dtype not in _COMPILED:
             return super().take_rows(X, slots)
-        Y = self.empty((len(slots), X.shape[1]), X.dtype)
-        self.kernels.embed.gather_sum(X, np.asarray(slots)[:, None], Y)
-        return Y
+        return self.gather_sum(X, np.asarray(slots)[:, None])
 
     def embed_bag(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, mean: bool) -> Floats2d:
         """See `Ops.embed_bag`."""
@@ -97,8 +95,7 @@ class NumbaOps(NumpyOps):
         """See `Ops.affine_relu`. Behind the product is one pass, in place."""
         if b is None:
             return super().affine_relu(X, W)
-        Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
-        self.matmul(X, W.T, Y)
+        Y = self.affine(X, W)
         self.kernels.dense.add_relu(Y, b)
         return Y
 
@@ -108,10 +105,9 @@ class NumbaOps(NumpyOps):
         """See `Ops.affine_maxout`. Behind the product is one pass."""
         b = np.zeros(len(W), W.dtype) if b is None else b  # the kernel adds one in any case
         n, nO = X.shape[0], W.shape[0] // nP
-        Z: Any = self.empty((n, nP * nO), X.dtype)
-        self.matmul(X, W.T, Z)
         Y, which = self.empty((n, nO), X.dtype), self.empty((n, nO), "uint8")
-        self.kernels.dense.add_maxout(Z.reshape(n, nP, nO), b.reshape(nP, nO), Y, which)
+        Z: Any = self.affine(X, W).reshape(n, nP, nO)
+        self.kernels.dense.add_maxout(Z, b.reshape(nP, nO), Y, which)
         return Y, which
 
     def backprop_maxout(self, dY: Floats2d, which: Array, nP: int) -> Floats3d:
@@ -120,19 +116,16 @@ class NumbaOps(NumpyOps):
         self.kernels.dense.backprop_maxout(dY, which, dZ)
         return dZ
 
-    def layer_norm(
-        self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float
-    ) -> tuple[Floats2d, Floats2d, Floats2d]:
+    def layer_norm(self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float) -> tuple[Floats2d, Any]:
         """See `Ops.layer_norm`."""
         Y, N = self.empty(X.shape, X.dtype), self.empty(X.shape, X.dtype)
         scale: Any = np.empty((X.shape[0], 1), dtype=X.dtype)
         self.kernels.dense.layer_norm(X, G, b, eps, Y, N, scale)
-        return Y, N, scale
+        return Y, (N, scale, G)
 
-    def backprop_layer_norm(
-        self, dY: Floats2d, N: Floats2d, scale: Floats2d, G: Floats1d
-    ) -> tuple[Floats2d, Floats1d, Floats1d]:
+    def backprop_layer_norm(self, dY: Floats2d, saved: Any) -> tuple[Floats2d, Floats1d, Floats1d]:
         """See `Ops.backprop_layer_norm`."""
+        N, scale, G = saved
         dX = self.empty(dY.shape, dY.dtype)
         dG, db = np.zeros_like(G), np.zeros_like(G)
         self.kernels.dense.backprop_layer_norm(dY, N, scale, G, dX, dG, db)
