@@ -121,7 +121,7 @@ class AttentionOps(SequenceOps):
         Y: Any = self.xp.empty(points.shape, dtype=X.dtype)
         Y[:, :, 0] = a * cos - b * sin
         Y[:, :, 1] = a * sin + b * cos
-        return Y.reshape(X.shape)  # type: ignore[no-any-return]
+        return Y.reshape(X.shape)
 
 
 def _split(X: Any, sequences: int, heads: int) -> Any:
@@ -154,5 +154,4 @@ def _rows(lengths: Ints1d, chosen: Ints1d) -> Ints1d | None:
     """The rows of the chosen sequences, one after the other; None if that is all as it is."""
     if (np.diff(chosen) > 0).all() and lengths[chosen].sum() == lengths.sum():
         return None
-    rows: Ints1d = np.repeat(offsets(lengths)[chosen], lengths[chosen]) + positions(lengths[chosen])
-    return rows
+    return np.repeat(offsets(lengths)[chosen], lengths[chosen]) + positions(lengths[chosen])

@@ -70,11 +70,11 @@ class Ops(
 
     def empty(self, shape: Shape, dtype: Any) -> Array:
         """A new array that holds anything."""
-        return self.xp.empty(shape, dtype=dtype)  # type: ignore[no-any-return]
+        return self.xp.empty(shape, dtype=dtype)
 
     def zeros(self, shape: Shape, dtype: Any) -> Array:
         """A new array of zeros."""
-        return self.xp.zeros(shape, dtype=dtype)  # type: ignore[no-any-return]
+        return self.xp.zeros(shape, dtype=dtype)
 
     def concatenate(self, arrays: list[Any], axis: int = 0) -> Any:
         """The arrays one after the other, along an axis that they share."""

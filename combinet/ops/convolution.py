@@ -47,7 +47,7 @@ class ConvolutionOps(SequenceOps):
         Y: Any = self.xp.zeros((n, window.width, nI), dtype=X.dtype)
         for step, (windows, rows) in enumerate(self._places(window, lengths)):
             Y[:, step][windows] = X[rows]
-        return Y.reshape(n, window.width * nI)  # type: ignore[no-any-return]
+        return Y.reshape(n, window.width * nI)
 
     def backprop_unfold(self, dY: Floats2d, window: Window, lengths: Ints1d) -> Floats2d:
         """The gradient of X: the sum of each row's share in the windows that take it."""

@@ -27,13 +27,11 @@ class DenseOps:
 
     def add(self, X: Array, Y: Array) -> Array:
         """X + Y, of one shape."""
-        total: Array = self.xp.add(X, Y, out=self.empty(X.shape, X.dtype))
-        return total
+        return self.xp.add(X, Y, out=self.empty(X.shape, X.dtype))
 
     def multiply(self, X: Array, Y: Array) -> Array:
         """X * Y, of one shape."""
-        product: Array = self.xp.multiply(X, Y, out=self.empty(X.shape, X.dtype))
-        return product
+        return self.xp.multiply(X, Y, out=self.empty(X.shape, X.dtype))
 
     def affine(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
         """Y = X @ W.T + b, for X (n, nI), W (nO, nI), b (nO,) or None: then Y = X @ W.T."""
@@ -65,8 +63,7 @@ class DenseOps:
 
     def relu(self, X: Floats) -> Floats:
         """max(X, 0), element by element; NaN stays NaN."""
-        Y: Floats = self.xp.maximum(X, 0, out=self.empty(X.shape, X.dtype))
-        return Y
+        return self.xp.maximum(X, 0, out=self.empty(X.shape, X.dtype))
 
     def affine_relu(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
         """`relu` of `affine`."""
@@ -132,7 +129,7 @@ class DenseOps:
         """
         Y: Floats = self.xp.exp(X - X.max(axis=-1, keepdims=True))
         Y /= Y.sum(axis=-1, keepdims=True)
-        return self.xp.maximum(Y, np.finfo(Y.dtype).tiny, out=Y)  # type: ignore[no-any-return]
+        return self.xp.maximum(Y, np.finfo(Y.dtype).tiny, out=Y)
 
     def backprop_softmax(self, dY: Floats, Y: Floats) -> Floats:
         """Y * (dY - sum(Y * dY)), the sum over the last axis."""

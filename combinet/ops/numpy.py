@@ -59,7 +59,7 @@ class NumpyOps(Ops):
         if not isfinite(total):
             wide = X.astype("float64")
             total = np.vdot(wide, wide)
-        return total  # type: ignore[no-any-return]
+        return total
 
     def matmul(self, A: Floats2d, B: Floats2d, out: Floats2d) -> None:
         """As `Ops.matmul`, in tiles."""

@@ -65,7 +65,7 @@ class RecurrentOps(SequenceOps):
         index[earlier if reverse else later] = later if reverse else earlier
         rows: Any = self.take_rows(Y, np.maximum(index, 0))
         rows[self.xp.asarray(np.flatnonzero(index < 0))] = 0
-        return rows  # type: ignore[no-any-return]
+        return rows
 
     def backprop_recurrent_weights(self, dR: Floats2d, Y: Floats2d, order: Order) -> Floats2d:
         """The gradient of U (nO, gates * nO), given that of each row's recurrent part."""
@@ -140,7 +140,7 @@ class RecurrentOps(SequenceOps):
             if continued.stop:
                 dc *= f[rows]
                 xp.matmul(dZ[rows][continued], U.T, out=dH[continued])
-        return dZ  # type: ignore[no-any-return]
+        return dZ
 
     def gru(self, Z: Floats2d, U: Floats2d, c: Floats1d, order: Order) -> tuple[Floats2d, Any]:
         """Y, the outputs, and M, the new gate's recurrent part, (n, nO) both. Z becomes the gates.
@@ -227,7 +227,7 @@ class RecurrentOps(SequenceOps):
             dZ[rows] *= dh
             if continued.stop:
                 xp.matmul(dZ[rows][continued], U.T, out=dH[continued])
-        return dZ  # type: ignore[no-any-return]
+        return dZ
 
 
 @lru_cache(64)

@@ -60,7 +60,7 @@ class SequenceOps:
             head, tail = self._edges(lengths, step)
             left[head] = 0
             right[tail] = 0
-        return Y.reshape(n, (2 * window + 1) * nI)  # type: ignore[no-any-return]
+        return Y.reshape(n, (2 * window + 1) * nI)
 
     def backprop_expand_window(self, dY: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
         """The gradient of X: each row's share in its own window and in its neighbours'."""
@@ -92,13 +92,11 @@ class SequenceOps:
 
     def take_rows(self, X: Array, slots: Ints1d) -> Array:
         """The rows of X at `slots`, in that order: what `pad` put there."""
-        Y: Array = X[self.xp.asarray(slots)]
-        return Y
+        return X[self.xp.asarray(slots)]
 
     def repeat_rows(self, X: Array, lengths: Ints1d) -> Array:
         """Row i of X lengths[i] times: what each sequence has, given to each of its rows."""
-        Y: Array = X[self.xp.asarray(segment_ids(lengths))]
-        return Y
+        return X[self.xp.asarray(segment_ids(lengths))]
 
     def reduce_sum(self, X: Floats2d, lengths: Ints1d) -> Floats2d:
         """The sum of each sequence's rows: (total, nO) -> (sequences, nO)."""
@@ -129,7 +127,7 @@ class SequenceOps:
         scores: Any = X.reshape(-1, 1)
         Y: Any = self.xp.exp(scores - self.repeat_rows(self.reduce_max(scores, full)[0], full))
         Y /= self.repeat_rows(self.reduce_sum(Y, full), full)
-        return Y.reshape(-1)  # type: ignore[no-any-return]
+        return Y.reshape(-1)
 
     def backprop_softmax_sequences(self, dY: Floats1d, Y: Floats1d, lengths: Ints1d) -> Floats1d:
         """Y * (dY - sum(Y * dY)), the sum over each sequence alone."""

@@ -41,7 +41,7 @@ class UpdateOps(EmbedOps):
 
     def sum_squares(self, X: Floats1d) -> Floats:
         """The sum of the squares, as an array without axes (a GPU's stays there)."""
-        return self.xp.dot(X, X)  # type: ignore[no-any-return]
+        return self.xp.dot(X, X)
 
     def adam(
         self, W: Floats1d, dW: Floats1d, first: Floats1d, second: Floats1d, step: AdamStep

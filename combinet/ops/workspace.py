@@ -60,8 +60,7 @@ class Workspace(threading.local):
 
 
 def _array(shape: Shape, dtype: np.dtype[Any], block: Any, start: int) -> Array:
-    array: Array = np.ndarray(shape, dtype, block, start)
-    return array
+    return np.ndarray(shape, dtype, block, start)
 
 
 def _users(known: tuple[Any, int]) -> int:
