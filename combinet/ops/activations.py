@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from combinet.ops.arrays import ArrayOps
 from combinet.types import Floats
 
 _FAR = 1000.0  # exp(-1000) is 0 in every dtype, and so is its product with 1000
 
 
-class ActivationOps:
+class ActivationOps(ArrayOps):
     """Mixed into `Ops`: the activations beside relu, gelu and softmax."""
-
-    xp: Any
 
     def sigmoid(self, X: Floats) -> Floats:
         """1 / (1 + exp(-X))."""

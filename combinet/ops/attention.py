@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from combinet.ops.sequence import SequenceOps, offsets, positions
-from combinet.types import Array, Floats2d, Ints1d, Shape
+from combinet.types import Floats2d, Ints1d
 
 
 class AttentionOps(SequenceOps):
@@ -18,8 +17,6 @@ class AttentionOps(SequenceOps):
     Sequences of equal lengths are done together, so that there is neither padding nor a mask for
     it. Columns stand head by head.
     """
-
-    empty: Callable[[Shape, Any], Array]
 
     def attention(
         self,

@@ -6,20 +6,17 @@ Each is one step of a layer, forward or backward, written once for NumPy and CuP
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from combinet.ops.arrays import ArrayOps
 from combinet.ops.erf import erf
 from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Shape
 
 
-class DenseOps:
+class DenseOps(ArrayOps):
     """Mixed into `Ops`: what layers do to each row alone."""
-
-    xp: Any
-    empty: Callable[[Shape, Any], Array]
 
     def matmul(self, A: Floats2d, B: Floats2d, out: Floats2d) -> None:
         """The product of A (m, k) and B (k, n), put into `out` (m, n), which lies row by row."""

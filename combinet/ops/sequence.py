@@ -6,12 +6,12 @@ word from the GPU. Index arrays made here go to the device; nothing comes back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from combinet.types import Array, Floats1d, Floats2d, Ints1d, Shape
+from combinet.ops.arrays import ArrayOps
+from combinet.types import Array, Floats1d, Floats2d, Ints1d
 
 
 def offsets(lengths: Ints1d) -> Ints1d:
@@ -39,11 +39,8 @@ def time_major_order(lengths: Ints1d) -> tuple[Ints1d, Ints1d]:
     return rows, real.sum(axis=1)
 
 
-class SequenceOps:
+class SequenceOps(ArrayOps):
     """Mixed into `Ops`: windows, padding, and reductions of sequences to one row each."""
-
-    xp: Any
-    empty: Callable[[Shape, Any], Array]
 
     def expand_window(self, X: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
         """Each row between its `window` neighbours on either side: (n, nI) -> (n, (2w+1) * nI).

@@ -36,9 +36,6 @@ class AdafactorStep(NamedTuple):
 class UpdateOps(EmbedOps):
     """Mixed into `Ops`: what an optimizer does to all weights at once."""
 
-    xp: Any
-    block: int | None
-
     def sum_squares(self, X: Floats1d) -> Floats:
         """The sum of the squares, as an array without axes (a GPU's stays there)."""
         return self.xp.dot(X, X)

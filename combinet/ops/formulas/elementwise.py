@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from combinet.ops.arrays import ArrayOps
 from combinet.ops.formulas.program import Program
 from combinet.types import Floats
 
 
-class ElementwiseOps:
+class ElementwiseOps(ArrayOps):
     """Mixed into `Ops`: what a layer made of a formula computes."""
-
-    xp: Any
-    block: int | None
 
     def elementwise(self, program: Program, X: Floats) -> list[Any]:
         """What the program's expressions are at each element of X; a float where one is constant.
