@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,5 @@ class ArrayOps:
 
     def split(self, X: Any, lengths: Any) -> list[Any]:
         """Views of X's rows: the first lengths[0] of them, then lengths[1], and so on."""
-        pieces, start = [], 0
-        for length in np.asarray(lengths).tolist():
-            pieces.append(X[start : start + length])
-            start += length
-        return pieces
+        ends = accumulate(np.asarray(lengths).tolist(), initial=0)
+        return [X[start:stop] for start, stop in pairwise(ends)]

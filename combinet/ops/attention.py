@@ -19,13 +19,7 @@ class AttentionOps(SequenceOps):
     """
 
     def attention(
-        self,
-        Q: Floats2d,
-        K: Floats2d,
-        V: Floats2d,
-        lengths: tuple[Ints1d, Ints1d],
-        heads: int,
-        causal: bool = False,
+        self, Q: Floats2d, K: Floats2d, V: Floats2d, lengths: Any, heads: int, causal: bool = False
     ) -> tuple[Floats2d, Any]:
         """Softmax(Q K' / sqrt(d)) V in each head and sequence: (n, nO), twice (m, nO) -> (n, nO).
 
@@ -33,35 +27,54 @@ class AttentionOps(SequenceOps):
         to gets zeros. The second result is for the backward pass. Vaswani et al. 2017,
         arXiv:1706.03762, equation 1.
         """
-        xp, shape = self.xp, Q.shape
-        order, order_kv, groups = _by_lengths(*lengths)
-        rows, rows_kv = (None if each is None else xp.asarray(each) for each in (order, order_kv))
+        xp, n = self.xp, len(Q)
+        rows, rows_kv, groups = self._by_lengths(*lengths)
         Q, K, V = self._ordered(Q, rows), self._ordered(K, rows_kv), self._ordered(V, rows_kv)
-        out = self.empty(Q.shape, Q.dtype)
-        kept = []
+        Y, saved = self.empty(Q.shape, Q.dtype), []
         for part, part_kv, sequences in groups:
             q = _split(Q[part], sequences, heads)
             k, v = (_split(each[part_kv], sequences, heads) for each in (K, V))
             P = self.empty((*q.shape[:3], k.shape[2]), q.dtype)
             xp.matmul(q, k.swapaxes(2, 3), out=P)
             self.attention_weights(P, q.shape[3] ** -0.5, causal)
-            xp.matmul(P, v, out=_split(out[part], sequences, heads))
-            kept.append((part, part_kv, q, k, v, P))
-        if rows is None:
-            return out, (rows, rows_kv, kept)
-        Y: Floats2d = xp.zeros(shape, dtype=out.dtype)
-        Y[rows] = out
-        return Y, (rows, rows_kv, kept)
+            xp.matmul(P, v, out=_split(Y[part], sequences, heads))
+            saved.append((part, part_kv, q, k, v, P))
+        Y = Y if rows is None else self.scatter_rows(Y, rows, n)
+        return Y, (rows, rows_kv, saved)
+
+    def _by_lengths(self, lengths: Ints1d, lengths_kv: Ints1d) -> tuple[Any, Any, list[Any]]:
+        """The rows of all sequences, those of equal lengths together, and of what they attend to.
+
+        None stands for all rows, as they are. Each group is a stretch of the ones, a stretch of the
+        others, and the number of sequences. Sequences that are empty, or have nothing to attend to,
+        are left out.
+        """
+        full = np.flatnonzero((lengths > 0) & (lengths_kv > 0))
+        chosen = full[np.lexsort((lengths_kv[full], lengths[full]))]
+        pairs = Counter(zip(lengths[chosen].tolist(), lengths_kv[chosen].tolist(), strict=True))
+        groups, start, start_kv = [], 0, 0
+        for (length, length_kv), n in pairs.items():
+            stop, stop_kv = start + n * length, start_kv + n * length_kv
+            groups.append((slice(start, stop), slice(start_kv, stop_kv), n))
+            start, start_kv = stop, stop_kv
+        return self._rows(lengths, chosen), self._rows(lengths_kv, chosen), groups
+
+    def _rows(self, lengths: Ints1d, chosen: Ints1d) -> Any:
+        """The rows of the chosen sequences, one after the other; None if that is all as it is."""
+        if (np.diff(chosen) > 0).all() and lengths[chosen].sum() == lengths.sum():
+            return None
+        starts = np.repeat(offsets(lengths)[chosen], lengths[chosen])
+        return self.xp.asarray(starts + positions(lengths[chosen]))
 
     def _ordered(self, X: Any, rows: Any) -> Any:
         return X if rows is None else self.take_rows(X, rows)
 
     def backprop_attention(
-        self, dY: Floats2d, kept: Any, dQ: Floats2d, dK: Floats2d, dV: Floats2d
+        self, dY: Floats2d, saved: Any, dQ: Floats2d, dK: Floats2d, dV: Floats2d
     ) -> None:
         """Put the gradients of Q, K and V into arrays like them, which hold zeros."""
         xp = self.xp
-        rows, rows_kv, groups = kept
+        rows, rows_kv, groups = saved
         d_out = self._ordered(dY, rows)
         d_q, d_k, d_v = (
             dX if order is None else self.empty((len(order), dX.shape[1]), dX.dtype)
@@ -125,30 +138,3 @@ def _split(X: Any, sequences: int, heads: int) -> Any:
     """Rows of so many sequences of one length as a view (sequences, heads, length, width)."""
     n, nO = X.shape
     return X.reshape(sequences, n // sequences, heads, nO // heads).transpose(0, 2, 1, 3)
-
-
-def _by_lengths(
-    lengths: Ints1d, lengths_kv: Ints1d
-) -> tuple[Ints1d | None, Ints1d | None, list[tuple[slice, slice, int]]]:
-    """The rows of all sequences, with those of equal lengths together, and of what they attend to.
-
-    None stands for all rows, as they are.
-    Each group is a stretch of the ones, a stretch of the others, and the number of sequences.
-    Sequences that are empty, or have nothing to attend to, are left out.
-    """
-    full = np.flatnonzero((lengths > 0) & (lengths_kv > 0))
-    pairs = Counter(zip(lengths[full].tolist(), lengths_kv[full].tolist(), strict=True))
-    chosen = full[np.lexsort((lengths_kv[full], lengths[full]))]
-    groups, start, start_kv = [], 0, 0
-    for (length, length_kv), n in sorted(pairs.items()):
-        stop, stop_kv = start + n * length, start_kv + n * length_kv
-        groups.append((slice(start, stop), slice(start_kv, stop_kv), n))
-        start, start_kv = stop, stop_kv
-    return _rows(lengths, chosen), _rows(lengths_kv, chosen), groups
-
-
-def _rows(lengths: Ints1d, chosen: Ints1d) -> Ints1d | None:
-    """The rows of the chosen sequences, one after the other; None if that is all as it is."""
-    if (np.diff(chosen) > 0).all() and lengths[chosen].sum() == lengths.sum():
-        return None
-    return np.repeat(offsets(lengths)[chosen], lengths[chosen]) + positions(lengths[chosen])

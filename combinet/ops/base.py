@@ -14,15 +14,7 @@ from combinet.ops.formulas.elementwise import ElementwiseOps
 from combinet.ops.update import UpdateOps
 
 
-class Ops(
-    ActivationOps,
-    AttentionOps,
-    ConvolutionOps,
-    CrfOps,
-    DenseOps,
-    ElementwiseOps,
-    UpdateOps,
-):
+class Ops(ActivationOps, AttentionOps, ConvolutionOps, CrfOps, DenseOps, ElementwiseOps, UpdateOps):
     """All array work, over one array module: `NumpyOps` on the CPU, `CupyOps` on a GPU.
 
     A method is one fused step of a layer, written over `self.xp`; a backend overrides it only

@@ -39,12 +39,7 @@ class DenseOps(ArrayOps):
         return Y
 
     def backprop_affine(
-        self,
-        dY: Floats2d,
-        X: Floats2d,
-        W: Floats2d,
-        wants_dX: bool = True,
-        wants_db: bool = True,
+        self, dY: Floats2d, X: Floats2d, W: Floats2d, wants_dX: bool = True, wants_db: bool = True
     ) -> tuple[Floats2d | None, Floats2d, Any]:
         """The gradients of X, W and b, given that of Y. dW is column-major, as W is stored.
 
