@@ -197,14 +197,6 @@ class NumbaOps(NumpyOps):
         self.kernels.sequence.reduce_sum(X, lengths, Y)
         return Y
 
-    def repeat_rows(self, X: Array, lengths: Ints1d) -> Array:
-        """See `Ops.repeat_rows`."""
-        if X.dtype not in _COMPILED:
-            return super().repeat_rows(X, lengths)
-        Y = self.empty((int(lengths.sum()), X.shape[1]), X.dtype)
-        self.kernels.sequence.repeat_rows(X, lengths, Y)
-        return Y
-
     def expand_window(self, X: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
         """See `Ops.expand_window`."""
         if X.dtype not in _COMPILED:

@@ -80,9 +80,9 @@ def _kind(A: Floats2d, B: Floats2d) -> _Kind | None:
 @lru_cache(4096)
 def _stretches(m: int, k: int, n: int, kind: _Kind) -> tuple[Stretch, ...]:
     """The columns of a product and their tiles, of m rows or fewer; none if no tile fits."""
-    unit = next((unit for unit in kind.units if n % unit == 0), 0)
-    widths = [n // parts for parts in range(1, n // kind.least + 1) if n % parts == 0]
-    tile = _tile(m, k, [width for width in widths if unit and width % unit == 0], kind)
+    unit = next((unit for unit in kind.units if n % unit == 0), n + 1)
+    widths = [n // pieces for pieces in range(1, n // kind.least + 1) if n % (pieces * unit) == 0]
+    tile = _tile(m, k, widths, kind)
     if tile:
         return (Stretch(0, n, *tile),)
     last = n % kind.units[0]  # too few to be divided
@@ -96,11 +96,8 @@ def _stretches(m: int, k: int, n: int, kind: _Kind) -> tuple[Stretch, ...]:
 def _tile(m: int, k: int, widths: list[int], kind: _Kind) -> tuple[int, int] | None:
     """The first height, with the first width, that make a tile which is small enough."""
     most = min(kind.volume // k, kind.area)
-    for height in kind.heights:
-        for width in widths:
-            if min(m, height) * width <= most:
-                return min(m, height), width
-    return None
+    tiles = ((min(m, height), width) for height in kind.heights for width in widths)
+    return next((tile for tile in tiles if tile[0] * tile[1] <= most), None)
 
 
 def _tiled(A: Any, B: Any, out: Any, rows: int, columns: int) -> None:

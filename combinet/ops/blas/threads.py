@@ -9,19 +9,15 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 def processors() -> int:
     """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
 
 def run_concurrently(jobs: Sequence[Callable[[], T]]) -> list[T]:
@@ -48,7 +44,7 @@ def run_concurrently(jobs: Sequence[Callable[[], T]]) -> list[T]:
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def _pool() -> Any:
     from concurrent.futures import ThreadPoolExecutor  # not by `import combinet`: it takes 4 ms
 
     return ThreadPoolExecutor(max(processors() - 1, 1), thread_name_prefix="combinet")
@@ -103,11 +99,8 @@ def _controller() -> Any:
 @cache
 def _allowed() -> int:
     """How many threads BLAS may have: as its environment says, else one for each processor."""
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        number = os.environ.get(name, "")
-        if number.isdigit() and int(number):
-            return int(number)
-    return processors()
+    numbers = [os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")]
+    return next((int(n) for n in numbers if n.isdigit() and int(n)), processors())
 
 
 BLAS = Blas()

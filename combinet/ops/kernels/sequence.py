@@ -60,19 +60,6 @@ def reduce_sum(X: Any, lengths: Any, Y: Any) -> None:
 
 
 @kernel
-def repeat_rows(X: Any, lengths: Any, Y: Any) -> None:
-    """Sequence by sequence, row by row."""
-    start = 0
-    for i in range(lengths.shape[0]):
-        x = X[i]
-        for row in range(start, start + lengths[i]):
-            y = Y[row]
-            for o in range(y.shape[0]):
-                y[o] = x[o]
-        start += lengths[i]
-
-
-@kernel
 def attention_weights(S: Any, scale: Any, causal: bool) -> None:
     """Row by row of (all rows, n, m); what comes after a row, if it is causal, is 0."""
     for i in range(S.shape[0]):
