@@ -94,22 +94,21 @@ class AttentionOps(SequenceOps):
                 dX[order] = gradient
 
     def attention_weights(self, S: Any, scale: float, causal: bool) -> None:
-        """Softmax of scale * S over the last axis of S (sequences, heads, n, m), in its place.
+        """Softmax of scale * S over the last axis of S (..., n, m), in its place.
 
         With `causal`, row i has shares of the first i + 1 alone.
         """
         S *= scale
         if causal:  # put there, not added: what is infinite or no number has no say either
-            self.xp.copyto(
-                S, -np.inf, where=self.xp.asarray(np.triu(np.ones(S.shape[2:], bool), 1))
-            )
-        S -= S.max(axis=3, keepdims=True)
+            later = np.triu(np.ones(S.shape[-2:], bool), 1)
+            self.xp.copyto(S, -np.inf, where=self.xp.asarray(later))
+        S -= S.max(axis=-1, keepdims=True)
         self.xp.exp(S, out=S)
-        S /= S.sum(axis=3, keepdims=True)
+        S /= S.sum(axis=-1, keepdims=True)
 
     def backprop_attention_weights(self, dP: Any, P: Any, scale: float) -> None:
         """The gradient of S in the place of that of P, the weights."""
-        dP -= (dP * P).sum(axis=3, keepdims=True)
+        dP -= (dP * P).sum(axis=-1, keepdims=True)
         dP *= P
         dP *= scale
 

@@ -71,10 +71,7 @@ class EmbedOps(SequenceOps):
 
     def unique(self, ids: Sequence[Ints]) -> Ints1d:
         """All ids of some arrays, each once, rising; on a GPU, how many has to be waited for."""
-        ordered: Any = self.xp.sort(self.xp.concatenate([each.reshape(-1) for each in ids]))
-        new: Any = self.xp.ones(ordered.shape, dtype=bool)
-        new[1:] = ordered[1:] != ordered[:-1]
-        return ordered[new]
+        return self.xp.unique(self.xp.concatenate([each.reshape(-1) for each in ids]))
 
     def unique_rows(self, X: Ints2d) -> tuple[Ints1d, Ints1d]:
         """Where each distinct row of X first stands, and for each row the number of its equal.

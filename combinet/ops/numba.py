@@ -174,20 +174,14 @@ class NumbaOps(NumpyOps):
 
     def attention_weights(self, S: Any, scale: float, causal: bool) -> None:
         """See `Ops.attention_weights`. In float32; other dtypes take NumPy's."""
-        if S.dtype != np.float32:
-            super().attention_weights(S, scale, causal)
-        else:
-            self.kernels.sequence.attention_weights(
-                S.reshape(-1, *S.shape[2:]), np.float32(scale), causal
-            )
+        loops: Any = self.kernels.sequence if S.dtype == np.float32 else super()
+        loops.attention_weights(S.reshape(-1, *S.shape[2:]), S.dtype.type(scale), causal)
 
     def backprop_attention_weights(self, dP: Any, P: Any, scale: float) -> None:
         """See `Ops.backprop_attention_weights`."""
-        if P.dtype not in _COMPILED:
-            super().backprop_attention_weights(dP, P, scale)
-        else:
-            rows = (X.reshape(-1, X.shape[-1]) for X in (dP, P))
-            self.kernels.sequence.backprop_attention_weights(*rows, P.dtype.type(scale))
+        loops: Any = self.kernels.sequence if P.dtype in _COMPILED else super()
+        rows = (X.reshape(-1, X.shape[-1]) for X in (dP, P))
+        loops.backprop_attention_weights(*rows, P.dtype.type(scale))
 
     def reduce_sum(self, X: Floats2d, lengths: Ints1d) -> Floats2d:
         """See `Ops.reduce_sum`."""
@@ -224,17 +218,15 @@ class NumbaOps(NumpyOps):
             loops = import_module("combinet.ops.formulas.numba_loops")
             loops.loop(program.code, X.dtype.type)(X, *outputs)
 
-    def adam(
-        self, W: Floats1d, dW: Floats1d, first: Floats1d, second: Floats1d, step: AdamStep
-    ) -> None:
+    def adam(self, W: Floats1d, dW: Floats1d, moments: Sequence[Any], step: AdamStep) -> None:
         """See `Ops.adam`."""
-        self.kernels.update.adam(W, dW, first, second, tuple(step))
+        self.kernels.update.adam(W, dW, *moments, tuple(step))
 
     def adam_rows(
-        self, rows: Ints1d, W: Any, dW: Any, first: Any, second: Any, step: AdamStep
+        self, rows: Ints1d, W: Any, dW: Any, moments: Sequence[Any], step: AdamStep
     ) -> None:
         """See `Ops.adam_rows`. In place: each number is read once and written once."""
-        self.kernels.update.adam_rows(rows, W, dW, first, second, tuple(step))
+        self.kernels.update.adam_rows(rows, W, dW, *moments, tuple(step))
 
     def lstm(self, Z: Floats2d, U: Floats2d, order: Order) -> tuple[Floats2d, Any]:
         """See `Ops.lstm`. One sequence alone is one call."""
@@ -247,8 +239,8 @@ class NumbaOps(NumpyOps):
 
     def lstm_cell(self, Z: Any, R: Any, half: Any, last: Any, C: Any, T: Any, Y: Any) -> None:
         """See `Ops.lstm_cell`. Tanh comes within 2e-7, in float32; other dtypes take NumPy's."""
-        cell = self.kernels.recurrent.lstm_cell if Z.dtype == np.float32 else super().lstm_cell
-        cell(Z, R, half, last, C, T, Y)
+        loops: Any = self.kernels.recurrent if Z.dtype == np.float32 else super()
+        loops.lstm_cell(Z, R, half, last, C, T, Y)
 
     def backprop_lstm(self, dY: Floats2d, saved: Any) -> Floats2d:
         """See `Ops.backprop_lstm`. Step by step: there is less memory to go through."""

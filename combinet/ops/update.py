@@ -5,8 +5,7 @@ On the CPU the work goes block by block, so that the temporaries stay in the cac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from combinet.ops.embed import EmbedOps
@@ -40,16 +39,14 @@ class UpdateOps(EmbedOps):
         """The sum of the squares, as an array without axes (a GPU's stays there)."""
         return self.xp.dot(X, X)
 
-    def adam(
-        self, W: Floats1d, dW: Floats1d, first: Floats1d, second: Floats1d, step: AdamStep
-    ) -> None:
-        """One step of Adam on W, with the moments `first` and `second`, all in place.
+    def adam(self, W: Floats1d, dW: Floats1d, moments: Sequence[Any], step: AdamStep) -> None:
+        """One step of Adam on W, with the first and the second moments, all in place.
 
         W -= scale * first / (root * sqrt(second) + eps), after the moments have moved toward dW
         and its square. Kingma and Ba 2015, arXiv:1412.6980, algorithm 1.
         """
         beta1, beta2, scale, root, eps = step
-        for w, g, m, v in self._blocks(W, dW, first, second):
+        for w, g, m, v in self._blocks(W, dW, *moments):
             m *= beta1
             m += (1 - beta1) * g
             v *= beta2
@@ -60,10 +57,10 @@ class UpdateOps(EmbedOps):
             w -= scale * m / size
 
     def adam_rows(
-        self, rows: Ints1d, W: Any, dW: Any, first: Any, second: Any, step: AdamStep
+        self, rows: Ints1d, W: Any, dW: Any, moments: Sequence[Any], step: AdamStep
     ) -> None:
         """`adam` on these rows of tables (nV, ...), each named once."""
-        self.change_rows(partial(self.adam, step=step), rows, W, dW, first, second)
+        self.change_rows(lambda w, g, *m: self.adam(w, g, m, step), rows, W, dW, *moments)
 
     def change_rows(self, function: Callable[..., object], rows: Ints1d, *tables: Any) -> None:
         """Let `function` change copies of these rows of tables, flat, which then go back there."""
