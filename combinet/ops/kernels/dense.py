@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from combinet.ops.formulas.vectorized import horner
-from combinet.ops.kernels.compiled import exp, kernel
+from combinet.ops.kernels.compiled import add, exp, kernel
 
 _MASK = np.int32(-4096)  # keeps the first 12 digits of a float32: their square is exact
 _EXP = tuple(map(np.float32, (1 / 24, 1 / 6, 1 / 2, 1, 1)))
@@ -49,9 +49,7 @@ def relu(X: Any, Y: Any) -> None:
 def add_bias(X: Any, b: Any) -> None:
     """In place, row by row: a fifth of the time of NumPy's."""
     for i in range(X.shape[0]):
-        x = X[i]
-        for o in range(x.shape[0]):
-            x[o] += b[o]
+        add(b, X[i])
 
 
 @kernel

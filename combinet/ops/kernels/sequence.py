@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from combinet.ops.kernels.compiled import exp, kernel
+from combinet.ops.kernels.compiled import add, copy, exp, kernel
 
 
 @kernel
@@ -18,9 +18,7 @@ def expand_window(X: Any, window: int, lengths: Any, Y: Any) -> None:
             for step in range(-window, window + 1):
                 y = Y[i, step + window]
                 if start <= i + step < start + length:
-                    x = X[i + step]
-                    for o in range(x.shape[0]):
-                        y[o] = x[o]
+                    copy(X[i + step], y)
                 else:
                     y[:] = 0
         start += length
@@ -29,19 +27,13 @@ def expand_window(X: Any, window: int, lengths: Any, Y: Any) -> None:
 @kernel
 def backprop_expand_window(dY: Any, window: int, lengths: Any, dX: Any) -> None:
     """Each row collects its gradient from the windows that it is in."""
-    nI = dX.shape[1]
     start = 0
     for length in lengths:
         for i in range(start, start + length):
-            x = dX[i]
-            own = dY[i, window]
-            for o in range(nI):
-                x[o] = own[o]
+            copy(dY[i, window], dX[i])
             for step in range(-window, window + 1):
                 if step != 0 and start <= i - step < start + length:
-                    d = dY[i - step, step + window]
-                    for o in range(nI):
-                        x[o] += d[o]
+                    add(dY[i - step, step + window], dX[i])
         start += length
 
 
@@ -53,9 +45,7 @@ def reduce_sum(X: Any, lengths: Any, Y: Any) -> None:
         y = Y[i]
         y[:] = 0
         for row in range(start, start + lengths[i]):
-            x = X[row]
-            for o in range(y.shape[0]):
-                y[o] += x[o]
+            add(X[row], y)
         start += lengths[i]
 
 
