@@ -58,9 +58,7 @@ class CupyOps(Ops):
         if self.is_array(X) and X.device.id == self.device:
             return X if dtype is None or X.dtype == dtype else X.astype(dtype)
         with self.on_device():
-            if self.is_array(X):
-                return self.xp.array(X, dtype=dtype)
-            return self.xp.asarray(np.asarray(X), dtype=dtype)
+            return self.xp.array(X if self.is_array(X) else np.asarray(X), dtype=dtype)
 
     def run_program(self, program: Program, X: Floats, *outputs: Floats) -> None:
         """See `Ops.run_program`. One kernel, for float32 and float64."""

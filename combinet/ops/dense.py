@@ -6,6 +6,7 @@ Each is one step of a layer, forward or backward, written once for NumPy and CuP
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -221,8 +222,7 @@ class DenseOps(ArrayOps):
         same mask. `seed` is below 2**32. The hash is Ettinger's low-bias 32-bit finalizer
         ("lowbias32", in the constants of the hash-prospector project).
         """
-        size = int(np.prod(shape))
-        bits = self.xp.arange(size, dtype="uint32")
+        bits = self.xp.arange(prod(shape), dtype="uint32")
         bits *= np.uint32(0x9E3779B9)
         bits += np.uint32(seed)
         for shift, factor in ((16, 0x21F0AAAD), (15, 0xD35A2D97)):

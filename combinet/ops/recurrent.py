@@ -70,8 +70,19 @@ class RecurrentOps(SequenceOps):
     def backprop_recurrent_weights(self, dR: Floats2d, Y: Floats2d, order: Order) -> Floats2d:
         """The gradient of U (nO, gates * nO), given that of each row's recurrent part."""
         dU = self.empty((Y.shape[1], dR.shape[1]), Y.dtype)
-        self.xp.matmul(self.previous_rows(Y, order).T, dR, out=dU)
-        return dU
+        return self.xp.matmul(self.previous_rows(Y, order).T, dR, out=dU)
+
+    def _steps(
+        self, U: Floats2d, Y: Floats2d, state: Any, order: Order
+    ) -> Iterator[tuple[slice, Any, Any]]:
+        """For each step its rows, the state that they continue, and Y[t-1] @ U, from zeros on."""
+        product = self.zeros((int(order[0][:1].sum()), U.shape[1]), U.dtype)
+        start = self.empty((len(product), state.shape[1]), U.dtype)
+        for rows, before, continued in steps(*order):
+            last = filled(start, state[before], rows)
+            if continued.stop:
+                self.xp.matmul(Y[before], U, out=product[continued])
+            yield rows, last, product[: len(last)]
 
     def lstm(self, Z: Floats2d, U: Floats2d, order: Order) -> tuple[Floats2d, Any]:
         """Y, the outputs, and the cells C, (n, nO) both. Z (n, 4 * nO) becomes the gates.
@@ -82,13 +93,8 @@ class RecurrentOps(SequenceOps):
         xp, nO = self.xp, U.shape[0]
         Y, C, T = (xp.empty((Z.shape[0], nO), dtype=Z.dtype) for _ in range(3))
         half = xp.asarray(halves((True, True, False, True), nO, Z.dtype))
-        product = xp.zeros((int(order[0][:1].sum()), 4 * nO), dtype=Z.dtype)
-        start = xp.empty((product.shape[0], nO), dtype=Z.dtype)
-        for rows, before, continued in steps(*order):
-            last = filled(start, C[before], rows)
-            if continued.stop:
-                xp.matmul(Y[before], U, out=product[continued])
-            self.lstm_cell(Z[rows], product[: len(last)], half, last, C[rows], T[rows], Y[rows])
+        for rows, last, R in self._steps(U, Y, C, order):
+            self.lstm_cell(Z[rows], R, half, last, C[rows], T[rows], Y[rows])
         return Y, (Z, C, T, U, order)
 
     def lstm_cell(self, Z: Any, R: Any, half: Any, last: Any, C: Any, T: Any, Y: Any) -> None:
@@ -148,18 +154,12 @@ class RecurrentOps(SequenceOps):
         r, z = sigmoid of the parts r, z of Z[t] + Y[t-1] @ U; M = c + the part n of Y[t-1] @ U;
         n = tanh(part n of Z[t] + r * M); Y[t] = (1 - z) * n + z * Y[t-1]. Before step 0 Y is 0.
         """
-        xp, nO, weights = self.xp, U.shape[0], U
+        xp, nO = self.xp, U.shape[0]
         Y, M = (xp.empty((Z.shape[0], nO), dtype=Z.dtype) for _ in range(2))
         half = xp.asarray(halves((True, True, False), nO, Z.dtype))
         Z *= half
-        U = U * half
-        product = xp.zeros((int(order[0][:1].sum()), U.shape[1]), dtype=Z.dtype)
-        start = xp.empty((product.shape[0], nO), dtype=Z.dtype)
-        for rows, before, continued in steps(*order):
-            last = filled(start, Y[before], rows)
-            if continued.stop:
-                xp.matmul(Y[before], U, out=product[continued])
-            both, new, R = Z[rows, : 2 * nO], Z[rows, 2 * nO :], product[: len(last)]
+        for rows, last, R in self._steps(U * half, Y, Y, order):
+            both, new = Z[rows, : 2 * nO], Z[rows, 2 * nO :]
             both += R[:, : 2 * nO]
             xp.tanh(both, out=both)
             both *= 0.5
@@ -170,7 +170,7 @@ class RecurrentOps(SequenceOps):
             y = xp.subtract(last, new, out=Y[rows])
             y *= both[:, nO:]
             y += new
-        return Y, (Z, Y, M, weights, order)
+        return Y, (Z, Y, M, U, order)
 
     def backprop_gru(self, dY: Floats2d, saved: Any) -> tuple[Floats2d, Floats2d]:
         """The gradients of Z and of each row's recurrent part, (n, 3 * nO) both.

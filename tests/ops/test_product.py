@@ -49,12 +49,12 @@ def test_no_tile_is_beyond_what_the_kernels_take(shape: tuple[int, int, int], or
     stretches = module._stretches(min(m, 64), k, n, kind) if kind else ()
     assert stretches or k > 1000 or kind is None
     if stretches:
-        ends = [0, *(part.stop for part in stretches)]
-        assert ends == [*(part.start for part in stretches), n]
-    for part in stretches:
-        assert part.rows * k * part.columns <= SMALL
-        assert part.rows * part.columns <= 1200 or orders[1] == "C"
-        assert (part.stop - part.start) % part.columns == 0
+        ends = [0, *(stretch.stop for stretch, _, _ in stretches)]
+        assert ends == [*(stretch.start for stretch, _, _ in stretches), n]
+    for stretch, rows, columns in stretches:
+        assert rows * k * columns <= SMALL
+        assert rows * columns <= 1200 or orders[1] == "C"
+        assert (stretch.stop - stretch.start) % columns == 0
 
 
 def test_a_layer_uses_tiles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,15 @@ several, it does products as a whole that are beyond two of the largest tiles.
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from combinet.ops.blas.threads import BLAS
 from combinet.types import Floats2d
 
+# Columns of a product, and the rows and columns of the tiles that they are done in.
+Stretch: TypeAlias = "tuple[slice, int, int]"
 SMALL = 1_000_000  # multiplications: the most that these kernels do
 _PAGE = 4096  # bytes: numbers that are such apart meet in the cache
 
@@ -42,15 +44,6 @@ _TURNED_A = _Kind((32, 16), (16,), 16, SMALL * 6 // 10, SMALL)
 _TURNED_B = _Kind((64, 32, 16), (16,), 16, SMALL, 1200)
 
 
-class Stretch(NamedTuple):
-    """Columns `start` to `stop` of a product, done in tiles of so many rows and columns."""
-
-    start: int
-    stop: int
-    rows: int
-    columns: int
-
-
 def product(A: Floats2d, B: Floats2d, out: Floats2d) -> None:
     """Put A @ B into out: A (m, k), B (k, n), out (m, n), which lies row by row."""
     (m, k), n = A.shape, B.shape[1]
@@ -62,8 +55,8 @@ def product(A: Floats2d, B: Floats2d, out: Floats2d) -> None:
             stretches = _stretches(min(m, 64), k, n, kind)
     if not stretches:
         np.dot(A, B, out=out)
-    for start, stop, rows, columns in stretches:
-        _tiled(A, B[:, start:stop], out[:, start:stop], rows, columns)
+    for stretch, rows, columns in stretches:
+        _tiled(A, B[:, stretch], out[:, stretch], rows, columns)
 
 
 def _kind(A: Floats2d, B: Floats2d) -> _Kind | None:
@@ -84,13 +77,13 @@ def _stretches(m: int, k: int, n: int, kind: _Kind) -> tuple[Stretch, ...]:
     widths = [n // pieces for pieces in range(1, n // kind.least + 1) if n % (pieces * unit) == 0]
     tile = _tile(m, k, widths, kind)
     if tile:
-        return (Stretch(0, n, *tile),)
+        return ((slice(0, n), *tile),)
     last = n % kind.units[0]  # too few to be divided
     thin = _tile(m, k, [last] if last else [], kind)
     others = _stretches(m, k, n - last, kind) if 0 < last < n else ()
     if thin is None or not (others or last == n):
         return ()
-    return (*others, Stretch(n - last, n, *thin))
+    return (*others, (slice(n - last, n), *thin))
 
 
 def _tile(m: int, k: int, widths: list[int], kind: _Kind) -> tuple[int, int] | None:

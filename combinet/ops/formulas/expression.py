@@ -33,14 +33,11 @@ class Nothing:
     def __rsub__(self, other: Any) -> Any:
         return other
 
-    def __mul__(self, other: Any) -> Nothing:
-        return self
-
-    def __neg__(self) -> Nothing:
+    def __mul__(self, *other: Any) -> Nothing:
         return self
 
     __radd__ = __add__
-    __rmul__ = __truediv__ = __mul__
+    __rmul__ = __truediv__ = __neg__ = __mul__
 
 
 NOTHING = Nothing()
@@ -128,7 +125,7 @@ def apply(op: str, *args: Any) -> Any:
     args = tuple(map(_operand, args))
     if op not in LOGIC:
         args = _numeric(op, *args)
-    elif not all(map(_is_condition, args)):
+    elif not all(getattr(arg, "truth", False) for arg in args):
         raise InputError(f"np.{op} takes conditions, such as x > 0")
     if op in ("add", "multiply", "maximum", "minimum") and isinstance(args[0], float):
         args = args[::-1]
@@ -150,13 +147,9 @@ def _operand(value: Any) -> Any:
     raise InputError(f"a formula is of its argument and of numbers, not of {describe(value)}")
 
 
-def _is_condition(value: Any) -> bool:
-    return isinstance(value, Expression) and value.truth
-
-
 def _numeric(op: str, *args: Any) -> tuple[Any, ...]:
     """The arguments with 1 and 0 for conditions, which count as numbers beside a number only."""
-    conditions = [_is_condition(arg) for arg in args]
+    conditions = [getattr(arg, "truth", False) for arg in args]
     if all(conditions):
         raise InputError(
             f"np.{op} takes numbers, not conditions alone: these have &, |, ~, and np.where"
