@@ -73,8 +73,7 @@ class AttentionOps(SequenceOps):
         self, dY: Floats2d, saved: Any, dQ: Floats2d, dK: Floats2d, dV: Floats2d
     ) -> None:
         """Put the gradients of Q, K and V into arrays like them, which hold zeros."""
-        xp = self.xp
-        rows, rows_kv, groups = saved
+        xp, (rows, rows_kv, groups) = self.xp, saved
         d_out = self._ordered(dY, rows)
         d_q, d_k, d_v = (
             dX if order is None else self.empty((len(order), dX.shape[1]), dX.dtype)
@@ -127,10 +126,7 @@ class AttentionOps(SequenceOps):
         sin = self.xp.asarray(np.sin(-angles if back else angles), dtype=X.dtype)[place, None]
         points: Any = X.reshape(n, heads, 2, half)
         a, b = points[:, :, 0], points[:, :, 1]
-        Y: Any = self.xp.empty(points.shape, dtype=X.dtype)
-        Y[:, :, 0] = a * cos - b * sin
-        Y[:, :, 1] = a * sin + b * cos
-        return Y.reshape(X.shape)
+        return self.xp.stack([a * cos - b * sin, a * sin + b * cos], axis=2).reshape(X.shape)
 
 
 def _split(X: Any, sequences: int, heads: int) -> Any:

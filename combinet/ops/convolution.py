@@ -27,8 +27,7 @@ class Window(NamedTuple):
     @property
     def is_centred(self) -> bool:
         """Whether it is that of `SequenceOps.expand_window`: a row between its neighbours."""
-        beside = (self.before, self.after) == (self.width // 2,) * 2
-        return beside and self.width % 2 == self.stride == self.dilation == 1
+        return self == (2 * self.before + 1, 1, 1, self.before, self.before)
 
     def counts(self, lengths: Ints1d) -> Ints1d:
         """How many windows there are in each sequence."""

@@ -19,9 +19,9 @@ from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Shape
 class DenseOps(ArrayOps):
     """Mixed into `Ops`: what layers do to each row alone."""
 
-    def matmul(self, A: Floats2d, B: Floats2d, out: Floats2d) -> None:
+    def matmul(self, A: Floats2d, B: Floats2d, out: Any) -> Floats2d:
         """The product of A (m, k) and B (k, n), put into `out` (m, n), which lies row by row."""
-        self.xp.matmul(A, B, out=out)
+        return self.xp.matmul(A, B, out=out)
 
     def add(self, X: Array, Y: Array) -> Array:
         """X + Y, of one shape."""
@@ -33,8 +33,7 @@ class DenseOps(ArrayOps):
 
     def affine(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
         """Y = X @ W.T + b, for X (n, nI), W (nO, nI), b (nO,) or None: then Y = X @ W.T."""
-        Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
-        self.matmul(X, W.T, Y)
+        Y = self.matmul(X, W.T, self.empty((X.shape[0], W.shape[0]), X.dtype))
         if b is not None:
             Y += b
         return Y
@@ -46,12 +45,8 @@ class DenseOps(ArrayOps):
 
         Those of X and b are None unless wanted.
         """
-        dX: Any = None
-        if wants_dX:
-            dX = self.empty(X.shape, X.dtype)
-            self.matmul(dY, W, dX)
-        dW: Any = self.empty(W.shape[::-1], W.dtype)
-        self.matmul(X.T, dY, dW)
+        dX = self.matmul(dY, W, self.empty(X.shape, X.dtype)) if wants_dX else None
+        dW = self.matmul(X.T, dY, self.empty(W.shape[::-1], W.dtype))
         return dX, dW.T, dY.sum(axis=0) if wants_db else None
 
     def relu(self, X: Floats) -> Floats:

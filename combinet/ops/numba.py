@@ -85,8 +85,7 @@ class NumbaOps(NumpyOps):
 
     def affine(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
         """See `Ops.affine`."""
-        Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
-        self.matmul(X, W.T, Y)
+        Y = self.matmul(X, W.T, self.empty((X.shape[0], W.shape[0]), X.dtype))
         if b is not None:
             self.kernels.dense.add_bias(Y, b)
         return Y
@@ -165,11 +164,10 @@ class NumbaOps(NumpyOps):
 
     def backprop_softmax(self, dY: Floats, Y: Floats) -> Floats:
         """See `Ops.backprop_softmax`."""
-        if Y.dtype not in _COMPILED:
+        if Y.dtype not in _COMPILED or not Y.size:
             return super().backprop_softmax(dY, Y)
         dX = self.empty(Y.shape, Y.dtype)
-        if Y.size:
-            self.kernels.dense.backprop_softmax(*(X.reshape(-1, Y.shape[-1]) for X in (dY, Y, dX)))
+        self.kernels.dense.backprop_softmax(*(X.reshape(-1, Y.shape[-1]) for X in (dY, Y, dX)))
         return dX
 
     def attention_weights(self, S: Any, scale: float, causal: bool) -> None:
@@ -222,9 +220,7 @@ class NumbaOps(NumpyOps):
         """See `Ops.adam`."""
         self.kernels.update.adam(W, dW, *moments, tuple(step))
 
-    def adam_rows(
-        self, rows: Ints1d, W: Any, dW: Any, moments: Sequence[Any], step: AdamStep
-    ) -> None:
+    def adam_rows(self, rows: Ints1d, W: Any, dW: Any, moments: Any, step: AdamStep) -> None:
         """See `Ops.adam_rows`. In place: each number is read once and written once."""
         self.kernels.update.adam_rows(rows, W, dW, *moments, tuple(step))
 
@@ -246,8 +242,8 @@ class NumbaOps(NumpyOps):
         """See `Ops.backprop_lstm`. Step by step: there is less memory to go through."""
         gates, C, T, U, order = saved
         dZ = self.empty(gates.shape, gates.dtype)
-        n = int(order[0][:1].sum())
-        dH, dC, start = (np.zeros((n, C.shape[1]), C.dtype) for _ in range(3))
+        first = int(order[0][:1].sum())
+        dH, dC, start = (np.zeros((first, C.shape[1]), C.dtype) for _ in range(3))
         for rows, before, continued in reversed(list(steps(*order))):
             last, dz = filled(start, C[before], rows), dZ[rows]
             n = len(last)

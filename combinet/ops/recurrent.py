@@ -123,18 +123,13 @@ class RecurrentOps(SequenceOps):
         gates, C, T, U, order = saved
         xp, (n, nO) = self.xp, C.shape
         i, f, g, o = (gates[:, k * nO : (k + 1) * nO] for k in range(4))
-        dZ: Any = gates * gates
-        dZ *= -1
-        dZ += gates  # the derivative of a sigmoid s is s - s * s
+        dZ: Any = gates * (1 - gates)  # the derivative of a sigmoid s is s * (1 - s)
         parts = dZ.reshape(n, 4, nO)
         parts[:, 0] *= g
         parts[:, 1] *= self.previous_rows(C, order)
         parts[:, 2] = i * (1 - g * g)
         parts[:, 3] *= T
-        derivative: Any = T * T
-        derivative *= -1
-        derivative += 1
-        derivative *= o
+        derivative = o * (1 - T * T)
         dH, dC = (xp.zeros((int(order[0][:1].sum()), nO), dtype=dY.dtype) for _ in range(2))
         for rows, _, continued in reversed(list(steps(*order))):
             n = rows.stop - rows.start
@@ -180,9 +175,7 @@ class RecurrentOps(SequenceOps):
         gates, Y, M, U, order = saved
         xp, (n, nO) = self.xp, Y.shape
         r, z, new = (gates[:, k * nO : (k + 1) * nO] for k in range(3))
-        dR: Any = gates * gates
-        dR *= -1
-        dR += gates
+        dR: Any = gates * (1 - gates)
         parts = dR.reshape(n, 3, nO)
         derivative = (1 - z) * (1 - new * new)  # of the new gate's argument
         parts[:, 0] *= M

@@ -56,9 +56,7 @@ class UpdateOps(EmbedOps):
             size += eps
             w -= scale * m / size
 
-    def adam_rows(
-        self, rows: Ints1d, W: Any, dW: Any, moments: Sequence[Any], step: AdamStep
-    ) -> None:
+    def adam_rows(self, rows: Ints1d, W: Any, dW: Any, moments: Any, step: AdamStep) -> None:
         """`adam` on these rows of tables (nV, ...), each named once."""
         self.change_rows(lambda w, g, *m: self.adam(w, g, m, step), rows, W, dW, *moments)
 
@@ -127,7 +125,6 @@ class UpdateOps(EmbedOps):
             a += (1 - decay) * (w - a)
 
     def _blocks(self, *arrays: Floats1d) -> Iterator[tuple[Any, ...]]:
-        size = arrays[0].shape[0]
-        block = self.block or max(size, 1)
-        for start in range(0, size, block):
+        block = self.block or max(len(arrays[0]), 1)
+        for start in range(0, len(arrays[0]), block):
             yield tuple(array[start : start + block] for array in arrays)

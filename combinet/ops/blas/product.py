@@ -44,8 +44,8 @@ _TURNED_A = _Kind((32, 16), (16,), 16, SMALL * 6 // 10, SMALL)
 _TURNED_B = _Kind((64, 32, 16), (16,), 16, SMALL, 1200)
 
 
-def product(A: Floats2d, B: Floats2d, out: Floats2d) -> None:
-    """Put A @ B into out: A (m, k), B (k, n), out (m, n), which lies row by row."""
+def product(A: Floats2d, B: Floats2d, out: Any) -> Floats2d:
+    """A @ B, put into out: A (m, k), B (k, n), out (m, n), which lies row by row."""
     (m, k), n = A.shape, B.shape[1]
     size = m * k * n
     stretches: tuple[Stretch, ...] = ()
@@ -54,9 +54,10 @@ def product(A: Floats2d, B: Floats2d, out: Floats2d) -> None:
         if kind is _TURNED_B or (kind is not None and size > SMALL):
             stretches = _stretches(min(m, 64), k, n, kind)
     if not stretches:
-        np.dot(A, B, out=out)
+        return np.dot(A, B, out=out)
     for stretch, rows, columns in stretches:
         _tiled(A, B[:, stretch], out[:, stretch], rows, columns)
+    return out
 
 
 def _kind(A: Floats2d, B: Floats2d) -> _Kind | None:

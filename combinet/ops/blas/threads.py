@@ -29,13 +29,11 @@ def run_concurrently(jobs: Sequence[Callable[[], T]]) -> list[T]:
     """
     others = [_pool().submit(copy_context().run, job) for job in jobs[1:]]
     try:
-        mine = {0: jobs[0]()}
-        for number in range(len(others), 0, -1):
-            if not others[number - 1].cancel():
-                break
-            mine[number] = jobs[number]()
-        numbers = range(len(jobs))
-        return [mine[i] if i in mine else others[i - 1].result() for i in numbers]
+        first, last = jobs[0](), []
+        while others and others[-1].cancel():
+            others.pop()
+            last.append(jobs[len(others) + 1]())
+        return [first, *(other.result() for other in others), *reversed(last)]
     except BaseException:
         for other in others:
             if not other.cancel():

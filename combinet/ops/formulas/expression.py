@@ -30,13 +30,10 @@ class Nothing:
     def __sub__(self, other: Any) -> Any:
         return -other
 
-    def __rsub__(self, other: Any) -> Any:
-        return other
-
     def __mul__(self, *other: Any) -> Nothing:
         return self
 
-    __radd__ = __add__
+    __radd__ = __rsub__ = __add__
     __rmul__ = __truediv__ = __neg__ = __mul__
 
 
@@ -113,11 +110,9 @@ class Expression:
 
 def function(name: str) -> Callable[..., Any]:
     """The function of expressions that has this name in NumPy."""
-    if name in _MADE:
-        return _MADE[name]
-    if name not in PRIMITIVES:
-        raise InputError(f"np.{name} is none of {', '.join(sorted({*PRIMITIVES, *_MADE}))}")
-    return partial(apply, name)
+    if name not in _FUNCTIONS:
+        raise InputError(f"np.{name} is none of {', '.join(sorted(_FUNCTIONS))}")
+    return _FUNCTIONS[name]
 
 
 def apply(op: str, *args: Any) -> Any:
@@ -191,7 +186,8 @@ def _power(a: Any, b: Any) -> Any:
     return _POWERS[b](a) if isinstance(b, float) and b in _POWERS else apply("power", a, b)
 
 
-_MADE: dict[str, Callable[..., Any]] = {
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: partial(apply, name) for name in PRIMITIVES},
     "where": _where,
     "clip": _clip,
     "power": _power,
