@@ -31,14 +31,14 @@ class AttentionOps(SequenceOps):
         rows, rows_kv, groups = self._by_lengths(*lengths)
         Q, K, V = self._ordered(Q, rows), self._ordered(K, rows_kv), self._ordered(V, rows_kv)
         Y, saved = self.empty(Q.shape, Q.dtype), []
-        for part, part_kv, sequences in groups:
-            q = _split(Q[part], sequences, heads)
-            k, v = (_split(each[part_kv], sequences, heads) for each in (K, V))
+        for stretch, stretch_kv, sequences in groups:
+            q = _split(Q[stretch], sequences, heads)
+            k, v = (_split(each[stretch_kv], sequences, heads) for each in (K, V))
             P = self.empty((*q.shape[:3], k.shape[2]), q.dtype)
             xp.matmul(q, k.swapaxes(2, 3), out=P)
             self.attention_weights(P, q.shape[3] ** -0.5, causal)
-            xp.matmul(P, v, out=_split(Y[part], sequences, heads))
-            saved.append((part, part_kv, q, k, v, P))
+            xp.matmul(P, v, out=_split(Y[stretch], sequences, heads))
+            saved.append((stretch, stretch_kv, q, k, v, P))
         Y = Y if rows is None else self.scatter_rows(Y, rows, n)
         return Y, (rows, rows_kv, saved)
 
@@ -79,15 +79,15 @@ class AttentionOps(SequenceOps):
             dX if order is None else self.empty((len(order), dX.shape[1]), dX.dtype)
             for dX, order in ((dQ, rows), (dK, rows_kv), (dV, rows_kv))
         )
-        for part, part_kv, q, k, v, P in groups:
+        for stretch, stretch_kv, q, k, v, P in groups:
             sequences, heads = q.shape[:2]
-            d_o = _split(d_out[part], sequences, heads)
+            d_o = _split(d_out[stretch], sequences, heads)
             dS = self.empty(P.shape, P.dtype)
             xp.matmul(d_o, v.swapaxes(2, 3), out=dS)
             self.backprop_attention_weights(dS, P, q.shape[3] ** -0.5)
-            xp.matmul(dS, k, out=_split(d_q[part], sequences, heads))
-            xp.matmul(dS.swapaxes(2, 3), q, out=_split(d_k[part_kv], sequences, heads))
-            xp.matmul(P.swapaxes(2, 3), d_o, out=_split(d_v[part_kv], sequences, heads))
+            xp.matmul(dS, k, out=_split(d_q[stretch], sequences, heads))
+            xp.matmul(dS.swapaxes(2, 3), q, out=_split(d_k[stretch_kv], sequences, heads))
+            xp.matmul(P.swapaxes(2, 3), d_o, out=_split(d_v[stretch_kv], sequences, heads))
         for dX, order, gradient in ((dQ, rows, d_q), (dK, rows_kv, d_k), (dV, rows_kv, d_v)):
             if order is not None:
                 dX[order] = gradient

@@ -52,10 +52,10 @@ class ConvolutionOps(SequenceOps):
         """The gradient of X: the sum of each row's share in the windows that take it."""
         if window.is_centred:
             return self.backprop_expand_window(dY, window.before, lengths)
-        parts: Any = dY.reshape(dY.shape[0], window.width, dY.shape[1] // window.width)
-        dX: Floats2d = self.xp.zeros((int(lengths.sum()), parts.shape[2]), dtype=dY.dtype)
+        shares: Any = dY.reshape(dY.shape[0], window.width, dY.shape[1] // window.width)
+        dX: Floats2d = self.xp.zeros((int(lengths.sum()), shares.shape[2]), dtype=dY.dtype)
         for step, (windows, rows) in enumerate(self._places(window, lengths)):
-            dX[rows] += parts[:, step][windows]  # at one step no two windows share a row
+            dX[rows] += shares[:, step][windows]  # at one step no two windows share a row
         return dX
 
     def _places(self, window: Window, lengths: Ints1d) -> Iterator[tuple[Any, Any]]:

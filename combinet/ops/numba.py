@@ -60,11 +60,11 @@ class NumbaOps(NumpyOps):
         """See `Ops.scatter_add`."""
         self.kernels.embed.scatter_add(E, rows, Y)
 
-    def take_rows(self, X: Array, slots: Ints1d) -> Array:
+    def take_rows(self, X: Array, rows: Ints1d) -> Array:
         """See `Ops.take_rows`. Other than whole rows of numbers NumPy takes."""
         if X.ndim != 2 or not X.flags.c_contiguous or X.dtype not in _COMPILED:
-            return super().take_rows(X, slots)
-        return self.gather_sum(X, np.asarray(slots)[:, None])
+            return super().take_rows(X, rows)
+        return self.gather_sum(X, np.asarray(rows)[:, None])
 
     def embed_bag(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, mean: bool) -> Floats2d:
         """See `Ops.embed_bag`."""
@@ -204,8 +204,8 @@ class NumbaOps(NumpyOps):
             return super().backprop_expand_window(dY, window, lengths)
         n, nI = dY.shape[0], dY.shape[1] // (2 * window + 1)
         dX = self.empty((n, nI), dY.dtype)
-        parts = dY.reshape(n, 2 * window + 1, nI)
-        self.kernels.sequence.backprop_expand_window(parts, window, lengths, dX)
+        shares = dY.reshape(n, 2 * window + 1, nI)
+        self.kernels.sequence.backprop_expand_window(shares, window, lengths, dX)
         return dX
 
     def run_program(self, program: Program, X: Floats, *outputs: Floats) -> None:

@@ -90,10 +90,10 @@ class NumpyOps(Ops):
         out = self.empty((sum(map(len, arrays)), *arrays[0].shape[1:]), dtype)
         return np.concatenate(arrays, out=out, casting="no")
 
-    def take_rows(self, X: Array, slots: Ints1d) -> Array:
+    def take_rows(self, X: Array, rows: Ints1d) -> Array:
         """As `Ops.take_rows`."""
-        Y = self.empty((len(slots), *X.shape[1:]), X.dtype)
-        return np.take(X, slots, axis=0, out=Y, mode="clip")  # what "raise" does costs a copy
+        Y = self.empty((len(rows), *X.shape[1:]), X.dtype)
+        return np.take(X, rows, axis=0, out=Y, mode="clip")  # what "raise" does costs a copy
 
     def repeat_rows(self, X: Array, lengths: Ints1d) -> Array:
         """As `Ops.repeat_rows`; no number is asked for its sequence."""

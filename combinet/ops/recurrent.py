@@ -124,11 +124,11 @@ class RecurrentOps(SequenceOps):
         xp, (n, nO) = self.xp, C.shape
         i, f, g, o = (gates[:, k * nO : (k + 1) * nO] for k in range(4))
         dZ: Any = gates * (1 - gates)  # the derivative of a sigmoid s is s * (1 - s)
-        parts = dZ.reshape(n, 4, nO)
-        parts[:, 0] *= g
-        parts[:, 1] *= self.previous_rows(C, order)
-        parts[:, 2] = i * (1 - g * g)
-        parts[:, 3] *= T
+        d_gates = dZ.reshape(n, 4, nO)
+        d_gates[:, 0] *= g
+        d_gates[:, 1] *= self.previous_rows(C, order)
+        d_gates[:, 2] = i * (1 - g * g)
+        d_gates[:, 3] *= T
         derivative = o * (1 - T * T)
         dH, dC = (xp.zeros((int(order[0][:1].sum()), nO), dtype=dY.dtype) for _ in range(2))
         for rows, _, continued in reversed(list(steps(*order))):
@@ -136,8 +136,8 @@ class RecurrentOps(SequenceOps):
             dh, dc = dH[:n], dC[:n]
             dh += dY[rows]
             dc += dh * derivative[rows]
-            parts[rows, :3] *= dc[:, None]
-            parts[rows, 3] *= dh
+            d_gates[rows, :3] *= dc[:, None]
+            d_gates[rows, 3] *= dh
             if continued.stop:
                 dc *= f[rows]
                 xp.matmul(dZ[rows][continued], U.T, out=dH[continued])
@@ -176,17 +176,17 @@ class RecurrentOps(SequenceOps):
         xp, (n, nO) = self.xp, Y.shape
         r, z, new = (gates[:, k * nO : (k + 1) * nO] for k in range(3))
         dR: Any = gates * (1 - gates)
-        parts = dR.reshape(n, 3, nO)
+        d_gates = dR.reshape(n, 3, nO)
         derivative = (1 - z) * (1 - new * new)  # of the new gate's argument
-        parts[:, 0] *= M
-        parts[:, 0] *= derivative
-        parts[:, 1] *= self.previous_rows(Y, order) - new
-        parts[:, 2] = derivative * r
+        d_gates[:, 0] *= M
+        d_gates[:, 0] *= derivative
+        d_gates[:, 1] *= self.previous_rows(Y, order) - new
+        d_gates[:, 2] = derivative * r
         dH = xp.zeros((int(order[0][:1].sum()), nO), dtype=dY.dtype)
         for rows, _, continued in reversed(list(steps(*order))):
             dh = dH[: rows.stop - rows.start]
             dh += dY[rows]
-            parts[rows] *= dh[:, None]
+            d_gates[rows] *= dh[:, None]
             derivative[rows] *= dh
             if continued.stop:
                 dh *= z[rows]

@@ -62,11 +62,11 @@ class SequenceOps(ArrayOps):
     def backprop_expand_window(self, dY: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
         """The gradient of X: each row's share in its own window and in its neighbours'."""
         n, width = dY.shape[0], 2 * window + 1
-        parts: Any = dY.reshape(n, width, dY.shape[1] // width)
-        dX: Floats2d = parts[:, window].copy()
+        shares: Any = dY.reshape(n, width, dY.shape[1] // width)
+        dX: Floats2d = shares[:, window].copy()
         for step in range(1, window + 1):
             head, tail = self._edges(lengths, step)
-            left, right = parts[:, window - step].copy(), parts[:, window + step].copy()
+            left, right = shares[:, window - step].copy(), shares[:, window + step].copy()
             left[head] = 0
             right[tail] = 0
             dX[:-step] += left[step:]
@@ -80,16 +80,16 @@ class SequenceOps(ArrayOps):
         asarray = self.xp.asarray
         return asarray(np.flatnonzero(place < step)), asarray(np.flatnonzero(from_end <= step))
 
-    def scatter_rows(self, X: Array, slots: Ints1d, n_slots: int, fill: float = 0) -> Array:
-        """An array of `n_slots` rows, with row i of X at slots[i] and `fill` in all others."""
-        Y = self.empty((n_slots, *X.shape[1:]), X.dtype)
+    def scatter_rows(self, X: Array, rows: Ints1d, n: int, fill: float = 0) -> Array:
+        """An array of `n` rows, with row i of X at rows[i] and `fill` in all others."""
+        Y = self.empty((n, *X.shape[1:]), X.dtype)
         Y[...] = fill
-        Y[self.xp.asarray(slots)] = X
+        Y[self.xp.asarray(rows)] = X
         return Y
 
-    def take_rows(self, X: Array, slots: Ints1d) -> Array:
-        """The rows of X at `slots`, in that order: what `pad` put there."""
-        return X[self.xp.asarray(slots)]
+    def take_rows(self, X: Array, rows: Ints1d) -> Array:
+        """The rows of X with these numbers, in that order."""
+        return X[self.xp.asarray(rows)]
 
     def repeat_rows(self, X: Array, lengths: Ints1d) -> Array:
         """Row i of X lengths[i] times: what each sequence has, given to each of its rows."""
@@ -107,8 +107,8 @@ class SequenceOps(ArrayOps):
         Of equal ones the first counts. Every sequence has at least one row.
         """
         n, longest = len(lengths), int(lengths.max(initial=1))
-        slots = segment_ids(lengths) * longest + positions(lengths)
-        padded = self.scatter_rows(X, slots, n * longest, -np.inf).reshape(n, longest, *X.shape[1:])
+        rows = segment_ids(lengths) * longest + positions(lengths)
+        padded = self.scatter_rows(X, rows, n * longest, -np.inf).reshape(n, longest, *X.shape[1:])
         which = padded.argmax(axis=1) + self.xp.asarray(offsets(lengths)[:, None])
         return padded.max(axis=1), which
 

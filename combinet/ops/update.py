@@ -62,10 +62,10 @@ class UpdateOps(EmbedOps):
 
     def change_rows(self, function: Callable[..., object], rows: Ints1d, *tables: Any) -> None:
         """Let `function` change copies of these rows of tables, flat, which then go back there."""
-        parts = [self.take_rows(table, rows) for table in tables]
-        function(*(part.reshape(-1) for part in parts))
-        for table, part in zip(tables, parts, strict=True):
-            self.set_rows(table, rows, part)
+        copies = [self.take_rows(table, rows) for table in tables]
+        function(*(copy.reshape(-1) for copy in copies))
+        for table, copy in zip(tables, copies, strict=True):
+            self.set_rows(table, rows, copy)
 
     def momentum(
         self, W: Floats1d, dW: Floats1d, velocity: Floats1d, rate: float, by: float, nesterov: bool

@@ -45,9 +45,9 @@ def test_it_is_the_product(shape: tuple[int, int, int], orders: str) -> None:
 @pytest.mark.parametrize("orders", ["CC", "CF", "FC"])
 def test_no_tile_is_beyond_what_the_kernels_take(shape: tuple[int, int, int], orders: str) -> None:
     m, k, n = shape
-    kind = module._kind(*operands(*shape, orders))
-    stretches = module._stretches(min(m, 64), k, n, kind) if kind else ()
-    assert stretches or k > 1000 or kind is None
+    layout = module._layout(*operands(*shape, orders))
+    stretches = module._stretches(min(m, 64), k, n, layout) if layout else ()
+    assert stretches or k > 1000 or layout is None
     if stretches:
         ends = [0, *(stretch.stop for stretch, _, _ in stretches)]
         assert ends == [*(stretch.start for stretch, _, _ in stretches), n]

@@ -25,7 +25,7 @@ SMALL = 1_000_000  # multiplications: the most that these kernels do
 _PAGE = 4096  # bytes: numbers that are such apart meet in the cache
 
 
-class _Kind(NamedTuple):
+class _Layout(NamedTuple):
     """How two matrices lie, and what tiles are best: of some, measured in whole models on Zen 4.
 
     `volume` is the most multiplications of a tile and `area` the most numbers; `heights` are tried
@@ -39,9 +39,9 @@ class _Kind(NamedTuple):
     area: int
 
 
-_STRAIGHT = _Kind((32, 16, 8), (64, 4), 48, SMALL, SMALL)  # both row by row
-_TURNED_A = _Kind((32, 16), (16,), 16, SMALL * 6 // 10, SMALL)
-_TURNED_B = _Kind((64, 32, 16), (16,), 16, SMALL, 1200)
+_STRAIGHT = _Layout((32, 16, 8), (64, 4), 48, SMALL, SMALL)  # both row by row
+_TURNED_A = _Layout((32, 16), (16,), 16, SMALL * 6 // 10, SMALL)
+_TURNED_B = _Layout((64, 32, 16), (16,), 16, SMALL, 1200)
 
 
 def product(A: Floats2d, B: Floats2d, out: Any) -> Floats2d:
@@ -50,9 +50,9 @@ def product(A: Floats2d, B: Floats2d, out: Any) -> Floats2d:
     size = m * k * n
     stretches: tuple[Stretch, ...] = ()
     if m > 1 and m * n > _TURNED_B.area and size <= longest() and A.dtype == np.float32:
-        kind = _kind(A, B)
-        if kind is _TURNED_B or (kind is not None and size > SMALL):
-            stretches = _stretches(min(m, 64), k, n, kind)
+        layout = _layout(A, B)
+        if layout is _TURNED_B or (layout is not None and size > SMALL):
+            stretches = _stretches(min(m, 64), k, n, layout)
     if not stretches:
         return np.dot(A, B, out=out)
     for stretch, rows, columns in stretches:
@@ -60,7 +60,7 @@ def product(A: Floats2d, B: Floats2d, out: Any) -> Floats2d:
     return out
 
 
-def _kind(A: Floats2d, B: Floats2d) -> _Kind | None:
+def _layout(A: Floats2d, B: Floats2d) -> _Layout | None:
     """None if there are no kernels, or none that are better than the product as a whole."""
     if A.flags.c_contiguous:
         if B.flags.c_contiguous:
@@ -72,25 +72,25 @@ def _kind(A: Floats2d, B: Floats2d) -> _Kind | None:
 
 
 @lru_cache(4096)
-def _stretches(m: int, k: int, n: int, kind: _Kind) -> tuple[Stretch, ...]:
+def _stretches(m: int, k: int, n: int, layout: _Layout) -> tuple[Stretch, ...]:
     """The columns of a product and their tiles, of m rows or fewer; none if no tile fits."""
-    unit = next((unit for unit in kind.units if n % unit == 0), n + 1)
-    widths = [n // pieces for pieces in range(1, n // kind.least + 1) if n % (pieces * unit) == 0]
-    tile = _tile(m, k, widths, kind)
+    unit = next((unit for unit in layout.units if n % unit == 0), n + 1)
+    widths = [n // pieces for pieces in range(1, n // layout.least + 1) if n % (pieces * unit) == 0]
+    tile = _tile(m, k, widths, layout)
     if tile:
         return ((slice(0, n), *tile),)
-    last = n % kind.units[0]  # too few to be divided
-    thin = _tile(m, k, [last] if last else [], kind)
-    others = _stretches(m, k, n - last, kind) if 0 < last < n else ()
+    last = n % layout.units[0]  # too few to be divided
+    thin = _tile(m, k, [last] if last else [], layout)
+    others = _stretches(m, k, n - last, layout) if 0 < last < n else ()
     if thin is None or not (others or last == n):
         return ()
     return (*others, (slice(n - last, n), *thin))
 
 
-def _tile(m: int, k: int, widths: list[int], kind: _Kind) -> tuple[int, int] | None:
+def _tile(m: int, k: int, widths: list[int], layout: _Layout) -> tuple[int, int] | None:
     """The first height, with the first width, that make a tile which is small enough."""
-    most = min(kind.volume // k, kind.area)
-    tiles = ((min(m, height), width) for height in kind.heights for width in widths)
+    most = min(layout.volume // k, layout.area)
+    tiles = ((min(m, height), width) for height in layout.heights for width in widths)
     return next((tile for tile in tiles if tile[0] * tile[1] <= most), None)
 
 

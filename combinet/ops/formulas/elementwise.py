@@ -30,10 +30,10 @@ class ElementwiseOps(ArrayOps):
         work = [self.xp.empty(size, dtype=bool if truth else X.dtype) for truth in program.work]
         with np.errstate(all="ignore"):
             for start in range(0, X.size, size):
-                part = slice(start, start + size)
-                x = X[part]
+                block = slice(start, start + size)
+                x = X[block]
                 values = [x]
-                places = [Y[part] for Y in outputs] + [array[: x.size] for array in work]
+                places = [Y[block] for Y in outputs] + [array[: x.size] for array in work]
                 for op, operands, place in program.steps:
                     args = [values[a] if isinstance(a, int) else a for a in operands]
                     if op == "where":  # which takes no `out`

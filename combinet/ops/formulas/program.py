@@ -48,24 +48,24 @@ def differentiate(Y: Any) -> Any:
         return derivatives[a.number] if isinstance(a, Expression) else NOTHING
 
     with np.errstate(all="ignore"):
-        for part in _parts(Y):
-            if part.op == "x":
-                derivatives[part.number] = 1.0
+        for each in _subexpressions(Y):
+            if each.op == "x":
+                derivatives[each.number] = 1.0
             else:
-                rule = PRIMITIVES[part.op].derivative
-                derivatives[part.number] = rule(d, part, *part.args) if rule else NOTHING
+                rule = PRIMITIVES[each.op].derivative
+                derivatives[each.number] = rule(d, each, *each.args) if rule else NOTHING
     return 0.0 if d(Y) is NOTHING else d(Y)
 
 
-def _parts(*outputs: Any) -> list[Expression]:
+def _subexpressions(*outputs: Any) -> list[Expression]:
     """All that the outputs are made of, each after its own parts."""
     found: dict[int, Expression] = {}
     waiting = [*outputs]
     while waiting:
-        part = waiting.pop()
-        if isinstance(part, Expression) and part.number not in found:
-            found[part.number] = part
-            waiting += part.args
+        each = waiting.pop()
+        if isinstance(each, Expression) and each.number not in found:
+            found[each.number] = each
+            waiting += each.args
     return [found[number] for number in sorted(found)]
 
 
@@ -92,14 +92,14 @@ class Program:
         numbers: dict[int, int] = {}  # of values, by the number of the expression
         known: dict[str, int] = {}
         steps: list[tuple[str, tuple[int | float, ...]]] = []
-        for part in _parts(*wanted):
+        for each in _subexpressions(*wanted):
             operands = tuple(numbers[a.number] if isinstance(a, Expression) else a
-                             for a in part.args)  # fmt: skip
-            key = f"{part.op}{operands}"  # tells -0.0 from 0.0, and 1.0 from 1
+                             for a in each.args)  # fmt: skip
+            key = f"{each.op}{operands}"  # tells -0.0 from 0.0, and 1.0 from 1
             if key not in known:
                 known[key] = len(known)
-                steps.append((part.op, operands))
-            numbers[part.number] = known[key]
+                steps.append((each.op, operands))
+            numbers[each.number] = known[key]
         values = [numbers[y.number] if isinstance(y, Expression) else y for y in wanted]
         outputs = list(dict.fromkeys(value for value in values if isinstance(value, int)))
         self.results = [outputs.index(y) if isinstance(y, int) else y for y in values]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-# Unlike in `kernels.py` nothing is reordered: formulas are computed as they are written.
+# Unlike in `kernels` nothing is reordered: formulas are computed as they are written.
 compiled = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
 
 where = compiled(lambda c, a, b: a if c else b)
