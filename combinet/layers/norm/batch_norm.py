@@ -64,10 +64,10 @@ def _batch_norm(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
             f"{model.name} needs 2 rows or more in training, for a variance, not {describe(X)}"
         )
     G, b = run.params(model, "G", "b")
-    Y, N, scale, mean, var = run.ops.batch_norm(X, G, b, eps)
+    Y, saved, mean, var = run.ops.batch_norm(X, G, b, eps)
 
     def backprop(dY: Floats2d) -> Floats2d:
-        dX, dG, db = run.ops.backprop_batch_norm(dY, N, scale, G)
+        dX, dG, db = run.ops.backprop_batch_norm(dY, saved)
         run.inc_grad(model, G=dG, b=db, mean=mean, var=var * (n / (n - 1)))
         return dX
 

@@ -47,10 +47,10 @@ def norm_layer(
 def _layer_norm(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     G, *bias = run.params(model, *model.param_names)
     b, has_bias = bias[0] if bias else run.ops.zeros(G.shape, G.dtype), bool(bias)
-    Y, N, scale = run.ops.layer_norm(X, G, b, model.attrs["eps"])
+    Y, saved = run.ops.layer_norm(X, G, b, model.attrs["eps"])
 
     def backprop(dY: Floats2d) -> Floats2d:
-        dX, dG, db = run.ops.backprop_layer_norm(dY, N, scale, G)
+        dX, dG, db = run.ops.backprop_layer_norm(dY, saved)
         run.inc_grad(model, G=dG, b=db if has_bias else None)
         return dX
 

@@ -30,10 +30,10 @@ def RMSNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Floa
 
 def _rms_norm(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     (G,) = run.params(model, "G")
-    Y, N, scale = run.ops.rms_norm(X, G, model.attrs["eps"])
+    Y, saved = run.ops.rms_norm(X, G, model.attrs["eps"])
 
     def backprop(dY: Floats2d) -> Floats2d:
-        dX, dG = run.ops.backprop_rms_norm(dY, N, scale, G)
+        dX, dG = run.ops.backprop_rms_norm(dY, saved)
         run.inc_grad(model, G=dG)
         return dX
 

@@ -25,7 +25,7 @@ from combinet.initializers import glorot_uniform, zeros
 from combinet.layers.dense.dropout import Dropout
 from combinet.layers.dense.linear import affine, affine_params
 from combinet.layers.sequence.bidirectional import bidirectional
-from combinet.types import Initializer, Ints1d, is_size
+from combinet.types import Initializer, is_size
 
 if TYPE_CHECKING:
     from combinet.types import Form
@@ -162,18 +162,18 @@ def _stack(
 def _recur(model: Any, X: Any, run: Run, recurrence: Callable[..., Any]) -> Any:
     """Packs X, runs `recurrence` on its product with W, and returns a batch of the form of X.
 
-    `recurrence(Z, U, sizes, reverse)`, with c as well if there is one, returns the outputs Y and a
-    function of their gradient, which returns the gradients of Z and of each row's product with U.
+    `recurrence(Z, U, order)`, with c as well if there is one, returns the outputs Y and a function
+    of their gradient, which returns the gradients of Z and of each row's product with U.
     """
     batch = Packed.of(X, run.ops)
     W, U, *biases = run.params(model, *model.param_names)
     Z, backprop_affine = affine(model, batch.data, run, weights=(W, *biases[:1]))
     order = batch.order.sizes, batch.reverse
-    Y, backprop_gates = recurrence(Z, U.T.reshape(len(U), -1), *order, *biases[1:])
+    Y, backprop_gates = recurrence(Z, U.T.reshape(len(U), -1), order, *biases[1:])
 
     def backprop(dY: Any) -> Any:
         dZ, dR = backprop_gates(batch.rows_of(dY))
-        dU = run.ops.backprop_recurrent_weights(dR, Y, *order)
+        dU = run.ops.backprop_recurrent_weights(dR, Y, order)
         run.inc_grad(model, U=dU.reshape(U.T.shape).T)
         dX = backprop_affine(dZ)
         return None if dX is None else batch.rebuild(X, dX)
@@ -182,20 +182,20 @@ def _recur(model: Any, X: Any, run: Run, recurrence: Callable[..., Any]) -> Any:
 
 
 def _lstm(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    def recurrence(gates: Any, U: Any, *order: Any) -> Any:
-        Y, C, T = run.ops.lstm(gates, U, *order)
-        return Y, lambda dY: (run.ops.backprop_lstm(dY, gates, C, T, U, *order),) * 2
+    def recurrence(Z: Any, U: Any, order: Any) -> Any:
+        Y, saved = run.ops.lstm(Z, U, order)
+        return Y, lambda dY: (run.ops.backprop_lstm(dY, saved),) * 2
 
     return _recur(model, X, run, recurrence)
 
 
 def _gru(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    def recurrence(gates: Any, U: Any, sizes: Ints1d, reverse: bool, c: Any = None) -> Any:
+    def recurrence(Z: Any, U: Any, order: Any, c: Any = None) -> Any:
         nO, bias = U.shape[0], c is not None
-        Y, M = run.ops.gru(gates, U, c if bias else run.ops.zeros((nO,), U.dtype), sizes, reverse)
+        Y, saved = run.ops.gru(Z, U, c if bias else run.ops.zeros((nO,), U.dtype), order)
 
         def backprop(dY: Any) -> Any:
-            dZ, dR = run.ops.backprop_gru(dY, gates, Y, M, U, sizes, reverse)
+            dZ, dR = run.ops.backprop_gru(dY, saved)
             if bias:
                 run.inc_grad(model, c=dR[:, 2 * nO :].sum(axis=0))
             return dZ, dR
@@ -208,8 +208,8 @@ def _gru(model: Model[Any, Any], X: Any, run: Run) -> Any:
 def _rnn(model: Model[Any, Any], X: Any, run: Run) -> Any:
     activation = model.attrs["nonlinearity"]
 
-    def recurrence(Z: Any, U: Any, *order: Any) -> Any:
-        Y = run.ops.rnn(Z, U, activation, *order)
-        return Y, lambda dY: (run.ops.backprop_rnn(dY, Y, U, activation, *order),) * 2
+    def recurrence(Z: Any, U: Any, order: Any) -> Any:
+        Y, saved = run.ops.rnn(Z, U, activation, order)
+        return Y, lambda dY: (run.ops.backprop_rnn(dY, saved),) * 2
 
     return _recur(model, X, run, recurrence)
