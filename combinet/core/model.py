@@ -187,7 +187,7 @@ class Model(Node, Operators, Generic[In, Out]):
             sgd.update(slots)
 
     def clear_gradients(self) -> None:
-        """Discards accumulated gradients, such as those of layers that are not trained.
+        """Discards accumulated gradients, for example of layers that should not be trained.
 
         Example:
             >>> import numpy as np

@@ -418,7 +418,7 @@ class Node:
             name: Name of the parameter.
 
         Raises:
-            StateError: If there is no gradient or no such parameter, or the layer is not
+            StateError: If the parameter has no gradient or does not exist, or the layer is not
                 initialized.
 
         Example:

@@ -13,9 +13,8 @@ from combinet.errors import InputError
 Table: TypeAlias = Mapping[str, Callable[..., Any]]
 
 SYMBOLS = ("+", "-", "*", "@", "/", "//", "%", "**", "<<", ">>", "&", "^", "|")
-DEFAULT: dict[
-    str, Callable[..., Any]
-] = {}  # combinators/compose.py fills it, to avoid an import cycle
+# combinators/compose.py fills the default table: importing the combinators here would be a cycle.
+DEFAULT: dict[str, Callable[..., Any]] = {}
 _current: ContextVar[Table] = ContextVar("combinet_operators", default=DEFAULT)
 
 
