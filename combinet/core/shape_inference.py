@@ -69,7 +69,7 @@ class ShapeInference:
     Args:
         found: Sizes by (layer, name of a dim). They replace the dims. The inference adds to them.
         resize: Whether to replace known sizes instead of raising an error.
-        composing: Whether to use what compositions have noted about themselves. See `Noted`.
+        composing: Whether to use the notes of compositions. See `Noted`.
 
     Example:
         >>> from combinet import Linear

@@ -8,7 +8,7 @@ from combinet.errors import DimensionError
 
 
 def from_dims(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The shape rule of a layer that has its widths as dims nI and nO, or neither. The default."""
+    """The default shape rule: the widths are the dims nI and nO, if the layer has them."""
     return tuple(  # type: ignore[return-value]
         infer.dim(model, name, size) if name in model.dims else None
         for name, size in (("nI", nI), ("nO", nO))
@@ -143,5 +143,7 @@ def concatenated(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> W
 
 def _columns(model: Layer, width: Width) -> int | None:
     if isinstance(width, tuple):
-        raise DimensionError(f"{model.name} expected arrays to concatenate, got tuples")
+        raise DimensionError(
+            f"{model.name} expected arrays with columns to concatenate, got tuples"
+        )
     return width
