@@ -43,18 +43,18 @@ def _checkpointed(model: Model[Any, Any], X: Any, run: Run) -> Any:
     }
     # Both passes draw from copies, so that other threads cannot draw in between.
     start = deepcopy(run.rng)
-    first = _Again(run, deepcopy(start), held)
+    first = _RepeatableRun(run, deepcopy(start), held)
     Y, _ = first(layer, X)
     run.rng.bit_generator.state = first.rng.bit_generator.state
 
     def backprop(dY: Any) -> Any:
-        _, callback = _Again(run, deepcopy(start), held)(layer, X)
+        _, callback = _RepeatableRun(run, deepcopy(start), held)(layer, X)
         return callback(dY)
 
     return Y, backprop
 
 
-class _Again(Run):
+class _RepeatableRun(Run):
     """A pass that can be repeated, with the weights of the first pass and its own generator."""
 
     def __init__(self, run: Run, rng: Generator, held: dict[int, dict[str, Any]]) -> None:

@@ -58,14 +58,14 @@ def _float_dtype(dtype: Any) -> Any:
 
 
 def _infer(model: Layer, X: Any, Y: Any, dtype: Any) -> None:
-    _learn(model, width_of(X), width_of(Y))
+    _set_dims(model, width_of(X), width_of(Y))
     if X is None:
         return  # param_shape raises an error if a parameter needs a dim that is still unknown
     with model.ops.on_device():
         run = InferRun(model.ops, model.rng, dtype=dtype)
         if any(None in node.dims.values() for node in walk(model)):
             run(model, _in_dtype(X, dtype))  # the width of some layers depends on data
-            _learn(model, width_of(X), width_of(Y))
+            _set_dims(model, width_of(X), width_of(Y))
         elif not _accepts(model, _in_dtype(head(X), dtype), run):  # cheaper than all of X
             run(model, _in_dtype(X, dtype))
 
@@ -87,7 +87,7 @@ def _in_dtype(X: Any, dtype: Any) -> Any:
     return map_arrays(X, cast)
 
 
-def _learn(model: Layer, nI: Width, nO: Width) -> None:
+def _set_dims(model: Layer, nI: Width, nO: Width) -> None:
     """Sets the dims that follow from these widths."""
     # If a shared layer gets a dim in one place, its neighbours in another place may follow from it.
     # So repeat the inference until it finds no new dim.

@@ -71,7 +71,7 @@ class Model(Node, Operators, Generic[In, Out]):
             the input and the output.
         pinned: Whether the sublayers stay on their device when the model moves.
         flat: Whether to replace a sublayer from the same combinator by its own sublayers, as in a
-            chain of chains. A sublayer with attrs, dims, parameters or a changed name is kept.
+            chain of chains. A sublayer that has attrs, dims, parameters or another name is kept.
 
     Example:
         >>> def forward(model, X, run):
@@ -106,7 +106,7 @@ class Model(Node, Operators, Generic[In, Out]):
         Args:
             X: Input batch.
             drop: Dropout rate, from 0 to below 1, for all dropout layers without a rate.
-            rng: Generator or seed for dropout masks. By default the generator of the model.
+            rng: Generator or seed for dropout masks. `model.rng` by default.
             wants_dX: Whether the gradient of X is needed. If False, the first layers can skip its
                 computation and the callback returns None. The gradients of the parameters are the
                 same.
@@ -253,8 +253,8 @@ class Model(Node, Operators, Generic[In, Out]):
         Args:
             X: Sample of the input.
             Y: Sample of the output.
-            rng: Generator or seed for initial weights and dropout masks. By default the model's
-                present generator, which is seeded with 0.
+            rng: Generator or seed for initial weights and dropout masks. It becomes `model.rng`.
+                None keeps the present generator.
             dtype: "float32" or "float64". By default the dtype of existing weights, or else
                 float32.
 

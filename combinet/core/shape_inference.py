@@ -93,8 +93,8 @@ class ShapeInference:
         self.between: dict[Any, list[Width]] = {}  # by chain: widths around its layers
         self.neighbour: Any = None  # the layer that has determined the width, for errors
         self._composing = composing
-        self._asking: Any = None  # the layer whose rule is running
-        self._askers: dict[Any, set[Any]] = {}  # by layer: layers whose answers depend on it
+        self._running: Any = None  # the layer whose rule is running
+        self._dependents: dict[Any, set[Any]] = {}  # by layer: layers whose answers depend on it
         self._answers: dict[Any, dict[Any, Widths]] = {}  # by layer, then by widths received
         self._changed: set[Any] = set()  # layers with a changed dim in them or below them
 
@@ -103,14 +103,14 @@ class ShapeInference:
 
         Call it in a shape rule to pass widths on to a sublayer.
         """
-        answers, told = self._asked(layer), (_key(nI), _key(nO))
-        if told in answers:
-            return answers[told]
+        answers, received = self._answers_of(layer), (_key(nI), _key(nO))
+        if received in answers:
+            return answers[received]
         if self._composing and layer not in self._changed:
             noted = _noted(layer)
             if noted is not None and noted.covers(nI, nO):
                 return noted.widths
-        asking, neighbour, self._asking = self._asking, self.neighbour, layer
+        running, neighbour, self._running = self._running, self.neighbour, layer
         try:
             if layer.accepts not in _TUPLES:  # one batch, so the output is one batch too
                 if isinstance(nI, tuple):
@@ -121,10 +121,10 @@ class ShapeInference:
             error.within(layer)
             raise
         finally:
-            self._asking, self.neighbour = asking, neighbour
+            self._running, self.neighbour = running, neighbour
         # Another dict means that a dim has changed during the call, so that this answer is old.
         if self._answers.get(layer) is answers:
-            answers[told] = widths
+            answers[received] = widths
         return widths
 
     def dim(self, model: Layer, name: str, size: Width) -> int | None:
@@ -146,40 +146,40 @@ class ShapeInference:
         """
         while isinstance(size, tuple):
             size = self.same(model, *size)
-        if model is not self._asking:  # dim of another layer, as in `unembed`
-            self._asked(model)
+        if model is not self._running:  # dim of another layer, as in `unembed`
+            self._answers_of(model)
         if isinstance(size, ConcatWidth) and _key(self.concats.get((model, name))) != _key(size):
             self.concats[model, name] = size
             self._forget(model)
         known: int | None = self.found.get((model, name), model.dims[name])
         if size is None or size == known:
-            told = self.concats.get((model, name))
-            return told if told == known else known
+            total = self.concats.get((model, name))
+            return total if total == known else known
         if known is not None and not self.resize:
             raise DimensionError(f"{model.name} expected {name}={known}, but {self.source} {size}")
         self.found[model, name] = size
         self._forget(model)
         return size
 
-    def fixed(self, model: Layer, name: str, size: int | None, told: Width) -> int | None:
+    def fixed(self, model: Layer, name: str, size: int | None, given: Width) -> int | None:
         """Returns `size`, which cannot change.
 
         Args:
             model: Layer that has this size.
             name: Name of the size, for the error.
             size: Size of the layer, None if any size is right.
-            told: Width that is known outside, None if unknown.
+            given: Width that is known outside, None if unknown.
 
         Raises:
-            DimensionError: If `told` is another size, also in a resize.
+            DimensionError: If `given` is another size, also in a resize.
 
         Example:
             >>> from combinet import relu
             >>> ShapeInference().fixed(relu(), "nI", 3, None)
             3
         """
-        if None not in (size, told) and size != told:
-            raise DimensionError(f"{model.name} expected {name}={size}, but {self.source} {told}")
+        if None not in (size, given) and size != given:
+            raise DimensionError(f"{model.name} expected {name}={size}, but {self.source} {given}")
         return size
 
     def same(self, model: Layer, *sizes: Width) -> Width:
@@ -221,10 +221,10 @@ class ShapeInference:
         """The origin of the width that a layer has received, for an error."""
         return f"{self.neighbour.name} has" if self.neighbour is not None else "the given width is"
 
-    def _asked(self, layer: Layer) -> dict[Any, Widths]:
+    def _answers_of(self, layer: Layer) -> dict[Any, Widths]:
         """Returns the stored answers of a layer and notes that the running rule uses them."""
-        if self._asking is not None:
-            self._askers.setdefault(layer, set()).add(self._asking)
+        if self._running is not None:
+            self._dependents.setdefault(layer, set()).add(self._running)
         return self._answers.setdefault(layer, {})
 
     def _forget(self, model: Layer) -> None:
@@ -235,7 +235,7 @@ class ShapeInference:
             # If the layer has no answers, then no stored answer depends on it.
             if self._answers.pop(layer, None) is not None:
                 self._changed.add(layer)
-                waiting.extend(self._askers.get(layer, ()))
+                waiting.extend(self._dependents.get(layer, ()))
 
 
 def item(width: Width, idx: int) -> Width:
@@ -279,19 +279,19 @@ def changed() -> None:
     _moment[0] = object()
 
 
-def _noting(method: Any) -> Any:
-    def noting(self: Watched, *args: Any, **kwargs: Any) -> Any:
+def _invalidating(method: Any) -> Any:
+    def invalidating(self: Watched, *args: Any, **kwargs: Any) -> Any:
         try:
             return method(self, *args, **kwargs)
         finally:
             changed()
 
-    return noting
+    return invalidating
 
 
 for _name in ("__setitem__", "__delitem__", "__ior__", "update", "setdefault", "pop", "popitem",
               "clear"):  # fmt: skip
-    setattr(Watched, _name, _noting(getattr(dict, _name)))
+    setattr(Watched, _name, _invalidating(getattr(dict, _name)))
 
 
 class Noted(NamedTuple):

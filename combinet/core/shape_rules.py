@@ -34,8 +34,8 @@ def fixed(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     For widths that are part of the layer's code or data. A width without a dim may be any.
     """
     return tuple(  # type: ignore[return-value]
-        infer.fixed(model, name, model.dims.get(name), told)
-        for name, told in (("nI", nI), ("nO", nO))
+        infer.fixed(model, name, model.dims.get(name), given)
+        for name, given in (("nI", nI), ("nO", nO))
     )
 
 
@@ -51,7 +51,7 @@ def chained(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths
         nO = None
     layers, width = model.layers, infer.noted_between(model)
     if width is not None:
-        return _told_ends(model, nI, nO, width, infer)
+        return _chained_with_note(model, nI, nO, width, infer)
     width = infer.between[model] = [nI, *[None] * (len(layers) - 1), nO]
     forth = [(i, i - 1) for i in range(len(layers))]
     back = [(i, i + 1) for i in reversed(range(len(layers)))]
@@ -63,15 +63,15 @@ def chained(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths
     return width[0], width[-1]
 
 
-def _told_ends(
+def _chained_with_note(
     model: Layer, nI: Width, nO: Width, width: list[Width], infer: ShapeInference
 ) -> Widths:
     """Applies the rule to a chain with known widths: passes on only widths that are new."""
     infer.between[model] = width
     last = len(model.layers) - 1
     waiting = []
-    for i, place, told in ((0, 0, nI), (last, -1, nO)):
-        before, width[place] = width[place], infer.same(model, width[place], told)
+    for i, place, given in ((0, 0, nI), (last, -1, nO)):
+        before, width[place] = width[place], infer.same(model, width[place], given)
         if before != width[place]:
             waiting.append(i)
     while waiting:
