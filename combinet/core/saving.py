@@ -155,7 +155,7 @@ def _difference(named: list[str], structure: TreeStructure, saved: TreeStructure
     """Describes the first layer at which two trees differ, by its name and its sublayers."""
     for path, here, there in zip(named, _outline(structure), _outline(saved), strict=False):
         if here != there:
-            return f"expected {here} at '{path}', got a saved model with {there}"
+            return f"expected {here} at '{path}', got {there} in the saved model"
     return f"expected the shared layers of '{named[0]}', got a saved model that shares other layers"
 
 
@@ -218,7 +218,7 @@ def _validated_dims(model: Layer, plan: Plan) -> dict[tuple[Any, str], int]:
                 raise DimensionError(
                     f"'{path}' expected {name}={node.dims[name]}, got {name}={size}"
                 ) from None
-    try:
+    try:  # with wrong attrs a shape rule can fail in any way
         infer(model, None, None)
     except CombinetError:
         raise
@@ -238,10 +238,10 @@ def _validate_params(plan: Plan, sizes: Mapping[Any, int]) -> Any:
             continue
         saved, averages = record["params"], record.get("averages", {})
         missing = set(node.param_names) - set(saved)
-        if missing and (node.slots or saved):
+        if missing and (node.slots or saved):  # a layer without weights may stay so
             raise FormatError(
-                f"'{path}' expected parameters {sorted(missing)}, got a saved model without them; "
-                f"exclude them here, because they were excluded when it was saved"
+                f"'{path}' expected saved parameters {sorted(missing)}, got none; "
+                f"if they were excluded from saving, exclude them from loading too"
             )
         if extra := set(averages) - set(saved):
             raise FormatError(

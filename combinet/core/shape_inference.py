@@ -101,7 +101,16 @@ class ShapeInference:
     def __call__(self, layer: Layer, nI: Width, nO: Width) -> Widths:
         """Returns the widths of a layer as far as they are known inside and outside.
 
-        Call it in a shape rule to pass widths on to a sublayer.
+        A shape rule calls it to pass widths on to a sublayer.
+
+        Args:
+            layer: Layer whose shape rule is called.
+            nI: Width of its input that is known outside, None if unknown.
+            nO: Width of its output that is known outside, None if unknown.
+
+        Raises:
+            DimensionError: If sizes disagree. Its path has all layers from the first call to
+                `layer`.
         """
         answers, received = self._answers_of(layer), (_key(nI), _key(nO))
         if received in answers:

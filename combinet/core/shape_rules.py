@@ -8,7 +8,16 @@ from combinet.errors import DimensionError
 
 
 def from_dims(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The default shape rule: the widths are the dims nI and nO, if the layer has them."""
+    """The default shape rule: the widths are the dims nI and nO, if the layer has them.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear
+        >>> from_dims(Linear(4), 3, None, ShapeInference())
+        (3, 4)
+    """
     return tuple(  # type: ignore[return-value]
         infer.dim(model, name, size) if name in model.dims else None
         for name, size in (("nI", nI), ("nO", nO))
@@ -16,13 +25,31 @@ def from_dims(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widt
 
 
 def preserves(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The shape rule of a layer whose output is as wide as its input, such as an activation."""
+    """The shape rule of a layer whose output is as wide as its input, such as an activation.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import relu
+        >>> preserves(relu(), 3, None, ShapeInference())
+        (3, 3)
+    """
     width = infer.same(model, nI, nO)
     return width, width
 
 
 def per_column(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The shape rule of a layer with weights for each column: input and output have width nI."""
+    """The shape rule of a layer with weights for each column: input and output have width nI.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import LayerNorm
+        >>> per_column(LayerNorm(), None, 3, ShapeInference())
+        (3, 3)
+    """
     infer.dim(model, "nI", nI)
     width = infer.dim(model, "nI", nO)
     return width, width
@@ -32,6 +59,14 @@ def fixed(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     """The shape rule of a layer whose dims nI and nO are checked but never change.
 
     For widths that are part of the layer's code or data. A width without a dim may be any.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear
+        >>> fixed(Linear(4, 3), None, None, ShapeInference())
+        (3, 4)
     """
     return tuple(  # type: ignore[return-value]
         infer.fixed(model, name, model.dims.get(name), given)
@@ -40,12 +75,30 @@ def fixed(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
 
 
 def delegates(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The shape rule of a wrapper: it has the widths of its only sublayer."""
+    """The shape rule of a wrapper: it has the widths of its only sublayer.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear, with_array
+        >>> delegates(with_array(Linear(4, 3)), None, None, ShapeInference())
+        (3, 4)
+    """
     return infer(model.layers[0], nI, nO)
 
 
 def chained(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The shape rule of a chain: the output of each layer is the input of the next."""
+    """The shape rule of a chain: the output of each layer is the input of the next.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear
+        >>> chained(Linear(4, 3) >> Linear(5), None, None, ShapeInference())
+        (3, 5)
+    """
     if infer.resize and nI is not None and nO is not None:
         chained(model, None, nO, infer)  # each change ends at a layer that absorbs it
         nO = None
@@ -87,7 +140,16 @@ def _chained_with_note(
 
 
 def parallel(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The shape rule of layers with one input and outputs of one width, as in `add`."""
+    """The shape rule of layers with one input and outputs of one width, as in `add`.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear
+        >>> parallel(Linear(4, 3) + Linear(), None, None, ShapeInference())
+        (3, 4)
+    """
     infer.neighbour = model
     for _ in range(2):  # in the second round the first layer receives widths from the last
         for layer in model.layers:
@@ -98,7 +160,16 @@ def parallel(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Width
 
 
 def one_width(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The shape rule of layers with one width for all inputs and outputs, as in `residual`."""
+    """The shape rule of layers with one width for all inputs and outputs, as in `residual`.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear, residual
+        >>> one_width(residual(Linear()), 3, None, ShapeInference())
+        (3, 3)
+    """
     # If both are given in a resize, the input counts.
     width = nO if nI is None else infer.same(model, nI, nO)
     for _ in range(2):  # in the second round all layers receive widths from the others
@@ -112,6 +183,14 @@ def concatenated(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> W
     """The shape rule of layers with the same input whose outputs are concatenated.
 
     If the output of the model must become wider or narrower, the last layer changes.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear
+        >>> concatenated(Linear(4, 3) | Linear(5), None, None, ShapeInference())
+        (3, 9)
     """
     outs: list[int | None] = [None] * len(model.layers)
     source, infer.neighbour = infer.source, model
