@@ -101,9 +101,9 @@ def _with_array2d(model: Model[Any, Any], X: Any, run: Run) -> Any:
 def with_list(layer: Model[Any, list[Any]]) -> Model[Form, Form]:
     """Applies a layer for lists of arrays to a list, Ragged, Padded or an array.
 
-    The output has the same kind as the input. An array is one sequence. The input can also be a
-    tuple of such batches: the layer then receives a tuple of lists, and the output has the kind of
-    the first batch.
+    The output has the same kind as the input. An array is one sequence, unless an outer wrapper has
+    set the lengths. The input can also be a tuple of such batches: the layer then receives a tuple
+    of lists, and the output has the kind of the first batch.
 
     Args:
         layer: Layer for a list of arrays. It must return a list.
@@ -124,9 +124,9 @@ def with_list(layer: Model[Any, list[Any]]) -> Model[Form, Form]:
 def with_ragged(layer: Model[Any, Ragged]) -> Model[Form, Form]:
     """Applies a layer for Ragged to a list of arrays, Ragged, Padded or an array.
 
-    The output has the same kind as the input. An array is one sequence. The input can also be a
-    tuple of such batches: the layer then receives a tuple of Ragged, and the output has the kind of
-    the first batch.
+    The output has the same kind as the input. An array is one sequence, unless an outer wrapper has
+    set the lengths. The input can also be a tuple of such batches: the layer then receives a tuple
+    of Ragged, and the output has the kind of the first batch.
 
     Args:
         layer: Layer for Ragged. It must return Ragged.
@@ -148,9 +148,9 @@ def with_ragged(layer: Model[Any, Ragged]) -> Model[Form, Form]:
 def with_padded(layer: Model[Any, Padded]) -> Model[Form, Form]:
     """Applies a layer for Padded to a list of arrays, Ragged, Padded or an array.
 
-    The output has the same kind as the input. An array is one sequence. The input can also be a
-    tuple of such batches: the layer then receives a tuple of Padded, and the output has the kind of
-    the first batch.
+    The output has the same kind as the input. An array is one sequence, unless an outer wrapper has
+    set the lengths. The input can also be a tuple of such batches: the layer then receives a tuple
+    of Padded, and the output has the kind of the first batch.
 
     Args:
         layer: Layer for Padded. It must return Padded.
@@ -218,7 +218,7 @@ class Conversion(NamedTuple):
     """The conversions of one kind of batch to and from Ragged."""
 
     to_ragged: Callable[[Any], Ragged]
-    of_ragged: Callable[[Ragged], Any]
+    from_ragged: Callable[[Ragged], Any]
 
 
 _FORMS = {
@@ -248,9 +248,9 @@ def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
         return X, lambda dY: dY
     if layer.accepts == "time_major2d" and isinstance(X, list | Ragged) and inside != "array":
         return run(layer, X, run.wants_dX)  # it packs the rows itself, without padding
-    there, lengths, enter, leave = _cross(model, X, run)
+    converted, lengths, enter, leave = _convert(model, X, run)
     inner = run.with_lengths(lengths if inside == "array" else None)
-    Y, callback = inner(layer, there, run.wants_dX)
+    Y, callback = inner(layer, converted, run.wants_dX)
     out, out_lengths = leave(Y)  # the layer may have changed the lengths
 
     def backprop(dY: Any) -> Any:
@@ -266,8 +266,8 @@ def _with_tuple(model: Model[Any, Any], X: tuple[Any, ...], run: Run) -> Any:
         return run(layer, X)
     if all(isinstance(x, list) and not x for x in X):
         return X[0], lambda dY: X
-    there, _, enters, leaves = zip(*(_cross(model, x, run) for x in X), strict=True)
-    Y, callback = run.with_lengths(None)(layer, there)
+    converted, _, enters, leaves = zip(*(_convert(model, x, run) for x in X), strict=True)
+    Y, callback = run.with_lengths(None)(layer, converted)
     out, out_lengths = leaves[0](Y)
 
     def backprop(dY: Any) -> Any:
@@ -280,23 +280,23 @@ def _with_tuple(model: Model[Any, Any], X: tuple[Any, ...], run: Run) -> Any:
     return out, backprop
 
 
-def _cross(model: Model[Any, Any], X: Any, run: Run) -> tuple[Any, Ints1d, _Enter, _Leave]:
+def _convert(model: Model[Any, Any], X: Any, run: Run) -> tuple[Any, Ints1d, _Enter, _Leave]:
     """Returns the converted X, its lengths, and functions to convert batches in and out."""
     outside, inside = _form_of(model, X), model.attrs["inside"]
     outer, inner = _FORMS[outside], _FORMS[inside]
-    there = outer.to_ragged(X)
-    lengths = run.lengths_of(X) if there.data is X else there.lengths
+    source = outer.to_ragged(X)
+    lengths = run.lengths_of(X) if source.data is X else source.lengths
 
     def enter(batch: Any, lengths: Ints1d) -> Any:
-        return inner.of_ragged(Ragged.unchecked(outer.to_ragged(batch).data, lengths))
+        return inner.from_ragged(Ragged.unchecked(outer.to_ragged(batch).data, lengths))
 
     def leave(batch: Any) -> tuple[Any, Ints1d]:
-        _check_output(model, batch, len(there.data))
+        _check_output(model, batch, len(source.data))
         rows = inside == "array"
         ragged = Ragged.unchecked(batch, lengths) if rows else inner.to_ragged(batch)
-        return outer.of_ragged(ragged), ragged.lengths
+        return outer.from_ragged(ragged), ragged.lengths
 
-    return inner.of_ragged(Ragged.unchecked(there.data, lengths)), lengths, enter, leave
+    return inner.from_ragged(Ragged.unchecked(source.data, lengths)), lengths, enter, leave
 
 
 def _form_of(model: Model[Any, Any], X: Any) -> str:

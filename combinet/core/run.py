@@ -119,7 +119,7 @@ class Run:
         return run
 
     def _copy(self) -> Run:
-        """Copies the run with the attributes of subclasses. copy.copy takes five times as long."""
+        """Copies the run with the attributes of subclasses, much faster than copy.copy."""
         copy: Run = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         return copy
