@@ -134,7 +134,7 @@ def concatenate(*layers: Model[A, B]) -> Model[A, B]:
         *layers: At least one layer. All layers must accept the input.
 
     Raises:
-        InputError: If there are no layers.
+        InputError: If no layers are given.
         DimensionError: If the outputs of a pass differ in kind, or in another axis than the last.
 
     Example:
@@ -173,7 +173,7 @@ def add(*layers: Model[A, B]) -> Model[A, B]:
         *layers: At least one layer. All layers must accept the input.
 
     Raises:
-        InputError: If there are no layers.
+        InputError: If no layers are given.
         DimensionError: If the widths of the outputs differ, or their kinds or shapes in a pass.
 
     Example:

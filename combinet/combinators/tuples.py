@@ -33,7 +33,7 @@ def tuplify(*layers: Model[A, Any]) -> Model[A, tuple[Any, ...]]:
         *layers: At least one layer. All layers must accept the input.
 
     Raises:
-        InputError: If there are no layers.
+        InputError: If no layers are given.
 
     Example:
         >>> import numpy as np
