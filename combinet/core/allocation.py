@@ -30,7 +30,8 @@ class ParamSpec(NamedTuple):
     """How to allocate a parameter: an initial value, and an old slot whose content replaces it.
 
     If the shapes differ, the old content covers the part that both shapes have: from index 0 on
-    each axis, or as `index_map` says. The rest keeps the initial value, which is 0 if `value` is None.
+    each axis, or as `index_map` says. The rest keeps the initial value, or 0 if
+    `value` is None.
     """
 
     shape: Shape
