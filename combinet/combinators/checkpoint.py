@@ -45,6 +45,7 @@ def _checkpointed(model: Model[Any, Any], X: Any, run: Run) -> Any:
     start = deepcopy(run.rng)
     first = _RepeatableRun(run, deepcopy(start), held)
     Y, _ = first(layer, X)
+    # Continue as if the pass had drawn from the generator itself.
     run.rng.bit_generator.state = first.rng.bit_generator.state
 
     def backprop(dY: Any) -> Any:

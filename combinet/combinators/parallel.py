@@ -66,6 +66,7 @@ def _with_threads(model: Model[Any, Any], X: Any, run: Run) -> Any:
     if shards < 2:
         return run(layer, X, wants_dX)
     items = _cuts(sizes, shards)
+    # An array of sequences is cut between sequences, never inside one.
     of_sequences = hasattr(X, "dtype") and run.lengths is not None
     rows = [0, *np.cumsum(sizes)[np.array(items[1:]) - 1].tolist()]
     runs = _runs(run, _split(sizes, items) if of_sequences else [None] * (len(items) - 1))

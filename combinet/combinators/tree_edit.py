@@ -13,6 +13,7 @@ from combinet.errors import InputError
 
 M = TypeVar("M", bound="Model[Any, Any]")
 
+# Forward functions of the combinators from which a layer can be removed.
 _ANY_NUMBER = {each.forward for each in (chain(noop()), concatenate(noop()), add(noop()))}
 
 
@@ -72,7 +73,7 @@ def _exchange(model: M, old: Model[Any, Any], new: Sequence[Model[Any, Any]]) ->
         raise InputError(
             f"expected a layer inside {model.name}, got {old.name}, which is not inside"
         )
-    done: dict[int, Any] = {}
+    done: dict[int, Any] = {}  # by id, so that a layer in several places is rebuilt once
     return _rebuild(model, old, new, done)  # type: ignore[no-any-return]
 
 

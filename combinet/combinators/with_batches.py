@@ -244,7 +244,7 @@ def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
         return _with_tuple(model, X, run)
     if _form_of(model, X) == inside:
         return run(layer, X, run.wants_dX)
-    if isinstance(X, list) and not X:
+    if isinstance(X, list) and not X:  # nothing shows the dtype or the width to convert to
         return X, lambda dY: dY
     if layer.accepts == "time_major2d" and isinstance(X, list | Ragged) and inside != "array":
         return run(layer, X, run.wants_dX)  # it packs the rows itself, without padding

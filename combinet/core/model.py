@@ -139,7 +139,7 @@ class Model(Node, Operators, Generic[In, Out]):
         run = Run(ops, self.rng if rng is None else np.random.default_rng(rng), drop=drop)
         with ops.on_device():
             Y, callback = run(self, X, wants_dX)
-        form = spec_of(Y)
+        form = spec_of(Y)  # not Y itself, whose memory the caller may want to free
         pending: list[Callable[[Any], Any]] = [callback]
         del callback
 

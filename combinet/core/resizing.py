@@ -30,7 +30,7 @@ def resize(model: Layer, *, nI: int | None = None, nO: int | None = None) -> Non
     size = nI if nO is None else nO
     if not is_size(size):
         raise DimensionError(f"expected a positive int as width, got {size!r}")
-    end = 0 if nO is None else 1
+    end = 0 if nO is None else 1  # of (nI, nO)
     width = ShapeInference()(model, None, None)[end]
     width = int(width) if isinstance(width, int) else width  # without terms, like `size`
     infer = ShapeInference(resize=True)

@@ -82,6 +82,7 @@ class Run:
             raise
         finally:
             self.wants_dX = outer
+        # Without a backward pass the callback is dropped now, with the arrays that it holds.
         return result if self.has_backprop else (result[0], no_backprop)
 
     def with_lengths(self, lengths: Ints1d | None) -> Run:
