@@ -21,7 +21,7 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf8")
 
 
 def test_its_links_exist() -> None:
-    links = set(re.findall(r"\]\(([\w/.-]+)\)", README))
+    links = set(re.findall(r"\]\(([\w/.-]+)[#\w-]*\)", README))
     assert {"docs/guide.md", "docs/reference.md"} <= links
     assert not [link for link in links if not (ROOT / link).exists()]
 
