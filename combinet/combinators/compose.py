@@ -397,7 +397,7 @@ def add_batches(X: T, Y: T) -> T:
     return get_array_ops(array).add(array, other)  # type: ignore[return-value]
 
 
-def sum_batches(batches: Iterable[Any]) -> Any:
+def sum_batches(batches: Iterable[T | None]) -> T | None:
     """Returns the sum of batches of one kind, or None if all are None."""
     return reduce(add_batches, batches, None)
 
