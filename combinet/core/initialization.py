@@ -13,7 +13,7 @@ from combinet.core.layer import Layer
 from combinet.core.run import InferRun
 from combinet.core.shape_inference import ShapeInference, Width
 from combinet.core.tree import walk
-from combinet.errors import InputError, StateError
+from combinet.errors import DimensionError, InputError, StateError, describe
 
 
 def initialize(model: Layer, X: object, Y: object, dtype: object) -> None:
@@ -41,7 +41,10 @@ def initialize(model: Layer, X: object, Y: object, dtype: object) -> None:
         if len(stores) == len(devices) and all(spec.old for spec in specs.values()):
             return
         allocate(specs, dtypes.pop() if dtypes else "float32")
-    except BaseException:
+    except BaseException as error:
+        is_unknown = any(None in node.dims.values() for node in walk(model))
+        if isinstance(error, DimensionError) and is_unknown and Y is not None and not width_of(Y):
+            error.message += f"; Y has no columns: {describe(Y)}, use to_categorical(Y, n_classes)"
         for node, dims in before:
             node.dims.update(dims)
         raise
@@ -82,7 +85,7 @@ def _in_dtype(X: Any, dtype: Any) -> Any:
     """Converts the floats of a sample to the dtype of the weights."""
 
     def cast(x: Any) -> Any:
-        return x.astype(dtype) if hasattr(x, "dtype") and x.dtype.kind == "f" else x
+        return x.astype(dtype) if getattr(getattr(x, "dtype", None), "kind", "") == "f" else x
 
     return map_arrays(X, cast)
 

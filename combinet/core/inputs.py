@@ -14,7 +14,7 @@ from combinet.batches.padded import Padded
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import T
 from combinet.core.layer import Layer
-from combinet.errors import DimensionError, InputError, describe
+from combinet.errors import DimensionError, InputError, conversion_hint, describe
 from combinet.ops.base import Ops
 
 _WITH_LENGTHS = (Ragged, Padded, Packed)
@@ -143,9 +143,7 @@ def check_input(layer: Layer, X: object, ops: Ops) -> None:
         return
     kind = INPUT_KINDS[accepts]
     if not kind.fits(X, ops):
-        raise InputError(
-            f"{layer.name} expected {kind.words}, got {describe(X)}{_hint(X, kind, ops)}"
-        )
+        raise InputError(f"{layer.name} expected {kind.words}, got {describe(X)}{_hint(X, ops)}")
     data: Any = X.data if isinstance(X, _WITH_LENGTHS) else X
     if accepts == "time_major2d" and isinstance(data, list):
         data = data[0]
@@ -168,9 +166,9 @@ def check_dtype(name: str, X: object, dtype: np.dtype[Any], expected: np.dtype[A
         )
 
 
-def _hint(X: Any, kind: InputKind, ops: Ops) -> str:
-    """Returns what to do if X is on another device than the model."""
+def _hint(X: Any, ops: Ops) -> str:
+    """Returns how to convert X, if it belongs to another device or library."""
     data = X.data if isinstance(X, _WITH_LENGTHS) else X
-    if hasattr(data, "dtype") and not ops.is_array(data):
-        return f"; the model is on {ops!r}, use to_device(X, model.ops)"
-    return ""
+    if not (hint := conversion_hint(data)) and hasattr(data, "dtype") and not ops.is_array(data):
+        hint = f"; the model is on {ops!r}, use to_device(X, model.ops)"
+    return hint

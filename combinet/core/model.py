@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from combinet.batches.structure import match_gradient, shape_of, spec_of
+from combinet.batches.structure import match_gradient, spec_of
 from combinet.core import allocation, initialization, saving
 from combinet.core.node import Node
 from combinet.core.operators import DEFAULT, Operators
 from combinet.core.resizing import resize
 from combinet.core.run import PredictRun, Run
 from combinet.core.tree import draw, movable, paths, walk
-from combinet.errors import DimensionError, InputError, StateError, describe
+from combinet.errors import InputError, StateError, describe
 from combinet.ops.backends import default_ops
 from combinet.ops.base import Ops
 from combinet.ops.cupy import CupyOps
@@ -604,6 +604,7 @@ class Model(Node, Operators, Generic[In, Out]):
 
         Raises:
             DimensionError: If an array does not have the shape of its parameter.
+            InputError: If a value is not made of numbers.
             StateError: If `params` has entries but none belongs to this model. Layers of a copy or
                 of a loaded model have other ids: use the `averages` of that model.
 
@@ -620,12 +621,7 @@ class Model(Node, Operators, Generic[In, Out]):
         for node in self.walk():
             for name, slot in node.slots.items():
                 if (node.id, name) in params:
-                    value = params[node.id, name]
-                    if shape_of(value) != slot.shape:
-                        raise DimensionError(
-                            f"{node.name} expected {slot.shape} for {name}, got {shape_of(value)}"
-                        )
-                    chosen.append((slot, slot.store.ops.asarray(value, slot.store.dtype)))
+                    chosen.append((slot, node._value_for(name, params[node.id, name])))
         if params and not chosen:
             raise StateError(
                 f"expected weights of {self.name}, got weights of other models only; a copy or a "

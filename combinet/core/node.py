@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from combinet.batches.structure import shape_of
 from combinet.core.allocation import own_slots
 from combinet.core.inputs import INPUT_KINDS
 from combinet.core.layer import Layer
@@ -20,7 +19,7 @@ from combinet.errors import DimensionError, InputError, StateError, describe
 from combinet.ops.backends import default_ops
 from combinet.ops.base import Ops
 from combinet.storage.slots import Order, Slot
-from combinet.types import Floats, Generator, Initializer, Shape, is_size
+from combinet.types import Array, Floats, Generator, Initializer, Shape, is_array, is_size
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -376,6 +375,7 @@ class Node:
 
         Raises:
             DimensionError: If the value has another shape.
+            InputError: If the value is not made of numbers.
             StateError: If the layer has no such parameter or is not initialized, or if its weights
                 are overridden by `use_params`.
 
@@ -386,13 +386,24 @@ class Node:
             >>> model.get_param("b")
             array([1., 2.], dtype=float32)
         """
-        slot = self._slot(name)
-        if shape_of(value) != slot.shape:
-            raise DimensionError(
-                f"{self.name} expected {slot.shape} for {name}, got {shape_of(value)}"
-            )
+        slot, array = self._slot(name), self._value_for(name, value)
         own_slots(self)
-        slot.store.write({slot: value})
+        slot.store.write({slot: array})
+
+    def _value_for(self, name: str, value: ArrayLike) -> Array:
+        """Returns a value for a parameter as an array of its shape and dtype, on its device."""
+        slot = self._slot(name)
+        try:
+            array: Any = value if is_array(value) else np.asarray(value, slot.store.dtype)
+        except (TypeError, ValueError):  # text, or rows of several lengths
+            raise InputError(
+                f"{self.name} expected numbers {slot.shape} for {name}, got {describe(value)}"
+            ) from None
+        if tuple(array.shape) != slot.shape:
+            raise DimensionError(
+                f"{self.name} expected {slot.shape} for {name}, got {tuple(array.shape)}"
+            )
+        return slot.store.ops.asarray(array, slot.store.dtype)
 
     def has_grad(self, name: str) -> bool:
         """Returns whether a parameter has an accumulated gradient. A buffer never has one.
