@@ -33,6 +33,7 @@ class Layer(Protocol):
     accepts: str
     widths: Callable[[Any, Any, Any, Any], tuple[Any, Any]]
     pinned: bool
+    param_names: tuple[str, ...]
     slots: dict[str, Slot]
     ops: Ops
     noted: Noted | None
@@ -53,11 +54,6 @@ class Layer(Protocol):
     @property
     def dtype(self) -> np.dtype[Any] | None:
         """The dtype of the layer's own parameters, or None if it has no weights."""
-        ...
-
-    @property
-    def param_names(self) -> tuple[str, ...]:
-        """The names of the layer's own parameters."""
         ...
 
     def param_shape(self, name: str, sizes: Mapping[Any, int] | None = None) -> Shape:
