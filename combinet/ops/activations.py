@@ -2,7 +2,8 @@
 
 They are correct over the whole range of the dtype, including infinities, and do not overflow. NaN
 stays NaN. swish and dish differ from the rectifier by a function of |X|: f(X) = max(X, 0) - h(|X|).
-They are computed in this form, because it loses no digits by cancellation.
+They are computed in this form, because it loses no digits by cancellation. For swish, X * s(X) = X
+- X * s(-X) gives h(|X|) = |X| * s(-|X|).
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class ArrayOps:
             ValueError or TypeError: If the arrays differ in dtype, or in any axis but the first.
         """
         if len({(array.dtype, array.shape[1:]) for array in arrays}) > 1:
-            raise ValueError("arrays of several dtypes or shapes")
+            raise ValueError("expected arrays that differ only in length")
         return self.concatenate([*arrays])
 
     def split(self, X: Any, lengths: Any) -> list[Any]:

@@ -128,8 +128,8 @@ class AttentionOps(SequenceOps):
         `back`, it is rotated in the opposite direction; this is also the gradient. `lengths` gives
         the positions.
 
-        Source: Su et al. 2021, arXiv:2104.09864, equation 34, which pairs the columns 2i and 2i +
-        1.
+        Source: Su et al. 2021, arXiv:2104.09864, equation 34. There, the pairs are columns 2i and
+        2i + 1.
         """
         n, half = len(X), X.shape[1] // heads // 2
         speed = 10000.0 ** -(np.arange(half) / half)

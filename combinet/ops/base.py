@@ -22,8 +22,8 @@ class Ops(ActivationOps, AttentionOps, ConvolutionOps, CrfOps, DenseOps, Element
 
     The docstrings of the methods use these conventions:
 
-    - Arrays are arrays of this backend. All float arrays of one call have the same dtype, and so
-      has the result.
+    - Arrays are arrays of this backend. The float arguments of one call have the same dtype, which
+      is also the dtype of float results.
     - A method changes an argument only if its docstring says so.
     - `lengths` holds the number of rows of each sequence. It is a NumPy array of ints on the host,
       on all backends. The rows of all sequences follow each other in one array.

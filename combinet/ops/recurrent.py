@@ -8,8 +8,10 @@ is read from its end, and row i of a step continues row i of the next step.
 
 The input's part Z = X @ W.T + b of all steps is one product, which the caller computes. The methods
 here compute only what depends on the previous step: one product with the recurrent weights U and
-one cell step. U is (nO, gates * nO), used as Y[t-1] @ U. Sigmoids are computed as (1 + tanh(x / 2))
-/ 2. This cannot overflow, and one call of tanh computes all gates of a step.
+one cell step. U is (nO, gates * nO), used as Y[t-1] @ U.
+
+The sigmoid of x is computed as (1 + tanh(x / 2)) / 2. This cannot overflow, and one call of tanh
+computes all gates of a step.
 """
 
 from __future__ import annotations
@@ -101,9 +103,12 @@ class RecurrentOps(SequenceOps):
     def lstm(self, Z: Floats2d, U: Floats2d, order: Order) -> tuple[Floats2d, Any]:
         """Returns the outputs Y (n, nO) of an LSTM, and `saved`. Overwrites Z with the gates.
 
-        i, f, o = sigmoid and g = tanh of the four parts i, f, g, o of Z[t] + Y[t-1] @ U; C[t] = f *
-        C[t-1] + i * g; Y[t] = o * tanh(C[t]). Before the first step, Y and C are 0. Z is (n, 4 *
-        nO), U is (nO, 4 * nO), and `order` is the pair (sizes, reverse).
+            i, f, g, o = the four parts of Z[t] + Y[t-1] @ U, after sigmoid (i, f, o) or tanh (g)
+            C[t] = f * C[t-1] + i * g
+            Y[t] = o * tanh(C[t])
+
+        Before the first step, Y and C are 0. Z is (n, 4 * nO), U is (nO, 4 * nO), and `order` is
+        the pair (sizes, reverse).
         """
         xp, nO = self.xp, U.shape[0]
         Y, C, T = (xp.empty((Z.shape[0], nO), dtype=Z.dtype) for _ in range(3))
@@ -115,9 +120,10 @@ class RecurrentOps(SequenceOps):
     def lstm_cell(self, Z: Any, R: Any, half: Any, last: Any, C: Any, T: Any, Y: Any) -> None:
         """Computes one step of `lstm` for k rows and writes its results into Z, C, T and Y.
 
-        Z (k, 4 * nO) becomes the gates of Z + R, where R (k, 4 * nO) is the recurrent part. C
-        becomes f * last + i * g, T becomes tanh(C), and Y becomes o * T. `last`, C, T and Y are (k,
-        nO). `half` (4 * nO,) is 1/2 for columns whose gate is a sigmoid, and 1 for the others.
+        Z becomes the gates of Z + R, where R is the recurrent part. C becomes f * last + i * g, T
+        becomes tanh(C), and Y becomes o * T. Z and R are (k, 4 * nO), the arrays `last`, C, T and Y
+        are (k, nO). `half` (4 * nO,) is 1/2 for columns whose gate is a sigmoid, and 1 for the
+        others.
         """
         xp, nO = self.xp, C.shape[1]
         Z += R
@@ -164,10 +170,13 @@ class RecurrentOps(SequenceOps):
     def gru(self, Z: Floats2d, U: Floats2d, c: Floats1d, order: Order) -> tuple[Floats2d, Any]:
         """Returns the outputs Y (n, nO) of a GRU, and `saved`. Overwrites Z with the gates.
 
-        r, z = sigmoid of the parts r, z of Z[t] + Y[t-1] @ U; M = c + the part n of Y[t-1] @ U; n =
-        tanh(part n of Z[t] + r * M); Y[t] = (1 - z) * n + z * Y[t-1]. Before the first step, Y is
-        0. Z is (n, 3 * nO), U is (nO, 3 * nO), c is (nO,), and `order` is the pair (sizes,
-        reverse).
+            r, z = sigmoid of the parts r and z of Z[t] + Y[t-1] @ U
+            M = part n of Y[t-1] @ U, plus c
+            n = tanh(part n of Z[t] + r * M)
+            Y[t] = (1 - z) * n + z * Y[t-1]
+
+        Before the first step, Y is 0. Z is (n, 3 * nO), U is (nO, 3 * nO), c is (nO,), and `order`
+        is the pair (sizes, reverse).
         """
         xp, nO = self.xp, U.shape[0]
         Y, M = (xp.empty((Z.shape[0], nO), dtype=Z.dtype) for _ in range(2))

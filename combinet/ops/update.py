@@ -56,9 +56,12 @@ class UpdateOps(EmbedOps):
     def adam(self, W: Floats1d, dW: Floats1d, moments: Sequence[Any], step: AdamStep) -> None:
         """Updates W by one step of Adam, in place.
 
-        m = beta1 * m + (1 - beta1) * dW; v = beta2 * v + (1 - beta2) * dW * dW; W -= scale * m /
-        (root * sqrt(v) + eps). `moments` are m and v, which are updated in place too, and `step`
-        holds the numbers. All arrays are (n,).
+            m = beta1 * m + (1 - beta1) * dW
+            v = beta2 * v + (1 - beta2) * dW * dW
+            W -= scale * m / (root * sqrt(v) + eps)
+
+        `moments` are m and v, which are also updated in place. `step` holds the numbers. All arrays
+        are (n,).
 
         Source: Kingma and Ba 2015, arXiv:1412.6980, algorithm 1.
         """
@@ -97,8 +100,10 @@ class UpdateOps(EmbedOps):
     ) -> None:
         """Updates W by one step of gradient descent with momentum, in place.
 
-        velocity = by * velocity + dW; W -= rate * velocity. If `nesterov`, W -= rate * (dW + by *
-        velocity), with the new velocity. W, dW and `velocity` are (n,); `rate` and `by` are floats.
+            velocity = by * velocity + dW
+            W -= rate * velocity, or, if `nesterov`, W -= rate * (dW + by * velocity)
+
+        W, dW and `velocity` are (n,). `rate` and `by` are floats.
         """
         for w, g, v in self._blocks(W, dW, velocity):
             v *= by
@@ -110,8 +115,10 @@ class UpdateOps(EmbedOps):
     ) -> None:
         """Updates W by one step of Lion, in place.
 
-        W -= rate * sign(beta1 * mean + (1 - beta1) * dW); mean = beta2 * mean + (1 - beta2) * dW.
-        W, dW and `mean` are (n,); the other arguments are floats.
+            W -= rate * sign(beta1 * mean + (1 - beta1) * dW)
+            mean = beta2 * mean + (1 - beta2) * dW
+
+        W, dW and `mean` are (n,). The other arguments are floats.
         """
         for w, g, m in self._blocks(W, dW, mean):
             w -= rate * self.xp.sign(beta1 * m + (1 - beta1) * g)

@@ -49,7 +49,7 @@ class Workspace(threading.local):
             self._drop_unused()
         block = np.empty((1 << order) + 65 * _LINE, "uint8")
         # Arrays start at different offsets within a page, because elements at equal offsets compete
-        # for the same lines of the cache.
+        # for the same lines of the cache. The extra 65 lines leave room for this and for alignment.
         start = -block.ctypes.data % _LINE + len(blocks) * 7 % 64 * _LINE
         if len(blocks) < _MOST:
             blocks.append((block, start))
@@ -69,4 +69,5 @@ def _users(known: tuple[Any, int]) -> int:
     return sys.getrefcount(known[0])
 
 
+# The count for a block that only `known` refers to.
 _ALONE = _users((np.empty(0), 0))

@@ -61,6 +61,7 @@ def product(A: Floats2d, B: Floats2d, out: Any) -> Floats2d:
         # OpenBLAS uses its small kernels for smaller products anyway, except if B is column-major:
         # then it also limits the area.
         if layout is _TURNED_B or (layout is not None and size > SMALL):
+            # No tile is higher than 64 rows, so more rows need no entries in the cache of results.
             stretches = _stretches(min(m, 64), k, n, layout)
     if not stretches:
         return np.dot(A, B, out=out)

@@ -36,6 +36,7 @@ def run_concurrently(jobs: Sequence[Callable[[], T]]) -> list[T]:
     never waits while work is left, and nested jobs cannot deadlock. If a job raises an error, the
     error is raised after all started jobs have ended.
     """
+    # Each job sees the context variables of the caller.
     others = [_pool().submit(copy_context().run, job) for job in jobs[1:]]
     try:
         first, last = jobs[0](), []
@@ -75,7 +76,10 @@ class Blas:
 
     @contextmanager
     def single_threaded_blas(self) -> Iterator[None]:
-        """Limits BLAS to one thread inside the block. Does nothing without threadpoolctl."""
+        """Limits BLAS to one thread inside the block. Does nothing without threadpoolctl.
+
+        Blocks in several threads may overlap: the first sets the limit and the last restores it.
+        """
         controller = _controller()
         if controller is None:
             yield

@@ -21,9 +21,11 @@ _TAIL = tuple(map(np.float32, (
 def _normal(x: Any) -> Any:
     """Returns the normal distribution function at x and its density, in float32, both within 5e-7.
 
-    With t = |x|, the tail beyond t is exp(-t^2 / 2) * R(t). R is a polynomial in 1 / (1 + 0.2125
-    t), in the form of Abramowitz and Stegun 1964, 7.1.26, fitted to within 3e-8 of its value. t^2
-    is computed in two parts, because exp would magnify the rounding error of its last digits.
+    With t = |x|, the tail beyond t is exp(-t^2 / 2) * R(t). R is a polynomial in 1 / (1 + 0.2125 *
+    t), fitted to within 3e-8 of its value. t^2 is computed in two parts, because exp would magnify
+    the rounding error of its last digits.
+
+    Source: Abramowitz and Stegun 1964, 7.1.26, for the form of R.
     """
     t = min(abs(x), np.float32(20))
     head = np.int32(np.float32(t).view(np.int32) & _MASK).view(np.float32)

@@ -13,8 +13,8 @@ from combinet.ops.kernels.compiled import kernel
 def _tanh(x: Any) -> Any:
     """Returns tanh(x) in float32, to within 2e-7.
 
-    Lambert's continued fraction for x / 2, up to x**7, gives p / q. The result is 2 * p * q / (p *
-    p + q * q). Beyond 9 it rounds to 1. NaN stays NaN.
+    Lambert's continued fraction for x / 2, up to x**7, gives p / q, and tanh(x) is 2pq / (pp + qq).
+    Beyond 9 the result rounds to 1. NaN stays NaN.
     """
     bounded = min(max(x, np.float32(-9)), np.float32(9))
     y = (bounded if x == x else x) * np.float32(0.5)
