@@ -18,8 +18,8 @@ from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Ints, In
 
 # Functions that `vectorized` does not implement. A loop that calls the C library for them is slower
 # than NumPy.
-_NUMPYS = {"power", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh",
-           "arccosh", "arctanh"}  # fmt: skip
+_NO_LOOP = {"power", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh",
+            "arccosh", "arctanh"}  # fmt: skip
 
 
 # The dtypes that kernels support. NumPy computes floats of other sizes and of other byte orders.
@@ -216,7 +216,7 @@ class NumbaOps(NumpyOps):
 
     def run_program(self, program: Program, X: Floats, *outputs: Floats) -> None:
         """See `Ops.run_program`. One compiled loop if `vectorized` has all functions it needs."""
-        if X.dtype not in _COMPILED or not _NUMPYS.isdisjoint(step.op for step in program.steps):
+        if X.dtype not in _COMPILED or not _NO_LOOP.isdisjoint(step.op for step in program.steps):
             super().run_program(program, X, *outputs)
         else:
             loops = import_module("combinet.ops.formulas.numba_loops")

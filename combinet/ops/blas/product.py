@@ -43,9 +43,9 @@ class _Layout(NamedTuple):
     area: int
 
 
-_STRAIGHT = _Layout((32, 16, 8), (64, 4), 48, SMALL, SMALL)  # A and B are row-major
-_TURNED_A = _Layout((32, 16), (16,), 16, SMALL * 6 // 10, SMALL)  # A is column-major
-_TURNED_B = _Layout((64, 32, 16), (16,), 16, SMALL, 1200)  # B is column-major
+_ROW_MAJOR = _Layout((32, 16, 8), (64, 4), 48, SMALL, SMALL)
+_COLUMN_MAJOR_A = _Layout((32, 16), (16,), 16, SMALL * 6 // 10, SMALL)
+_COLUMN_MAJOR_B = _Layout((64, 32, 16), (16,), 16, SMALL, 1200)
 
 
 def product(A: Floats2d, B: Floats2d, out: Any) -> Floats2d:
@@ -56,11 +56,11 @@ def product(A: Floats2d, B: Floats2d, out: Any) -> Floats2d:
     (m, k), n = A.shape, B.shape[1]
     size = m * k * n
     stretches: tuple[Stretch, ...] = ()
-    if m > 1 and m * n > _TURNED_B.area and size <= longest() and A.dtype == np.float32:
+    if m > 1 and m * n > _COLUMN_MAJOR_B.area and size <= longest() and A.dtype == np.float32:
         layout = _layout(A, B)
         # OpenBLAS uses its small kernels for smaller products anyway, except if B is column-major:
         # then it also limits the area.
-        if layout is _TURNED_B or (layout is not None and size > SMALL):
+        if layout is _COLUMN_MAJOR_B or (layout is not None and size > SMALL):
             # No tile is higher than 64 rows, so more rows need no entries in the cache of results.
             stretches = _stretches(min(m, 64), k, n, layout)
     if not stretches:
@@ -74,10 +74,10 @@ def _layout(A: Floats2d, B: Floats2d) -> _Layout | None:
     """Returns the layout, or None if no kernel exists or the whole product is as fast."""
     if A.flags.c_contiguous:
         if B.flags.c_contiguous:
-            return _STRAIGHT
-        return _TURNED_B if A.shape[1] >= 32 else None
+            return _ROW_MAJOR
+        return _COLUMN_MAJOR_B if A.shape[1] >= 32 else None
     if B.flags.c_contiguous and A.strides[1] % _PAGE and B.strides[0] % _PAGE:
-        return _TURNED_A
+        return _COLUMN_MAJOR_A
     return None
 
 
