@@ -1,1 +1,1 @@
-"""Array operations: `Ops` and its backends. Imports only types and errors."""
+"""Array operations: `Ops` and its backends. Imports types and errors."""

@@ -93,7 +93,7 @@ def _stretches(m: int, k: int, n: int, layout: _Layout) -> tuple[Stretch, ...]:
     tile = _tile(m, k, widths, layout)
     if tile:
         return ((slice(0, n), *tile),)
-    last = n % layout.units[0]  # too few to be divided
+    last = n % layout.units[0]  # the columns that remain after full units
     thin = _tile(m, k, [last] if last else [], layout)
     others = _stretches(m, k, n - last, layout) if 0 < last < n else ()
     if thin is None or not (others or last == n):

@@ -126,7 +126,7 @@ def apply(op: str, *args: Any) -> Any:
     if op not in LOGIC:
         args = _numeric(op, *args)
     elif not all(getattr(arg, "truth", False) for arg in args):
-        raise InputError(f"np.{op} expected conditions, such as x > 0")
+        raise InputError(f"np.{op} expected conditions, such as x > 0, got a number")
     # The rules of `PRIMITIVES` rely on this order: a number is the second argument.
     if op in ("add", "multiply", "maximum", "minimum") and isinstance(args[0], float):
         args = args[::-1]
