@@ -1,8 +1,9 @@
 """Activations, element by element: each function and the gradient of its input.
 
-Right over the whole range of the dtype, infinities included, without overflow; NaN stays NaN.
-None changes an array that it is given. Where a function leaves the rectifier by something that
-depends on |X| alone, f(X) = max(X, 0) - h(|X|), that is how it is computed: no digits cancel.
+They are correct over the whole range of the dtype, including infinities, and do not overflow. NaN
+stays NaN. swish and dish differ from the rectifier by a function of |X|: f(X) = max(X, 0) - h(|X|).
+They are computed in this form, because it loses no digits by cancellation. For swish, X * s(X) = X
+- X * s(-X) gives h(|X|) = |X| * s(-|X|).
 """
 
 from __future__ import annotations
@@ -14,32 +15,42 @@ import numpy as np
 from combinet.ops.arrays import ArrayOps
 from combinet.types import Floats
 
-_FAR = 1000.0  # exp(-1000) is 0 in every dtype, and so is its product with 1000
+_FAR = 1000.0  # exp(-1000) and 1000 * exp(-1000) are 0 in every dtype
 
 
 class ActivationOps(ArrayOps):
-    """Mixed into `Ops`: the activations beside relu, gelu and softmax."""
+    """Part of `Ops`: all activations except relu, gelu and softmax.
+
+    X is an array of any shape, the input of the activation. dY is the gradient of the output. Each
+    result has the shape and dtype of X.
+    """
 
     def sigmoid(self, X: Floats) -> Floats:
-        """1 / (1 + exp(-X))."""
+        """Returns 1 / (1 + exp(-X)), element by element."""
         e = self.xp.exp(-self.xp.abs(X))
         Y = 1 / (1 + e)
         return self.xp.where(X < 0, e * Y, Y)
 
     def backprop_sigmoid(self, dY: Floats, X: Floats) -> Floats:
-        """DY * s(X) * s(-X); from X, since Y rounds to 1 long before the derivative vanishes."""
+        """Returns the gradient of X, dY * s(X) * s(-X), where s is `sigmoid`.
+
+        It is computed from X because Y rounds to 1 long before the derivative becomes 0.
+        """
         e = self.xp.exp(-self.xp.abs(X))
         root = 1 / (1 + e)
         return dY * (e * root * root)
 
     def swish(self, X: Floats) -> Floats:
-        """X * sigmoid(X). Elfwing et al. 2018, arXiv:1702.03118; Ramachandran et al. 2017."""
+        """Returns X * s(X), element by element, where s is `sigmoid`.
+
+        Source: Elfwing et al. 2018, arXiv:1702.03118; Ramachandran et al. 2017.
+        """
         size = self.xp.minimum(self.xp.abs(X), _FAR)
         e = self.xp.exp(-size)
         return self.xp.maximum(X, 0) - size * (e / (1 + e))
 
     def backprop_swish(self, dY: Floats, X: Floats) -> Floats:
-        """DY * s(X) * (1 + X * s(-X))."""
+        """Returns the gradient of X, dY * s(X) * (1 + X * s(-X)), where s is `sigmoid`."""
         size = self.xp.minimum(self.xp.abs(X), _FAR)
         e = self.xp.exp(-size)
         s = 1 / (1 + e)
@@ -47,19 +58,25 @@ class ActivationOps(ArrayOps):
         return dY * self.xp.where(X < 0, below, 1 - below)
 
     def _mish_parts(self, X: Floats) -> tuple[Any, Any, Any]:
-        """For tanh(log(1 + exp X)) = n / (n + rest): n, rest, and exp(-|X|)."""
+        """Returns n, rest and exp(-|X|), where tanh(log(1 + exp(X))) = n / (n + rest)."""
         e = self.xp.exp(-self.xp.abs(X))
         n = self.xp.where(X < 0, e * (e + 2), 1 + 2 * e)
         return n, self.xp.where(X < 0, self.xp.full_like(e, 2), 2 * e * e), e
 
     def mish(self, X: Floats) -> Floats:
-        """X * tanh(log(1 + exp X)). Misra 2019, arXiv:1908.08681, equation 1."""
+        """Returns X * tanh(log(1 + exp(X))), element by element.
+
+        Source: Misra 2019, arXiv:1908.08681, equation 1.
+        """
         X = self.xp.maximum(X, -_FAR)
         n, rest, _ = self._mish_parts(X)
         return X * (n / (n + rest))
 
     def backprop_mish(self, dY: Floats, X: Floats) -> Floats:
-        """DY * (t + X * (1 - t * t) * sigmoid(X)), with t = tanh(log(1 + exp X))."""
+        """Returns the gradient of X, dY * (t + X * (1 - t * t) * s(X)).
+
+        Here t = tanh(log(1 + exp(X))) and s is `sigmoid`.
+        """
         X = self.xp.clip(X, -_FAR, _FAR)
         n, rest, e = self._mish_parts(X)
         t, missing = n / (n + rest), rest / (n + rest)  # 1 - t would lose digits
@@ -67,27 +84,33 @@ class ActivationOps(ArrayOps):
         return dY * (t + X * (missing * (1 + t) * s))
 
     def dish(self, X: Floats) -> Floats:
-        """X / 2 * (1 + X / sqrt(1 + X * X)): like swish, without an exponential."""
+        """Returns X / 2 * (1 + X / sqrt(1 + X * X)), element by element.
+
+        The function resembles swish but needs no exponential.
+        """
         size, root = self._dish_parts(X)
         return self.xp.maximum(X, 0) - size / root * (0.5 / (root + size))
 
     def backprop_dish(self, dY: Floats, X: Floats) -> Floats:
-        """DY * (1 + z + z / (1 + X * X)) / 2, with z = X / sqrt(1 + X * X)."""
+        """Returns the gradient of X, dY * (1 + z + z / (1 + X * X)) / 2.
+
+        Here z = X / sqrt(1 + X * X).
+        """
         size, root = self._dish_parts(X)
         w = 1 / root
         below = 0.5 * w * (1 / (root + size) - size * w * w)  # the derivative at -|X|
         return dY * self.xp.where(X < 0, below, 1 - below)
 
     def _dish_parts(self, X: Floats) -> tuple[Any, Any]:
-        """|X|, so far limited that its double is finite, and sqrt(1 + X * X)."""
+        """Returns |X|, bounded so that its double is finite, and sqrt(1 + X * X)."""
         size = self.xp.minimum(self.xp.abs(X), np.finfo(X.dtype).max / 4)
         return size, self.xp.hypot(size, self.xp.ones_like(size))
 
     def elu(self, X: Floats, alpha: float, scale: float = 1.0) -> Floats:
-        """Scale * X above 0, scale * alpha * (exp(X) - 1) below.
+        """Returns scale * X where X > 0, and scale * alpha * (exp(X) - 1) elsewhere.
 
-        Clevert et al. 2016, arXiv:1511.07289, equation 15; with `scale`, Klambauer et al. 2017,
-        arXiv:1706.02515, equation 2.
+        Source: Clevert et al. 2016, arXiv:1511.07289, equation 15; with `scale`, Klambauer et al.
+        2017, arXiv:1706.02515, equation 2.
         """
         Y: Floats = self.xp.expm1(self.xp.minimum(X, 0))
         Y *= alpha
@@ -95,7 +118,10 @@ class ActivationOps(ArrayOps):
         return Y if scale == 1 else Y * scale
 
     def backprop_elu(self, dY: Floats, X: Floats, alpha: float, scale: float = 1.0) -> Floats:
-        """DY * scale above 0, dY * scale * alpha * exp(X) below and at 0."""
+        """Returns the gradient of X: dY * scale where X > 0.
+
+        Elsewhere it is dY * scale * alpha * exp(X).
+        """
         derivative = self.xp.exp(self.xp.minimum(X, 0))
         derivative = self.xp.where(X > 0, derivative, derivative * alpha)
         return dY * derivative * scale
@@ -103,7 +129,7 @@ class ActivationOps(ArrayOps):
     def clipped_linear(
         self, X: Floats, slope: float, offset: float, min_val: float, max_val: float
     ) -> Floats:
-        """X * slope + offset, between min_val and max_val."""
+        """Returns slope * X + offset, clipped to the range from min_val to max_val."""
         Y: Floats = self.xp.clip(X, *_edges(slope, offset, min_val, max_val))
         Y *= slope
         Y += offset
@@ -112,25 +138,34 @@ class ActivationOps(ArrayOps):
     def backprop_clipped_linear(
         self, dY: Floats, X: Floats, slope: float, offset: float, min_val: float, max_val: float
     ) -> Floats:
-        """DY * slope between the bounds, 0 beyond and on them."""
+        """Returns the gradient of X: dY * slope where slope * X + offset is not clipped, else 0.
+
+        At min_val and max_val themselves the gradient is 0.
+        """
         low, high = _edges(slope, offset, min_val, max_val)
         dX: Floats = dY * ((low < X) & (high > X))
         dX *= slope
         return dX
 
     def hard_swish(self, X: Floats, edge: float) -> Floats:
-        """0 up to -edge, X from edge on, X * (X + edge) / (2 * edge) between."""
+        """Returns X * (X + edge) / (2 * edge) where |X| < edge.
+
+        Returns 0 where X <= -edge and X where X >= edge.
+        """
         X = self.xp.maximum(X, -edge)
         return X * self.xp.minimum((X + edge) / (2 * edge), 1)
 
     def backprop_hard_swish(self, dY: Floats, X: Floats, edge: float) -> Floats:
-        """DY * (X / edge + 1/2) between the edges, 0 below, dY above."""
+        """Returns the gradient of X: dY * (X / edge + 1 / 2) where |X| < edge.
+
+        It is 0 where X <= -edge and dY where X >= edge.
+        """
         beyond = self.xp.abs(X) >= edge
         inside = self.xp.clip(X, -edge, edge) / edge + 0.5
         return dY * self.xp.where(beyond, (X > 0).astype(X.dtype), inside)
 
 
 def _edges(slope: float, offset: float, min_val: float, max_val: float) -> tuple[float, float]:
-    """Between which inputs a clipped line is not clipped."""
+    """Returns the range of inputs in which a clipped line is not clipped."""
     ends = (min_val - offset) / slope, (max_val - offset) / slope
     return min(ends), max(ends)

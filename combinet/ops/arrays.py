@@ -1,4 +1,4 @@
-"""Arrays of a backend: made, joined, cut."""
+"""Creating, joining and splitting arrays."""
 
 from __future__ import annotations
 
@@ -12,44 +12,50 @@ from combinet.types import Array, Shape
 
 
 class ArrayOps:
-    """What all parts of `Ops` are written over: the array module `xp`, and arrays made by it.
+    """Base class of all parts of `Ops`: the array module `xp` and functions that create arrays.
 
-    On the CPU `block` is how many elements are worked on at once, so that they stay in the cache.
+    `block` is the number of elements that the CPU processes at once, so that temporaries stay in
+    the cache. None, on a GPU, means all elements at once.
     """
 
     xp: Any
     block: int | None = None
 
     def asarray(self, X: Any, dtype: Any = None) -> Array:
-        """X as an array of this backend; X itself if it is one, of that dtype."""
+        """Returns X as an array of this backend.
+
+        X is an array on any device, or anything that `numpy.asarray` accepts. `dtype` is the dtype
+        of the result; None keeps the dtype of X. Returns X itself if nothing has to change.
+        """
         raise NotImplementedError
 
     def is_array(self, X: object) -> bool:
-        """Whether X is an array of this backend."""
+        """Returns whether X is an array of this backend."""
         return isinstance(X, self.xp.ndarray)
 
     def empty(self, shape: Shape, dtype: Any) -> Array:
-        """A new array that holds anything."""
+        """Returns a new array of the given `shape` and `dtype` with arbitrary values."""
         return self.xp.empty(shape, dtype=dtype)
 
     def zeros(self, shape: Shape, dtype: Any) -> Array:
-        """A new array of zeros."""
+        """Returns a new array of zeros of the given `shape` and `dtype`."""
         return self.xp.zeros(shape, dtype=dtype)
 
     def concatenate(self, arrays: list[Any], axis: int = 0) -> Any:
-        """The arrays one after the other, along an axis that they share."""
+        """Returns the `arrays` joined along `axis`. Their shapes differ at most along this axis."""
         return self.xp.concatenate(arrays, axis=axis)
 
     def concat_checked(self, arrays: Sequence[Any]) -> Any:
-        """Arrays that differ in length alone, one after the other.
+        """Returns the `arrays` joined along the first axis, after a check of dtypes and shapes.
 
-        Raises ValueError or TypeError for arrays of several dtypes or shapes.
+        Raises:
+            ValueError or TypeError: If the arrays differ in dtype, or in any axis but the first.
         """
         if len({(array.dtype, array.shape[1:]) for array in arrays}) > 1:
-            raise ValueError("arrays of several dtypes or shapes")
+            raise ValueError("expected arrays that differ only in length")
         return self.concatenate([*arrays])
 
     def split(self, X: Any, lengths: Any) -> list[Any]:
-        """Views of X's rows: the first lengths[0] of them, then lengths[1], and so on."""
+        """Returns views of consecutive rows of X: the first lengths[0], the next lengths[1], ..."""
         ends = accumulate(np.asarray(lengths).tolist(), initial=0)
         return [X[start:stop] for start, stop in pairwise(ends)]

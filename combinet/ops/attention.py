@@ -1,4 +1,4 @@
-"""Attention of the rows of each sequence to those of another, or to one another."""
+"""Scaled dot-product attention within a sequence or between two sequences, and rotary positions."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from combinet.types import Floats2d, Ints1d
 
 
 class AttentionOps(SequenceOps):
-    """Mixed into `Ops`: scaled dot-product attention, and rotations that tell it positions.
+    """Part of `Ops`: scaled dot-product attention and rotary position embeddings.
 
-    Sequences of equal lengths are done together, so that there is neither padding nor a mask for
-    it. Columns stand head by head.
+    Sequences with equal lengths are computed together, so neither padding nor a mask is needed. A
+    head of width d owns d consecutive columns.
     """
 
     def attention(
         self, Q: Floats2d, K: Floats2d, V: Floats2d, lengths: Any, heads: int, causal: bool = False
     ) -> tuple[Floats2d, Any]:
-        """Softmax(Q K' / sqrt(d)) V in each head and sequence: (n, nO), twice (m, nO) -> (n, nO).
+        """Returns Y = softmax(Q @ K.T / sqrt(d)) @ V for each head of each sequence, and `saved`.
 
-        `lengths` are those of the sequences of Q, and of K and V. A row that has nothing to attend
-        to gets zeros. The second result is for the backward pass. Vaswani et al. 2017,
-        arXiv:1706.03762, equation 1.
+        Q and Y are (n, nO), K and V are (m, nO), and d = nO / heads is the width of a head.
+        `lengths` is a pair: the lengths of the sequences of Q, and of K and V. If `causal`, row i
+        of a sequence attends only to rows 0 to i. A row of a sequence whose K and V are empty is 0.
+
+        Source: Vaswani et al. 2017, arXiv:1706.03762, equation 1.
         """
         xp, n = self.xp, len(Q)
         rows, rows_kv, groups = self._by_lengths(*lengths)
@@ -43,11 +45,11 @@ class AttentionOps(SequenceOps):
         return Y, (rows, rows_kv, saved)
 
     def _by_lengths(self, lengths: Ints1d, lengths_kv: Ints1d) -> tuple[Any, Any, list[Any]]:
-        """The rows of all sequences, those of equal lengths together, and of what they attend to.
+        """Returns the rows of Q, and of K and V, sorted by sequence lengths, and the groups.
 
-        None stands for all rows, as they are. Each group is a stretch of the ones, a stretch of the
-        others, and the number of sequences. Sequences that are empty, or have nothing to attend to,
-        are left out.
+        Rows are indices, or None if all rows are already in order. A group contains the sequences
+        with equal lengths: a slice of Q's sorted rows, a slice of the sorted rows of K and V, and
+        the number of sequences. Sequences without rows in Q or in K and V are left out.
         """
         full = np.flatnonzero((lengths > 0) & (lengths_kv > 0))
         chosen = full[np.lexsort((lengths_kv[full], lengths[full]))]
@@ -60,7 +62,7 @@ class AttentionOps(SequenceOps):
         return self._rows(lengths, chosen), self._rows(lengths_kv, chosen), groups
 
     def _rows(self, lengths: Ints1d, chosen: Ints1d) -> Any:
-        """The rows of the chosen sequences, one after the other; None if that is all as it is."""
+        """Returns the row numbers of the chosen sequences, or None for all rows in order."""
         if (np.diff(chosen) > 0).all() and lengths[chosen].sum() == lengths.sum():
             return None
         starts = np.repeat(offsets(lengths)[chosen], lengths[chosen])
@@ -72,7 +74,10 @@ class AttentionOps(SequenceOps):
     def backprop_attention(
         self, dY: Floats2d, saved: Any, dQ: Floats2d, dK: Floats2d, dV: Floats2d
     ) -> None:
-        """Put the gradients of Q, K and V into arrays like them, which hold zeros."""
+        """Writes the gradients of Q, K and V into dQ, dK and dV, which must contain zeros.
+
+        dY and dQ are (n, nO), dK and dV are (m, nO). `saved` is the second result of `attention`.
+        """
         xp, (rows, rows_kv, groups) = self.xp, saved
         d_out = self._ordered(dY, rows)
         d_q, d_k, d_v = (
@@ -93,12 +98,12 @@ class AttentionOps(SequenceOps):
                 dX[order] = gradient
 
     def attention_weights(self, S: Any, scale: float, causal: bool) -> None:
-        """Softmax of scale * S over the last axis of S (..., n, m), in its place.
+        """Replaces S by softmax(scale * S), with the softmax over the last axis.
 
-        With `causal`, row i has shares of the first i + 1 alone.
+        S is (..., n, m), and `scale` is a float. If `causal`, S[..., i, j] becomes 0 for j > i.
         """
         S *= scale
-        if causal:  # put there, not added: what is infinite or no number has no say either
+        if causal:  # copied, not added: this also overwrites infinities and NaN
             later = np.triu(np.ones(S.shape[-2:], bool), 1)
             self.xp.copyto(S, -np.inf, where=self.xp.asarray(later))
         S -= S.max(axis=-1, keepdims=True)
@@ -106,17 +111,25 @@ class AttentionOps(SequenceOps):
         S /= S.sum(axis=-1, keepdims=True)
 
     def backprop_attention_weights(self, dP: Any, P: Any, scale: float) -> None:
-        """The gradient of S in the place of that of P, the weights."""
+        """Replaces dP by the gradient of S, scale * P * (dP - sum(P * dP)).
+
+        The sum is over the last axis. P is the result of `attention_weights` with the same `scale`,
+        and dP its gradient, of the same shape.
+        """
         dP -= (dP * P).sum(axis=-1, keepdims=True)
         dP *= P
         dP *= scale
 
     def rotate(self, X: Floats2d, lengths: Ints1d, heads: int, *, back: bool = False) -> Floats2d:
-        """Turn each head of each row by angles that grow with its place p in its sequence.
+        """Rotates each head of each row by angles proportional to its position p in its sequence.
 
-        Columns i and i + d / 2 of a head of d are the coordinates of a point in the plane, which
-        is turned by p * 10000^(-2i/d); `back` turns the other way. Su et al. 2021,
-        arXiv:2104.09864, equation 34, where columns 2i and 2i + 1 make a pair.
+        X and the result are (n, nO), with nO = heads * d. Columns i and i + d / 2 of a head are the
+        coordinates of a point in the plane. The point is rotated by the angle p * 10000^(-2i/d). If
+        `back`, it is rotated in the opposite direction; this is also the gradient. `lengths` gives
+        the positions.
+
+        Source: Su et al. 2021, arXiv:2104.09864, equation 34. There, the pairs are columns 2i and
+        2i + 1.
         """
         n, half = len(X), X.shape[1] // heads // 2
         speed = 10000.0 ** -(np.arange(half) / half)
@@ -130,6 +143,6 @@ class AttentionOps(SequenceOps):
 
 
 def _split(X: Any, sequences: int, heads: int) -> Any:
-    """Rows of so many sequences of one length as a view (sequences, heads, length, width)."""
+    """Returns the rows of sequences of equal length as a view (sequences, heads, length, width)."""
     n, nO = X.shape
     return X.reshape(sequences, n // sequences, heads, nO // heads).transpose(0, 2, 1, 3)

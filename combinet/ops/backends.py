@@ -1,4 +1,4 @@
-"""Which Ops a model or an array belongs to."""
+"""Functions that choose the Ops of a model or an array."""
 
 from __future__ import annotations
 
@@ -15,12 +15,22 @@ _CPU = NumbaOps() if find_spec("numba") else NumpyOps()
 
 
 def default_ops() -> Ops:
-    """The Ops of a model that nobody has moved: the CPU's, with Numba's kernels if it is there."""
+    """Returns the Ops of new models: `NumbaOps` if Numba is installed, otherwise `NumpyOps`."""
     return _CPU
 
 
 def get_array_ops(X: Any) -> Ops:
-    """The Ops that an array belongs to: CupyOps of its device for CuPy's, else NumpyOps."""
+    """Returns the Ops of an array: `CupyOps` of its device, or the default Ops of the CPU.
+
+    Args:
+        X: Array of CuPy, or any other value, which belongs to the CPU.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import get_array_ops
+        >>> get_array_ops(np.zeros(3)).name
+        'numpy'
+    """
     cupy = sys.modules.get("cupy")
     if cupy is not None and isinstance(X, cupy.ndarray):
         return CupyOps(X.device.id)

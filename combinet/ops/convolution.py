@@ -1,4 +1,4 @@
-"""Windows over sequences, unfolded into rows: what makes a convolution one affine map."""
+"""Windows over sequences, unfolded into rows, so that a convolution is one affine map."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from combinet.types import Floats2d, Ints1d
 
 
 class Window(NamedTuple):
-    """Which rows a window takes: `width` of them, `dilation` apart, every `stride` rows anew.
+    """The rows that each window of a convolution covers.
 
-    The first begins `before` rows ahead of its sequence, and the last ends at most `after` rows
-    behind it. Those rows are zeros.
+    A window has `width` rows, `dilation` rows apart. A new window starts every `stride` rows. The
+    first window starts `before` rows before its sequence, and the last window ends at most `after`
+    rows after it. Rows outside the sequence are zeros.
     """
 
     width: int
@@ -26,20 +27,24 @@ class Window(NamedTuple):
 
     @property
     def is_centred(self) -> bool:
-        """Whether it is that of `SequenceOps.expand_window`: a row between its neighbours."""
+        """Whether the window is a row with its neighbours on both sides, as in `expand_window`."""
         return self == (2 * self.before + 1, 1, 1, self.before, self.before)
 
     def counts(self, lengths: Ints1d) -> Ints1d:
-        """How many windows there are in each sequence."""
+        """Returns the number of windows in each sequence."""
         last = lengths + self.before + self.after - self.dilation * (self.width - 1) - 1
         return np.maximum(last // self.stride + 1, 0)
 
 
 class ConvolutionOps(SequenceOps):
-    """Mixed into `Ops`: windows to rows, and back."""
+    """Part of `Ops`: rows to windows, and the gradients of windows to rows."""
 
     def unfold(self, X: Floats2d, window: Window, lengths: Ints1d) -> Floats2d:
-        """The rows of each window side by side: (n, nI) -> (windows, width * nI)."""
+        """Returns the rows of each window side by side, an array (windows, width * nI).
+
+        X is (n, nI), and `window` is a `Window` with `width` rows. Windows do not cross the ends of
+        the sequences that `lengths` gives.
+        """
         if window.is_centred:
             return self.expand_window(X, window.before, lengths)
         n, nI = int(window.counts(lengths).sum()), X.shape[1]
@@ -49,17 +54,21 @@ class ConvolutionOps(SequenceOps):
         return Y.reshape(n, window.width * nI)
 
     def backprop_unfold(self, dY: Floats2d, window: Window, lengths: Ints1d) -> Floats2d:
-        """The gradient of X: the sum of each row's share in the windows that take it."""
+        """Returns the gradient of X (n, nI): for each row the sum of its gradients in all windows.
+
+        dY (windows, width * nI) is the gradient of the result of `unfold` for the same `window` and
+        `lengths`.
+        """
         if window.is_centred:
             return self.backprop_expand_window(dY, window.before, lengths)
         shares: Any = dY.reshape(dY.shape[0], window.width, dY.shape[1] // window.width)
         dX: Floats2d = self.xp.zeros((int(lengths.sum()), shares.shape[2]), dtype=dY.dtype)
         for step, (windows, rows) in enumerate(self._places(window, lengths)):
-            dX[rows] += shares[:, step][windows]  # at one step no two windows share a row
+            dX[rows] += shares[:, step][windows]  # here each row occurs at most once
         return dX
 
     def _places(self, window: Window, lengths: Ints1d) -> Iterator[tuple[Any, Any]]:
-        """For each step: the windows that have a row there, and that row; on the device."""
+        """Yields for each place in a window the windows that have a row there, and these rows."""
         counts = window.counts(lengths)
         first = positions(counts) * window.stride - window.before
         begin, length = (np.repeat(each, counts) for each in (offsets(lengths), lengths))

@@ -1,9 +1,11 @@
-"""A chain of labels, each scored with the one before: all ways to label a sequence, and the best.
+"""Conditional random fields: sums over all label sequences, and the best label sequence.
 
-Rows are packed as in `recurrent.py`: those of step 0, then those of step 1, longest sequences
-first. A way's score is the sum of its labels' scores X and of what follows what: T[i, j] for label
-j after i, `start` for the first row, `end` for the last. Sums over ways are taken as logarithms of
-sums of exponentials, the largest taken out first, so that no score overflows.
+Rows are packed as in `recurrent.py`: first the rows of step 0 of all sequences, then the rows of
+step 1, with the longest sequences first. A path gives each row of a sequence one of k labels. Its
+score is the sum of the scores X of its labels, the scores T[i, j] of each label j that follows a
+label i, `start` of its first label, and `end` of its last label. The probability of a path is
+proportional to exp(score). Sums over paths are logarithms of sums of exponentials, computed after
+subtracting the maximum, so that no score overflows.
 """
 
 from __future__ import annotations
@@ -18,21 +20,29 @@ from combinet.types import Array, Floats, Floats1d, Floats2d, Ints1d
 
 
 class CrfOps(RecurrentOps):
-    """Mixed into `Ops`: linear-chain conditional random fields, beside recurrent layers."""
+    """Part of `Ops`: linear-chain conditional random fields, together with the recurrent layers.
+
+    X is (n, k), T is (k, k), `start` and `end` are (k,). `sizes` is the number of sequences that
+    are running at each step, a NumPy array on the host.
+    """
 
     def crf_loss(
         self, X: Floats2d, Y: Floats2d, T: Floats2d, start: Floats1d, end: Floats1d, sizes: Ints1d
     ) -> tuple[Floats, tuple[Floats2d, Floats2d, Floats1d, Floats1d]]:
-        """-log of the probability of all true labels, and its gradients by X, T, start and end.
+        """Returns -log of the probability of all true labels, and the gradients of the scores.
 
-        Y (n, k) is 1 at each row's true label, else 0. The gradient of a score is how often it is
-        expected to count less how often it truly does. Lafferty et al. 2001, "Conditional random
-        fields", section 3; Sutton and McCallum 2012, arXiv:1011.4088, (5.5).
+        Y (n, k) is 1 at the true label of each row and 0 elsewhere. X is (n, k), T is (k, k),
+        `start` and `end` are (k,). `sizes` is the number of sequences at each step. The value is an
+        array without axes. The second result is a tuple of the gradients of X, T, `start` and
+        `end`. The gradient of a score is its expected count minus its count in the true paths.
+
+        Source: Lafferty et al. 2001, "Conditional random fields", section 3; Sutton and McCallum
+        2012, arXiv:1011.4088, (5.5).
         """
         xp, n = self.xp, int(sizes[:1].sum())
         log_sum, P, pairs = self.crf_marginals(X, T, start, end, sizes)
         true_pairs = xp.matmul(self.previous_rows(Y, (sizes, False)).T, Y)
-        still = np.repeat(np.append(sizes, 0)[1:], sizes)  # how many sequences go on after a row
+        still = np.repeat(np.append(sizes, 0)[1:], sizes)  # number of sequences in the next step
         ending = xp.asarray(np.flatnonzero(positions(sizes) >= still))
         firsts, lasts = Y[:n].sum(axis=0), Y[ending].sum(axis=0)
         ends = start * firsts + end * lasts
@@ -43,18 +53,26 @@ class CrfOps(RecurrentOps):
     def crf_marginals(
         self, X: Floats2d, T: Floats2d, start: Floats1d, end: Floats1d, sizes: Ints1d
     ) -> tuple[Floats1d, Floats2d, Floats2d]:
-        """The log of each sequence's sum over all ways, in float64; P (n, k); pairs (k, k).
+        """Returns the log of the sum over all paths, label probabilities, and transition counts.
 
-        P are the probabilities of each row's labels; pairs[i, j] is how often j is expected after
-        i in all. The sums go backwards, as in Sutton and McCallum 2012, (4.9); then, forwards, a
-        label's probability is that of each label before it times that of the step to it. Sums that
-        grow with the length would lose the digits of what labels differ in: the largest of each
-        step is taken out, and each row of P divided by its sum.
+        X is (n, k), T is (k, k), `start` and `end` are (k,). `sizes` is the number of sequences at
+        each step. The first result (sequences,) is a float64 array with the log sum of each
+        sequence. The second result P (n, k) holds the probability of each label in each row. The
+        third result pairs (k, k) holds the expected count of each transition from label i to label
+        j, over all sequences.
+
+        The log sums are computed backward. Then P is computed forward: the probability of a label
+        is the sum over the previous labels of their probability times the probability of the
+        transition. In float32, log sums that grow with the length would lose the digits in which
+        labels differ. Therefore the maximum of each step is subtracted and added up separately in
+        float64, and each row of P is divided by its sum.
+
+        Source: Sutton and McCallum 2012, arXiv:1011.4088, (4.9), for the backward sums.
         """
         xp, n = self.xp, int(sizes[:1].sum())
-        rest: Any = xp.empty_like(X)  # log of the sum over all ways to go on after each label
-        rest[...] = end  # true of last rows, overwritten in all others
-        whole: Any = xp.empty_like(X)  # the same before the largest is taken out
+        rest: Any = xp.empty_like(X)  # log of the sum over all continuations after each label
+        rest[...] = end  # correct for the last row of a sequence; overwritten in all others
+        whole: Any = xp.empty_like(X)  # the same before the maximum is subtracted
         taken: Any = xp.zeros(n, dtype="float64")
         for rows, before, running in reversed(list(steps(sizes))):
             if rows.start:
@@ -81,9 +99,12 @@ class CrfOps(RecurrentOps):
     def viterbi(
         self, X: Floats2d, T: Floats2d, start: Floats1d, end: Floats1d, sizes: Ints1d
     ) -> Array:
-        """The labels (n,) of each sequence's best way; of equal labels the first.
+        """Returns the labels (n,) of the path with the highest score for each sequence.
 
-        Viterbi 1967; Rabiner 1989, "A tutorial on hidden Markov models", (32) to (35).
+        X is (n, k), T is (k, k), `start` and `end` are (k,). `sizes` is the number of sequences at
+        each step. Among equal labels the first wins.
+
+        Source: Viterbi 1967; Rabiner 1989, "A tutorial on hidden Markov models", (32) to (35).
         """
         xp, k = self.xp, X.shape[1]
         best = X + 0
@@ -103,7 +124,7 @@ class CrfOps(RecurrentOps):
 
 
 def _log_sum(xp: Any, X: Any) -> Any:
-    """log(sum(exp(X))) over the last axis."""
+    """Returns log(sum(exp(X))), with the sum over the last axis."""
     most = X.max(axis=-1, keepdims=True)
     X = X - most
     total = xp.exp(X, out=X).sum(axis=-1)

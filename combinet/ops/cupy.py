@@ -1,4 +1,4 @@
-"""Arrays on a GPU, by CuPy. CuPy is imported when the first CupyOps is made, never before."""
+"""Array operations on a GPU with CuPy. The first CupyOps imports CuPy."""
 
 from __future__ import annotations
 
@@ -15,13 +15,27 @@ from combinet.ops.formulas.cuda_kernels import kernel
 from combinet.ops.formulas.program import Program
 from combinet.types import Array, Floats
 
-_INSTALL = "pip install 'combinet[cuda12]' (or combinet[cuda13], by the CUDA of your driver)"
+_INSTALL = "pip install 'combinet[cuda12]' (or combinet[cuda13], to match your driver's CUDA)"
 
 
 class CupyOps(Ops):
-    """Array work on GPU number `device` by CuPy 14. See `Ops`.
+    """Array operations on a GPU with CuPy 14. See `Ops`.
 
-    Raises DeviceError, with what to install, where CuPy or the GPU is missing.
+    Args:
+        device: Number of the GPU, from 0.
+
+    Raises:
+        DeviceError: If CuPy is not installed or this GPU does not exist. The message says what to
+            install.
+
+    Example:
+        >>> from combinet import CupyOps, DeviceError, NumpyOps
+        >>> try:
+        ...     ops = CupyOps(0)
+        ... except DeviceError:
+        ...     ops = NumpyOps()
+        >>> float(ops.asarray([1.0, 2.0]).sum())
+        3.0
     """
 
     name: ClassVar[str] = "cupy"
@@ -30,23 +44,23 @@ class CupyOps(Ops):
         try:
             cupy: Any = import_module("cupy")
         except ImportError:
-            raise DeviceError(f"CuPy is not installed: {_INSTALL}") from None
+            raise DeviceError(f"CuPy is not installed; run {_INSTALL}") from None
         try:
             count = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise DeviceError(f"CuPy finds no GPU ({error}); with a GPU: {_INSTALL}") from None
+            raise DeviceError(f"CuPy found no GPU ({error}); with a GPU, run {_INSTALL}") from None
         if not 0 <= device < count:
-            raise DeviceError(f"There is no GPU {device}: this machine has {count}, from 0 on")
+            raise DeviceError(f"expected the number of a GPU from 0 to below {count}, got {device}")
         self.xp: Any = cupy
         self.device = device
 
     def on_device(self) -> AbstractContextManager[Any]:
-        """The context in which this GPU is the current one."""
+        """See `Ops.on_device`."""
         return self.xp.cuda.Device(self.device)
 
     @contextmanager
     def profile_range(self, name: str, color: int = -1) -> Iterator[None]:
-        """An NVTX range of this name."""
+        """See `Ops.profile_range`. Marks an NVTX range."""
         self.xp.cuda.nvtx.RangePush(name, color)
         try:
             yield
@@ -54,14 +68,14 @@ class CupyOps(Ops):
             self.xp.cuda.nvtx.RangePop()
 
     def asarray(self, X: Any, dtype: Any = None) -> Array:
-        """X as a CuPy array on this device; a NumPy array is copied there."""
+        """See `Ops.asarray`. Copies a NumPy array, or an array on another GPU, to this GPU."""
         if self.is_array(X) and X.device.id == self.device:
             return X if dtype is None or X.dtype == dtype else X.astype(dtype)
         with self.on_device():
             return self.xp.array(X if self.is_array(X) else np.asarray(X), dtype=dtype)
 
     def run_program(self, program: Program, X: Floats, *outputs: Floats) -> None:
-        """See `Ops.run_program`. One kernel, for float32 and float64."""
+        """See `Ops.run_program`. One CUDA kernel for float32 and float64."""
         if X.dtype.char in "fd":
             kernel(self.xp, program.code)(X, *outputs)
         else:

@@ -1,8 +1,11 @@
-"""The error function, which NumPy lacks, for arrays of any floating dtype.
+"""The error function for arrays of any floating dtype. NumPy does not have it.
 
-W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics of
-Computation 23 (1969), 631-637: one rational function near 0, one times exp(-x^2) up to 4 and one
-in 1/x^2 beyond, each to 18 digits. Coefficients highest power first.
+The range is divided in three: a rational function near 0, exp(-x^2) times a rational function up to
+4, and a rational function of 1/x^2 beyond 4. Each is precise to 18 digits. Coefficients begin with
+the highest power.
+
+Source: W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics of
+Computation 23 (1969), 631-637.
 """
 
 from __future__ import annotations
@@ -36,12 +39,12 @@ _FAR = (
 
 
 def erf(xp: Any, X: Floats) -> Floats:
-    """The error function of each element, to the last digits of X's dtype; NaN stays NaN."""
+    """Returns the error function of each element, precise to the dtype of X. NaN stays NaN."""
     size = xp.minimum(xp.abs(X), 6.0)  # 1 - erf(6) is 2e-17
     near = xp.minimum(size, 0.46875)
     tail = xp.clip(size, 0.46875, 4.0)
     result = 1 - xp.exp(-tail * tail) * _ratio(tail, _MIDDLE)
-    if X.dtype == np.float64:  # in float32, 1 - erf(4) is nothing
+    if X.dtype == np.float64:  # in float32, erf(4) rounds to 1
         far = xp.maximum(size, 4.0)
         inverse = 1 / (far * far)
         ratio = (np.pi**-0.5 - inverse * _ratio(inverse, _FAR)) / far

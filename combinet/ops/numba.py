@@ -1,4 +1,4 @@
-"""Arrays on the CPU, by NumPy, with compiled loops where NumPy needs several passes."""
+"""Array operations on the CPU, compiled by Numba where NumPy would need several passes."""
 
 from __future__ import annotations
 
@@ -16,25 +16,31 @@ from combinet.ops.recurrent import Order, filled, halves, steps
 from combinet.ops.update import AdamStep
 from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Ints, Ints1d, Ints2d
 
-# Functions for which `vectorized` has no loop, and the C library's loses to NumPy's.
-_NUMPYS = {"power", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh",
-           "arccosh", "arctanh"}  # fmt: skip
+# Functions that `vectorized` does not implement. A loop that calls the C library for them is slower
+# than NumPy.
+_NO_LOOP = {"power", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh",
+            "arccosh", "arctanh"}  # fmt: skip
 
 
-# What there are kernels for. Floats of other kinds, or in the other order of bytes, NumPy takes.
+# The dtypes that kernels support. NumPy computes floats of other sizes and of other byte orders.
 _COMPILED = (np.dtype("float32"), np.dtype("float64"))
 
 
 class NumbaOps(NumpyOps):
-    """`NumpyOps` with kernels compiled by Numba; the default where Numba is installed.
+    """`NumpyOps` with kernels compiled by Numba. The default if Numba is installed.
 
-    What each method computes is said at `Ops`. Numba is imported at the first call that needs a
-    kernel.
+    `Ops` documents what each method computes. The first call that needs a kernel imports Numba.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import NumbaOps
+        >>> NumbaOps().affine(np.ones((1, 2)), np.eye(2))
+        array([[1., 1.]])
     """
 
     @cached_property
     def kernels(self) -> Any:
-        """The compiled loops."""
+        """The package of compiled kernels."""
         return import_module("combinet.ops.kernels")
 
     def hash_rows(self, keys: Ints1d, seed: int, nV: int, k: int = N_HASHES) -> Ints2d:
@@ -44,7 +50,7 @@ class NumbaOps(NumpyOps):
         return rows
 
     def unique(self, ids: Sequence[Ints]) -> Ints1d:
-        """See `Ops.unique`. What is sorted is each id once."""
+        """See `Ops.unique`. A hash table finds the distinct ids, so that only these are sorted."""
         flat: Any = np.concatenate([each.reshape(-1) for each in ids])
         table = np.full(2 << max(len(flat) - 1, 0).bit_length(), -1)
         out: Any = np.empty(len(flat), flat.dtype)
@@ -61,7 +67,7 @@ class NumbaOps(NumpyOps):
         self.kernels.embed.scatter_add(E, rows, Y)
 
     def take_rows(self, X: Array, rows: Ints1d) -> Array:
-        """See `Ops.take_rows`. Other than whole rows of numbers NumPy takes."""
+        """See `Ops.take_rows`. The kernel supports only rows of contiguous matrices."""
         if X.ndim != 2 or not X.flags.c_contiguous or X.dtype not in _COMPILED:
             return super().take_rows(X, rows)
         return self.gather_sum(X, np.asarray(rows)[:, None])
@@ -91,7 +97,7 @@ class NumbaOps(NumpyOps):
         return Y
 
     def affine_relu(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
-        """See `Ops.affine_relu`. Behind the product is one pass, in place."""
+        """See `Ops.affine_relu`. Adds the bias and applies the rectifier in one pass, in place."""
         if b is None:
             return super().affine_relu(X, W)
         Y = self.affine(X, W)
@@ -101,8 +107,8 @@ class NumbaOps(NumpyOps):
     def affine_maxout(
         self, X: Floats2d, W: Floats2d, b: Floats1d | None, nP: int
     ) -> tuple[Floats2d, Array]:
-        """See `Ops.affine_maxout`. Behind the product is one pass."""
-        b = np.zeros(len(W), W.dtype) if b is None else b  # the kernel adds one in any case
+        """See `Ops.affine_maxout`. Adds the bias and takes the maximum in one pass."""
+        b = np.zeros(len(W), W.dtype) if b is None else b  # the kernel always adds a bias
         n, nO = X.shape[0], W.shape[0] // nP
         Y, which = self.empty((n, nO), X.dtype), self.empty((n, nO), "uint8")
         Z: Any = self.affine(X, W).reshape(n, nP, nO)
@@ -139,7 +145,7 @@ class NumbaOps(NumpyOps):
         return Y
 
     def gelu(self, X: Floats) -> tuple[Floats, Floats]:
-        """See `Ops.gelu`. In float32, to the last digits of small results too."""
+        """See `Ops.gelu`. The float32 kernel is precise to the last digits of small results too."""
         if X.dtype != np.float32:
             return super().gelu(X)
         Y, slope = self.empty(X.shape, X.dtype), self.empty(X.shape, X.dtype)
@@ -147,7 +153,7 @@ class NumbaOps(NumpyOps):
         return Y, slope
 
     def gelu_value(self, X: Floats) -> Floats:
-        """See `Ops.gelu_value`. As `gelu`."""
+        """See `Ops.gelu_value`. Uses the same kernel as `gelu`."""
         if X.dtype != np.float32:
             return super().gelu_value(X)
         Y = self.empty(X.shape, X.dtype)
@@ -155,7 +161,7 @@ class NumbaOps(NumpyOps):
         return Y
 
     def softmax(self, X: Floats) -> Floats:
-        """See `Ops.softmax`. In float32; other dtypes take NumPy's."""
+        """See `Ops.softmax`. Only float32 has a kernel."""
         if X.dtype != np.float32 or not X.size:
             return super().softmax(X)
         Y = self.empty(X.shape, X.dtype)
@@ -171,7 +177,7 @@ class NumbaOps(NumpyOps):
         return dX
 
     def attention_weights(self, S: Any, scale: float, causal: bool) -> None:
-        """See `Ops.attention_weights`. In float32; other dtypes take NumPy's."""
+        """See `Ops.attention_weights`. Only float32 has a kernel."""
         loops: Any = self.kernels.sequence if S.dtype == np.float32 else super()
         loops.attention_weights(S.reshape(-1, *S.shape[2:]), S.dtype.type(scale), causal)
 
@@ -209,8 +215,8 @@ class NumbaOps(NumpyOps):
         return dX
 
     def run_program(self, program: Program, X: Floats, *outputs: Floats) -> None:
-        """See `Ops.run_program`. One loop, but for a formula with powers, angles and the like."""
-        if X.dtype not in _COMPILED or not _NUMPYS.isdisjoint(step.op for step in program.steps):
+        """See `Ops.run_program`. One compiled loop if `vectorized` has all functions it needs."""
+        if X.dtype not in _COMPILED or not _NO_LOOP.isdisjoint(step.op for step in program.steps):
             super().run_program(program, X, *outputs)
         else:
             loops = import_module("combinet.ops.formulas.numba_loops")
@@ -221,11 +227,11 @@ class NumbaOps(NumpyOps):
         self.kernels.update.adam(W, dW, *moments, tuple(step))
 
     def adam_rows(self, rows: Ints1d, W: Any, dW: Any, moments: Any, step: AdamStep) -> None:
-        """See `Ops.adam_rows`. In place: each number is read once and written once."""
+        """See `Ops.adam_rows`. Reads and writes each number once, in place."""
         self.kernels.update.adam_rows(rows, W, dW, *moments, tuple(step))
 
     def lstm(self, Z: Floats2d, U: Floats2d, order: Order) -> tuple[Floats2d, Any]:
-        """See `Ops.lstm`. One sequence alone is one call."""
+        """See `Ops.lstm`. One kernel call computes all steps of a single sequence."""
         if Z.dtype != np.float32 or order[0][:1].sum() != 1:
             return super().lstm(Z, U, order)
         Y, C, T = (self.empty((Z.shape[0], U.shape[0]), Z.dtype) for _ in range(3))
@@ -234,12 +240,12 @@ class NumbaOps(NumpyOps):
         return Y, (Z, C, T, U, order)
 
     def lstm_cell(self, Z: Any, R: Any, half: Any, last: Any, C: Any, T: Any, Y: Any) -> None:
-        """See `Ops.lstm_cell`. Tanh comes within 2e-7, in float32; other dtypes take NumPy's."""
+        """See `Ops.lstm_cell`. Only float32 has a kernel; its tanh is precise to 2e-7."""
         loops: Any = self.kernels.recurrent if Z.dtype == np.float32 else super()
         loops.lstm_cell(Z, R, half, last, C, T, Y)
 
     def backprop_lstm(self, dY: Floats2d, saved: Any) -> Floats2d:
-        """See `Ops.backprop_lstm`. Step by step: there is less memory to go through."""
+        """See `Ops.backprop_lstm`. Works step by step, which reads and writes less memory."""
         gates, C, T, U, order = saved
         dZ = self.empty(gates.shape, gates.dtype)
         first = int(order[0][:1].sum())

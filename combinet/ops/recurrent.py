@@ -1,14 +1,17 @@
-"""Recurrent steps over packed rows: those of step 0, then those of step 1, longest sequences first.
+"""Recurrent steps over packed rows.
 
-An `Order` is `sizes` and `reverse`. `sizes` says how many sequences are still running at each step
-(it never rises, and lies on the host), so that row i of a step continues row i of the step before,
-and there is no padding at all. With `reverse` each sequence is read from its end, and row i
-continues row i of the step after.
-The input's part of every step, Z, is one product and comes in; what is done here is what has to
-wait for the step before: one product with the recurrent weights and one cell step. Sigmoids are
-(1 + tanh(x / 2)) / 2, which cannot overflow, so that a step's gates are one call of tanh.
+The rows of step 0 of all sequences come first, then the rows of step 1, and so on. Within a step,
+the longest sequences come first. An `Order` is a pair (sizes, reverse). `sizes` is the number of
+sequences that are running at each step. It never increases and lies on the host. Therefore row i of
+a step continues row i of the previous step, and no padding is needed. If `reverse`, each sequence
+is read from its end, and row i of a step continues row i of the next step.
 
-Recurrent weights come as (nO, gates * nO), to be multiplied from the right.
+The input's part Z = X @ W.T + b of all steps is one product, which the caller computes. The methods
+here compute only what depends on the previous step: one product with the recurrent weights U and
+one cell step. U is (nO, gates * nO), used as Y[t-1] @ U.
+
+The sigmoid of x is computed as (1 + tanh(x / 2)) / 2. This cannot overflow, and one call of tanh
+computes all gates of a step.
 """
 
 from __future__ import annotations
@@ -26,10 +29,10 @@ Order: TypeAlias = "tuple[Ints1d, bool]"
 
 
 def steps(sizes: Ints1d, reverse: bool = False) -> Iterator[tuple[slice, slice, slice]]:
-    """For each step: its rows, the rows that they continue, and the sequences that continue.
+    """Yields for each step its rows, the rows that they continue, and the sequences that continue.
 
-    With `reverse`, time runs from the last step to the first. Then only the first sequences of a
-    step continue; the others, which are shorter, begin.
+    If `reverse`, time runs from the last step to the first. Then only the first sequences of a step
+    continue a row; the others, which are shorter, begin.
     """
     ends = np.cumsum(sizes).tolist()
     blocks = [(end - n, n) for end, n in zip(ends, sizes.tolist(), strict=True) if n]
@@ -41,7 +44,10 @@ def steps(sizes: Ints1d, reverse: bool = False) -> Iterator[tuple[slice, slice, 
 
 
 def filled(state: Any, continued: Any, rows: slice) -> Any:
-    """The state before a step, in `state`: of the sequences that continue, and zeros for others."""
+    """Returns the previous state of each row of a step, with zeros for sequences that begin.
+
+    It is `continued` if all sequences continue, otherwise a view of `state`, which is overwritten.
+    """
     n, begin = rows.stop - rows.start, len(continued)
     if begin == n:
         return continued
@@ -51,13 +57,19 @@ def filled(state: Any, continued: Any, rows: slice) -> Any:
 
 
 class RecurrentOps(SequenceOps):
-    """Mixed into `Ops`: recurrent layers, without their input's product.
+    """Part of `Ops`: recurrent layers, without the product of input and weights.
 
-    Each returns its outputs, and what its backward pass needs.
+    Forward methods return the outputs Y (n, nO) and `saved`. The rows are packed: `order` is a pair
+    (sizes, reverse), with the number of running sequences at each step on the host, and whether
+    each sequence is read from its end. Y[t-1] is the row that a row continues, or 0 if it begins a
+    sequence.
     """
 
     def previous_rows(self, Y: Floats2d, order: Order) -> Floats2d:
-        """For each row, the row that it continues; zeros for a row that begins a sequence."""
+        """Returns for each row of Y the row that it continues, or zeros at the start of a sequence.
+
+        Y and the result are (n, nO). `order` is the pair (sizes, reverse) of the packed rows.
+        """
         sizes, reverse = order
         later = np.arange(sizes[:1].sum(), sizes.sum())
         earlier = later - np.repeat(sizes[:-1], sizes[1:])
@@ -68,14 +80,18 @@ class RecurrentOps(SequenceOps):
         return rows
 
     def backprop_recurrent_weights(self, dR: Floats2d, Y: Floats2d, order: Order) -> Floats2d:
-        """The gradient of U (nO, gates * nO), given that of each row's recurrent part."""
+        """Returns the gradient of U, an array (nO, gates * nO).
+
+        dR (n, gates * nO) is the gradient of Y[t-1] @ U for each row, Y (n, nO) the output of the
+        layer, and `order` the pair (sizes, reverse).
+        """
         dU = self.empty((Y.shape[1], dR.shape[1]), Y.dtype)
         return self.xp.matmul(self.previous_rows(Y, order).T, dR, out=dU)
 
     def _steps(
         self, U: Floats2d, Y: Floats2d, state: Any, order: Order
     ) -> Iterator[tuple[slice, Any, Any]]:
-        """For each step its rows, the state that they continue, and Y[t-1] @ U, from zeros on."""
+        """Yields for each step its rows, the state that they continue, and Y[t-1] @ U."""
         product = self.zeros((int(order[0][:1].sum()), U.shape[1]), U.dtype)
         start = self.empty((len(product), state.shape[1]), U.dtype)
         for rows, before, continued in steps(*order):
@@ -85,10 +101,14 @@ class RecurrentOps(SequenceOps):
             yield rows, last, product[: len(last)]
 
     def lstm(self, Z: Floats2d, U: Floats2d, order: Order) -> tuple[Floats2d, Any]:
-        """Y, the outputs, and the cells C, (n, nO) both. Z (n, 4 * nO) becomes the gates.
+        """Returns the outputs Y (n, nO) of an LSTM, and `saved`. Overwrites Z with the gates.
 
-        i, f, o = sigmoid, g = tanh of the four parts i, f, g, o of Z[t] + Y[t-1] @ U;
-        C[t] = f * C[t-1] + i * g; Y[t] = o * tanh(C[t]). Before step 0 both are 0.
+            i, f, g, o = the four parts of Z[t] + Y[t-1] @ U, after sigmoid (i, f, o) or tanh (g)
+            C[t] = f * C[t-1] + i * g
+            Y[t] = o * tanh(C[t])
+
+        Before the first step, Y and C are 0. Z is (n, 4 * nO), U is (nO, 4 * nO), and `order` is
+        the pair (sizes, reverse).
         """
         xp, nO = self.xp, U.shape[0]
         Y, C, T = (xp.empty((Z.shape[0], nO), dtype=Z.dtype) for _ in range(3))
@@ -98,9 +118,12 @@ class RecurrentOps(SequenceOps):
         return Y, (Z, C, T, U, order)
 
     def lstm_cell(self, Z: Any, R: Any, half: Any, last: Any, C: Any, T: Any, Y: Any) -> None:
-        """One step of `lstm`: the gates of Z + R into Z, then the cells C, their tanh T, and Y.
+        """Computes one step of `lstm` for k rows and writes its results into Z, C, T and Y.
 
-        `half` is 1/2 where the gate is a sigmoid, else 1.
+        Z becomes the gates of Z + R, where R is the recurrent part. C becomes f * last + i * g, T
+        becomes tanh(C), and Y becomes o * T. Z and R are (k, 4 * nO), the arrays `last`, C, T and Y
+        are (k, nO). `half` (4 * nO,) is 1/2 for columns whose gate is a sigmoid, and 1 for the
+        others.
         """
         xp, nO = self.xp, C.shape[1]
         Z += R
@@ -115,10 +138,11 @@ class RecurrentOps(SequenceOps):
         xp.multiply(o, T, out=Y)
 
     def backprop_lstm(self, dY: Floats2d, saved: Any) -> Floats2d:
-        """The gradient of Z, (n, 4 * nO).
+        """Returns the gradient of Z (n, 4 * nO), given the gradient dY (n, nO).
 
-        What the gradients of a step are multiplied by does not depend on later steps: it is
-        computed for all steps at once, and the steps only carry dY and dC to the one before.
+        `saved` is the second result of `lstm`. The factors of the gradients of a step do not depend
+        on later steps, so they are computed for all steps at once. The loop over steps only passes
+        the gradients of Y and C to the previous step.
         """
         gates, C, T, U, order = saved
         xp, (n, nO) = self.xp, C.shape
@@ -144,10 +168,15 @@ class RecurrentOps(SequenceOps):
         return dZ
 
     def gru(self, Z: Floats2d, U: Floats2d, c: Floats1d, order: Order) -> tuple[Floats2d, Any]:
-        """Y, the outputs, and M, the new gate's recurrent part, (n, nO) both. Z becomes the gates.
+        """Returns the outputs Y (n, nO) of a GRU, and `saved`. Overwrites Z with the gates.
 
-        r, z = sigmoid of the parts r, z of Z[t] + Y[t-1] @ U; M = c + the part n of Y[t-1] @ U;
-        n = tanh(part n of Z[t] + r * M); Y[t] = (1 - z) * n + z * Y[t-1]. Before step 0 Y is 0.
+            r, z = sigmoid of the parts r and z of Z[t] + Y[t-1] @ U
+            M = part n of Y[t-1] @ U, plus c
+            n = tanh(part n of Z[t] + r * M)
+            Y[t] = (1 - z) * n + z * Y[t-1]
+
+        Before the first step, Y is 0. Z is (n, 3 * nO), U is (nO, 3 * nO), c is (nO,), and `order`
+        is the pair (sizes, reverse).
         """
         xp, nO = self.xp, U.shape[0]
         Y, M = (xp.empty((Z.shape[0], nO), dtype=Z.dtype) for _ in range(2))
@@ -168,16 +197,17 @@ class RecurrentOps(SequenceOps):
         return Y, (Z, Y, M, U, order)
 
     def backprop_gru(self, dY: Floats2d, saved: Any) -> tuple[Floats2d, Floats2d]:
-        """The gradients of Z and of each row's recurrent part, (n, 3 * nO) both.
+        """Returns the gradients of Z and of the recurrent part Y[t-1] @ U, both (n, 3 * nO).
 
-        They differ in the new gate, whose recurrent part is multiplied by r.
+        dY (n, nO) is the gradient of Y, and `saved` the second result of `gru`. The two gradients
+        differ only in the part n, because r multiplies the recurrent part.
         """
         gates, Y, M, U, order = saved
         xp, (n, nO) = self.xp, Y.shape
         r, z, new = (gates[:, k * nO : (k + 1) * nO] for k in range(3))
         dR: Any = gates * (1 - gates)
         d_gates = dR.reshape(n, 3, nO)
-        derivative = (1 - z) * (1 - new * new)  # of the new gate's argument
+        derivative = (1 - z) * (1 - new * new)  # with respect to the argument of the tanh
         d_gates[:, 0] *= M
         d_gates[:, 0] *= derivative
         d_gates[:, 1] *= self.previous_rows(Y, order) - new
@@ -195,7 +225,11 @@ class RecurrentOps(SequenceOps):
         return dZ, dR
 
     def rnn(self, Z: Floats2d, U: Floats2d, activation: str, order: Order) -> tuple[Floats2d, Any]:
-        """Y[t] = activation(Z[t] + Y[t-1] @ U), (n, nO), in the place of Z: "tanh" or "relu"."""
+        """Returns Y[t] = activation(Z[t] + Y[t-1] @ U), stored in the memory of Z, and `saved`.
+
+        `activation` is "tanh" or "relu". Z is (n, nO), U is (nO, nO), and `order` is the pair
+        (sizes, reverse). Before the first step, Y is 0.
+        """
         xp = self.xp
         product = xp.empty((int(order[0][:1].sum()), U.shape[1]), dtype=Z.dtype)
         for rows, before, continued in steps(*order):
@@ -209,7 +243,10 @@ class RecurrentOps(SequenceOps):
         return Z, (Z, U, activation, order)
 
     def backprop_rnn(self, dY: Floats2d, saved: Any) -> Floats2d:
-        """The gradient of Z, (n, nO)."""
+        """Returns the gradient of Z (n, nO), given the gradient dY (n, nO).
+
+        `saved` is the second result of `rnn`.
+        """
         Y, U, activation, order = saved
         xp = self.xp
         dZ: Any = 1 - Y * Y if activation == "tanh" else (Y > 0).astype(dY.dtype)
@@ -225,5 +262,5 @@ class RecurrentOps(SequenceOps):
 
 @lru_cache(64)
 def halves(gates: tuple[bool, ...], nO: int, dtype: Any) -> Array:
-    """For each column of the gates 1/2 where it is a sigmoid, else 1."""
+    """Returns 1/2 for each column whose gate is a sigmoid, and 1 for the others."""
     return np.where(np.repeat(gates, nO), 0.5, 1.0).astype(dtype)

@@ -1,7 +1,8 @@
-"""Steps over sequences that lie one after the other in one array, and the padded form of them.
+"""Sequences whose rows follow each other in one array: windows, rows by number, reductions.
 
-`lengths` (one int a sequence) always lies on the host, in NumPy: what is derived from it needs no
-word from the GPU. Index arrays made here go to the device; nothing comes back.
+`lengths`, one int per sequence, is always a NumPy array on the host. Therefore indices are computed
+from it without waiting for the GPU. Index arrays are copied to the device, and nothing is copied
+back.
 """
 
 from __future__ import annotations
@@ -15,23 +16,26 @@ from combinet.types import Array, Floats1d, Floats2d, Ints1d
 
 
 def offsets(lengths: Ints1d) -> Ints1d:
-    """The row at which each sequence begins."""
+    """Returns the first row of each sequence."""
     ends: Ints1d = np.cumsum(lengths)
     return ends - lengths
 
 
 def segment_ids(lengths: Ints1d) -> Ints1d:
-    """For each row, the number of the sequence that it is in."""
+    """Returns the sequence number of each row."""
     return np.repeat(np.arange(len(lengths)), lengths)
 
 
 def positions(lengths: Ints1d) -> Ints1d:
-    """For each row, how far it is from the start of its sequence."""
+    """Returns the position of each row in its sequence, from 0."""
     return np.arange(int(lengths.sum())) - np.repeat(offsets(lengths), lengths)
 
 
 def time_major_order(lengths: Ints1d) -> tuple[Ints1d, Ints1d]:
-    """The rows of all sequences step after step, longest first, and how many have each step."""
+    """Returns the rows of all sequences, step by step, and the number of rows of each step.
+
+    Within a step, the longest sequences come first.
+    """
     order = np.argsort(-lengths, kind="stable")
     step = np.arange(int(lengths.max(initial=0)))[:, None]
     real = step < lengths[order]
@@ -40,12 +44,17 @@ def time_major_order(lengths: Ints1d) -> tuple[Ints1d, Ints1d]:
 
 
 class SequenceOps(ArrayOps):
-    """Mixed into `Ops`: windows, padding, and reductions of sequences to one row each."""
+    """Part of `Ops`: windows over sequences, rows by number, and reductions of sequences.
+
+    `lengths` is the number of rows of each sequence, a NumPy array of ints on the host. Their sum
+    is the number of rows of X.
+    """
 
     def expand_window(self, X: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
-        """Each row between its `window` neighbours on either side: (n, nI) -> (n, (2w+1) * nI).
+        """Returns each row side by side with its `window` neighbours before and after it.
 
-        Beyond the ends of the row's own sequence there are zeros.
+        X is (n, nI), and the result is (n, (2 * window + 1) * nI), with the earliest neighbour
+        first. Neighbours outside the row's sequence are zeros. `lengths` gives the sequences.
         """
         n, nI = X.shape
         Y: Any = self.xp.empty((n, 2 * window + 1, nI), dtype=X.dtype)
@@ -60,7 +69,11 @@ class SequenceOps(ArrayOps):
         return Y.reshape(n, (2 * window + 1) * nI)
 
     def backprop_expand_window(self, dY: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
-        """The gradient of X: each row's share in its own window and in its neighbours'."""
+        """Returns the gradient of X (n, nI): for each row the sum of its gradients in all windows.
+
+        dY (n, (2 * window + 1) * nI) is the gradient of the result of `expand_window` for the same
+        `lengths`.
+        """
         n, width = dY.shape[0], 2 * window + 1
         shares: Any = dY.reshape(n, width, dY.shape[1] // width)
         dX: Floats2d = shares[:, window].copy()
@@ -74,37 +87,44 @@ class SequenceOps(ArrayOps):
         return dX
 
     def _edges(self, lengths: Ints1d, step: int) -> tuple[Any, Any]:
-        """The first and the last `step` rows of each sequence, as indices on the device."""
+        """Returns the first and the last `step` rows of each sequence, as indices on the device."""
         place = positions(lengths)
         from_end = np.repeat(lengths, lengths) - place
         asarray = self.xp.asarray
         return asarray(np.flatnonzero(place < step)), asarray(np.flatnonzero(from_end <= step))
 
     def scatter_rows(self, X: Array, rows: Ints1d, n: int, fill: float = 0) -> Array:
-        """An array of `n` rows, with row i of X at rows[i] and `fill` in all others."""
+        """Returns an array of `n` rows with X[i] at rows[i] and `fill` in all other rows.
+
+        `rows` are distinct ints, one for each row of X.
+        """
         Y = self.empty((n, *X.shape[1:]), X.dtype)
         Y[...] = fill
         Y[self.xp.asarray(rows)] = X
         return Y
 
     def take_rows(self, X: Array, rows: Ints1d) -> Array:
-        """The rows of X with these numbers, in that order."""
+        """Returns X[rows]: the rows of X with these numbers, in this order."""
         return X[self.xp.asarray(rows)]
 
     def repeat_rows(self, X: Array, lengths: Ints1d) -> Array:
-        """Row i of X lengths[i] times: what each sequence has, given to each of its rows."""
+        """Returns X[i] repeated lengths[i] times, for each i: one copy per row of the sequence."""
         return X[self.xp.asarray(segment_ids(lengths))]
 
     def reduce_sum(self, X: Floats2d, lengths: Ints1d) -> Floats2d:
-        """The sum of each sequence's rows: (total, nO) -> (sequences, nO)."""
+        """Returns the sum of the rows of each sequence.
+
+        X is (n, nO), and the result is (len(lengths), nO). An empty sequence gives zeros.
+        """
         Y: Floats2d = self.xp.zeros((len(lengths), *X.shape[1:]), dtype=X.dtype)
         self.xp.add.at(Y, self.xp.asarray(segment_ids(lengths)), X)
         return Y
 
     def reduce_max(self, X: Floats2d, lengths: Ints1d) -> tuple[Floats2d, Array]:
-        """The largest of each sequence's rows, by column, and the row that it stood in.
+        """Returns the maximum of each column over the rows of each sequence, and its row number.
 
-        Of equal ones the first counts. Every sequence has at least one row.
+        X is (n, nO), and both results are (len(lengths), nO). Among equal values the first row
+        wins. Each sequence must have at least one row.
         """
         n, longest = len(lengths), int(lengths.max(initial=1))
         rows = segment_ids(lengths) * longest + positions(lengths)
@@ -113,13 +133,20 @@ class SequenceOps(ArrayOps):
         return padded.max(axis=1), which
 
     def backprop_reduce_max(self, dY: Floats2d, which: Array, n: int) -> Floats2d:
-        """The gradient of X (n, nO): each of dY goes to the row that was the largest."""
+        """Returns the gradient of X (n, nO): each element of dY at the row that had the maximum.
+
+        dY is (sequences, nO), `which` is the second result of `reduce_max`, and `n` is the number
+        of rows.
+        """
         dX: Floats2d = self.xp.zeros((n, dY.shape[1]), dtype=dY.dtype)
         dX[which, self.xp.arange(dY.shape[1])] = dY
         return dX
 
     def softmax_sequences(self, X: Floats1d, lengths: Ints1d) -> Floats1d:
-        """exp(X) / sum(exp(X)), the sum over each sequence alone: (total,) -> (total,)."""
+        """Returns exp(X) / sum(exp(X)), with the sum over each sequence separately.
+
+        X and the result are (n,). `lengths` gives the sequences.
+        """
         full = lengths[lengths > 0]
         scores: Any = X.reshape(-1, 1)
         Y: Any = self.xp.exp(scores - self.repeat_rows(self.reduce_max(scores, full)[0], full))
@@ -127,7 +154,10 @@ class SequenceOps(ArrayOps):
         return Y.reshape(-1)
 
     def backprop_softmax_sequences(self, dY: Floats1d, Y: Floats1d, lengths: Ints1d) -> Floats1d:
-        """Y * (dY - sum(Y * dY)), the sum over each sequence alone."""
+        """Returns the gradient of X, Y * (dY - sum(Y * dY)), with the sum over each sequence.
+
+        dY and Y are (n,), and Y is the result of `softmax_sequences` for the same `lengths`.
+        """
         dX = Y * dY
         sums: Any = self.reduce_sum(dX.reshape(-1, 1), lengths)
         dX -= Y * self.repeat_rows(sums, lengths).reshape(-1)

@@ -1,1 +1,1 @@
-"""Formulas of one variable, their loops and kernels. Imports types, errors and ops."""
+"""Formulas of one variable, with their loops and kernels. Imports types, errors and ops."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from combinet.ops.formulas.program import Code
 
-# What the code of a program calls, as far as CUDA has no function of that name.
+# The functions that a program's code calls and CUDA does not have.
 PREAMBLE = """
 template <typename T> __device__ T where(bool c, T a, T b) { return c ? a : b; }
 template <typename T> __device__ T maximum(T a, T b) { return a > b || a != a ? a : b; }
@@ -20,7 +20,7 @@ CONSTANTS = "const double inf = 1.0 / 0.0, nan = 0.0 / 0.0;"
 
 @cache
 def kernel(cupy: Any, code: Code) -> Any:
-    """The kernel (x, outputs...) of a program's code, which CuPy compiles at the first call."""
+    """Returns the kernel (x, outputs...) of a program. CuPy compiles it at the first call."""
     lines, outputs = code
     params = ", ".join(f"T y{k}" for k in range(len(outputs)))
     body = [f"const auto {name} = {value};" for name, value in lines]

@@ -1,4 +1,4 @@
-"""Formulas element by element: a `Program` on an array."""
+"""Formulas on arrays: runs a `Program` element by element."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from combinet.types import Floats
 
 
 class ElementwiseOps(ArrayOps):
-    """Mixed into `Ops`: what a layer made of a formula computes."""
+    """Part of `Ops`: evaluates the formula of an `elementwise` layer."""
 
     def elementwise(self, program: Program, X: Floats) -> list[Any]:
-        """What the program's expressions are at each element of X; a float where one is constant.
+        """Returns the value of each expression of a `program` at each element of X.
 
-        Nobody is warned of what overflows or is not defined: a GPU does not warn either.
+        X is an array of any shape. Each result is an array like X, or a float if the expression is
+        constant. Overflow and undefined values cause no warnings, as on a GPU.
         """
         outputs = [self.xp.empty(X.shape, dtype=X.dtype) for _ in range(program.outputs)]
         if X.size:
@@ -25,7 +26,11 @@ class ElementwiseOps(ArrayOps):
         return [outputs[r] if isinstance(r, int) else r for r in program.results]
 
     def run_program(self, program: Program, X: Floats, *outputs: Floats) -> None:
-        """Write the program's outputs, flat arrays, block by block: the work stays in the cache."""
+        """Writes the values of a `program` at each element of X into `outputs`.
+
+        X and all `outputs` are flat arrays of the same size. On the CPU the steps process one block
+        of elements after the other, so that temporaries stay in the cache.
+        """
         size = min(self.block or X.size, X.size)
         work = [self.xp.empty(size, dtype=bool if truth else X.dtype) for truth in program.work]
         with np.errstate(all="ignore"):
@@ -36,7 +41,7 @@ class ElementwiseOps(ArrayOps):
                 places = [Y[block] for Y in outputs] + [array[: x.size] for array in work]
                 for op, operands, place in program.steps:
                     args = [values[a] if isinstance(a, int) else a for a in operands]
-                    if op == "where":  # which takes no `out`
+                    if op == "where":  # np.where has no argument `out`
                         places[place][...] = self.xp.where(*args)
                     else:
                         getattr(self.xp, op)(*args, out=places[place])

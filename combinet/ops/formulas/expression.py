@@ -1,7 +1,7 @@
-"""Formulas of one variable: a Python function called with an `Expression` builds a larger one.
+"""Formulas of one variable: a Python function called with an `Expression` returns a larger one.
 
-What has no meaning for one element, or would not show in the formula, raises InputError, which says
-what to write instead.
+Each operator and NumPy function records a step. Operations that have no meaning for one element, or
+that the formula could not record, raise InputError. The message says what to write instead.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ _numbers = count()
 
 
 class Nothing:
-    """The derivative of a constant: sums and products leave it out."""
+    """The derivative of a constant. A sum drops it, and a product with it is `NOTHING` again.
 
-    __array_ufunc__ = None  # NumPy's numbers leave the operators to it
+    A derivative therefore contains no multiplication by 0, which would turn infinities into NaN.
+    """
+
+    __array_ufunc__ = None  # operators of NumPy's numbers defer to this class
 
     def __add__(self, other: Any) -> Any:
         return other
@@ -41,7 +44,7 @@ NOTHING = Nothing()
 
 
 def _operator(op: str) -> Callable[..., Any]:
-    """The method of an operator of one operand or two."""
+    """Returns the method of an operator with one or two operands."""
 
     def method(*operands: Any) -> Any:
         return NotImplemented if operands[-1] is NOTHING else function(op)(*operands)
@@ -50,14 +53,16 @@ def _operator(op: str) -> Callable[..., Any]:
 
 
 def _binary(op: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The methods of an operator and of its reflected form."""
+    """Returns the methods of an operator and of its reflected form."""
     return _operator(op), lambda b, a: function(op)(a, b)
 
 
 class Expression:
-    """A function of other expressions and of floats, `op` of `args`; the variable's op is "x".
+    """One step of a formula: the function `op` of `args`, which are expressions and floats.
 
-    Numbers grow: an expression's is above those of its parts.
+    The op of the variable is "x". Each new expression has a higher `number`, so ascending numbers
+    are an order of evaluation: arguments come before the functions that use them. `truth` is
+    whether the value is a condition.
     """
 
     __slots__ = ("args", "number", "op", "truth")
@@ -87,7 +92,7 @@ class Expression:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         if method != "__call__" or kwargs:
-            raise InputError(f"np.{ufunc.__name__} takes its arguments here and nothing else")
+            raise InputError(f"np.{ufunc.__name__} expected arguments, got a keyword or method")
         return function(ufunc.__name__)(*args)
 
     def __array_function__(self, called: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -95,35 +100,37 @@ class Expression:
 
     def __bool__(self) -> NoReturn:
         raise InputError(
-            "whether a condition on the argument holds is not known yet; instead of if, and, or, "
-            "not, min, max write np.where, &, |, ~, np.minimum, np.maximum"
+            "a formula cannot test a condition on its argument; instead of if, and, or, not, min, "
+            "max use np.where, &, |, ~, np.minimum, np.maximum"
         )
 
     def __float__(self) -> NoReturn:
-        raise InputError("the argument is no Python number; instead of math.exp write np.exp")
+        raise InputError("expected NumPy's functions, such as np.exp instead of math.exp")
 
     __int__ = __index__ = __complex__ = __float__
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"x stands for one element, which has no .{name}: see np.{name}")
+        raise AttributeError(f"x is one element and has no attribute {name}; try np.{name}")
 
 
 def function(name: str) -> Callable[..., Any]:
-    """The function of expressions that has this name in NumPy."""
+    """Returns the function of expressions with this name in NumPy."""
     if name not in _FUNCTIONS:
-        raise InputError(f"np.{name} is none of {', '.join(sorted(_FUNCTIONS))}")
+        raise InputError(f"expected one of {', '.join(sorted(_FUNCTIONS))}, got np.{name}")
     return _FUNCTIONS[name]
 
 
 def apply(op: str, *args: Any) -> Any:
-    """The expression of a function of the table."""
+    """Returns the expression for a function `op` of `PRIMITIVES`."""
     args = tuple(map(_operand, args))
     if op not in LOGIC:
         args = _numeric(op, *args)
     elif not all(getattr(arg, "truth", False) for arg in args):
-        raise InputError(f"np.{op} takes conditions, such as x > 0")
+        raise InputError(f"np.{op} expected conditions, such as x > 0, got a number")
+    # The rules of `PRIMITIVES` rely on this order: a number is the second argument.
     if op in ("add", "multiply", "maximum", "minimum") and isinstance(args[0], float):
         args = args[::-1]
+    # The chain rule multiplies by the derivative of the variable, 1.
     if op in ("multiply", "divide") and isinstance(args[1], float) and args[1] == 1:
         return args[0]
     if op == "negative" and args[0].op == "negative":
@@ -132,28 +139,32 @@ def apply(op: str, *args: Any) -> Any:
 
 
 def _operand(value: Any) -> Any:
-    """An expression as it is; a number as a float of Python, which takes the variable's dtype."""
+    """Returns an expression unchanged, and a number as a Python float.
+
+    A Python float takes the dtype of the variable.
+    """
     if isinstance(value, Expression):
         return value
     if value is NOTHING:
         return 0.0
     if np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf":
         return float(value)
-    raise InputError(f"a formula is of its argument and of numbers, not of {describe(value)}")
+    raise InputError(f"a formula expected its argument or a number, got {describe(value)}")
 
 
 def _numeric(op: str, *args: Any) -> tuple[Any, ...]:
-    """The arguments with 1 and 0 for conditions, which count as numbers beside a number only."""
+    """Returns the arguments with each condition replaced by 1 or 0.
+
+    Conditions count as numbers only together with a number.
+    """
     conditions = [getattr(arg, "truth", False) for arg in args]
     if all(conditions):
-        raise InputError(
-            f"np.{op} takes numbers, not conditions alone: these have &, |, ~, and np.where"
-        )
+        raise InputError(f"np.{op} expected a number, got only conditions; use &, |, ~ or np.where")
     return tuple(Expression("where", arg, 1.0, 0.0) if condition else arg
                  for arg, condition in zip(args, conditions, strict=True))  # fmt: skip
 
 
-# -- functions made of those of the table ------------------------------------------------------
+# -- functions composed of PRIMITIVES ----------------------------------------------------------
 
 
 def _where(condition: Any, a: Any, b: Any) -> Any:
@@ -170,6 +181,7 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None) -> Any:
     return a if a_max is None else np.minimum(a, a_max)
 
 
+# Formulas with pow have no compiled loop (`ops/numba.py`). These powers need no pow.
 _POWERS: dict[float, Callable[[Any], Any]] = {
     -1.0: lambda a: 1 / a,
     0.0: lambda a: 1.0,

@@ -1,4 +1,4 @@
-"""Formulas as loops that Numba compiles. Imported when the first is needed."""
+"""Formulas as loops that Numba compiles. Imported when the first formula needs one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from combinet.ops.formulas.vectorized import compiled, functions
 
 @cache
 def loop(code: Code, real: Any) -> Any:
-    """The loop (X, outputs...) of a program's code, over flat arrays of the type `real`.
+    """Returns the loop (X, outputs...) of a program's code over flat arrays of the type `real`.
 
-    It is compiled once in a process, when it is first called: Numba's cache on disk wants functions
-    that stand in a file.
+    Numba compiles it at the first call, once per process. Its cache on disk cannot be used, because
+    it needs functions in files.
     """
     lines, outputs = code
     names = [f"Y{k}" for k in range(len(outputs))]

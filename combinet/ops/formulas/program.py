@@ -1,4 +1,4 @@
-"""From a Python function of one element to a list of steps, with or without its derivative."""
+"""Turns a Python function of one element into a list of steps, and differentiates it."""
 
 from __future__ import annotations
 
@@ -12,36 +12,40 @@ from combinet.errors import InputError, describe
 from combinet.ops.formulas.expression import NOTHING, Expression
 from combinet.ops.formulas.primitives import PRIMITIVES
 
-# A name and an expression for each step, and the names of the outputs.
+# The name and the source text of each step, and the names of the outputs.
 Code: TypeAlias = "tuple[tuple[tuple[str, str], ...], tuple[str, ...]]"
 
 
 def trace(name: str, function: Callable[[Any], Any]) -> Any:
-    """What a function makes of its argument: an `Expression`, or a float if it does not use it.
+    """Returns the formula of a function: an `Expression`, or a float if it is constant.
 
-    Raises InputError, which begins with the name, if it is not a formula of its argument alone.
+    Raises:
+        InputError: If the function is not a formula. The message begins with `name`.
     """
     try:
-        with np.errstate(all="ignore"):  # warnings are about numbers, which come later
+        with np.errstate(all="ignore"):  # warnings are useless before there are elements
             Y, again = function(Expression("x")), function(Expression("x"))
     except Exception as error:
         why = error.message if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        raise InputError(f"{name} cannot be read as a formula: {why}") from error
+        raise InputError(f"{name} is not a valid formula: {why}") from error
     if isinstance(Y, Expression) and Y.truth:
-        raise InputError(f"{name} takes a function that returns a number, not a condition")
+        raise InputError(f"{name} expected a function that returns a number, got a condition")
     if not isinstance(Y, Expression | int | float | np.number):
-        raise InputError(f"{name} takes a function that returns a number, not {describe(Y)}")
+        raise InputError(f"{name} expected a function that returns a number, got {describe(Y)}")
     programs = Program(Y), Program(again)
     if len({repr((each.code, each.results)) for each in programs}) > 1:
         raise InputError(
-            f"{name} takes a function that does the same at each call: this one draws random "
-            f"numbers or keeps a state"
+            f"{name} expected a function that does the same at each call, got one that draws "
+            f"random numbers or keeps a state"
         )
     return Y if isinstance(Y, Expression) else float(Y)
 
 
 def differentiate(Y: Any) -> Any:
-    """The derivative of an expression with respect to the variable: an expression, or a float."""
+    """Returns the derivative with respect to the variable: an expression, or a float.
+
+    This is forward-mode differentiation: one rule per step, in the order of evaluation.
+    """
     derivatives: dict[int, Any] = {}
 
     def d(a: Any) -> Any:
@@ -58,7 +62,7 @@ def differentiate(Y: Any) -> Any:
 
 
 def _subexpressions(*outputs: Any) -> list[Expression]:
-    """All that the outputs are made of, each after its own parts."""
+    """Returns all expressions that the outputs consist of, each after its arguments."""
     found: dict[int, Expression] = {}
     waiting = [*outputs]
     while waiting:
@@ -70,9 +74,11 @@ def _subexpressions(*outputs: Any) -> list[Expression]:
 
 
 class Step(NamedTuple):
-    """A function of the table, of floats and of values by number: 0 is x, the first step's is 1.
+    """One step of a program: a function of `PRIMITIVES`, its operands and its place.
 
-    `place` is the number of the array for the result: first the outputs, then those to work in.
+    An int operand is the number of a value: 0 is x, and 1 is the result of the first step. A float
+    is a constant. `place` is the number of the array for the result: first the outputs, then the
+    work arrays.
     """
 
     op: str
@@ -81,21 +87,22 @@ class Step(NamedTuple):
 
 
 class Program:
-    """Steps that compute expressions of one variable, no value twice.
+    """Steps that compute expressions of one variable, each value only once.
 
-    `results` says of each expression which output it is, by number, or what float. The arrays to
-    work in hold conditions where `work` is true, else floats.
+    `results` has one entry per expression: the number of its output, or a float if it is constant.
+    `work` has one entry per work array: whether it holds conditions instead of floats.
     """
 
     def __init__(self, *expressions: Any) -> None:
+        # Only steps write outputs, so an output that is x itself becomes the step +x.
         wanted = [np.positive(y) if getattr(y, "op", None) == "x" else y for y in expressions]
-        numbers: dict[int, int] = {}  # of values, by the number of the expression
+        numbers: dict[int, int] = {}  # of values, by expression number
         known: dict[str, int] = {}
         steps: list[tuple[str, tuple[int | float, ...]]] = []
         for each in _subexpressions(*wanted):
             operands = tuple(numbers[a.number] if isinstance(a, Expression) else a
                              for a in each.args)  # fmt: skip
-            key = f"{each.op}{operands}"  # tells -0.0 from 0.0, and 1.0 from 1
+            key = f"{each.op}{operands}"  # distinguishes -0.0 from 0.0, and 1.0 from 1
             if key not in known:
                 known[key] = len(known)
                 steps.append((each.op, operands))
@@ -108,7 +115,7 @@ class Program:
         self.steps = self._placed(steps[1:], outputs)
 
     def _placed(self, steps: list[Any], outputs: list[int]) -> list[Step]:
-        """The steps with a place for each result, which is free again after the last use."""
+        """Assigns an array to each result. A work array is free after the last use of its value."""
         last = {a: i for i, (_, operands) in enumerate(steps) for a in operands
                 if isinstance(a, int)}  # fmt: skip
         places = {value: outputs.index(value) for value in outputs}
@@ -128,9 +135,10 @@ class Program:
 
     @cached_property
     def code(self) -> Code:
-        """The steps as a loop over elements has them, in Python and in CUDA.
+        """The steps as source text that Python and CUDA share.
 
-        The variable is x, its type T; what the names of functions mean, the loop must know.
+        The variable is x, and T is its type. The loop that contains the text must define the
+        functions.
         """
         names, lines = ["x"], []
         outputs = [""] * self.outputs

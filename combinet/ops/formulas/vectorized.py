@@ -1,9 +1,9 @@
-"""Functions that Numba's compiler can compute for several numbers at once.
+"""Functions that Numba's compiler can vectorize.
 
-A loop that calls the C library does one element at a time, several times slower than NumPy. These
-are written out without branches, and come within 3 units in the last place over the whole range.
-Range reduction and correction terms are those of fdlibm (Sun Microsystems 1993), the polynomials
-are Taylor's.
+A loop that calls the C library processes one element at a time and is several times slower than
+NumPy. These functions are written without branches. They are precise to 3 units in the last place
+over the whole range. Range reduction and correction terms are taken from fdlibm (Sun Microsystems
+1993). The polynomials are Taylor's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-# Unlike in `kernels` nothing is reordered: formulas are computed as they are written.
+# Unlike `kernels`, this does not reorder operations: formulas are computed as they are written.
 compiled = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
 
 where = compiled(lambda c, a, b: a if c else b)
@@ -26,7 +26,7 @@ logical_not = compiled(lambda c: not c)
 
 @compiled
 def horner(terms: Any, x: Any) -> Any:
-    """A polynomial at x, by its coefficients, that of the highest power first."""
+    """Returns the value of a polynomial at x. `terms` begins with the highest power."""
     total = terms[0]
     for term in terms[1:]:
         total = total * x + term
@@ -34,13 +34,13 @@ def horner(terms: Any, x: Any) -> Any:
 
 
 class _Format(NamedTuple):
-    """What the functions must know of a dtype."""
+    """The properties of a dtype that the functions depend on."""
 
-    integer: Any  # as wide
-    log2: tuple[float, float]  # log 2 in two parts, of which the first times an exponent is exact
-    exp: tuple[float, float]  # below, exp is 0; above, infinite
-    expm1: float  # below, expm1 is -1
-    terms: tuple[int, int]  # of exp's polynomial, and of log's
+    integer: Any  # of the same size
+    log2: tuple[float, float]  # two parts of log 2; the first times an exponent is exact
+    exp: tuple[float, float]  # exp is 0 below the first, infinite above the second
+    expm1: float  # expm1 is -1 below this
+    terms: tuple[int, int]  # numbers of terms of the polynomials of exp and log
 
 
 _FORMATS = {
@@ -52,7 +52,7 @@ _FORMATS = {
 
 @cache
 def functions(real: Any) -> dict[str, Any]:
-    """What the code of a `Program` calls, for numbers of the type `real`."""
+    """Returns the functions that the code of a `Program` calls, for numbers of the type `real`."""
     form, info = _FORMATS[real], np.finfo(real)
     integer = form.integer
     digits, bias = integer(info.nmant), integer(info.maxexp - 1)
@@ -70,7 +70,7 @@ def functions(real: Any) -> dict[str, Any]:
 
     @compiled
     def reduced(x: Any) -> Any:
-        """N and exp(r) - 1, where x = n log 2 + r and |r| is at most half of log 2."""
+        """Returns n and exp(r) - 1, where x = n * log(2) + r and |r| is at most log(2) / 2."""
         n = np.floor(x * per_log2 + half)
         r = x - n * log2_high - n * log2_low
         return integer(n), r + r * r * horner(exp_terms, r)
@@ -78,19 +78,26 @@ def functions(real: Any) -> dict[str, Any]:
     @compiled
     def exp(x: Any) -> Any:
         n, p = reduced(where(x == x, min(max(x, lowest), highest), x))
-        first = n >> integer(1)  # 2**n may be too large or too small, its halves are not
+        first = n >> integer(1)  # 2**n may overflow or underflow; its two factors do not
         return (one + p) * power_of_two(first) * power_of_two(n - first)
 
     @compiled
     def expm1(x: Any) -> Any:
         n, p = reduced(where(x == x, min(max(x, flat), highest), x))
+        # 2**n * p + 2**n - 1, computed from 2**(n - 1), because 2**n may overflow.
         scale = power_of_two(n - integer(1))
         return two * (scale * p + (scale - half))
 
     @compiled
     def log_plus(u: Any, c: Any) -> Any:
-        """log(u) + c."""
-        small = u < tiny
+        """Returns log(u) + c, where c is a small correction.
+
+        u = 2**n * (1 + f), with 1 + f between sqrt(1/2) and sqrt(2).
+
+        log(1 + f) = f - h + s * (h + R), with h = f * f / 2, s = f / (2 + f), and R a series in s *
+        s, as in fdlibm.
+        """
+        small = u < tiny  # subnormal: scaled up, and k is corrected
         x = real(where(small, u * lifted, u)).view(integer)
         n = integer(x - root_half) >> digits
         f = integer(x - (n << digits)).view(real) - one
@@ -107,10 +114,12 @@ def functions(real: Any) -> dict[str, Any]:
     @compiled
     def log1p(x: Any) -> Any:
         u = one + x
+        # The correction is the relative rounding error of u.
         return log_plus(u, where(u < infinity, (x - (u - one)) / u, zero))
 
     @compiled
     def tanh(x: Any) -> Any:
+        # tanh(|x|) = -t / (2 + t) keeps the digits near 0.
         t = expm1(-two * abs(x))
         y = t / (two + t)
         return where(x < zero, y, -y)

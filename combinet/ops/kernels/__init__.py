@@ -1,6 +1,6 @@
-"""Loops that Numba compiles for the CPU: what they compute is said in the Ops methods they serve.
+"""Loops that Numba compiles for the CPU. The methods of `Ops` document what they compute.
 
-Imported when the first is needed. Compiled code is cached on disk, for each dtype.
+Imported when the first kernel is needed. Compiled code is cached on disk, for each dtype.
 """
 
 from combinet.ops.kernels import dense, embed, recurrent, sequence, update

@@ -1,4 +1,4 @@
-"""How loops are compiled."""
+"""The compiler options of all kernels, and row operations that kernels share."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from combinet.ops.formulas.vectorized import functions
 
-# Sums may be reordered and products fused, but NaN and infinities keep their meaning; division
-# by zero follows NumPy, since a check in a loop would keep it from being vectorised.
+# The compiler may reorder sums and fuse products, but NaN and infinities keep their meaning.
+# Division by zero follows NumPy, because a check inside a loop would prevent vectorization.
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
@@ -19,9 +19,9 @@ _OPTIONS: dict[str, Any] = {
 
 
 def kernel(function: Any) -> Any:
-    """The function compiled, and cached on disk: beside its file, else in the user's cache.
+    """Returns the compiled function, cached on disk next to its file or in the user's cache.
 
-    Where neither folder can be written, it is compiled anew in each process.
+    If neither folder is writable, each process compiles the function again.
     """
     try:
         return numba.njit(function, cache=True, **_OPTIONS)
@@ -34,13 +34,13 @@ exp = functions(np.float32)["exp"]
 
 @kernel
 def copy(x: Any, y: Any) -> None:
-    """Put the row x into y."""
+    """Copies the row x to y."""
     for k in range(y.shape[0]):
         y[k] = x[k]
 
 
 @kernel
 def add(x: Any, y: Any) -> None:
-    """Add the row x to y."""
+    """Adds the row x to y."""
     for k in range(y.shape[0]):
         y[k] += x[k]

@@ -1,4 +1,4 @@
-"""Tables of vectors: hashing, gathering, scattering."""
+"""Kernels for tables of vectors: hashing, gathering, scattering."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from combinet.ops.kernels.prefetch import AHEAD, prefetch
 
 @kernel
 def hash_rows(keys: Any, offsets: Any, nV: int, rows: Any) -> None:
-    """Key by key: of each mix the lower half, then the upper."""
+    """Key by key: for each mix first the lower half, then the upper half."""
     low, high, n = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(nV)
     for i in range(keys.shape[0]):
         row = rows[i]
@@ -27,10 +27,12 @@ def hash_rows(keys: Any, offsets: Any, nV: int, rows: Any) -> None:
 
 @kernel
 def unique(ids: Any, table: Any, out: Any) -> Any:
-    """How many ids have been put into `out`, each when it first comes.
+    """Writes each distinct id into `out`, in order of first occurrence, and returns their number.
 
-    `table` is of -1, twice as long as the ids or more, a power of 2: an id goes to the first free
-    place from the one that its hash names (Fibonacci hashing: Knuth 1998, section 6.4).
+    `table` is full of -1. Its size is a power of 2 and at least twice the number of ids. An id goes
+    to the first free place from the one that its hash names.
+
+    Source: Fibonacci hashing, Knuth 1998, section 6.4.
     """
     mask, n = table.shape[0] - 1, 0
     for i in range(ids.shape[0]):
@@ -49,7 +51,7 @@ def unique(ids: Any, table: Any, out: Any) -> Any:
 
 @kernel
 def gather_sum(E: Any, rows: Any, Y: Any) -> None:
-    """The first row is copied, the others are added."""
+    """Copies the first row and adds the others."""
     last = rows.shape[0] - 1
     for i in range(rows.shape[0]):
         for k in range(rows.shape[1]):
@@ -61,7 +63,7 @@ def gather_sum(E: Any, rows: Any, Y: Any) -> None:
 
 @kernel
 def embed_bag(E: Any, ids: Any, lengths: Any, mean: Any, Y: Any) -> None:
-    """Sequence by sequence, four rows at a time, so that the sum is read and written less often."""
+    """Sequence by sequence. Adding four rows at a time reads and writes the sum less often."""
     place, last = 0, ids.shape[0] - 1
     for i in range(lengths.shape[0]):
         y, stop = Y[i], place + lengths[i]

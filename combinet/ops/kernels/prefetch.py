@@ -1,4 +1,4 @@
-"""Asking for memory before it is needed."""
+"""Prefetching: requests memory before it is needed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-AHEAD = 16  # rows: about as many as a core goes through while it waits for one
-_LINES = 4  # of the cache, 64 bytes each; what comes after them the processor guesses itself
+AHEAD = 16  # rows: about as many as a core processes while it waits for one
+_LINES = 4  # of the cache, 64 bytes each; the processor itself prefetches the lines that follow
 
 
 def _prefetch(typing: Any, table: Any, row: Any) -> Any:
-    """Begin to bring the first lines of a row of a table into the cache.
+    """Starts loading the first cache lines of a row of a table.
 
-    Rows that are named at random lie where no processor looks ahead, and a loop over them waits for
-    each in turn. LLVM's `prefetch`, for reading, to stay in all caches: it changes no number, and
-    fails nowhere.
+    The processor cannot predict rows in random order, so a loop over them would wait for each row
+    in turn. This calls LLVM's `prefetch`, for reading and for all levels of the cache. A prefetch
+    changes no values and never fails.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> None:

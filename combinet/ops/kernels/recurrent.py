@@ -1,4 +1,4 @@
-"""Steps of the LSTM."""
+"""Kernels for the steps of an LSTM."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from combinet.ops.kernels.compiled import kernel
 
 @kernel
 def _tanh(x: Any) -> Any:
-    """To within 2e-7: Lambert's continued fraction for x / 2 to x**7, p / q, then 2pq / (pp + qq).
+    """Returns tanh(x) in float32, to within 2e-7.
 
-    Beyond 9 the result rounds to 1 in float32. NaN passes.
+    Lambert's continued fraction for x / 2, up to x**7, gives p / q, and tanh(x) is 2pq / (pp + qq).
+    Beyond 9 the result rounds to 1. NaN stays NaN.
     """
     bounded = min(max(x, np.float32(-9)), np.float32(9))
     y = (bounded if x == x else x) * np.float32(0.5)
@@ -25,7 +26,7 @@ def _tanh(x: Any) -> Any:
 
 @kernel
 def lstm_cell(Z: Any, R: Any, half: Any, last: Any, C: Any, T: Any, Y: Any) -> None:
-    """In float32, with a tanh that is vectorised; row by row."""
+    """Row by row, in float32, with a tanh that the compiler vectorizes."""
     nO = C.shape[1]
     one = np.float32(1)
     for r in range(Z.shape[0]):
@@ -42,7 +43,7 @@ def lstm_cell(Z: Any, R: Any, half: Any, last: Any, C: Any, T: Any, Y: Any) -> N
 
 @kernel
 def lstm_alone(Z: Any, U: Any, half: Any, reverse: bool, C: Any, T: Any, Y: Any) -> None:
-    """All steps of one sequence: calling for a product at each takes longer than computing it."""
+    """All steps of one sequence. A call of BLAS at each step would take longer than the product."""
     nothing, start = np.zeros((1, Z.shape[1]), Z.dtype), np.zeros((1, C.shape[1]), Z.dtype)
     for step in range(Z.shape[0]):
         t = Z.shape[0] - 1 - step if reverse else step
@@ -59,7 +60,10 @@ def lstm_alone(Z: Any, U: Any, half: Any, reverse: bool, C: Any, T: Any, Y: Any)
 
 @kernel
 def backprop_lstm_cell(dY: Any, gates: Any, last: Any, T: Any, dH: Any, dC: Any, dZ: Any) -> None:
-    """Few arrays a loop, or it is not vectorised. dH is used up; dC becomes the step before's."""
+    """Writes dZ; changes dH, and replaces dC by the gradient of the previous step's cells.
+
+    Each loop uses few arrays, because the compiler does not vectorize loops over many arrays.
+    """
     nO = dC.shape[1]
     one = dC.dtype.type(1)
     for r in range(dC.shape[0]):

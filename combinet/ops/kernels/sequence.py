@@ -1,4 +1,4 @@
-"""Windows, reductions, attention weights."""
+"""Kernels for sequences: windows, reductions, attention weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from combinet.ops.kernels.compiled import add, copy, exp, kernel
 
 @kernel
 def expand_window(X: Any, window: int, lengths: Any, Y: Any) -> None:
-    """Neighbour by neighbour; zeros beyond the ends of the sequence."""
+    """Neighbour by neighbour, with zeros beyond the ends of the sequence."""
     start = 0
     for length in lengths:
         for i in range(start, start + length):
@@ -26,7 +26,7 @@ def expand_window(X: Any, window: int, lengths: Any, Y: Any) -> None:
 
 @kernel
 def backprop_expand_window(dY: Any, window: int, lengths: Any, dX: Any) -> None:
-    """Each row collects its gradient from the windows that it is in."""
+    """Each row adds up its gradients from the windows that contain it."""
     start = 0
     for length in lengths:
         for i in range(start, start + length):
@@ -51,7 +51,7 @@ def reduce_sum(X: Any, lengths: Any, Y: Any) -> None:
 
 @kernel
 def attention_weights(S: Any, scale: Any, causal: bool) -> None:
-    """Row by row of (all rows, n, m); what comes after a row, if it is causal, is 0."""
+    """Row by row of an array (all rows, n, m). If `causal`, later elements of a row become 0."""
     for i in range(S.shape[0]):
         for row in range(S.shape[1]):
             s = S[i, row]
@@ -72,7 +72,7 @@ def attention_weights(S: Any, scale: Any, causal: bool) -> None:
 
 @kernel
 def backprop_attention_weights(dP: Any, P: Any, scale: Any) -> None:
-    """Row by row: the sum of the products first."""
+    """For each row: first the sum of the products, then the gradients."""
     for i in range(P.shape[0]):
         d, p = dP[i], P[i]
         total = p.dtype.type(0)

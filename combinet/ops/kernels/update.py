@@ -1,4 +1,4 @@
-"""The optimizers' steps."""
+"""Kernels for the steps of optimizers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from combinet.ops.kernels.prefetch import AHEAD, prefetch
 
 @kernel
 def _typed(W: Any, step: Any) -> Any:
-    """The numbers of a step in the dtype of W, with what the betas lack to 1."""
+    """Returns the numbers of a step in the dtype of W, and 1 - beta for both betas."""
     real = W.dtype.type
     beta1, beta2, scale, root, eps = step
     b1, b2, one = real(beta1), real(beta2), real(1)
@@ -21,7 +21,7 @@ def _typed(W: Any, step: Any) -> Any:
 
 @kernel
 def _step(w: Any, g: Any, m: Any, v: Any, numbers: Any) -> Any:
-    """One weight after the step, and its moments."""
+    """Returns one weight and its moments after the step."""
     b1, c1, b2, c2, a, r, e = numbers
     m = b1 * m + c1 * g
     v = b2 * v + c2 * g * g
@@ -38,7 +38,7 @@ def adam(W: Any, dW: Any, first: Any, second: Any, step: Any) -> None:
 
 @kernel
 def adam_rows(rows: Any, W: Any, dW: Any, first: Any, second: Any, step: Any) -> None:
-    """As `adam`, row by row. A call of it for each row would take twice as long."""
+    """Like `adam`, row by row. Calling `adam` for each row would be slower."""
     numbers = _typed(W, step)
     last = rows.shape[0] - 1
     for i in range(rows.shape[0]):
