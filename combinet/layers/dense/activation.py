@@ -120,24 +120,6 @@ class Constructor(Protocol):
         ...
 
 
-# The stubs have no parameters, and all constructors made from them have the same ones. So this is
-# written once; `affine_activation` inserts it before "Example:", and help(Relu) shows it.
-_ARGS = """Args:
-    nO: Number of output columns. Inferred from the next layer or from a sample if None.
-    nI: Number of input columns. Inferred from the previous layer or from a sample if None.
-    init_W: Initializer of the weights W (nO, nI). `{init_W}` by default.
-    init_b: Initializer of the bias b (nO,). `zeros` by default.
-    bias: Whether to add the bias b.
-    dropout: Rate of a `Dropout` layer at the end, from 0 to below 1. None adds no such layer.
-    normalize: Whether to add a `LayerNorm` layer after the activation.
-
-Raises:
-    InputError: If the dropout rate is not from 0 to below 1.
-    DimensionError: If X does not have nI columns.
-
-Example:"""
-
-
 def affine_activation(
     name: str, init: Initializer, fused: Forward | None = None
 ) -> Callable[[Callable[[], None]], Constructor]:
@@ -161,13 +143,33 @@ def affine_activation(
             dropout: float | None = None,
             normalize: bool = False,
         ) -> Model[Floats2d, Floats2d]:
+            """Makes the layer.
+
+            Args:
+                nO: Number of output columns. Inferred from the next layer or from a sample if None.
+                nI: Number of input columns. Inferred from the previous layer or from a sample if
+                    None.
+                init_W: Initializer of the weights W (nO, nI). `{init_W}` by default.
+                init_b: Initializer of the bias b (nO,). `zeros` by default.
+                bias: Whether to add the bias b.
+                dropout: Rate of a `Dropout` layer at the end, from 0 to below 1. None adds no such
+                    layer.
+                normalize: Whether to add a `LayerNorm` layer after the activation.
+
+            Raises:
+                InputError: If the dropout rate is not from 0 to below 1.
+                DimensionError: If X does not have nI columns.
+            """
             params = affine_params(init_W, init_b, bias)
             return dense_activation(name, nO, nI, params, normalize, dropout, fused=fused)
 
         for attribute in ("__module__", "__name__", "__qualname__"):
             setattr(make, attribute, getattr(described, attribute))
-        args = _ARGS.format(init_W=init.__name__)
-        make.__doc__ = cleandoc(described.__doc__ or "").replace("Example:", args)
+        # All stubs share the arguments of `make`, so its docstring describes them once. They are
+        # inserted before "Example:" in the docstring of each stub, so that help(Relu) shows them.
+        args = cleandoc(make.__doc__ or "").partition("\n\n")[2].format(init_W=init.__name__)
+        text, title, example = cleandoc(described.__doc__ or "").partition("Example:")
+        make.__doc__ = f"{text}{args}\n\n{title}{example}"
         return make
 
     return decorate
