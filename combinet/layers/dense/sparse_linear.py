@@ -33,8 +33,8 @@ def SparseLinear(
     entries of row 1, and so on. The output is an array (n, nO).
 
     Hashing chooses two rows of the table W for each key; W(key) is their sum. Two keys rarely share
-    both rows. The gradient of the input is (None, d_values, None). The gradient of W changes only
-    the rows that the keys use.
+    both rows. The gradient of the input is (None, d_values, None). Only the rows of W that the keys
+    use receive gradients.
 
     Args:
         nO: Number of output columns. Inferred from the next layer or from a sample if None.
