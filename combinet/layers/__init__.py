@@ -1,1 +1,1 @@
-"""Layers, in rooms by what they do. Each room says what it imports."""
+"""The layers, grouped by purpose. Each package lists its imports in its docstring."""

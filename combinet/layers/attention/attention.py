@@ -1,4 +1,4 @@
-"""Attention in several heads: of the rows of a sequence to one another, or to a memory's."""
+"""Attention in several heads: within a sequence, or from a sequence to a memory."""
 
 from __future__ import annotations
 
@@ -20,19 +20,25 @@ from combinet.types import Floats2d
 def self_attention(
     heads: int, *, causal: bool = False, rotary: bool = False
 ) -> Model[Floats2d, Floats2d]:
-    """Scaled dot-product attention within each sequence, in several heads: softmax(QK'/sqrt d) V.
+    """Scaled dot-product attention within each sequence: softmax(Q K' / sqrt(d)) V in each head.
 
-    X (n, 3 * nO), the columns of queries, keys and values, each head by head -> Y (n, nO).
-    Inside `with_flatten` or `with_array` rows attend to rows of their own sequence alone, and an
-    array by itself is one sequence; padding costs nothing, since there is none. With `causal` a
-    row attends to itself and those before it. Vaswani et al. 2017, arXiv:1706.03762, equation 1.
+    The input is an array of floats (n, 3 * nO): the columns of the queries Q, the keys K and the
+    values V, each head by head. The output is an array (n, nO). d is the width of a head. Inside
+    `with_flatten` or `with_array`, rows attend only to rows of their own sequence, and nothing is
+    computed for padding. Otherwise the array is one sequence.
 
-    With `rotary` queries and keys are turned by angles that grow with their place in the sequence,
-    from 0 on, so that a score depends on the distance of two rows. Columns i and i + d / 2 of a
-    head of d columns are turned together, as in GPT-NeoX and LLaMA, by p * 10000^(-2i/d). Su et
-    al. 2021, arXiv:2104.09864, equation 34, which pairs neighbours.
+    Args:
+        heads: Number of heads, at least 1.
+        causal: Whether a row attends only to itself and to earlier rows.
+        rotary: Whether to rotate queries and keys by angles that grow with the position p in the
+            sequence, so that a score depends on the distance of two rows. The angle of columns i
+            and i + d / 2 of a head is p * 10000^(-2i/d). GPT-NeoX and LLaMA pair the same columns;
+            the paper pairs neighbors.
 
-    Raises DimensionError if the columns don't divide by 3 * heads, with `rotary` by 6 * heads.
+    Raises:
+        InputError: If `heads` is below 1.
+        DimensionError: If the number of columns is not divisible by 3 * heads, or with `rotary` by
+            6 * heads.
 
     Example:
         >>> import numpy as np
@@ -42,6 +48,9 @@ def self_attention(
         >>> self_attention(1, causal=True).predict(np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 3.0]]))
         array([[1.],
                [2.]])
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, equation 1; Su et al. 2021, arXiv:2104.09864,
+    equation 34, for `rotary`.
     """
     attrs = {"heads": _at_least_one("self_attention", heads), "causal": causal, "rotary": rotary}
     return Model(
@@ -51,7 +60,7 @@ def self_attention(
 
 def _at_least_one(name: str, heads: int) -> int:
     if heads < 1:
-        raise InputError(f"{name} takes 1 head or more, not {heads!r}")
+        raise InputError(f"{name} expected 1 head or more, got {heads!r}")
     return heads
 
 
@@ -80,8 +89,8 @@ def _check_columns(model: Model[Any, Any], nI: int) -> None:
     multiple = 3 * heads * (2 if even else 1)
     if nI % multiple:
         raise DimensionError(
-            f"{model.name} takes queries, keys and values in {heads} heads"
-            f"{' of an even width' * even}, so a multiple of {multiple} columns, not {nI}"
+            f"{model.name} expected a multiple of {multiple} columns, for queries, keys and values "
+            f"in {heads} heads{' of even width' * even}, got {nI}"
         )
 
 
@@ -102,11 +111,23 @@ def MultiHeadAttention(
     rotary: bool = False,
     bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
-    """Self-attention: queries, keys and values from one affine map, `self_attention`, another map.
+    """Self-attention with trained maps: an affine map, `self_attention`, and another affine map.
 
-    X (n, nI) -> Y (n, nO), rows attending as `self_attention` says. It is a chain of `Linear`,
-    `self_attention` and `Linear`, the maps without b unless `bias`. Vaswani et al. 2017,
-    arXiv:1706.03762, section 3.2.2. Raises DimensionError if the heads don't share nO evenly.
+    The input is an array of floats (n, nI), the output an array (n, nO). The layer is a chain of
+    `Linear`, `self_attention` and `Linear`. Inside `with_flatten` or `with_array`, rows attend only
+    to rows of their own sequence. Otherwise the array is one sequence.
+
+    Args:
+        nO: Number of output columns, divisible by the number of heads.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        heads: Number of heads, at least 1.
+        causal: Whether a row attends only to itself and to earlier rows.
+        rotary: Whether to rotate queries and keys by their positions, see `self_attention`.
+        bias: Whether to add biases in the affine maps.
+
+    Raises:
+        InputError: If `heads` is below 1.
+        DimensionError: If nO is not divisible by `heads`, or with `rotary` by 2 * heads.
 
     Example:
         >>> MultiHeadAttention(8, 8, heads=2)
@@ -114,6 +135,8 @@ def MultiHeadAttention(
           linear          nI=8 nO=24
           self_attention
           linear          nI=8 nO=8
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2.
     """
     return chain(
         Linear(3 * nO, nI, bias=bias),
@@ -123,13 +146,21 @@ def MultiHeadAttention(
 
 
 def cross_attention(heads: int) -> Model[tuple[Ragged, Ragged], Ragged]:
-    """Scaled dot-product attention of each sequence to its memory: softmax(QK'/sqrt d) V.
+    """Scaled dot-product attention to a memory: softmax(Q K' / sqrt(d)) V in each head.
 
-    X tuple of Ragged with (n, nO), queries, and with (m, 2 * nO), the columns of keys, then of
-    values, each head by head -> Y Ragged with (n, nO). Sequence i attends to sequence i of the
-    second, whatever its length; one that is empty gives zeros. Vaswani et al. 2017,
-    arXiv:1706.03762, equation 1. Raises DimensionError unless both have as many sequences, and
-    columns that the heads share evenly, InputError unless both are floats of one dtype.
+    The input is a tuple of two Ragged: the queries Q (n, nO), and the memory (m, 2 * nO) with the
+    columns of the keys K, then of the values V, each head by head. The output is Ragged (n, nO). d
+    is the width of a head. Sequence i of the queries attends to sequence i of the memory, which may
+    have another length. Rows whose memory is empty return zeros.
+
+    Args:
+        heads: Number of heads, at least 1.
+
+    Raises:
+        InputError: If `heads` is below 1, or if X is not a tuple of two Ragged with floats of the
+            same dtype.
+        DimensionError: If the numbers of sequences differ, if nO is not divisible by `heads`, or if
+            the memory does not have 2 * nO columns.
 
     Example:
         >>> import numpy as np
@@ -137,6 +168,8 @@ def cross_attention(heads: int) -> Model[tuple[Ragged, Ragged], Ragged]:
         >>> keys_and_values = Ragged(np.array([[0.0, 2.0], [0.0, 4.0]]), [2, 0])
         >>> cross_attention(1).predict((queries, keys_and_values)).data.tolist()
         [[3.0], [0.0], [0.0]]
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, equation 1.
     """
     attrs = {"heads": _at_least_one("cross_attention", heads)}
     return Model("cross_attention", _cross_attention, attrs=attrs, widths=_cross_widths)
@@ -146,15 +179,15 @@ def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run)
     heads, ops = model.attrs["heads"], run.ops
     if not all(INPUT_KINDS["ragged2d"].fits(each, ops) for each in pair(model, X)):
         raise InputError(
-            f"{model.name} takes a tuple of two Ragged with floats (total, nI), not {describe(X)}"
+            f"{model.name} expected a tuple of two Ragged with floats (n, nI), got {describe(X)}"
         )
     Q, KV = X
     if Q.data.dtype != KV.data.dtype:
-        raise InputError(f"{model.name} takes a memory of its queries' dtype, not {describe(X)}")
+        raise InputError(f"{model.name} expected a memory in its queries' dtype, got {describe(X)}")
     nO, lengths, shapes = Q.data.shape[1], (Q.lengths, KV.lengths), (Q.data.shape, KV.data.shape)
     if len(Q) != len(KV):
         raise DimensionError(
-            f"{model.name} takes a memory for each of {len(Q)} sequences, not {len(KV)} of them"
+            f"{model.name} expected a memory for each of {len(Q)} sequences, got {len(KV)} memories"
         )
     _check_memory(model, nO, KV.data.shape[1])
     Y, saved = ops.attention(Q.data, KV.data[:, :nO], KV.data[:, nO:], lengths, heads)
@@ -170,8 +203,8 @@ def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run)
 def _check_memory(model: Model[Any, Any], nO: int, nKV: int) -> None:
     if nO % model.attrs["heads"] or nKV != 2 * nO:
         raise DimensionError(
-            f"{model.name} takes queries, and keys and values of twice their width, in "
-            f"{model.attrs['heads']} heads, not {nO} and {nKV} columns"
+            f"{model.name} expected queries in {model.attrs['heads']} heads, and keys and values "
+            f"of twice their width, got {nO} and {nKV} columns"
         )
 
 
@@ -187,14 +220,27 @@ def _cross_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Wi
 def CrossAttention(
     nO: int, nI: int | None = None, nM: int | None = None, *, heads: int = 4, bias: bool = True
 ) -> Model[tuple[Any, Any], Any]:
-    """Attention to a memory: queries from one batch of sequences, keys and values from another.
+    """Attention with trained maps from one batch of sequences (queries) to another (memory).
 
-    X tuple of two batches, lists of arrays, Ragged or Padded: sequences of (n_i, nI), and as many
-    of (m_i, nM), the memory of each -> Y of (n_i, nO), in the form of the first. Padding takes no
-    part. A memory may be empty: then its rows get the last map's bias alone. It is made of
-    `Linear` for queries, `Linear` for keys and values, `cross_attention`, `Linear`, the maps
-    without b unless `bias`. Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3. Raises
-    DimensionError if the heads don't share nO evenly, or the numbers of sequences differ.
+    The input is a tuple of two batches: lists of arrays, Ragged or Padded. The first has sequences
+    (n_i, nI), the second as many sequences (m_i, nM). The output has sequences (n_i, nO) and the
+    kind of the first batch. Sequence i attends to sequence i of the memory. Rows whose memory is
+    empty return the bias of the last map. Nothing is computed for padding.
+
+    The layer consists of a `Linear` for the queries, a `Linear` for the keys and values,
+    `cross_attention`, and a `Linear` for the output.
+
+    Args:
+        nO: Number of output columns, divisible by the number of heads.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        nM: Number of columns of the memory. Inferred from the previous layer or from a sample if
+            None.
+        heads: Number of heads, at least 1.
+        bias: Whether to add biases in the affine maps.
+
+    Raises:
+        InputError: If `heads` is below 1.
+        DimensionError: If nO is not divisible by `heads`, or if the numbers of sequences differ.
 
     Example:
         >>> import numpy as np
@@ -202,6 +248,8 @@ def CrossAttention(
         >>> X, memory = [np.ones((3, 4)), np.ones((1, 4))], [np.ones((2, 6)), np.ones((5, 6))]
         >>> [Y.shape for Y in layer.predict((X, memory))]
         [(3, 8), (1, 8)]
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.3.
     """
     return with_ragged(
         chain(

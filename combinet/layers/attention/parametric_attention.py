@@ -1,4 +1,4 @@
-"""Weights for the rows of each sequence, from one learned vector."""
+"""Attention weights for the rows of each sequence, from one trained vector."""
 
 from __future__ import annotations
 
@@ -22,13 +22,20 @@ def ParametricAttention(
     key_transform: Model[Floats2d, Floats2d] | None = None,
     init_Q: Initializer = glorot_uniform,
 ) -> Model[Ragged, Ragged]:
-    """Each row times its share of attention: Y[i] = a[i] * X[i], a = softmax(K @ Q) by sequence.
+    """Scales each row by its attention weight: Y[i] = a[i] * X[i], a = softmax(K @ Q) by sequence.
 
-    X Ragged of (total, nI) -> Y the same. K = key_transform(X), (total, nK), by a layer on rows
-    whose windows end where sequences do; nK is nI if the layer does not say. Without one, the
-    rows are the keys. Params: Q (nK,). Followed by `reduce_sum` it is the weighted mean of each
-    sequence. Yang et al. 2016, "Hierarchical Attention Networks", equations 5 to 7, whose keys
-    are tanh(W X + b). Raises DimensionError if there is no key for each row.
+    The input and the output are Ragged with floats (total, nI). The weights a of a sequence add up
+    to 1, so `ParametricAttention() >> reduce_sum()` computes a weighted mean.
+
+    Args:
+        nI: Number of columns. Inferred from the neighboring layers or from a sample if None.
+        key_transform: Layer for rows that computes the keys K (total, nK) from X. Its windows do
+            not cross the ends of sequences. If None, the rows of X are the keys. nK is its output
+            width, or nI if that is unknown.
+        init_Q: Initializer of the query vector Q (nK,). `glorot_uniform` by default.
+
+    Raises:
+        DimensionError: If X does not have nI columns, or if the keys are not an array (total, nK).
 
     Example:
         >>> import numpy as np
@@ -36,6 +43,9 @@ def ParametricAttention(
         >>> model.set_param("Q", [0.0])
         >>> model.predict(Ragged(np.ones((3, 1), dtype="float32"), [1, 2])).data.tolist()
         [[1.0], [0.5], [0.5]]
+
+    Source: Yang et al. 2016, "Hierarchical Attention Networks", equations 5 to 7, whose keys are
+    tanh(W X + b).
     """
     return Model(
         "parametric_attention",
@@ -54,7 +64,7 @@ def _parametric_attention(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     (Q,) = run.params(model, "Q")
     if getattr(K, "shape", None) != (rows.shape[0], *Q.shape):
         raise DimensionError(
-            f"the keys of {model.name} are an array {(rows.shape[0], *Q.shape)}, not {describe(K)}"
+            f"{model.name} expected keys of shape {(rows.shape[0], *Q.shape)}, got {describe(K)}"
         )
     attention = run.ops.softmax_sequences(run.ops.xp.matmul(K, Q), lengths)
 

@@ -1,4 +1,4 @@
-"""The transformer's blocks, composed of attention, feed-forward layers and residual paths."""
+"""Transformer blocks, composed of attention, feed-forward layers and residual connections."""
 
 from __future__ import annotations
 
@@ -32,14 +32,23 @@ def FeedForward(
     activation: str = "gelu",
     bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
-    """An affine map, an activation, another affine map, of each row by itself.
+    """Feed-forward layer of a transformer: an affine map, an activation and another affine map.
 
-    X (n, nI) -> Y (n, nO). `hidden` is the width between the maps, 4 * nO if not given. With
-    "relu" and "gelu" it is Y = f(X @ W.T + b) @ U.T + c, Vaswani et al. 2017, arXiv:1706.03762,
-    equation 2; with "swiglu" the first part is `gated(Linear(hidden), Swish(hidden))`, Shazeer
-    2020, arXiv:2002.05202, equation 6 (which has no biases: `bias=False`): two thirds of the width
-    make as many weights. `Dropout()` stands before the last map. Raises InputError for another
-    activation.
+    The input is an array of floats (n, nI), the output an array (n, nO). With "relu" or "gelu" as
+    the activation f, Y = f(X @ W.T + b) @ U.T + c. With "swiglu", the first part is
+    `gated(Linear(hidden), Swish(hidden))`, which has twice the weights: two thirds of the hidden
+    width give the same number of weights as "gelu". A `Dropout()` layer precedes the last map.
+
+    Args:
+        nO: Number of output columns.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        hidden: Number of columns between the maps. 4 * nO if None.
+        activation: "relu", "gelu" or "swiglu".
+        bias: Whether to add biases in the affine maps. The paper on "swiglu" uses none.
+
+    Raises:
+        InputError: If `activation` has another value.
+        DimensionError: If X does not have nI columns.
 
     Example:
         >>> FeedForward(2, 2, activation="swiglu")
@@ -49,6 +58,9 @@ def FeedForward(
             swish   nI=2 nO=8
           dropout
           linear    nI=8 nO=2
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, equation 2; Shazeer 2020, arXiv:2002.05202,
+    equation 6, for "swiglu".
     """
     inner = 4 * nO if hidden is None else hidden
     make = _named("activation", activation, _FIRST_LAYERS)
@@ -64,7 +76,7 @@ _FIRST_LAYERS: dict[str, Maker] = {"relu": Relu, "gelu": Gelu, "swiglu": _swiglu
 
 def _named(what: str, name: str, makers: dict[str, Maker]) -> Maker:
     if name not in makers:
-        raise InputError(f"the {what} is one of {', '.join(makers)}, not {name!r}")
+        raise InputError(f"expected one of {', '.join(makers)} as {what}, got {name!r}")
     return makers[name]
 
 
@@ -82,14 +94,31 @@ def TransformerEncoder(
     rotary: bool = False,
     bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
-    """Blocks of self-attention and a feed-forward layer, each beside a residual path.
+    """Transformer blocks of self-attention and a feed-forward layer with residual connections.
 
-    X (n, nO) -> Y (n, nO), rows attending as `self_attention` says; `causal` and `rotary` are its
-    settings. `hidden` and `activation` are those of `FeedForward`; `norm` is "layer" for
-    `LayerNorm` or "rms" for `RMSNorm`, with their `eps`. With `pre_norm` it stands before attention
-    and feed-forward layer (Xiong et al. 2020, arXiv:2002.04745), else after each sum (Vaswani et
-    al. 2017). Each branch ends with `Dropout()`, for `drop` in training. Without `bias` no map and
-    no norm has a b.
+    The input and the output are arrays of floats (n, nO). Inside `with_flatten` or `with_array`,
+    rows attend only to rows of their own sequence. Otherwise the array is one sequence. Each branch
+    ends with `Dropout()`, which uses the argument `drop` of `begin_update`.
+
+    Args:
+        nO: Number of input and output columns, divisible by the number of heads.
+        heads: Number of heads, at least 1.
+        hidden: Number of columns inside the feed-forward layer. 4 * nO if None.
+        depth: Number of blocks.
+        causal: Whether a row attends only to itself and to earlier rows.
+        pre_norm: Whether to normalize the input of each branch. If False, the sum of each branch
+            and its input is normalized instead.
+        activation: "relu", "gelu" or "swiglu", see `FeedForward`.
+        norm: "layer" for `LayerNorm` or "rms" for `RMSNorm`.
+        eps: Number that is added to the variance or to the mean square in a norm, above 0.
+        rotary: Whether to rotate queries and keys of self-attention by their positions, see
+            `self_attention`.
+        bias: Whether to add biases in the affine maps and norms.
+
+    Raises:
+        InputError: If `activation` or `norm` has another value, if `eps` is not above 0, or if
+            `heads` is below 1.
+        DimensionError: If nO is not divisible by `heads`, or with `rotary` by 2 * heads.
 
     Example:
         >>> import numpy as np
@@ -98,6 +127,9 @@ def TransformerEncoder(
         >>> docs = [np.ones((3, 8), dtype="float32"), np.ones((5, 8), dtype="float32")]
         >>> [Y.shape for Y in encoder.predict(docs)]
         [(3, 8), (5, 8)]
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762; Xiong et al. 2020, arXiv:2002.04745, for
+    `pre_norm`.
     """
     attention = MultiHeadAttention(nO, nO, heads=heads, causal=causal, rotary=rotary, bias=bias)
     maps = FeedForward(nO, nO, hidden=hidden, activation=activation, bias=bias)
@@ -107,7 +139,7 @@ def TransformerEncoder(
 
 
 def _normalizer(norm: str, nO: int, eps: float, bias: bool) -> Maker:
-    """A maker of normalizing layers, each with weights of its own."""
+    """Returns a function that makes a normalization layer with new weights."""
     layer, rms = partial(LayerNorm, nO, eps=eps, bias=bias), partial(RMSNorm, nO, eps=eps)
     return _named("norm", norm, {"layer": layer, "rms": rms})
 
@@ -115,7 +147,7 @@ def _normalizer(norm: str, nO: int, eps: float, bias: bool) -> Maker:
 def _with_residual(
     layer: Model[Floats2d, Floats2d], normalize: Maker, pre_norm: bool
 ) -> Model[Floats2d, Floats2d]:
-    """A layer beside a residual path."""
+    """Adds dropout, normalization and a residual connection to a layer."""
     branch = layer >> Dropout()
     return residual(normalize() >> branch) if pre_norm else residual(branch) >> normalize()
 
@@ -134,15 +166,38 @@ def TransformerDecoder(
     rotary: bool = False,
     bias: bool = True,
 ) -> Model[tuple[Any, Any], Any]:
-    """Blocks of causal self-attention, attention to a memory and a feed-forward layer.
+    """Transformer blocks of causal self-attention, attention to a memory and a feed-forward layer.
 
-    X tuple of two batches, lists of arrays, Ragged or Padded: sequences of (n_i, nO), and as many
-    of (m_i, nM), the memory of each -> Y of (n_i, nO), in the form of the first. The memory goes
-    into every block as it is. Rows attend as in `self_attention`, which `rotary` is for, and in
-    `CrossAttention`; the rest is as in `TransformerEncoder`. Vaswani et al. 2017,
-    arXiv:1706.03762, section 3.1.
+    The input is a tuple of two batches: lists of arrays, Ragged or Padded. The first has sequences
+    (n_i, nO), the second, the memory, as many sequences (m_i, nM). The output has sequences (n_i,
+    nO) and the kind of the first batch. Every block receives the same memory. Rows attend to
+    themselves and to earlier rows of their sequence, and to the rows of its memory. Each branch
+    ends with `Dropout()`, which uses the argument `drop` of `begin_update`.
 
-    An encoder gives a decoder its memory by `with_getitem`, on tuples (target, source).
+    To compute the memory with an encoder, apply it with `with_getitem` to a tuple (target, source),
+    as in the example.
+
+    Args:
+        nO: Number of input and output columns, divisible by the number of heads.
+        nM: Number of columns of the memory. Inferred from the previous layer or from a sample if
+            None.
+        heads: Number of heads, at least 1.
+        hidden: Number of columns inside the feed-forward layer. 4 * nO if None.
+        depth: Number of blocks.
+        pre_norm: Whether to normalize the input of each branch. If False, the sum of each branch
+            and its input is normalized instead.
+        activation: "relu", "gelu" or "swiglu", see `FeedForward`.
+        norm: "layer" for `LayerNorm` or "rms" for `RMSNorm`.
+        eps: Number that is added to the variance or to the mean square in a norm, above 0.
+        rotary: Whether to rotate queries and keys of self-attention by their positions, see
+            `self_attention`.
+        bias: Whether to add biases in the affine maps and norms.
+
+    Raises:
+        InputError: If `activation` or `norm` has another value, if `eps` is not above 0, or if
+            `heads` is below 1.
+        DimensionError: If nO is not divisible by `heads`, or with `rotary` by 2 * heads, or if the
+            numbers of sequences differ.
 
     Example:
         >>> import numpy as np
@@ -152,6 +207,9 @@ def TransformerDecoder(
         >>> target, source = [np.ones((3, 8)), np.ones((1, 8))], [np.ones((2, 8)), np.ones((5, 8))]
         >>> [Y.shape for Y in model.predict((target, source))]
         [(3, 8), (1, 8)]
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.1; Xiong et al. 2020, arXiv:2002.04745,
+    for `pre_norm`.
     """
     itself = MultiHeadAttention(nO, nO, heads=heads, causal=True, rotary=rotary, bias=bias)
     maps = FeedForward(nO, nO, hidden=hidden, activation=activation, bias=bias)
@@ -168,7 +226,7 @@ def TransformerDecoder(
 def _memory_with_residual(
     attention: Model[tuple[Any, Any], Any], normalize: Maker, pre_norm: bool
 ) -> Model[tuple[Any, Any], Any]:
-    """Attention to a memory beside a residual path."""
+    """Adds dropout, normalization and a residual connection to attention to a memory."""
     branch, normalized = attention >> with_array(Dropout()), with_array(normalize())
     if pre_norm:
         return add(tuple_getitem(0), with_getitem(0, normalized) >> branch)

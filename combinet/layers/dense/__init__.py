@@ -1,4 +1,4 @@
-"""Layers on rows.
+"""Layers for rows: affine maps, activations and dropout.
 
 Imports types, errors, ops, initializers, core, combinators and layers.norm.
 """

@@ -1,12 +1,13 @@
-"""The table of activations, and the layers made of it: weightless, or after an affine map.
+"""The table of activations, and constructors of layers that use them.
 
-A new activation is a pair of methods in `ops/activations.py`, a row of the table, and a file with
-its constructors.
+A layer applies an activation alone (`relu`) or after an affine map (`Relu`). A new activation needs
+a pair of methods in `ops/activations.py`, a row in the table and a file with its constructors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import cleandoc
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from combinet.core.model import Model
@@ -26,9 +27,9 @@ Settings: TypeAlias = Mapping[str, float]
 class Activation(NamedTuple):
     """The names of the `Ops` methods that compute an activation and its gradient.
 
-    Y = forward(X, *settings), and dX = backward(dY, saved, *settings). `saved` is "X" or "Y", or
-    the name of a method that returns Y together with what `backward` needs. `settings` are the
-    layer's attrs that the methods take.
+    Y = forward(X, *settings) and dX = backward(dY, saved, *settings). `saved` is "X" or "Y", or the
+    name of a method that returns Y and the array that `backward` needs. `settings` names the attrs
+    of the layer that both methods receive.
     """
 
     forward: str
@@ -55,19 +56,19 @@ ACTIVATIONS = {
 def line(
     slope: float = 1.0, offset: float = 0.0, min_val: float = 0.0, max_val: float = 1.0
 ) -> dict[str, float]:
-    """The settings of `clipped_linear`. Raises InputError for a line that is flat or empty."""
+    """Returns the settings of `clipped_linear`. Raises InputError if Y would be constant."""
     if slope == 0 or not min_val < max_val:
         raise InputError(
-            f"clipped_linear takes a slope other than 0 and min_val < max_val, not "
+            f"clipped_linear expected a slope other than 0 and min_val < max_val, got "
             f"slope={slope!r}, min_val={min_val!r}, max_val={max_val!r}"
         )
     return {"slope": float(slope), "offset": float(offset),
             "min_val": float(min_val), "max_val": float(max_val)}  # fmt: skip
 
 
-# Layers with a name of their own: which activation they are, with which settings.
+# Layers with another name than their activation: the activation and its settings.
 _NAMED: dict[str, tuple[str, Settings]] = {
-    # Mean 0 and variance 1 are a fixed point of this one.
+    # With these settings, mean 0 and variance 1 are a fixed point.
     "selu": ("elu", {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}),
     "hard_sigmoid": ("clipped_linear", line(slope=0.2, offset=0.5)),
     "hard_tanh": ("clipped_linear", line(min_val=-1.0)),
@@ -80,7 +81,7 @@ _NAMED: dict[str, tuple[str, Settings]] = {
 
 
 def activation(name: str, settings: Settings | None = None) -> Model[Any, Any]:
-    """An activation of the tables, without weights."""
+    """Returns a layer without weights that applies an activation from the tables."""
     attrs = _attrs(name, settings)
     return Model(name, _activate, attrs=attrs, accepts="floats", widths=preserves)
 
@@ -102,7 +103,7 @@ def _activate(model: Model[Any, Any], X: Floats, run: Run) -> Any:
 
 
 class Constructor(Protocol):
-    """What makes an affine map and an activation, without settings."""
+    """A constructor of an affine map followed by an activation without settings."""
 
     def __call__(
         self,
@@ -115,17 +116,20 @@ class Constructor(Protocol):
         dropout: float | None = None,
         normalize: bool = False,
     ) -> Model[Floats2d, Floats2d]:
-        """The layer, or a chain of it and the norm and the dropout asked for."""
+        """Returns the layer, or a chain of the layer, `LayerNorm` and `Dropout`."""
         ...
 
 
 def affine_activation(
     name: str, init: Initializer, fused: Forward | None = None
 ) -> Callable[[Callable[[], None]], Constructor]:
-    """Make a `Constructor` of a function that has a name and a docstring alone.
+    """Makes a `Constructor` from a stub: a function that has only a name and a docstring.
 
-    `init` is what draws W unless the caller says otherwise. `fused` is a forward function that
-    stands in for the one of the tables.
+    Args:
+        name: Name of the layer and of its activation in the tables.
+        init: Default initializer of W.
+        fused: Forward function that computes the affine map and the activation in one step. None
+            computes them one after the other.
     """
 
     def decorate(described: Callable[[], None]) -> Constructor:
@@ -139,11 +143,33 @@ def affine_activation(
             dropout: float | None = None,
             normalize: bool = False,
         ) -> Model[Floats2d, Floats2d]:
+            """Makes the layer.
+
+            Args:
+                nO: Number of output columns. Inferred from the next layer or from a sample if None.
+                nI: Number of input columns. Inferred from the previous layer or from a sample if
+                    None.
+                init_W: Initializer of the weights W (nO, nI). `{init_W}` by default.
+                init_b: Initializer of the bias b (nO,). `zeros` by default.
+                bias: Whether to add the bias b.
+                dropout: Rate of a `Dropout` layer at the end, from 0 to below 1. None adds no such
+                    layer.
+                normalize: Whether to add a `LayerNorm` layer after the activation.
+
+            Raises:
+                InputError: If the dropout rate is not from 0 to below 1.
+                DimensionError: If X does not have nI columns.
+            """
             params = affine_params(init_W, init_b, bias)
             return dense_activation(name, nO, nI, params, normalize, dropout, fused=fused)
 
-        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
+        for attribute in ("__module__", "__name__", "__qualname__"):
             setattr(make, attribute, getattr(described, attribute))
+        # All stubs share the arguments of `make`, so its docstring describes them once. They are
+        # inserted before "Example:" in the docstring of each stub, so that help(Relu) shows them.
+        args = cleandoc(make.__doc__ or "").partition("\n\n")[2].format(init_W=init.__name__)
+        text, title, example = cleandoc(described.__doc__ or "").partition("Example:")
+        make.__doc__ = f"{text}{args}\n\n{title}{example}"
         return make
 
     return decorate
@@ -159,7 +185,7 @@ def dense_activation(
     settings: Settings | None = None,
     fused: Forward | None = None,
 ) -> Model[Any, Any]:
-    """An affine map and an activation of the tables, with the norm and the dropout asked for."""
+    """Returns an affine map followed by an activation and, if requested, LayerNorm and Dropout."""
     forward, attrs = (fused, None) if fused else (_affine_activate, _attrs(name, settings))
     layer = affine_layer(name, forward, nO, nI, params, attrs=attrs)
     return add_norm_dropout(layer, normalize, dropout)
@@ -174,7 +200,7 @@ def _affine_activate(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
 def add_norm_dropout(
     model: Model[Any, Any], normalize: bool, dropout: float | None
 ) -> Model[Any, Any]:
-    """The model, followed by LayerNorm if `normalize`, then by Dropout if there is a rate."""
+    """Appends LayerNorm if `normalize` is set, then Dropout if a rate is given."""
     if normalize:
         model = model >> LayerNorm(model.dims["nO"])
     if dropout is not None:

@@ -1,4 +1,4 @@
-"""How alike two vectors are."""
+"""A layer that compares pairs of vectors."""
 
 from __future__ import annotations
 
@@ -17,10 +17,18 @@ from combinet.types import Floats1d, Floats2d, Initializer
 def CauchySimilarity(
     nI: int | None = None, *, init_W: Initializer = ones
 ) -> Model[tuple[Floats2d, Floats2d], Floats1d]:
-    """How alike the rows of two arrays are: Y = 1 / (1 + sum(W * (X1 - X2)**2)), 1 if they agree.
+    """Similarity of the rows of two arrays: Y = 1 / (1 + sum(W * (X1 - X2)**2)).
 
-    X tuple of two (n, nI) -> Y (n,). Params: W (nI,). Raises DimensionError if the two differ in
-    shape, InputError if they are not floats of the weights' dtype.
+    The input is a tuple of two arrays of floats (n, nI), the output an array (n,). The similarity
+    of equal rows is 1.
+
+    Args:
+        nI: Number of columns of both inputs. Inferred from a sample if None.
+        init_W: Initializer of the weights W (nI,). `ones` by default.
+
+    Raises:
+        InputError: If X is not a tuple of two arrays of floats in the dtype of the weights.
+        DimensionError: If the shapes differ, or if the arrays do not have nI columns.
 
     Example:
         >>> import numpy as np
@@ -38,11 +46,11 @@ def _cauchy_similarity(model: Model[Any, Any], X: Any, run: Run) -> Any:
     for each in (X1, X2):
         if not INPUT_KINDS["floats2d"].fits(each, run.ops):
             raise InputError(
-                f"{model.name} takes two arrays of floats (n, {nI}), not {describe(X)}"
+                f"{model.name} expected two arrays of floats (n, {nI}), got {describe(X)}"
             )
         check_dtype(model.name, each, each.dtype, model.dtype)
         if each.shape != X1.shape or each.shape[1] != nI:
-            raise DimensionError(f"{model.name} takes two arrays (n, {nI}), not {describe(X)}")
+            raise DimensionError(f"{model.name} expected two arrays (n, {nI}), got {describe(X)}")
     (W,) = run.params(model, "W")
     difference = X1 - X2
     squares = difference * difference

@@ -9,9 +9,9 @@ from combinet.types import Floats
 
 
 def dish() -> Model[Floats, Floats]:
-    """Y = X / 2 * (1 + X / sqrt(1 + X * X)), for floats of any shape.
+    """Applies a smooth rectifier without an exponential: Y = X / 2 * (1 + X / sqrt(1 + X * X)).
 
-    Shaped like swish and gelu, without an exponential.
+    The input is an array of floats of any shape. The curve resembles `swish` and `gelu`.
 
     Example:
         >>> import numpy as np
@@ -23,10 +23,9 @@ def dish() -> Model[Floats, Floats]:
 
 @affine_activation("dish", he_normal)
 def Dish() -> None:
-    """Affine map and `dish`: Y = Z / 2 * (1 + Z / sqrt(1 + Z * Z)), with Z = X @ W.T + b.
+    """Affine map followed by `dish`: Y = Z / 2 * (1 + Z / sqrt(1 + Z * Z)), with Z = X @ W.T + b.
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
-    is not (n, nI).
+    The input is an array of floats (n, nI), the output an array (n, nO).
 
     Example:
         >>> import numpy as np

@@ -13,20 +13,28 @@ from combinet.types import Floats
 
 
 def Dropout(rate: float | None = None) -> Model[Floats, Floats]:
-    """In training, each number is 0 with probability `rate`, else divided by 1 - rate.
+    """Sets each number to 0 with probability `rate` in training, else divides it by 1 - rate.
 
-    Floats of any shape. Without a rate of its own the layer takes the `drop` of `begin_update`.
-    In `predict` the input passes as it is. The mask depends on the pass's generator alone, not
-    on the device. Srivastava et al. 2014, in the inverted form.
+    The input is an array of floats of any shape. `predict` returns it unchanged. The mask depends
+    only on the random generator of the pass, not on the device.
+
+    Args:
+        rate: Dropout rate, from 0 to below 1. If None, the layer uses the argument `drop` of
+            `begin_update`.
+
+    Raises:
+        InputError: If the rate is not from 0 to below 1.
 
     Example:
         >>> import numpy as np
         >>> Y, backprop = Dropout().begin_update(np.ones(8), drop=0.5)
         >>> sorted(set(Y.tolist()))
         [0.0, 2.0]
+
+    Source: Srivastava et al. 2014, in the inverted form.
     """
     if rate is not None and not 0 <= rate < 1:
-        raise InputError(f"dropout takes a rate from 0 to below 1, not {rate!r}")
+        raise InputError(f"dropout expected a rate from 0 to below 1, got {rate!r}")
     attrs = {"rate": None if rate is None else float(rate)}
     return Model("dropout", _dropout, attrs=attrs, accepts="floats", widths=preserves)
 
@@ -41,7 +49,15 @@ def _dropout(model: Model[Any, Any], X: Floats, run: Run) -> Any:
 
 
 def set_dropout_rate(model: M, rate: float | None) -> M:
-    """Give every `Dropout` in the tree this rate, None for that of the pass; returns the model.
+    """Sets the rate of every `Dropout` in a tree and returns the model.
+
+    Args:
+        model: Model to change in place.
+        rate: New dropout rate, from 0 to below 1. If None, the layers use the argument `drop` of
+            `begin_update`.
+
+    Raises:
+        InputError: If the rate is not from 0 to below 1.
 
     Example:
         >>> from combinet import Dropout, Linear

@@ -1,4 +1,4 @@
-"""An activation from a formula."""
+"""Activations from formulas."""
 
 from __future__ import annotations
 
@@ -19,25 +19,36 @@ def elementwise(
     *,
     name: str | None = None,
 ) -> Model[Floats, Floats]:
-    """An activation from a formula: Y = function(X), element by element, for floats of any shape.
+    """Makes an activation from a formula: Y = function(X), element by element.
 
-    The function is one of a single number, written with arithmetic, comparisons (joined by &, |
-    and ~) and NumPy's functions, `np.where` among them. It is called when the layer is made, with
-    a stand-in for its argument; what else it reads is constant from then on. Its derivative is
-    computed (forward-mode differentiation: value and derivative of each step together), or given
-    as a second function of the same kind.
+    The input is an array of floats of any shape. The output has the same shape and dtype.
 
-    Y has X's dtype. On a GPU the formula is one kernel, on the CPU one loop compiled by Numba; the
-    first call in a process compiles it. Without Numba, and for powers and circular functions, it
-    is NumPy step by step, in blocks that fit the cache.
+    The function is called once, when the layer is made, with a symbolic argument that records the
+    formula. It can use arithmetic, comparisons (joined by &, | and ~) and NumPy's functions,
+    including `np.where`. Any other value that it reads is constant from then on. Forward-mode
+    differentiation computes the value and the derivative of each step together, unless you pass the
+    derivative as a second function.
 
-    The values are those of the formula as it is written, infinite or NaN where a part of it is:
-    x * np.exp(-x) at -inf. Derivatives stay right where exp(u) overflows in 1 + exp(u), and a side
-    of `np.where` that is not taken does not affect them. At a kink the derivative is that of one
-    side: of np.maximum(x, 0) at 0 it is 0, as that of `relu`.
+    On a GPU, the formula is one kernel. On the CPU, it is one loop compiled by Numba. The first
+    call in a process compiles it. Without Numba, and for powers and circular functions, NumPy
+    computes it step by step, in blocks that fit into the cache.
 
-    The formula is not saved: it is a part of the code. Raises InputError if the function is no such
-    formula: has an `if`, calls `math.exp`, draws random numbers, does not depend on its argument.
+    The values follow the formula as written: x * np.exp(-x) is NaN at infinity, because one of its
+    steps is infinity times 0. Derivatives are correct where exp(u) overflows in 1 + exp(u), and the
+    side of `np.where` that is not chosen does not affect them. At a kink, the derivative is the
+    derivative of one side: it is 0 for np.maximum(x, 0) at 0, as for `relu`.
+
+    The formula is not saved, because it is part of the code.
+
+    Args:
+        function: Function of one number that computes the value.
+        derivative: Function of one number that computes the derivative. Computed from `function` if
+            None.
+        name: Name of the layer. The name of the function if None.
+
+    Raises:
+        InputError: If the function is not such a formula. For example, it contains an `if`, calls
+            `math.exp`, draws random numbers, or does not depend on its argument.
 
     Example:
         >>> import numpy as np
@@ -47,13 +58,13 @@ def elementwise(
         (array([-0.5 ,  0.  ,  0.75]), array([0.25  , 1.    , 0.0625]))
     """
     if isinstance(function, Model) or not callable(function):
-        raise InputError(f"elementwise takes a function of one number, not {describe(function)}")
+        raise InputError(f"elementwise expected a function of one number, got {describe(function)}")
     if isinstance(derivative, Model) or not (derivative is None or callable(derivative)):
-        raise InputError(f"elementwise takes a function as derivative, not {describe(derivative)}")
+        raise InputError(f"elementwise expected a derivative function, got {describe(derivative)}")
     name = str(name or getattr(function, "__name__", type(function).__name__))
     Y = trace(name, function)
     if isinstance(Y, float):
-        raise InputError(f"{name} takes a function that depends on its argument, not always {Y}")
+        raise InputError(f"{name} expected a function of its argument, got the constant {Y}")
     dY = differentiate(Y) if derivative is None else trace(f"the derivative of {name}", derivative)
     attrs = {"value": Program(Y), "value_and_derivative": Program(Y, dY)}
     return Model(name, _elementwise, attrs=attrs, accepts="floats", widths=preserves)

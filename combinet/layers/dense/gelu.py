@@ -9,24 +9,27 @@ from combinet.types import Floats
 
 
 def gelu() -> Model[Floats, Floats]:
-    """The Gaussian error linear unit: Y = X * P(X), P the normal distribution function.
+    """Applies the Gaussian error linear unit: Y = X * P(X), without an approximation.
 
-    For floats of any shape, without approximation. Hendrycks and Gimpel 2016, arXiv:1606.08415.
+    P is the distribution function of the standard normal distribution. The input is an array of
+    floats of any shape.
 
     Example:
         >>> import numpy as np
         >>> gelu().predict(np.array([-1.0, 0.0, 1.0])).round(4)
         array([-0.1587,  0.    ,  0.8413])
+
+    Source: Hendrycks and Gimpel 2016, arXiv:1606.08415.
     """
     return activation("gelu")
 
 
 @affine_activation("gelu", glorot_uniform)
 def Gelu() -> None:
-    """Affine map and `gelu`: Y = Z * P(Z), with Z = X @ W.T + b.
+    """Affine map followed by `gelu`: Y = Z * P(Z), with Z = X @ W.T + b.
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
-    is not (n, nI).
+    P is the distribution function of the standard normal distribution. The input is an array of
+    floats (n, nI), the output an array (n, nO).
 
     Example:
         >>> import numpy as np

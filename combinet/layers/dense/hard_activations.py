@@ -12,17 +12,25 @@ from combinet.types import Floats, Floats2d, Initializer
 
 def _relu_k(k: float) -> dict[str, float]:
     if not k > 0:
-        raise InputError(f"relu_k takes a k above 0, not {k!r}")
+        raise InputError(f"relu_k expected a k above 0, got {k!r}")
     return line(max_val=k)
 
 
 def clipped_linear(
     *, slope: float = 1.0, offset: float = 0.0, min_val: float = 0.0, max_val: float = 1.0
 ) -> Model[Floats, Floats]:
-    """Y = X * slope + offset, between min_val and max_val; for floats of any shape.
+    """Applies a line with bounds: Y = min(max(X * slope + offset, min_val), max_val).
 
-    The gradient is 0 beyond the bounds and on them. Raises InputError for a slope of 0 and for
-    bounds that are not in order.
+    The input is an array of floats of any shape. The gradient is 0 at the bounds and outside.
+
+    Args:
+        slope: Slope of the line, not 0.
+        offset: Value of the line at 0.
+        min_val: Lower bound of Y.
+        max_val: Upper bound of Y. It must be above `min_val`.
+
+    Raises:
+        InputError: If the slope is 0 or the bounds are not in order.
 
     Example:
         >>> import numpy as np
@@ -33,9 +41,15 @@ def clipped_linear(
 
 
 def relu_k(k: float = 6.0) -> Model[Floats, Floats]:
-    """Y = min(max(X, 0), k), for floats of any shape; with k = 6 PyTorch's ReLU6.
+    """Applies the rectifier with an upper bound: Y = min(max(X, 0), k).
 
-    Raises InputError for a k that is not above 0.
+    The input is an array of floats of any shape. With k = 6, this is PyTorch's ReLU6.
+
+    Args:
+        k: Upper bound of Y, above 0.
+
+    Raises:
+        InputError: If k is not above 0.
 
     Example:
         >>> import numpy as np
@@ -46,7 +60,9 @@ def relu_k(k: float = 6.0) -> Model[Floats, Floats]:
 
 
 def hard_tanh() -> Model[Floats, Floats]:
-    """Y = min(max(X, -1), 1), for floats of any shape.
+    """Applies a piecewise linear tanh: Y = min(max(X, -1), 1).
+
+    The input is an array of floats of any shape.
 
     Example:
         >>> import numpy as np
@@ -57,9 +73,10 @@ def hard_tanh() -> Model[Floats, Floats]:
 
 
 def hard_sigmoid() -> Model[Floats, Floats]:
-    """Y = min(max(X / 5 + 1/2, 0), 1), for floats of any shape.
+    """Applies a piecewise linear logistic function: Y = min(max(X / 5 + 1/2, 0), 1).
 
-    PyTorch's Hardsigmoid has the slope 1/6: `clipped_linear(slope=1 / 6, offset=0.5)`.
+    The input is an array of floats of any shape. PyTorch's Hardsigmoid has the slope 1/6; use
+    `clipped_linear(slope=1 / 6, offset=0.5)` for it.
 
     Example:
         >>> import numpy as np
@@ -70,28 +87,32 @@ def hard_sigmoid() -> Model[Floats, Floats]:
 
 
 def hard_swish() -> Model[Floats, Floats]:
-    """Y = X * hard_sigmoid(X): 0 up to -2.5, X from 2.5 on; for floats of any shape.
+    """Applies a piecewise quadratic swish: Y = X * hard_sigmoid(X).
 
-    Avenash and Viswanath 2019, "Semantic segmentation of satellite images using a modified CNN
-    with hard-swish activation function".
+    The input is an array of floats of any shape. Y is 0 up to -2.5, and X from 2.5 on.
 
     Example:
         >>> import numpy as np
         >>> hard_swish().predict(np.array([-3.0, 0.5, 4.0]))
         array([-0. ,  0.3,  4. ])
+
+    Source: Avenash and Viswanath 2019, "Semantic segmentation of satellite images using a modified
+    CNN with hard-swish activation function".
     """
     return activation("hard_swish")
 
 
 def hard_swish_mobilenet() -> Model[Floats, Floats]:
-    """Y = X * min(max(X + 3, 0), 6) / 6, for floats of any shape.
+    """Applies MobileNet's piecewise quadratic swish: Y = X * min(max(X + 3, 0), 6) / 6.
 
-    Howard et al. 2019, arXiv:1905.02244, section 5.2: PyTorch's Hardswish.
+    The input is an array of floats of any shape. This is PyTorch's Hardswish.
 
     Example:
         >>> import numpy as np
         >>> hard_swish_mobilenet().predict(np.array([-4.0, 1.5, 4.0]))
         array([-0.   ,  1.125,  4.   ])
+
+    Source: Howard et al. 2019, arXiv:1905.02244, section 5.2.
     """
     return activation("hard_swish_mobilenet")
 
@@ -110,11 +131,28 @@ def ClippedLinear(
     min_val: float = 0.0,
     max_val: float = 1.0,
 ) -> Model[Floats2d, Floats2d]:
-    """Affine map and `clipped_linear`: Y = Z * slope + offset, from min_val to max_val.
+    """Affine map followed by `clipped_linear`: Y = min(max(Z * slope + offset, min_val), max_val).
 
-    Z = X @ W.T + b. X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). The
-    gradient is 0 beyond the bounds and on them. Raises DimensionError if X is not (n, nI),
-    InputError for a slope of 0 and for bounds that are not in order.
+    Z is X @ W.T + b. The input is an array of floats (n, nI), the output an array (n, nO). The
+    gradient of Z is 0 at the bounds and outside.
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        init_W: Initializer of the weights W (nO, nI). `glorot_uniform` by default.
+        init_b: Initializer of the bias b (nO,). `zeros` by default.
+        bias: Whether to add the bias b.
+        dropout: Rate of a `Dropout` layer at the end, from 0 to below 1. None adds no such layer.
+        normalize: Whether to add a `LayerNorm` layer after the activation.
+        slope: Slope of the line, not 0.
+        offset: Value of the line at 0.
+        min_val: Lower bound of Y.
+        max_val: Upper bound of Y. It must be above `min_val`.
+
+    Raises:
+        InputError: If the slope is 0, the bounds are not in order, or the dropout rate is not from
+            0 to below 1.
+        DimensionError: If X does not have nI columns.
 
     Example:
         >>> import numpy as np
@@ -137,11 +175,23 @@ def ReluK(
     normalize: bool = False,
     k: float = 6.0,
 ) -> Model[Floats2d, Floats2d]:
-    """Affine map and `relu_k`: Y = min(max(X @ W.T + b, 0), k).
+    """Affine map followed by `relu_k`: Y = min(max(X @ W.T + b, 0), k).
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
-    is not (n, nI).
-    Raises InputError for a k that is not above 0.
+    The input is an array of floats (n, nI), the output an array (n, nO).
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        init_W: Initializer of the weights W (nO, nI). `glorot_uniform` by default.
+        init_b: Initializer of the bias b (nO,). `zeros` by default.
+        bias: Whether to add the bias b.
+        dropout: Rate of a `Dropout` layer at the end, from 0 to below 1. None adds no such layer.
+        normalize: Whether to add a `LayerNorm` layer after the activation.
+        k: Upper bound of Y, above 0.
+
+    Raises:
+        InputError: If k is not above 0, or if the dropout rate is not from 0 to below 1.
+        DimensionError: If X does not have nI columns.
 
     Example:
         >>> import numpy as np
@@ -154,10 +204,9 @@ def ReluK(
 
 @affine_activation("hard_tanh", glorot_uniform)
 def HardTanh() -> None:
-    """Affine map and `hard_tanh`: Y = min(max(X @ W.T + b, -1), 1).
+    """Affine map followed by `hard_tanh`: Y = min(max(X @ W.T + b, -1), 1).
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
-    is not (n, nI).
+    The input is an array of floats (n, nI), the output an array (n, nO).
 
     Example:
         >>> import numpy as np
@@ -168,10 +217,9 @@ def HardTanh() -> None:
 
 @affine_activation("hard_sigmoid", glorot_uniform)
 def HardSigmoid() -> None:
-    """Affine map and `hard_sigmoid`: Y = min(max(Z / 5 + 1/2, 0), 1), with Z = X @ W.T + b.
+    """Affine map followed by `hard_sigmoid`: Y = min(max(Z / 5 + 1/2, 0), 1), with Z = X @ W.T + b.
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
-    is not (n, nI).
+    The input is an array of floats (n, nI), the output an array (n, nO).
 
     Example:
         >>> import numpy as np
@@ -182,10 +230,9 @@ def HardSigmoid() -> None:
 
 @affine_activation("hard_swish", he_normal)
 def HardSwish() -> None:
-    """Affine map and `hard_swish`: Y = Z * min(max(Z / 5 + 1/2, 0), 1), with Z = X @ W.T + b.
+    """Affine map followed by `hard_swish`: Y = Z * min(max(Z / 5 + 1/2, 0), 1).
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
-    is not (n, nI).
+    Z is X @ W.T + b. The input is an array of floats (n, nI), the output an array (n, nO).
 
     Example:
         >>> import numpy as np
@@ -196,13 +243,14 @@ def HardSwish() -> None:
 
 @affine_activation("hard_swish_mobilenet", he_normal)
 def HardSwishMobilenet() -> None:
-    """Affine map and `hard_swish_mobilenet`: Y = Z * min(max(Z + 3, 0), 6) / 6.
+    """Affine map followed by `hard_swish_mobilenet`: Y = Z * min(max(Z + 3, 0), 6) / 6.
 
-    Z = X @ W.T + b. X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises
-    DimensionError if X is not (n, nI). Howard et al. 2019, arXiv:1905.02244, section 5.2.
+    Z is X @ W.T + b. The input is an array of floats (n, nI), the output an array (n, nO).
 
     Example:
         >>> import numpy as np
         >>> HardSwishMobilenet(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
+
+    Source: Howard et al. 2019, arXiv:1905.02244, section 5.2.
     """

@@ -1,4 +1,4 @@
-"""The affine map."""
+"""The affine map, which many layers begin with."""
 
 from __future__ import annotations
 
@@ -21,8 +21,17 @@ def Linear(
 ) -> Model[Floats2d, Floats2d]:
     """Affine map of each row: Y = X @ W.T + b.
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
-    is not (n, nI).
+    The input is an array of floats (n, nI), the output an array (n, nO).
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        init_W: Initializer of the weights W (nO, nI). `glorot_uniform` by default.
+        init_b: Initializer of the bias b (nO,). `zeros` by default.
+        bias: Whether to add the bias b.
+
+    Raises:
+        DimensionError: If X does not have nI columns.
 
     Example:
         >>> import numpy as np
@@ -36,7 +45,7 @@ def Linear(
 def affine_layer(
     name: str, forward: Forward, nO: int | None, nI: int | None, params: Any, **more: Any
 ) -> Model[Any, Any]:
-    """A layer that begins with an affine map of rows; `more` is for `Model`."""
+    """Returns a layer that begins with an affine map of rows. `Model` receives `more`."""
     dims = {"nI": nI, "nO": nO}
     return Model(name, forward, dims=dims, params=params, accepts="floats2d", **more)
 
@@ -44,9 +53,9 @@ def affine_layer(
 def affine_params(
     init_W: Initializer, init_b: Initializer, bias: bool, axes: tuple[str, ...] = ("nO", "nI")
 ) -> dict[str, Param]:
-    """The declaration of W and, if `bias`, b, for all layers that begin with an affine map.
+    """Declares W and, if `bias` is set, b for a layer that begins with an affine map.
 
-    `axes` are those of W: first those of the output, which b has as well, then those of the input.
+    `axes` are the axes of W: the output axes, which b has too, then the input axes.
     """
     params = {"W": Param(axes, init_W), "b": Param(axes[: axes.index("nI")], init_b)}
     return params if bias else {"W": params["W"]}
@@ -55,16 +64,16 @@ def affine_params(
 def affine(
     model: Any, X: Floats2d, run: Run, fused: Any = None, weights: tuple[Any, ...] = ()
 ) -> Any:
-    """The affine map by a layer's W and b, if it has one, and the backward pass.
+    """Computes the affine map of a layer with W and optional b. Returns Y and its backprop.
 
-    Further axes of outputs or of inputs are taken as one: W (nO, nP, nI) maps to nP * nO columns.
-    `fused(X, W, b)` computes the map and what follows in one step; the backward pass takes the
-    gradient of the map alone. `weights` are W and b where the layer has read them already.
+    W and b may have additional axes, which are flattened: W (nO, nP, nI) maps to nP * nO columns.
+    `fused(X, W, b)` computes the affine map and an activation in one step; the backprop still takes
+    the gradient of the affine map. `weights` are W and b if the layer has read them already.
     """
     declared: Any = weights or run.params(model, *model.param_names)
     W, b = declared if len(declared) > 1 else (*declared, None)
     more_axes, wants_dX, wants_db = W.ndim > 2, run.wants_dX, b is not None
-    if more_axes:  # in column-major memory, so these are views
+    if more_axes:  # the memory is column-major, so these are views, not copies
         W, b = W.T.reshape(X.shape[1], -1).T, None if b is None else b.T.reshape(-1)
 
     def backprop(dZ: Floats2d) -> Floats2d | None:

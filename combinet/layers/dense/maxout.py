@@ -25,12 +25,23 @@ def Maxout(
     dropout: float | None = None,
     normalize: bool = False,
 ) -> Model[Floats2d, Floats2d]:
-    """The largest of several affine maps, for each output: Y[o] = max over p of W[o, p] . X + b.
+    """Largest of several affine maps: Y[:, o] = max over p of X @ W[o, p] + b[o, p].
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nP, nI) and, if `bias`, b (nO, nP), where nP is
-    `pieces`. Goodfellow et al. 2013, arXiv:1302.4389, section 3. With `normalize` a LayerNorm
-    follows, with `dropout`, a rate from 0 to below 1, a Dropout. Raises DimensionError if X is not
-    (n, nI), and for more than 256 pieces.
+    The input is an array of floats (n, nI), the output an array (n, nO).
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        pieces: Number nP of affine maps for each output, from 1 to 256.
+        init_W: Initializer of the weights W (nO, nP, nI). `glorot_uniform` by default.
+        init_b: Initializer of the biases b (nO, nP). `zeros` by default.
+        bias: Whether to add the biases b.
+        dropout: Rate of a `Dropout` layer at the end, from 0 to below 1. None adds no such layer.
+        normalize: Whether to add a `LayerNorm` layer after the maximum.
+
+    Raises:
+        InputError: If the dropout rate is not from 0 to below 1.
+        DimensionError: If X does not have nI columns, or if there are more than 256 pieces.
 
     Example:
         >>> import numpy as np
@@ -39,6 +50,8 @@ def Maxout(
         >>> model.predict(np.array([[-3.0], [2.0]], dtype="float32"))
         array([[3.],
                [2.]], dtype=float32)
+
+    Source: Goodfellow et al. 2013, arXiv:1302.4389, section 3.
     """
     model: Model[Any, Any] = Model(
         "maxout",
@@ -47,8 +60,8 @@ def Maxout(
         params=affine_params(init_W, init_b, bias, ("nO", "nP", "nI")),
         accepts="floats2d",
     )
-    if (model.dims["nP"] or 0) > 256:  # which was the largest is noted in a byte
-        raise DimensionError(f"maxout takes 256 pieces at most, not {pieces}")
+    if (model.dims["nP"] or 0) > 256:  # a pass stores the index of the largest piece in one byte
+        raise DimensionError(f"maxout expected at most 256 pieces, got {pieces}")
     return add_norm_dropout(model, normalize, dropout)
 
 
@@ -57,7 +70,7 @@ def _maxout(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     (Y, which), backprop_affine = affine(model, X, run, partial(run.ops.affine_maxout, nP=nP))
 
     def backprop(dY: Floats2d) -> Any:
-        dZ: Any = run.ops.backprop_maxout(dY, which, nP)  # all pieces are one map, pieces first
+        dZ: Any = run.ops.backprop_maxout(dY, which, nP)  # (n, nP, nO): the pieces form one map
         return backprop_affine(dZ.reshape(-1, nP * dY.shape[1]))
 
     return Y, backprop

@@ -13,7 +13,9 @@ from combinet.types import Floats, Floats2d
 
 
 def relu() -> Model[Floats, Floats]:
-    """The rectifier: Y = max(X, 0), for floats of any shape.
+    """Applies the rectifier: Y = max(X, 0).
+
+    The input is an array of floats of any shape.
 
     Example:
         >>> import numpy as np
@@ -30,10 +32,9 @@ def _relu(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
 
 @affine_activation("relu", he_normal, fused=_relu)
 def Relu() -> None:
-    """Affine map and rectifier: Y = max(X @ W.T + b, 0).
+    """Affine map followed by the rectifier: Y = max(X @ W.T + b, 0).
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
-    is not (n, nI).
+    The input is an array of floats (n, nI), the output an array (n, nO).
 
     Example:
         >>> import numpy as np

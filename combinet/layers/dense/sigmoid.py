@@ -10,9 +10,10 @@ from combinet.types import Floats, Floats2d, Initializer
 
 
 def sigmoid_activation() -> Model[Floats, Floats]:
-    """The logistic function: Y = 1 / (1 + exp(-X)), for floats of any shape.
+    """Applies the logistic function: Y = 1 / (1 + exp(-X)).
 
-    The derivative comes from X, so that it does not vanish where Y rounds to 1.
+    The input is an array of floats of any shape. The derivative is computed from X, so it does not
+    vanish where Y rounds to 1.
 
     Example:
         >>> import numpy as np
@@ -23,7 +24,7 @@ def sigmoid_activation() -> Model[Floats, Floats]:
 
 
 def Logistic() -> Model[Floats, Floats]:
-    """`sigmoid_activation`, under the older of the two names that Thinc has for it.
+    """Applies the logistic function. Same as `sigmoid_activation`, under Thinc's older name.
 
     Example:
         >>> import numpy as np
@@ -41,11 +42,20 @@ def Sigmoid(
     init_b: Initializer = zeros,
     bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
-    """Affine map and logistic function: Y = 1 / (1 + exp(-Z)), with Z = X @ W.T + b.
+    """Affine map followed by the logistic function: Y = 1 / (1 + exp(-Z)), with Z = X @ W.T + b.
 
-    X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
-    is not (n, nI).
-    An output of independent probabilities.
+    The input is an array of floats (n, nI), the output an array (n, nO). Each output number can be
+    used as an independent probability.
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        init_W: Initializer of the weights W (nO, nI). `zeros` by default.
+        init_b: Initializer of the bias b (nO,). `zeros` by default.
+        bias: Whether to add the bias b.
+
+    Raises:
+        DimensionError: If X does not have nI columns.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Output layers of probabilities: one softmax over all columns, or one over each group of them."""
+"""Output layers that return probabilities: a softmax over all columns or over groups of columns."""
 
 from __future__ import annotations
 
@@ -27,14 +27,28 @@ def Softmax(
     normalize_outputs: bool = True,
     temperature: float = 1.0,
 ) -> Model[Floats2d, Floats2d]:
-    """Affine map and softmax: Y = exp(Z) / sum(exp(Z)) in each row, with Z = (X @ W.T + b) / T.
+    """Affine map followed by softmax: Y = exp(Z) / sum(exp(Z)) for each row of Z.
 
-    X (n, nI) -> Y (n, nO), rows of probabilities. Params: W (nO, nI) and, if `bias`, b (nO,). T is
-    the `temperature`: above 1, probabilities are closer. The backward pass takes the gradient of
-    the probabilities, as `CategoricalCrossentropy` gives it, not Y less the truth. Without
-    `normalize_outputs` the layer gives Z, the logits, in training and prediction alike, and takes
-    their gradient. Both settings are attrs, `softmax_normalize` and `softmax_temperature`.
-    Raises DimensionError if X is not (n, nI), InputError for a temperature that is not above 0.
+    Z is (X @ W.T + b) / T. The input is an array of floats (n, nI). The output is an array (n, nO)
+    whose rows are probabilities. The backward pass takes the gradient of the probabilities, as
+    `CategoricalCrossentropy` returns it, not the difference between Y and the truth.
+
+    The attrs `softmax_normalize` and `softmax_temperature` hold the last two arguments.
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        init_W: Initializer of the weights W (nO, nI). `zeros` by default.
+        init_b: Initializer of the bias b (nO,). `zeros` by default.
+        bias: Whether to add the bias b.
+        normalize_outputs: Whether to apply softmax. If False, the layer returns the logits Z, in
+            training and in prediction, and its backward pass takes their gradient.
+        temperature: Divisor T of the logits, above 0. Above 1, it brings the probabilities closer
+            together.
+
+    Raises:
+        InputError: If the temperature is not above 0.
+        DimensionError: If X does not have nI columns.
 
     Example:
         >>> import numpy as np
@@ -42,7 +56,7 @@ def Softmax(
         array([[0.25, 0.25, 0.25, 0.25]], dtype=float32)
     """
     if not temperature > 0:
-        raise InputError(f"softmax takes a temperature above 0, not {temperature!r}")
+        raise InputError(f"softmax expected a temperature above 0, got {temperature!r}")
     params = affine_params(init_W, init_b, bias)
     attrs = {"softmax_normalize": normalize_outputs, "softmax_temperature": float(temperature)}
     return affine_layer("softmax", _softmax, nO, nI, params, attrs=attrs)
@@ -65,9 +79,10 @@ def _softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
 
 
 def softmax_activation() -> Model[Floats, Floats]:
-    """Y = exp(X) / sum(exp(X)) over the last axis, for floats of any shape.
+    """Applies softmax over the last axis: Y = exp(X) / sum(exp(X)).
 
-    The backward pass takes the gradient of the probabilities, as `Softmax` does.
+    The input is an array of floats of any shape. The backward pass takes the gradient of the
+    probabilities, as for `Softmax`.
 
     Example:
         >>> import numpy as np
@@ -85,13 +100,23 @@ def MultiSoftmax(
     init_b: Initializer = zeros,
     bias: bool = True,
 ) -> Model[Floats2d, Floats2d]:
-    """Affine map, and a softmax over each group of columns: several choices at once.
+    """Affine map followed by a softmax over each group of columns, for several choices at once.
 
-    X (n, nI) -> Y (n, sum(nOs)): the first nOs[0] columns of a row are the probabilities of one
-    choice, the next nOs[1] of another, and so on. Params: W (sum(nOs), nI) and, if `bias`,
-    b (sum(nOs),). The backward pass takes the gradient of the probabilities, as that of `Softmax`
-    does. The output can't be resized. Raises DimensionError if X is not (n, nI), InputError
-    without sizes.
+    The input is an array of floats (n, nI), the output an array (n, nO) with nO = sum(nOs). The
+    first nOs[0] columns are the probabilities of the first choice, the next nOs[1] columns the
+    probabilities of the second choice, and so on. The backward pass takes the gradient of the
+    probabilities, as for `Softmax`. The output cannot be resized.
+
+    Args:
+        nOs: Number of columns of each group. At least one group.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        init_W: Initializer of the weights W (nO, nI). `zeros` by default.
+        init_b: Initializer of the bias b (nO,). `zeros` by default.
+        bias: Whether to add the bias b.
+
+    Raises:
+        InputError: If `nOs` is empty or contains anything but positive ints.
+        DimensionError: If X does not have nI columns.
 
     Example:
         >>> import numpy as np
@@ -99,7 +124,7 @@ def MultiSoftmax(
         array([[0.5 , 0.5 , 0.25, 0.25, 0.25, 0.25]], dtype=float32)
     """
     if not nOs or not all(is_size(size) for size in nOs):
-        raise InputError(f"multi_softmax takes the sizes of one group or more, not {nOs!r}")
+        raise InputError(f"multi_softmax expected sizes of one group or more, got {nOs!r}")
     sizes = [int(size) for size in nOs]
     params, attrs = affine_params(init_W, init_b, bias), {"nOs": sizes}
     return affine_layer(
@@ -111,7 +136,7 @@ def _grouped_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> 
     total = sum(model.attrs["nOs"])
     if nO is not None and nO != total:
         raise DimensionError(
-            f"{model.name} has nO={total} by its groups {model.attrs['nOs']}, "
+            f"{model.name} has nO={total}, the sum of its groups {model.attrs['nOs']}, "
             f"but {infer.source} {nO}"
         )
     return from_dims(model, nI, nO, infer)

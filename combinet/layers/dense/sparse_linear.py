@@ -1,4 +1,4 @@
-"""The affine map of rows of which most columns are zero."""
+"""An affine map of rows in which most columns are 0."""
 
 from __future__ import annotations
 
@@ -25,17 +25,28 @@ def SparseLinear(
     init_W: Initializer = zeros,
     init_b: Initializer = zeros,
 ) -> Model[Sparse, Floats2d]:
-    """Affine map of rows of few entries: Y[i] = b + sum over the row's keys k of value * W(k).
+    """Affine map of sparse rows: Y[i] = b + the sum of value * W(key) over the entries of row i.
 
-    A linear model of bags of features, such as the n-grams of texts. X is a tuple of keys (total,),
-    integers of any size, taken as 64 bits; values (total,), floats; and lengths (n,), the number
-    of entries of each row, which follow each other -> Y (n, nO). A key's weights are the sum of
-    two rows of a table, chosen by hashing: two keys rarely share both. Weinberger et al. 2009,
-    arXiv:0902.2206, with a second row in place of a sign. Params: W (length, nO), b (nO,).
+    This is a linear model of bags of features, such as the n-grams of texts. The input is a tuple
+    of three arrays: keys (total,), integers of any size, read as 64 bits; values (total,), floats;
+    and lengths (n,), the number of entries of each row. The entries of row 0 come first, then the
+    entries of row 1, and so on. The output is an array (n, nO).
 
-    The values have a gradient, (None, d_values, None), and W's touches the rows that the keys
-    name. Raises InputError for anything else, DimensionError for lengths that don't add up (on a
-    GPU only if the lengths lie on the host: looking would mean waiting).
+    Hashing chooses two rows of the table W for each key; W(key) is their sum. Two keys rarely share
+    both rows. The gradient of the input is (None, d_values, None). Only the rows of W that the keys
+    use receive gradients.
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        length: Number of rows of the table W.
+        init_W: Initializer of the weights W (length, nO). `zeros` by default.
+        init_b: Initializer of the bias b (nO,). `zeros` by default.
+
+    Raises:
+        InputError: If X is not such a tuple.
+        DimensionError: If the numbers of keys and values differ, or if the lengths do not add up to
+            the number of keys. On a GPU, lengths are only checked if they are on the host, because
+            the check would force a device sync.
 
     Example:
         >>> import numpy as np
@@ -46,6 +57,8 @@ def SparseLinear(
         array([[3., 3.],
                [0., 0.],
                [2., 2.]])
+
+    Source: Weinberger et al. 2009, arXiv:0902.2206, with a second row instead of a sign.
     """
     dims = {"nO": nO, "length": length}
     params = {"W": Param(("length", "nO"), init_W, "C"), "b": Param(("nO",), init_b)}
@@ -78,9 +91,9 @@ def _check_entries(model: Model[Any, Any], X: Sparse) -> None:
     check_dtype(model.name, values, values.dtype, model.dtype)
     total = keys.shape[0]
     if values.shape[0] != total:
-        raise DimensionError(f"{model.name} takes a value for each key, not {describe(X)}")
+        raise DimensionError(f"{model.name} expected a value for each key, got {describe(X)}")
     if isinstance(lengths, np.ndarray) and ((lengths < 0).any() or lengths.sum() != total):
         raise DimensionError(
-            f"{model.name} takes lengths, none below 0, that add up to its {total} keys, not "
-            f"{describe(lengths)} that adds up to {lengths.sum()}"
+            f"{model.name} expected lengths from 0 on that add up to its {total} keys, got "
+            f"{describe(lengths)} with the sum {lengths.sum()}"
         )

@@ -1,4 +1,4 @@
-"""Tables of vectors: by row number, by hashed key, and the mean of several."""
+"""Tables of vectors: by row number, by hashed key, and the mean or sum of several vectors."""
 
 from __future__ import annotations
 
@@ -24,12 +24,23 @@ def Embed(
     column: int | None = None,
     init: Initializer = uniform(-0.1, 0.1),  # noqa: B008
 ) -> Model[Ints, Floats2d]:
-    """The vector of each id: Y = E[X].
+    """Looks up a vector for each id in a trained table: Y = E[X].
 
-    X (n,) integers below nV, or (n, columns) of which `column` is taken -> Y (n, nO). Params:
-    E (nV, nO). The input has no gradient: backprop returns None, and touches the rows named.
-    Raises DimensionError for ids outside 0 to nV - 1 (on a GPU, where looking would mean waiting,
-    they wrap around).
+    The input is an array of integers (n,). With `column`, it is an array (n, columns). The output
+    is an array (n, nO). Ids have no gradient, so backprop returns None. Only the rows of E that the
+    ids use receive gradients.
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        nV: Number of rows of the table. Required before initialization; only `unembed` can infer
+            it.
+        column: Index of the column with the ids if the input is (n, columns). None if it is (n,).
+        init: Initializer of the table E (nV, nO). Uniform from -0.1 to 0.1 by default.
+
+    Raises:
+        InputError: If X is not an array of integers of this shape.
+        DimensionError: If an id is not from 0 to nV - 1. On a GPU, such ids wrap around, because
+            the check would force a device sync.
 
     Example:
         >>> import numpy as np
@@ -47,17 +58,17 @@ def _embed(model: Model[Any, Any], X: Ints, run: Run) -> Any:
 
 
 def ids_of(model: Model[Any, Any], X: Ints, run: Run) -> Ints1d:
-    """The ids of a layer's column as int32 or int64; DimensionError for those beyond 0 to nV - 1.
+    """Returns the ids as int32 or int64. Raises DimensionError if one is out of range.
 
-    In training they are a copy: they are read again in the backward pass and in the update, when
-    X may hold others. On a GPU nobody looks how large they are.
+    In training, the ids are copied, because the backward pass and the update read them again, when
+    X may have changed. On a GPU, the range is not checked.
     """
     given, nV = column_of(model, X), model.get_dim("nV")
     ids: Any = given.astype(given.dtype if given.dtype in _INTS else "int64", copy=run.train)
-    # Read without a sign, those below 0 are the largest: one look at all of them is enough.
+    # As unsigned integers, negative ids are the largest: one maximum checks both bounds.
     if run.ops.name == "numpy" and ids.size and ids.view(f"u{ids.dtype.itemsize}").max() >= nV:
         raise DimensionError(
-            f"{model.name} takes ids from 0 to {nV - 1}, not {given.min()} to {given.max()}"
+            f"{model.name} expected ids from 0 to {nV - 1}, got {given.min()} to {given.max()}"
         )
     return ids  # type: ignore[no-any-return]
 
@@ -70,18 +81,30 @@ def HashEmbed(
     column: int | None = None,
     init: Initializer = uniform(-0.1, 0.1),  # noqa: B008
 ) -> Model[Ints, Floats2d]:
-    """The vector of each key: the sum of four rows of a table, chosen by hashing.
+    """Computes a vector for each key: the sum of four rows of a trained table, chosen by hashing.
 
-    X (n,) integers of any size, taken as 64 bits, or (n, columns) of which `column` is taken
-    -> Y (n, nO). Params: E (nV, nO). Keys far more numerous than nV get vectors of their own,
-    since two rarely share all four rows. Other seeds choose other rows. The input has no
-    gradient. Svenstrup, Hansen and Winther 2017, arXiv:1709.03933, without weights.
+    The input is an array (n,) of integers of any size, which are read as 64 bits. With `column`, it
+    is an array (n, columns). The output is an array (n, nO). There can be many more keys than rows:
+    two keys rarely share all four rows, so their vectors differ. Keys have no gradient, so backprop
+    returns None. Only the rows of E that the keys use receive gradients.
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        nV: Number of rows of the table. Required before initialization.
+        seed: Seed of the hash. Another seed chooses other rows.
+        column: Index of the column with the keys if the input is (n, columns). None if it is (n,).
+        init: Initializer of the table E (nV, nO). Uniform from -0.1 to 0.1 by default.
+
+    Raises:
+        InputError: If X is not an array of integers of this shape.
 
     Example:
         >>> import numpy as np
         >>> model = HashEmbed(4, 100).initialize()
         >>> model.predict(np.array([2**63, 5], dtype="uint64")).shape
         (2, 4)
+
+    Source: Svenstrup, Hansen and Winther 2017, arXiv:1709.03933, without the weights.
     """
     return table_layer("hash_embed", _hash_embed, "ids", nO, nV, init, column=column, seed=seed)
 
@@ -100,13 +123,28 @@ def EmbedBag(
     reduce: str = "mean",
     init: Initializer = uniform(-0.1, 0.1),  # noqa: B008
 ) -> Model[Ragged, Floats2d]:
-    """The mean of the vectors of each sequence's ids: `Embed` and `reduce_mean` in one step.
+    """Computes the mean or sum of the vectors of each sequence's ids, in one step.
 
-    X Ragged of (total,) integers below nV, or (total, columns) of which `column` is taken
-    -> Y (sequences, nO); 0 for an empty sequence. With `reduce` "sum" it is the sum. The vectors
-    of the single ids are never laid out in memory, nor are their gradients. Params: E (nV, nO).
-    The input has no gradient. Known as EmbeddingBag in PyTorch. Raises DimensionError for ids
-    outside 0 to nV - 1 (not on a GPU), InputError for another `reduce` or for no integers.
+    The layer returns the same as `Embed` followed by `reduce_mean` or `reduce_sum`, but neither the
+    vectors of single ids nor their gradients are stored. PyTorch calls this layer EmbeddingBag.
+
+    The input is Ragged with integers (total,). With `column`, the integers are (total, columns).
+    The output is an array (sequences, nO). An empty sequence returns zeros. Ids have no gradient,
+    so backprop returns None. Only the rows of E that the ids use receive gradients.
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        nV: Number of rows of the table. Required before initialization.
+        column: Index of the column with the ids if they are (total, columns). None if they are
+            (total,).
+        reduce: "mean" or "sum".
+        init: Initializer of the table E (nV, nO). Uniform from -0.1 to 0.1 by default.
+
+    Raises:
+        InputError: If `reduce` has another value, or if X is not Ragged with integers of this
+            shape.
+        DimensionError: If an id is not from 0 to nV - 1. On a GPU, such ids wrap around, because
+            the check would force a device sync.
 
     Example:
         >>> import numpy as np
@@ -116,7 +154,7 @@ def EmbedBag(
         [[1.5], [0.0]]
     """
     if reduce not in ("mean", "sum"):
-        raise InputError(f"embed_bag takes the 'mean' or the 'sum' of vectors, not {reduce!r}")
+        raise InputError(f"embed_bag expected reduce='mean' or 'sum', got {reduce!r}")
     attrs = {"column": column, "reduce": reduce}
     return table_layer("embed_bag", _embed_bag, "ragged_ids", nO, nV, init, **attrs)
 
@@ -136,24 +174,24 @@ def _embed_bag(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
 def table_layer(
     name: str, forward: Any, accepts: str, nO: int | None, nV: int | None, init: Any, **attrs: Any
 ) -> Model[Any, Any]:
-    """A layer with a table E (nV, nO), which lies in memory row by row."""
+    """Returns a layer with a table E (nV, nO) that is stored row by row."""
     dims, params = {"nO": nO, "nV": nV}, {"E": Param(("nV", "nO"), init, "C")}
     return Model(name, forward, dims=dims, params=params, attrs=attrs, accepts=accepts)
 
 
 def column_of(model: Model[Any, Any], X: Ints) -> Ints1d:
-    """The ids of the layer's `column`, or all of them where it has none."""
+    """Returns the ids in the layer's column, or X if the layer has no column."""
     column = model.attrs["column"]
     if column is None and X.ndim == 1:
         return X
     if column is None or X.ndim == 1 or not -X.shape[1] <= column < X.shape[1]:
-        wanted = "ids (n,)" if column is None else f"an array with a column {column}"
-        raise InputError(f"{model.name} takes {wanted}, not {describe(X)}")
+        wanted = "ids (n,) or a `column`" if column is None else f"an array with column {column}"
+        raise InputError(f"{model.name} expected {wanted}, got {describe(X)}")
     return X[:, column]
 
 
 def gather_rows(model: Model[Any, Any], rows: Any, run: Run) -> Any:
-    """The sum of the rows (n, k) of a layer's table E, and the backward pass."""
+    """Returns the sum of the rows (n, k) of the layer's table E, and the backprop."""
     (E,) = run.params(model, "E")
 
     def backprop(dY: Floats2d) -> None:

@@ -1,4 +1,4 @@
-"""Layers that tell each row its place in its sequence."""
+"""Layers that add the position in its sequence to each row."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from combinet.types import Floats2d, Initializer
 
 
 def sinusoidal_positions() -> Model[Floats2d, Floats2d]:
-    """Adds to each row what tells its place in its sequence: sines and cosines of it.
+    """Adds to each row sines and cosines of its position in the sequence.
 
-    X (n, nI) -> Y (n, nI). Y[p, 2i] = X[p, 2i] + sin(p / 10000^(2i/nI)), and the cosine in the
-    odd columns; p counts from 0 in each sequence. Vaswani et al. 2017, arXiv:1706.03762, 3.5.
+    The input and the output are arrays of floats (n, nI). At position p, Y[2i] = X[2i] + sin(a) and
+    Y[2i+1] = X[2i+1] + cos(a), with a = p / 10000^(2i/nI). Inside `with_flatten` or `with_array`, p
+    counts from 0 in each sequence. Otherwise the array is one sequence.
 
     Example:
         >>> import numpy as np
         >>> sinusoidal_positions().predict(np.zeros((2, 2))).round(3)
         array([[0.   , 1.   ],
                [0.841, 0.54 ]])
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5.
     """
     return Model("sinusoidal_positions", _sinusoidal, accepts="floats2d", widths=preserves)
 
@@ -44,11 +47,20 @@ def LearnedPositions(
     longest: int,
     init_P: Initializer = normal(0.02),  # noqa: B008
 ) -> Model[Floats2d, Floats2d]:
-    """Adds to each row the vector of its place in its sequence: Y = X + P[p].
+    """Adds to each row a trained vector for its position p in the sequence: Y = X + P[p].
 
-    X (n, nI) -> Y (n, nI); p counts from 0 in each sequence. Params: P (longest, nI). Gehring et
-    al. 2017, arXiv:1705.03122, section 3.1. Raises DimensionError for a sequence of more than
-    `longest` rows, which has places that were never learned.
+    The input and the output are arrays of floats (n, nI). Inside `with_flatten` or `with_array`, p
+    counts from 0 in each sequence. Otherwise the array is one sequence.
+
+    Args:
+        nI: Number of columns. Inferred from the neighboring layers or from a sample if None.
+        longest: Number of positions, the length of the longest sequence that the layer accepts.
+        init_P: Initializer of the table P (longest, nI). Normal with standard deviation 0.02 by
+            default.
+
+    Raises:
+        DimensionError: If X does not have nI columns, or if a sequence has more than `longest`
+            rows.
 
     Example:
         >>> import numpy as np
@@ -57,6 +69,8 @@ def LearnedPositions(
         >>> model = model.initialize(dtype="float64")
         >>> [Y.tolist() for Y in model.predict([np.array([[5.0], [6.0]]), np.array([[7.0]])])]
         [[[6.0], [7.0]], [[8.0]]]
+
+    Source: Gehring et al. 2017, arXiv:1705.03122, section 3.1.
     """
     return Model(
         "learned_positions",
@@ -72,7 +86,7 @@ def _learned_positions(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     lengths, longest = run.lengths_of(X), model.get_dim("longest")
     if lengths.max(initial=0) > longest:
         raise DimensionError(
-            f"{model.name} knows {longest} places, but there is a sequence of {lengths.max()} rows"
+            f"{model.name} expected sequences of at most {longest} rows, got {lengths.max()} rows"
         )
     (P,) = run.params(model, "P")
     place = run.ops.asarray(positions(lengths))

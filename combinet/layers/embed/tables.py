@@ -1,6 +1,6 @@
-"""Tables that are given, not trained: vectors of ids, and ids of words or of other ids.
+"""Tables that are not trained: vectors of ids, numbers of words and numbers of ids.
 
-A table is part of the code that composes the model, as its functions are: it is not saved, and
+A table is part of the code that composes the model, as a function would be. It is not saved, and
 copies of a layer share it.
 """
 
@@ -22,12 +22,22 @@ from combinet.types import Floats2d, Ints, Ints1d, Ints2d
 
 
 def StaticVectors(vectors: Floats2d, *, column: int | None = None) -> Model[Ints, Floats2d]:
-    """The vector of each id in a table that training leaves as it is: Y = vectors[X].
+    """Looks up a vector for each id in a fixed table: Y = vectors[X].
 
-    X (n,) integers below the rows of the table, or (n, columns) of which `column` is taken
-    -> Y (n, nO), in the table's dtype. `StaticVectors(table) >> Linear(nO)` brings vectors to
-    another width. There are no weights; the table is not saved. Raises DimensionError for ids
-    outside it (on a GPU, where looking would mean waiting, they wrap around).
+    The input is an array of integers (n,). With `column`, it is an array (n, columns). The output
+    is an array (n, nO) in the dtype of the table. The layer has no weights, and the table is not
+    saved. Ids have no gradient, so backprop returns None. `StaticVectors(table) >> Linear(nO)` maps
+    the vectors to another width.
+
+    Args:
+        vectors: Table of floats (rows, nO).
+        column: Index of the column with the ids if the input is (n, columns). None if it is (n,).
+
+    Raises:
+        InputError: If `vectors` is not an array of floats with two axes, or if X is not an array of
+            integers of this shape.
+        DimensionError: If an id is not a row of the table. On a GPU, such ids wrap around, because
+            the check would force a device sync.
 
     Example:
         >>> import numpy as np
@@ -37,7 +47,7 @@ def StaticVectors(vectors: Floats2d, *, column: int | None = None) -> Model[Ints
                [2., 3.]])
     """
     if not hasattr(vectors, "dtype") or vectors.ndim != 2 or vectors.dtype.kind != "f":
-        raise InputError(f"StaticVectors takes floats (rows, nO), not {describe(vectors)}")
+        raise InputError(f"StaticVectors expected floats (rows, nO), got {describe(vectors)}")
     dims = {"nO": vectors.shape[1], "nV": vectors.shape[0]}
     attrs = {"vectors": DeviceTable(vectors), "column": column}
     return Model(
@@ -46,14 +56,14 @@ def StaticVectors(vectors: Floats2d, *, column: int | None = None) -> Model[Ints
 
 
 class DeviceTable:
-    """An array, with its copies on the devices where it has been asked for."""
+    """An array with cached copies on other devices."""
 
     def __init__(self, array: Any) -> None:
         self.array = array
         self._on: dict[tuple[str, int], Any] = {}
 
     def on(self, ops: Ops) -> Any:
-        """The array on the device of `ops`."""
+        """Returns the array on the device of `ops`."""
         key = (ops.name, ops.device)
         if key not in self._on:
             self._on[key] = ops.asarray(self.array)
@@ -67,11 +77,18 @@ def _static_vectors(model: Model[Any, Any], X: Ints, run: Run) -> Any:
 def remap_ids(
     mapping_table: Mapping[Any, int], default: int = 0
 ) -> Model[Sequence[Hashable], Ints1d]:
-    """The number of each word in a mapping; `default` for words that are not in it.
+    """Looks up the number of each word in a mapping.
 
-    X list or tuple of n hashables -> Y (n,) integers, as `Embed` takes them. There is no gradient.
-    The mapping is copied here; it is not saved. Raises InputError for anything else; arrays of
-    ids are for `premap_ids`.
+    The input is a list or tuple of n hashable values. The output is an array of int64 (n,), which
+    `Embed` accepts. Words have no gradient, so backprop returns None. The mapping is not saved. Use
+    `premap_ids` for arrays of ids.
+
+    Args:
+        mapping_table: Number of each word. The layer keeps a copy.
+        default: Number of words that are not in the mapping.
+
+    Raises:
+        InputError: If X is not a list or tuple.
 
     Example:
         >>> remap_ids({"cat": 1, "dog": 2}).predict(["dog", "cow", "cat"])
@@ -84,7 +101,7 @@ def remap_ids(
 def _remap_ids(model: Model[Any, Any], X: Sequence[Hashable], run: Run) -> Any:
     if not isinstance(X, list | tuple):
         raise InputError(
-            f"remap_ids takes a list of words (premap_ids: an array of ids), not {describe(X)}"
+            f"remap_ids expected a list of words, got {describe(X)}; use premap_ids for arrays"
         )
     table, default = model.attrs["mapping_table"], model.attrs["default"]
     numbers = np.array([table.get(word, default) for word in X], "int64")
@@ -94,11 +111,21 @@ def _remap_ids(model: Model[Any, Any], X: Sequence[Hashable], run: Run) -> Any:
 def premap_ids(
     mapping_table: Mapping[int, int], default: int = 0, *, column: int | None = None
 ) -> Model[Ints, Ints1d]:
-    """The number of each id in a mapping; `default` for ids that are not in it.
+    """Looks up the number of each id in a mapping of ints.
 
-    X (n,) integers, or (n, columns) of which `column` is taken -> Y (n,) integers, as `Embed`
-    takes them. Ids are taken as 64 bits, with a sign or without, and stay on their device. There
-    is no gradient. The mapping is not saved. Raises InputError for a mapping of anything but ints.
+    The input is an array of integers (n,). With `column`, it is an array (n, columns). The output
+    is an array of int64 (n,), which `Embed` accepts. Ids are read as 64 bits, signed or unsigned,
+    and stay on their device. Ids have no gradient, so backprop returns None. The mapping is not
+    saved.
+
+    Args:
+        mapping_table: Number of each id. The layer keeps a copy.
+        default: Number of ids that are not in the mapping.
+        column: Index of the column with the ids if the input is (n, columns). None if it is (n,).
+
+    Raises:
+        InputError: If the mapping contains anything but ints, or if X is not an array of integers
+            of this shape.
 
     Example:
         >>> import numpy as np
@@ -107,7 +134,7 @@ def premap_ids(
     """
     for each in (number for pair in mapping_table.items() for number in pair):
         if not isinstance(each, int | np.integer):
-            raise InputError(f"premap_ids takes a mapping of ints to ints, not of {describe(each)}")
+            raise InputError(f"premap_ids expected ints in its mapping, got {describe(each)}")
     pairs = sorted((int(key) % 2**64, int(number)) for key, number in mapping_table.items())
     attrs = {
         "keys": DeviceTable(np.array([key for key, _ in pairs], "uint64")),
@@ -126,11 +153,14 @@ def _premap_ids(model: Model[Any, Any], X: Ints, run: Run) -> Any:
 
 
 def strings2arrays() -> Model[Sequence[Sequence[str]], list[Ints2d]]:
-    """The words of each document as 64-bit hashes, as `HashEmbed` takes them.
+    """Hashes the words of each document to 64-bit integers, which `HashEmbed` accepts.
 
-    X list of lists of n_i words -> Y list of (n_i, 1) uint64. The hash is that of
-    `combinet.text.hash_text`, which gives more features of words as well. There is no gradient.
-    Raises InputError for a document that is a str.
+    The input is a list of documents, each a list of n_i words. The output is a list of arrays of
+    uint64 (n_i, 1). The hash function is `combinet.text.hash_text`; `combinet.text.features`
+    computes more features of words. Words have no gradient, so backprop returns None.
+
+    Raises:
+        InputError: If a document is a str, or if a word is not a str.
 
     Example:
         >>> docs = strings2arrays().predict([["a", "cat"], ["a"]])

@@ -1,4 +1,4 @@
-"""The table of an embedding once more, as the weights of the output."""
+"""An output layer that shares its weights with an embedding."""
 
 from __future__ import annotations
 
@@ -16,12 +16,19 @@ _EMBED = Embed().forward
 
 
 def unembed(embed: Model[Ints, Floats2d]) -> Model[Floats2d, Floats2d]:
-    """The score of each id, by the table of an `Embed` that stands elsewhere: Y = X @ E.T.
+    """Scores each id with the table of an `Embed` in the same model: Y = X @ E.T.
 
-    X (n, nO of the table) -> Y (n, nV). It has no weights of its own: E is the layer's, which is
-    one layer in both places, with one sum of gradients, saved once, and one in copies as well.
-    `resize_output` gives the table other rows, in both places; new ones are 0. Press and Wolf
-    2017, arXiv:1608.05859. Raises InputError for any layer but an `Embed`.
+    The input is an array of floats (n, nO), where nO is the width of the table. The output is an
+    array (n, nV). The layer has no weights. It shares E with `embed`, so the gradients are summed,
+    E is saved once, and a copy of the model shares E too. `resize_output` changes the number of
+    rows of the table; new rows are 0.
+
+    Args:
+        embed: The `Embed` layer whose table is shared.
+
+    Raises:
+        InputError: If `embed` is not an `Embed`, or if X does not have the dtype of the table.
+        DimensionError: If X does not have nO columns.
 
     Example:
         >>> from combinet import Gelu, softmax_activation
@@ -33,6 +40,8 @@ def unembed(embed: Model[Ints, Floats2d]) -> Model[Floats2d, Floats2d]:
           unembed
             embed             nO=8 nV=100  (shared)
           softmax_activation
+
+    Source: Press and Wolf 2017, arXiv:1608.05859.
     """
     return Model("unembed", _unembed, layers=[embed], accepts="floats2d", widths=_widths)
 
@@ -42,7 +51,7 @@ def _unembed(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     check_dtype(model.name, X, X.dtype, embed.dtype)
     (E,) = run.params(embed, "E")
     if X.shape[1] != E.shape[1]:
-        raise DimensionError(f"{model.name} takes nO={E.shape[1]} columns, not {describe(X)}")
+        raise DimensionError(f"{model.name} expected nO={E.shape[1]} columns, got {describe(X)}")
     xp = run.ops.xp
 
     def backprop(dY: Floats2d) -> Floats2d:
@@ -54,6 +63,6 @@ def _unembed(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
 
 def _widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     (embed,) = model.layers
-    if embed.forward is not _EMBED:  # here, so that `replace_node` puts nothing else there either
-        raise InputError(f"{model.name} takes an Embed, not {embed.name}")
+    if embed.forward is not _EMBED:  # checked here, because `replace_node` can replace it
+        raise InputError(f"{model.name} expected an Embed, got {embed.name}")
     return infer.dim(embed, "nO", nI), infer.dim(embed, "nV", nO)

@@ -16,19 +16,27 @@ from combinet.types import Floats2d
 def BatchNorm(
     nI: int | None = None, *, eps: float = 1e-5, momentum: float = 0.1
 ) -> Model[Floats2d, Floats2d]:
-    """Each column at mean 0 and variance 1, then scaled and shifted: Y = G * N + b.
+    """Normalizes each column to mean 0 and variance 1, then scales and shifts it: Y = G * N + b.
 
-    X (n, nI) -> Y (n, nI). N = (X - m) / sqrt(v + eps): in training with the mean and the biased
-    variance of the batch's columns, through which the gradient goes as well, in `predict` with the
-    running ones. Ioffe and Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
+    The input and the output are arrays of floats (n, nI). N = (X - mean) / sqrt(var + eps).
+    Training uses the mean and the biased variance of the batch, and the gradient includes both.
+    `predict` uses running values.
 
-    Params: G (nI,), at first 1, b (nI,); statistics: mean (nI,), at first 0, var (nI,), at first 1.
-    A backward pass adds the batch's mean and unbiased variance as it adds gradients, and an update
-    moves the statistics by `momentum` toward the mean of what has been added since the last one:
-    once, whether by one pass or many, and for a layer that stands in two places as well.
+    The weights are G (nI,), initially 1, and b (nI,), initially 0. The running values are the
+    buffers mean (nI,), initially 0, and var (nI,), initially 1. A backward pass adds the mean and
+    the unbiased variance of the batch, like gradients. An update moves the buffers toward the mean
+    of everything added since the last update. It moves them once, even after several passes, and
+    even if the layer occurs several times in the model.
 
-    Raises DimensionError if X is not (n, nI), and in training if n is below 2: a row alone has no
-    variance. InputError if eps is not above 0, or momentum not above 0 and at most 1.
+    Args:
+        nI: Number of columns. Inferred from the neighboring layers or from a sample if None.
+        eps: Number that is added to the variance, above 0.
+        momentum: Fraction by which an update moves the running values, above 0 and at most 1.
+
+    Raises:
+        InputError: If `eps` or `momentum` is out of range.
+        DimensionError: If X does not have nI columns, or if it has fewer than 2 rows in training,
+            because the unbiased variance needs 2.
 
     Example:
         >>> import numpy as np
@@ -41,9 +49,11 @@ def BatchNorm(
         >>> dX = backprop(Y, SGD(0.1))
         >>> model.get_param("mean"), model.get_param("var")
         (array([2.], dtype=float32), array([2.], dtype=float32))
+
+    Source: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
     """
     if not 0 < momentum <= 1:
-        raise InputError(f"batch_norm takes 0 < momentum <= 1, not {momentum!r}")
+        raise InputError(f"batch_norm expected 0 < momentum <= 1, got {momentum!r}")
     params = {
         "G": Param(("nI",), ones),
         "b": Param(("nI",), zeros),
@@ -61,7 +71,7 @@ def _batch_norm(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     n = X.shape[0]
     if n < 2:
         raise DimensionError(
-            f"{model.name} needs 2 rows or more in training, for a variance, not {describe(X)}"
+            f"{model.name} expected at least 2 rows in training, got {describe(X)}"
         )
     G, b = run.params(model, "G", "b")
     Y, saved, mean, var = run.ops.batch_norm(X, G, b, eps)

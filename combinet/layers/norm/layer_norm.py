@@ -16,17 +16,27 @@ from combinet.types import Floats2d
 def LayerNorm(
     nI: int | None = None, *, eps: float = 1e-5, bias: bool = True
 ) -> Model[Floats2d, Floats2d]:
-    """Each row at mean 0 and variance 1, then scaled and shifted by column: Y = G * N + b.
+    """Normalizes each row to mean 0 and variance 1, then scales and shifts columns: Y = G * N + b.
 
-    X (n, nI) -> Y (n, nI). Params: G (nI,), initially 1, and, if `bias`, b (nI,).
-    N = (X - mean) / sqrt(var + eps), with the biased variance. Ba, Kiros and Hinton 2016,
-    arXiv:1607.06450, equation 4. Raises DimensionError if X is not (n, nI), InputError if eps is
-    not above 0.
+    The input and the output are arrays of floats (n, nI). N = (X - mean) / sqrt(var + eps), with
+    the mean and the biased variance of each row. The weights are G (nI,), initially 1, and b (nI,),
+    initially 0.
+
+    Args:
+        nI: Number of columns. Inferred from the neighboring layers or from a sample if None.
+        eps: Number that is added to the variance, above 0.
+        bias: Whether to add the bias b.
+
+    Raises:
+        InputError: If `eps` is not above 0.
+        DimensionError: If X does not have nI columns.
 
     Example:
         >>> import numpy as np
         >>> LayerNorm(2).initialize().predict(np.array([[1, 3]], dtype="float32")).round(3)
         array([[-1.,  1.]], dtype=float32)
+
+    Source: Ba, Kiros and Hinton 2016, arXiv:1607.06450, equation 4.
     """
     params = {"G": Param(("nI",), ones), "b": Param(("nI",), zeros)}
     return norm_layer("layer_norm", _layer_norm, nI, eps, params if bias else {"G": params["G"]})
@@ -35,9 +45,9 @@ def LayerNorm(
 def norm_layer(
     name: str, forward: Forward, nI: int | None, eps: float, params: dict[str, Param]
 ) -> Model[Any, Any]:
-    """A layer that normalizes rows or columns, `eps` being added to what it divides by."""
+    """Returns a layer that normalizes rows or columns. Raises InputError if eps is not above 0."""
     if not eps > 0:
-        raise InputError(f"{name} takes eps above 0, not {eps!r}")
+        raise InputError(f"{name} expected an eps above 0, got {eps!r}")
     dims, attrs = {"nI": nI}, {"eps": eps}
     return Model(
         name, forward, dims=dims, params=params, attrs=attrs, accepts="floats2d", widths=per_column

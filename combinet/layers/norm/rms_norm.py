@@ -13,17 +13,26 @@ from combinet.types import Floats2d
 
 
 def RMSNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Floats2d]:
-    """Each row divided by its root mean square, then scaled by column: Y = G * N.
+    """Divides each row by its root mean square, then scales columns: Y = G * N.
 
-    X (n, nI) -> Y (n, nI). Params: G (nI,), at first 1. N = X / sqrt(mean(X * X) + eps), so that,
-    unlike in `LayerNorm`, the mean of a row stays and nothing is added. Zhang and Sennrich 2019,
-    arXiv:1910.07467, equation 4. Raises DimensionError if X is not (n, nI), InputError if eps is
-    not above 0.
+    The input and the output are arrays of floats (n, nI). N = X / sqrt(mean(X * X) + eps). Unlike
+    `LayerNorm`, the layer does not subtract the mean and has no bias. The weights are G (nI,),
+    initially 1.
+
+    Args:
+        nI: Number of columns. Inferred from the neighboring layers or from a sample if None.
+        eps: Number that is added to the mean square, above 0.
+
+    Raises:
+        InputError: If `eps` is not above 0.
+        DimensionError: If X does not have nI columns.
 
     Example:
         >>> import numpy as np
         >>> RMSNorm(2).initialize().predict(np.array([[1, 7]], dtype="float32")).round(3)
         array([[0.2, 1.4]], dtype=float32)
+
+    Source: Zhang and Sennrich 2019, arXiv:1910.07467, equation 4.
     """
     return norm_layer("rms_norm", _rms_norm, nI, eps, {"G": Param(("nI",), ones)})
 

@@ -1,4 +1,4 @@
-"""Layers on sequences.
+"""Layers for sequences.
 
 Imports types, errors, ops, initializers, batches, core, combinators and layers.dense.
 """

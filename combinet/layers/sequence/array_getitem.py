@@ -1,4 +1,4 @@
-"""Part of an array."""
+"""Indexing of arrays."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ AxisIndex: TypeAlias = "int | slice | Sequence[int]"
 
 
 def array_getitem(index: AxisIndex | tuple[AxisIndex, ...]) -> Model[Array, Array]:
-    """Part of an array: Y = X[index].
+    """Returns a part of an array: Y = X[index].
 
-    An index is what NumPy takes for one axis (an int, a slice, a list of ints), or a tuple of
-    them, one for each axis: X[:, :-1] is `(slice(None), slice(-1))`. What is not chosen has the
-    gradient 0, what is chosen several times the sum. Ids have no gradient. Raises InputError for
-    another index, such as a mask, and for anything but an array, DimensionError for an index beyond
-    its end.
+    The gradient is 0 where X is not chosen, and the sum of the gradients where it is chosen several
+    times. If X does not contain floats, backprop returns None.
+
+    Args:
+        index: An int, a slice or a list of ints, for the first axis. Or a tuple of these, one for
+            each axis: `(slice(None), slice(-1))` is X[:, :-1].
+
+    Raises:
+        InputError: If the index is something else, such as a mask, or if X is not an array.
+        DimensionError: If X has too few axes, or if the index is out of range.
 
     Example:
         >>> import numpy as np
@@ -32,13 +37,13 @@ def array_getitem(index: AxisIndex | tuple[AxisIndex, ...]) -> Model[Array, Arra
     for each in index if isinstance(index, tuple) else (index,):
         numbers = np.asarray(each)
         if not isinstance(each, slice) and numbers.size and numbers.dtype.kind not in "iu":
-            raise InputError(f"array_getitem takes ints, slices and lists of ints, not {each!r}")
+            raise InputError(f"array_getitem expected ints, slices or lists of ints, got {each!r}")
     return Model("array_getitem", _array_getitem, attrs={"index": index})
 
 
 def _array_getitem(model: Model[Any, Any], X: Array, run: Run) -> Any:
     if not run.ops.is_array(X):
-        raise InputError(f"array_getitem takes an array, not {describe(X)}")
+        raise InputError(f"array_getitem expected an array, got {describe(X)}")
     given = model.attrs["index"]
     axes = given if isinstance(given, tuple) else (given,)
     _check(axes, X)
@@ -62,10 +67,10 @@ def _array_getitem(model: Model[Any, Any], X: Array, run: Run) -> Any:
 
 
 def _check(axes: tuple[Any, ...], X: Array) -> None:
-    """Raise DimensionError for what NumPy would refuse, and a GPU would read from elsewhere."""
+    """Raises DimensionError if an index is out of range, which CuPy would wrap around."""
     fits = len(axes) <= X.ndim and all(
         isinstance(each, slice) or ((np.asarray(each) >= -n) & (np.asarray(each) < n)).all()
         for each, n in zip(axes, X.shape, strict=False)
     )
     if not fits:
-        raise DimensionError(f"array_getitem finds no {axes} in {describe(X)}")
+        raise DimensionError(f"array_getitem expected an index of {describe(X)}, got {axes}")

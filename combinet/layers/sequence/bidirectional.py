@@ -1,7 +1,8 @@
-"""Two directions side by side."""
+"""Layers that process sequences in both directions."""
 
 from __future__ import annotations
 
+import reprlib
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +23,23 @@ if TYPE_CHECKING:
 
 
 def bidirectional(l2r: Model[Any, Any], r2l: Model[Any, Any] | None = None) -> Model[Form, Form]:
-    """One layer forwards, one on each sequence in reverse, the outputs column beside column.
+    """Applies one layer to sequences and one to the reversed sequences, and concatenates columns.
 
-    X Padded of (longest, sequences, nI), and with recurrent layers also a list of arrays or Ragged
-    -> Y the same with the columns of `l2r`, then those of
-    `r2l`, whose output is turned back: row t of both is about row t of X. Each sequence is
-    reversed within its own length. Without `r2l` it is a copy of `l2r`. Schuster and Paliwal 1997,
-    "Bidirectional Recurrent Neural Networks", section II.D. Raises InputError if a layer gives
-    back anything but Padded of the same lengths.
+    The input is Padded (longest, sequences, nI). If both layers are recurrent layers such as
+    `LSTM`, it can also be a list of arrays or Ragged. The output has the same kind and contains the
+    columns of `l2r`, then the columns of `r2l`. Each sequence is reversed within its own length.
+    The output of `r2l` is reversed back, so that row t of the output belongs to row t of the input.
 
-    The width nO, where it isn't known, is inferred and resized as two equal halves.
+    If the width nO of the output is inferred or resized, each layer gets one half.
+
+    Args:
+        l2r: Layer for the sequences from left to right.
+        r2l: Layer for the sequences from right to left. A copy of `l2r` if None.
+
+    Raises:
+        InputError: If X is something else, or if a layer does not return Padded with the same
+            lengths.
+        DimensionError: If nO is inferred or resized to an odd number.
 
     Example:
         >>> import numpy as np
@@ -39,6 +47,8 @@ def bidirectional(l2r: Model[Any, Any], r2l: Model[Any, Any] | None = None) -> M
         >>> with_padded(bidirectional(noop())).predict([np.array([[1.0], [2.0]])])
         [array([[1., 1.],
                [2., 2.]])]
+
+    Source: Schuster and Paliwal 1997, "Bidirectional Recurrent Neural Networks", section II.D.
     """
     layers = [l2r, l2r.copy() if r2l is None else r2l]
     packed = all(layer.accepts == "time_major2d" for layer in layers)
@@ -51,7 +61,7 @@ def _bidirectional(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def _packed(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    """Recurrent layers read the same packed rows in either direction: nothing is reversed."""
+    """Calls recurrent layers. They read packed rows in either direction, so no data is reversed."""
     batch = Packed.of(X, run.ops)
     order, (l2r, r2l) = batch.order, model.layers
     forth, callback_forth = run(l2r, batch, run.wants_dX)
@@ -84,8 +94,8 @@ def _padded(model: Model[Any, Any], X: Padded, run: Run) -> Any:
     for Y in (forth, back):
         if not isinstance(Y, Padded) or Y.lengths.tolist() != X.lengths.tolist():
             raise InputError(
-                f"{model.name} is made of layers that give back Padded of the lengths "
-                f"{X.lengths.tolist()}, not {describe(Y)}"
+                f"{model.name} expected layers that return Padded with the lengths "
+                f"{reprlib.repr(X.lengths.tolist())}, got {describe(Y)}"
             )
     nO = forth.data.shape[-1]
     back = turned(back)
@@ -99,7 +109,7 @@ def _padded(model: Model[Any, Any], X: Padded, run: Run) -> Any:
 
 
 def _mirror(X: Padded) -> Any:
-    """For each row of the flat data the one at the same distance from the sequence's other end."""
+    """Returns, for each row of the flat data, the row that mirrors it in its sequence."""
     longest, n = len(X.size_at_t), len(X)
     t = np.arange(longest)[:, None]
     return (np.where(t < X.lengths, X.lengths - 1 - t, t) * n + np.arange(n)).reshape(-1)
@@ -111,7 +121,7 @@ def _widths(model: Any, nI: Any, nO: Any, infer: Any) -> Widths:
         if (l2r is None or infer.resize) and l2r == r2l:
             if nO % 2:
                 raise DimensionError(
-                    f"{model.name} has two directions of one width: nO is even, not {nO}"
+                    f"{model.name} expected an even nO for its two directions, got {nO}"
                 )
             for layer in model.layers:
                 infer(layer, nI, nO // 2)

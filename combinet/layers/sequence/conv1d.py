@@ -28,19 +28,37 @@ def Conv1d(
 ) -> Model[Any, Any]:
     """Convolution along each sequence: Y[i] = b + sum over k of W[:, :, k] @ X[i*s + k*d - p].
 
-    s is `stride`, d `dilation`, and p the zeros before a sequence, of d * (width - 1) in all:
-    "same" has them on both sides, the odd one after it, "causal" all before, so that no row sees a
-    later one (van den Oord et al. 2016, arXiv:1609.03499, 2.1); "valid" has none at all. No
-    window reaches into another sequence.
+    s is `stride` and d is `dilation`. p is the number of zero rows before a sequence. A window
+    never reaches into another sequence.
 
-    X Ragged of (total, nI) -> Y Ragged of (total', nO). A sequence of n rows has ceil(n / stride)
-    afterwards; if "valid", that of n - d * (width - 1), or 0. `with_ragged` brings lists and
-    Padded. An array (n, nI) is one sequence; inside `with_flatten` or `with_array` it is several,
-    and as an array cannot tell how long they became, their lengths have to stay: stride 1, not
-    "valid". Raises DimensionError otherwise, and if X has not nI columns.
+    The input is Ragged with floats (total, nI), and the output Ragged with nO columns.
+    `with_ragged` converts lists and Padded. A sequence of n rows has ceil(n / s) rows in the
+    output. With padding "valid", max(n - d * (width - 1), 0) replaces n.
 
-    Params: W (nO, nI, nW), nW being `width`, and, if `bias`, b (nO,). `init_W` draws W as
-    (nO, nW * nI), as that of `Linear` behind `expand_window`.
+    The input can also be an array (n, nI), which is one sequence. Inside `with_flatten` or
+    `with_array`, the array contains several sequences. The layer must then keep their lengths,
+    because an array cannot represent new ones: use stride 1 and a padding other than "valid".
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        width: Number nW of rows in a window.
+        stride: Number of rows from one window to the next.
+        dilation: Number of rows from one row of a window to the next. The rows are consecutive if
+            1.
+        padding: Where to add the d * (width - 1) rows of zeros. "same" adds one half before the
+            sequence and one half after it; an odd row goes after it. "causal" adds all before it,
+            so that no output depends on later rows. "valid" adds none.
+        init_W: Initializer of the weights W (nO, nI, nW). `glorot_uniform` by default. It is called
+            with the shape (nO, nW * nI), as for `Linear` after `expand_window`.
+        init_b: Initializer of the bias b (nO,). `zeros` by default.
+        bias: Whether to add the bias b.
+
+    Raises:
+        InputError: If `stride` or `dilation` is not a positive int, or if `padding` has another
+            value.
+        DimensionError: If `width` is not a positive int, if X does not have nI columns, or if X is
+            an array of several sequences and their lengths would change.
 
     Example:
         >>> import numpy as np
@@ -48,12 +66,14 @@ def Conv1d(
         >>> model.set_param("W", [[[10.0, 1.0]]])
         >>> model.predict(Ragged(np.array([[1], [2], [3]], "float32"), [2, 1])).data.tolist()
         [[1.0], [12.0], [3.0]]
+
+    Source: van den Oord et al. 2016, arXiv:1609.03499, section 2.1, for causal convolution.
     """
     for name, value in (("stride", stride), ("dilation", dilation)):
         if not is_size(value):
-            raise InputError(f"conv1d takes a {name} of 1 or more, not {value!r}")
+            raise InputError(f"conv1d expected a {name} of 1 or more, got {value!r}")
     if padding not in ("same", "causal", "valid"):
-        raise InputError(f"conv1d takes 'same', 'causal' or 'valid' padding, not {padding!r}")
+        raise InputError(f"conv1d expected padding 'same', 'causal' or 'valid', got {padding!r}")
     return Model(
         "conv1d",
         _conv1d,
@@ -65,7 +85,7 @@ def Conv1d(
 
 
 def _by_row(init: Initializer) -> Initializer:
-    """An initializer of the map of a whole window, for W."""
+    """Returns an initializer of W (nO, nI, nW) that draws the map of a whole window."""
 
     def init_W(shape: Shape, rng: Generator) -> Floats:
         nO, nI, nW = shape
@@ -81,8 +101,8 @@ def _conv1d(model: Model[Any, Any], X: Any, run: Run) -> Any:
     counts = window.counts(lengths)
     if not ragged and run.lengths is not None and (counts != lengths).any():
         raise DimensionError(
-            f"{model.name} with {', '.join(f'{k}={v!r}' for k, v in model.attrs.items())} changes "
-            f"how long sequences are, which an array of them cannot tell: it takes Ragged here"
+            f"{model.name} expected Ragged, got an array: sequences change their lengths with "
+            f"{', '.join(f'{k}={v!r}' for k, v in model.attrs.items())}; use with_ragged"
         )
     Y, backprop_affine = affine(model, run.ops.unfold(rows, window, lengths), run)
 
@@ -97,7 +117,7 @@ def _conv1d(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def window_of(model: Model[Any, Any]) -> Window:
-    """Which rows go into each output of a `Conv1d`."""
+    """Returns which input rows each output of a `Conv1d` depends on."""
     width, attrs = model.get_dim("nW"), model.attrs
     stride, dilation, padding = attrs["stride"], attrs["dilation"], attrs["padding"]
     total = dilation * (width - 1)

@@ -1,4 +1,4 @@
-"""One form of batch to another. The gradient goes the same way back."""
+"""Layers that convert between kinds of batches. The backward pass converts the gradient back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from combinet.types import Array
 
 
 def list2ragged() -> Model[list[Array], Ragged]:
-    """A list of arrays (n_i, ...) to Ragged.
+    """Converts a list of arrays (n_i, ...) to Ragged.
 
     Example:
         >>> import numpy as np
@@ -26,7 +26,7 @@ def list2ragged() -> Model[list[Array], Ragged]:
 
 
 def ragged2list() -> Model[Ragged, list[Array]]:
-    """Ragged to a list of arrays (n_i, ...).
+    """Converts Ragged to a list of arrays (n_i, ...).
 
     Example:
         >>> import numpy as np
@@ -37,7 +37,7 @@ def ragged2list() -> Model[Ragged, list[Array]]:
 
 
 def list2padded() -> Model[list[Array], Padded]:
-    """A list of arrays (n_i, ...) to Padded, (longest, sequences, ...).
+    """Converts a list of arrays (n_i, ...) to Padded (longest, sequences, ...).
 
     Example:
         >>> import numpy as np
@@ -49,7 +49,7 @@ def list2padded() -> Model[list[Array], Padded]:
 
 
 def padded2list() -> Model[Padded, list[Array]]:
-    """Padded to a list of arrays (n_i, ...), in the order in which they were given.
+    """Converts Padded to a list of arrays (n_i, ...), in the original order of the sequences.
 
     Example:
         >>> import numpy as np
@@ -60,7 +60,7 @@ def padded2list() -> Model[Padded, list[Array]]:
 
 
 def list2array() -> Model[list[Array], Array]:
-    """A list of arrays (n_i, ...) to one array of all their rows, (total, ...).
+    """Concatenates a list of arrays (n_i, ...) to one array (total, ...).
 
     Example:
         >>> import numpy as np
@@ -96,7 +96,7 @@ def _padded2list(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 def _converted(X: Any, there: Callable[[Any], Any], back: Callable[[Any], Any]) -> Any:
     Y = there(X)
-    # An empty list has no width to give back; X, empty as well, is like its own gradient.
+    # `back` cannot know the width of an empty list. X is empty too, so it equals its gradient.
     return Y, back if len(Y) else lambda dY: X
 
 

@@ -1,7 +1,7 @@
-"""A conditional random field over a chain of labels, and the best labels that it finds.
+"""A linear-chain conditional random field, and the search for the best labels.
 
-The loss is `CRFLoss`. The layer hands on what the loss and `viterbi` need, so that training and
-prediction are one and the same pass.
+The loss is `CRFLoss`. The layer returns everything that the loss and `viterbi` need, so training
+and prediction compute the same.
 """
 
 from __future__ import annotations
@@ -24,19 +24,28 @@ from combinet.types import Array, Floats2d, Initializer
 def CRF(
     nO: int | None = None, *, init_T: Initializer = zeros
 ) -> Model[list[Floats2d] | Ragged, CRFOutput]:
-    """A linear-chain conditional random field: labels' scores, and scores of what follows what.
+    """Linear-chain conditional random field: adds transition scores to the scores of labels.
 
-    X list of (n_i, nO) or Ragged, each row's scores of the labels -> Y tuple (X, T, start, end).
-    Params: T (nO, nO), T[i, j] for label j right after label i; start (nO,) and end (nO,) for the
-    first and the last label of a sequence. The score of a sequence of labels is the sum of all
-    these along it, its probability the share of exp(score) among all sequences of labels. Train
-    it by `CRFLoss`; `viterbi` finds the best labels. A transition is forbidden by a very low score
-    in T, such as -10,000, not by an infinite one. Its gradient is 0, so that training leaves it as
-    it is, but for decay: `L2`, which `AdamW` has unless told otherwise, draws it toward 0.
+    The input is a list of arrays (n_i, nO) or Ragged: the scores of the labels for each row. The
+    output is the tuple (X, T, start, end). T[i, j] is the score of label j right after label i;
+    start (nO,) and end (nO,) are the scores of the first and the last label of a sequence. They are
+    weights; start and end are initially 0.
 
-    Lafferty, McCallum and Pereira 2001, "Conditional random fields"; over the scores of a BiLSTM:
-    Lample et al. 2016, arXiv:1603.01360, section 2.2. Raises InputError or DimensionError if X is
-    not such a batch.
+    The score of a sequence of labels is the sum of these scores along the sequence. Its probability
+    is exp(score) divided by the sum over all sequences of labels. `CRFLoss` trains the layer, and
+    `viterbi` finds the best labels.
+
+    To forbid a transition, set its score in T to a very low number such as -10,000, not to
+    -infinity. Its gradient is then 0, so only weight decay changes it: `L2`, which `AdamW` uses by
+    default, moves it toward 0.
+
+    Args:
+        nO: Number of labels. Inferred from the previous layer or from a sample if None.
+        init_T: Initializer of the transition scores T (nO, nO). `zeros` by default.
+
+    Raises:
+        InputError: If X is not such a batch of floats in the dtype of the weights.
+        DimensionError: If X does not have nO columns.
 
     Example:
         >>> import numpy as np
@@ -49,6 +58,9 @@ def CRF(
         ...     dX = backprop(loss.get_grad(Y, [["B", "I", "O", "O"]]), sgd)
         >>> (tagger >> viterbi()).predict(X)
         [array([0, 1, 2, 2])]
+
+    Source: Lafferty, McCallum and Pereira 2001, "Conditional random fields"; Lample et al. 2016,
+    arXiv:1603.01360, section 2.2, for the scores of a BiLSTM.
     """
     ends = {"start": Param(("nI",), zeros), "end": Param(("nI",), zeros)}
     params = {"T": Param(("nI", "nI"), init_T), **ends}
@@ -64,7 +76,7 @@ def _crf(model: Model[Any, Any], X: Any, run: Run) -> Any:
         run.inc_grad(model, T=dT, start=d_start, end=d_end)
         return dX
 
-    # Copies: who keeps Y keeps no weights, which an update would then have to copy all.
+    # Copies: if Y held views of the weights, an update would have to copy all weights.
     return (X, T.copy(), start.copy(), end.copy()), backprop
 
 
@@ -73,26 +85,31 @@ def _check(model: Model[Any, Any], X: Any, run: Run) -> None:
     nO, dtype, fits = model.dims["nI"], model.dtype, INPUT_KINDS["floats2d"].fits
     for array in arrays:
         if not isinstance(X, list | Ragged) or not fits(array, run.ops):
-            raise InputError(f"crf takes a list of floats (n, nO) or Ragged, not {describe(X)}")
+            raise InputError(f"crf expected a list of floats (n, nO) or Ragged, got {describe(X)}")
         check_dtype(model.name, X, array.dtype, dtype)
         if array.shape[1] != nO:
-            raise DimensionError(f"crf takes scores of nO={nO} labels, not {describe(X)}")
+            raise DimensionError(f"crf expected scores of nO={nO} labels, got {describe(X)}")
 
 
 def viterbi() -> Model[CRFOutput, list[Array]]:
-    """The best labels of each sequence, given what `CRF` gives.
+    """Returns the best labels of each sequence, from the output of `CRF`.
 
-    X tuple (scores, T, start, end) -> Y list of (n_i,) int64, on the device of the scores; of
-    ways with the same score one. Labels come in steps, so their gradient is 0: it goes behind a
-    trained model, `(tagger >> viterbi()).predict(docs)`. Viterbi 1967, "Error bounds for
-    convolutional codes".
+    The input is a tuple (scores, T, start, end). The output is a list of int64 arrays (n_i,) on the
+    device of the scores. If several sequences of labels have the same score, the result is one of
+    them. Labels do not change continuously, so the gradient is 0. Append this layer to a trained
+    model: `(tagger >> viterbi()).predict(docs)`.
+
+    Raises:
+        InputError: If X is not such a tuple.
 
     Example:
         >>> import numpy as np
-        >>> T = np.array([[0.0, -5.0], [-5.0, 0.0]])  # a label rather stays
+        >>> T = np.array([[0.0, -5.0], [-5.0, 0.0]])  # changing the label costs 5
         >>> scores = [np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 0.0]])]
         >>> viterbi().predict((scores, T, np.zeros(2), np.zeros(2)))
         [array([0, 0, 0])]
+
+    Source: Viterbi 1967, "Error bounds for convolutional codes".
     """
     return Model("viterbi", _viterbi)
 

@@ -1,4 +1,4 @@
-"""Rows beside their neighbours: what makes a row-wise layer a convolution."""
+"""Windows over rows: followed by a layer for rows, they form a convolution."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from combinet.types import Floats2d, is_size
 
 
 def expand_window(window_size: int = 1) -> Model[Floats2d, Floats2d]:
-    """Each row between its neighbours: Y[i] = X[i-w] ... X[i] ... X[i+w], side by side.
+    """Concatenates each row with its neighbors: Y[i] = X[i-w], ..., X[i], ..., X[i+w].
 
-    X (n, nI) -> Y (n, (2w + 1) * nI), w = window_size. Beyond the ends of a sequence there are
-    zeros: inside `with_flatten` or `with_array` no window reaches into the next sequence, and an
-    array by itself is one sequence.
+    The input is an array of floats (n, nI), the output an array (n, (2 * w + 1) * nI). Beyond the
+    ends of a sequence, the rows are zeros. Inside `with_flatten` or `with_array`, no window reaches
+    into another sequence. Otherwise the array is one sequence.
+
+    Args:
+        window_size: Number w of neighbors on each side, at least 1.
+
+    Raises:
+        InputError: If the window size is not a positive int.
 
     Example:
         >>> import numpy as np
@@ -26,7 +32,7 @@ def expand_window(window_size: int = 1) -> Model[Floats2d, Floats2d]:
                [2., 3., 0.]])
     """
     if not is_size(window_size):
-        raise InputError(f"expand_window takes a window of 1 or more, not {window_size!r}")
+        raise InputError(f"expand_window expected a window of 1 or more, got {window_size!r}")
     attrs = {"window_size": int(window_size)}
     return Model("expand_window", _expand_window, attrs=attrs, accepts="floats2d", widths=_widths)
 
@@ -43,8 +49,8 @@ def _widths(model: Any, nI: Any, nO: Any, infer: ShapeInference) -> Widths:
         nI = nO // times
     if nI is None:
         if nO is not None and not infer.resize:
-            raise DimensionError(f"{model.name} makes {times} columns of each, not {nO}")
+            raise DimensionError(f"{model.name} expected nO divisible by {times}, got {nO}")
         return None, infer.same(model, nO)
     if nO not in (None, nI * times) and not infer.resize:
-        raise DimensionError(f"{model.name} makes {nI * times} columns of {nI}, not {nO}")
+        raise DimensionError(f"{model.name} expected nO={nI * times} for nI={nI}, got {nO}")
     return nI, ConcatWidth([nI] * times)

@@ -1,11 +1,11 @@
-"""Recurrent layers: LSTM, GRU, and the simple RNN.
+"""Recurrent layers: LSTM, GRU and the simple RNN.
 
-Each is a layer of one direction; both directions are `bidirectional` of it and depth is a chain,
-so that a stack is made of what everybody else can compose as well. A direction has products of its
-own: one of both directions, or a batch of two at each step, was measured to be no faster.
+Each constructor makes layers of one direction, combines two directions with `bidirectional`, and
+stacks layers in a chain. Each direction computes its own products: one product for both directions,
+or a batch of two at each step, was no faster in measurements.
 
-Inside, rows are packed in time-major order, see `combinet.batches.packed`, so that no step
-computes padding.
+The rows of a batch are packed in time-major order (`combinet.batches.packed`), so no step computes
+padding.
 """
 
 from __future__ import annotations
@@ -44,14 +44,28 @@ def LSTM(
 ) -> Model[Form, Form]:
     """Long short-term memory: C[t] = f * C[t-1] + i * g, Y[t] = o * tanh(C[t]), for each sequence.
 
-    i, f, o = sigmoid and g = tanh of W @ X[t] + U @ Y[t-1] + b, a gate for each of their four
-    parts; before the first step Y and C are 0. X list of (n, nI), Ragged or Padded -> Y of the
-    same kind, with nO columns. Params: W (nO, 4, nI), U (nO, 4, nO), b (nO, 4), the gates in the
-    order i, f, g, o. Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    Each gate has a part of W @ X[t] + U @ Y[t-1] + b: i, f and o are the sigmoid of their parts, g
+    is the tanh of its part. The order of the gates is i, f, g, o. Before the first step, Y and C
+    are 0.
 
-    With `bi` there are two directions of nO / 2 units, see `bidirectional`; `depth` layers are
-    stacked, and in training `dropout` is the rate between one and the next. Raises DimensionError
-    for an nO that is odd, with `bi`. `bias=False` leaves out the biases.
+    The input is a list of arrays (n_i, nI), Ragged or Padded. The output has the same kind, with nO
+    columns.
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        bi: Whether to process sequences in both directions, see `bidirectional`. Each direction has
+            nO / 2 units, so nO must be even.
+        depth: Number of stacked layers, at least 1.
+        dropout: Dropout rate between stacked layers, from 0 to below 1.
+        bias: Whether to add the biases b.
+        init_W: Initializer of the weights W (nO, 4, nI) and U (nO, 4, nO)  of each layer.
+            `glorot_uniform` by default.
+        init_b: Initializer of the biases b (nO, 4)  of each layer. `zeros` by default.
+
+    Raises:
+        InputError: If `depth` or `dropout` is out of range.
+        DimensionError: If `bi` is set and nO is odd, or if X does not have nI columns.
 
     Example:
         >>> import numpy as np
@@ -59,6 +73,8 @@ def LSTM(
         >>> Y = model.predict([np.ones((5, 3), dtype="float32"), np.ones((2, 3), dtype="float32")])
         >>> [y.shape for y in Y]
         [(5, 4), (2, 4)]
+
+    Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
     """
     layer = partial(_layer, "lstm", _lstm, 4, _params(init_W, init_b, bias))
     return _stack(layer, nO, nI, bi, depth, dropout)
@@ -77,17 +93,36 @@ def GRU(
 ) -> Model[Form, Form]:
     """Gated recurrent units: Y[t] = (1 - z) * n + z * Y[t-1], for each sequence.
 
-    r, z = sigmoid of their parts of W @ X[t] + U @ Y[t-1] + b; n = tanh(W @ X[t] + b +
-    r * (U @ Y[t-1] + c)), with its parts; before the first step Y is 0. X list of (n, nI),
-    Ragged or Padded -> Y of the same kind, with nO columns. Params: W (nO, 3, nI), U (nO, 3, nO),
-    b (nO, 3), c (nO,), the gates in the order r, z, n. Cho et al. 2014, arXiv:1406.1078, in the
-    form in which r is applied after the product. `bi`, `depth`, `dropout`, `bias` as in `LSTM`.
+    The gates r and z are the sigmoid of their parts of W @ X[t] + U @ Y[t-1] + b. The candidate n
+    is tanh(W @ X[t] + b + r * (U @ Y[t-1] + c)), with its own parts of W, U and b. The order of the
+    gates is r, z, n. Before the first step, Y is 0.
+
+    The input is a list of arrays (n_i, nI), Ragged or Padded. The output has the same kind, with nO
+    columns.
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        bi: Whether to process sequences in both directions, see `bidirectional`. Each direction has
+            nO / 2 units, so nO must be even.
+        depth: Number of stacked layers, at least 1.
+        dropout: Dropout rate between stacked layers, from 0 to below 1.
+        bias: Whether to add the biases b and c.
+        init_W: Initializer of the weights W (nO, 3, nI) and U (nO, 3, nO)  of each layer.
+            `glorot_uniform` by default.
+        init_b: Initializer of the biases b (nO, 3) and c (nO,)  of each layer. `zeros` by default.
+
+    Raises:
+        InputError: If `depth` or `dropout` is out of range.
+        DimensionError: If `bi` is set and nO is odd, or if X does not have nI columns.
 
     Example:
         >>> import numpy as np
         >>> model = GRU(4, 3, depth=2).initialize()
         >>> model.predict([np.ones((5, 3), dtype="float32")])[0].shape
         (5, 4)
+
+    Source: Cho et al. 2014, arXiv:1406.1078, in the form that applies r after the product.
     """
     params = _params(init_W, init_b, bias)
     if bias:
@@ -107,26 +142,44 @@ def RNN(
     init_W: Initializer = glorot_uniform,
     init_b: Initializer = zeros,
 ) -> Model[Form, Form]:
-    """Y[t] = tanh(W @ X[t] + U @ Y[t-1] + b), for each sequence; before the first step Y is 0.
+    """Simple recurrent layer: Y[t] = tanh(W @ X[t] + U @ Y[t-1] + b), for each sequence.
 
-    `nonlinearity` is "tanh" or "relu". X list of (n, nI), Ragged or Padded -> Y of the
-    same kind, with nO columns. Params: W (nO, 1, nI), U (nO, 1, nO), b (nO, 1). Elman 1990,
-    "Finding Structure in Time". `bi`, `depth`, `dropout`, `bias` are those of `LSTM`.
+    Before the first step, Y is 0. The input is a list of arrays (n_i, nI), Ragged or Padded. The
+    output has the same kind, with nO columns.
+
+    Args:
+        nO: Number of output columns. Inferred from the next layer or from a sample if None.
+        nI: Number of input columns. Inferred from the previous layer or from a sample if None.
+        bi: Whether to process sequences in both directions, see `bidirectional`. Each direction has
+            nO / 2 units, so nO must be even.
+        depth: Number of stacked layers, at least 1.
+        dropout: Dropout rate between stacked layers, from 0 to below 1.
+        nonlinearity: "tanh" or "relu", which replaces tanh.
+        bias: Whether to add the biases b.
+        init_W: Initializer of the weights W (nO, 1, nI) and U (nO, 1, nO)  of each layer.
+            `glorot_uniform` by default.
+        init_b: Initializer of the biases b (nO, 1)  of each layer. `zeros` by default.
+
+    Raises:
+        InputError: If `nonlinearity` has another value, or `depth` or `dropout` is out of range.
+        DimensionError: If `bi` is set and nO is odd, or if X does not have nI columns.
 
     Example:
         >>> import numpy as np
         >>> model = RNN(4, 3, nonlinearity="relu").initialize()
         >>> model.predict([np.ones((5, 3), dtype="float32")])[0].shape
         (5, 4)
+
+    Source: Elman 1990, "Finding Structure in Time".
     """
     if nonlinearity not in ("tanh", "relu"):
-        raise InputError(f"rnn takes the nonlinearity 'tanh' or 'relu', not {nonlinearity!r}")
+        raise InputError(f"rnn expected nonlinearity 'tanh' or 'relu', got {nonlinearity!r}")
     params, attrs = _params(init_W, init_b, bias), {"nonlinearity": nonlinearity}
     return _stack(partial(_layer, "rnn", _rnn, 1, params, attrs=attrs), nO, nI, bi, depth, dropout)
 
 
 def _params(init_W: Initializer, init_b: Initializer, bias: bool) -> dict[str, Param]:
-    # The gates in the middle, so that in column-major memory all are one matrix, gate by gate.
+    # The gates are the middle axis: in column-major memory, they form one matrix, gate by gate.
     params = affine_params(init_W, init_b, bias, ("nO", "nG", "nI"))
     return {"W": params.pop("W"), "U": Param(("nO", "nG", "nO"), init_W), **params}
 
@@ -134,7 +187,7 @@ def _params(init_W: Initializer, init_b: Initializer, bias: bool) -> dict[str, P
 def _layer(
     name: str, forward: Any, nG: int, params: Any, nO: int | None, nI: int | None, attrs: Any = None
 ) -> Model[Any, Any]:
-    """A layer of one direction."""
+    """Returns a layer of one direction."""
     dims = {"nI": nI, "nO": nO, "nG": nG}
     return Model(name, forward, dims=dims, params=params, attrs=attrs, accepts="time_major2d")
 
@@ -142,16 +195,16 @@ def _layer(
 def _stack(
     layer: partial[Any], nO: int | None, nI: int | None, bi: bool, depth: int, dropout: float
 ) -> Model[Form, Form]:
-    """A layer of one direction, doubled by `bi`, stacked by `depth`."""
+    """Returns `depth` layers, in two directions if `bi` is set."""
     name = layer.args[0]
     if not is_size(depth):
-        raise InputError(f"{name} has a depth from 1 on, not {depth!r}")
+        raise InputError(f"{name} expected a depth of 1 or more, got {depth!r}")
     if bi and nO is not None and nO % 2:
-        raise DimensionError(f"{name} has nO / 2 units in each direction: nO is even, not {nO}")
+        raise DimensionError(f"{name} expected an even nO for its two directions, got {nO}")
     units = nO // 2 if bi and nO is not None else nO
     layers: list[Model[Any, Any]] = []
     for i in range(depth):
-        between = Dropout(dropout)  # here, so that a rate that is none is refused at any depth
+        between = Dropout(dropout)  # made even if not used, because it checks the rate
         if i and dropout:
             layers.append(with_array(between))
         one = layer(units, nO if i else nI)
@@ -160,10 +213,11 @@ def _stack(
 
 
 def _recur(model: Any, X: Any, run: Run, recurrence: Callable[..., Any]) -> Any:
-    """Packs X, runs `recurrence` on its product with W, and returns a batch of the form of X.
+    """Packs X, runs `recurrence` on X @ W.T + b, and returns a batch of the same kind as X.
 
-    `recurrence(Z, U, order)`, with c as well if there is one, returns the outputs Y and a function
-    of their gradient, which returns the gradients of Z and of each row's product with U.
+    `recurrence(Z, U, order)`, which also receives c if the layer has it, returns the output Y and a
+    function. The function takes the gradient of Y and returns the gradients of Z and of the product
+    of each row with U.
     """
     batch = Packed.of(X, run.ops)
     W, U, *biases = run.params(model, *model.param_names)

@@ -1,4 +1,4 @@
-"""Sequences to one row each."""
+"""Layers that reduce each sequence to one row."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from combinet.types import Floats2d, Ints1d
 
 
 def reduce_sum() -> Model[Ragged, Floats2d]:
-    """The sum of each sequence's rows, 0 for an empty one.
+    """Sum of the rows of each sequence.
 
-    X Ragged of (total, nO) -> Y (sequences, nO).
+    The input is Ragged with floats (total, nO), the output an array (sequences, nO). An empty
+    sequence returns zeros.
 
     Example:
         >>> import numpy as np
@@ -30,9 +31,10 @@ def reduce_sum() -> Model[Ragged, Floats2d]:
 
 
 def reduce_mean() -> Model[Ragged, Floats2d]:
-    """The mean of each sequence's rows, 0 for an empty one.
+    """Mean of the rows of each sequence.
 
-    X Ragged of (total, nO) -> Y (sequences, nO).
+    The input is Ragged with floats (total, nO), the output an array (sequences, nO). An empty
+    sequence returns zeros.
 
     Example:
         >>> import numpy as np
@@ -44,9 +46,13 @@ def reduce_mean() -> Model[Ragged, Floats2d]:
 
 
 def reduce_max() -> Model[Ragged, Floats2d]:
-    """The largest of each sequence's rows, column by column; of equal ones the first counts.
+    """Maximum of each column over the rows of each sequence.
 
-    X Ragged of (total, nO) -> Y (sequences, nO). Raises DimensionError for an empty sequence.
+    The input is Ragged with floats (total, nO), the output an array (sequences, nO). If several
+    rows have the maximum, the first one receives the gradient.
+
+    Raises:
+        DimensionError: If a sequence is empty.
 
     Example:
         >>> import numpy as np
@@ -57,9 +63,12 @@ def reduce_max() -> Model[Ragged, Floats2d]:
 
 
 def reduce_first() -> Model[Ragged, Floats2d]:
-    """The first row of each sequence. Raises DimensionError for an empty sequence.
+    """First row of each sequence.
 
-    X Ragged of (total, nO) -> Y (sequences, nO).
+    The input is Ragged with floats (total, nO), the output an array (sequences, nO).
+
+    Raises:
+        DimensionError: If a sequence is empty.
 
     Example:
         >>> import numpy as np
@@ -71,9 +80,12 @@ def reduce_first() -> Model[Ragged, Floats2d]:
 
 
 def reduce_last() -> Model[Ragged, Floats2d]:
-    """The last row of each sequence. Raises DimensionError for an empty sequence.
+    """Last row of each sequence.
 
-    X Ragged of (total, nO) -> Y (sequences, nO).
+    The input is Ragged with floats (total, nO), the output an array (sequences, nO).
+
+    Raises:
+        DimensionError: If a sequence is empty.
 
     Example:
         >>> import numpy as np
@@ -120,6 +132,6 @@ def _filled(model: Model[Any, Any], X: Ragged) -> Ints1d:
     empty = np.flatnonzero(X.lengths == 0)
     if empty.size:
         raise DimensionError(
-            f"{model.name} needs a row in every sequence; number {empty[0]} is empty"
+            f"{model.name} expected a row in each sequence, but sequence {empty[0]} is empty"
         )
     return X.lengths
