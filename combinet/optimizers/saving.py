@@ -137,15 +137,15 @@ class SavedState:
         content = file_format.decode("optimizer", data)
         if not isinstance(content, dict) or {*content} != {"type", "step", "kept"}:
             raise FormatError(f"expected a dict of type, step and kept, got {describe(content)}")
-        kind, step, saved_by_path = content["type"], content["step"], content["kept"]
+        kind, step, by_path = content["type"], content["step"], content["kept"]
         if not isinstance(kind, str) or kind != self.kind:
             raise FormatError(f"expected a saved {self.kind}, got {kind!r:.60}")
-        if not _is_count(step) or not isinstance(saved_by_path, dict):
+        if not _is_count(step) or not isinstance(by_path, dict):
             raise FormatError(
-                f"expected a step and a dict, got {step!r:.30}, {type(saved_by_path)}"
+                f"expected a step and a dict, got {step!r:.30} and {describe(by_path)}"
             )
         slots = model.slots_by_path()
-        for path, saved in saved_by_path.items():
+        for path, saved in by_path.items():
             if path not in slots:
                 raise FormatError(f"expected an initialized parameter '{path}' in the model")
             if not isinstance(saved, dict) or not _is_count(saved.get("steps")):
