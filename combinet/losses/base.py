@@ -35,11 +35,11 @@ class Loss:
         self.normalize = normalize
 
     def __call__(self, guesses: Any, truths: Any) -> tuple[Any, Floats]:
-        """Return the gradient and the value."""
+        """Returns the gradient and the value."""
         raise NotImplementedError
 
     def get_grad(self, guesses: Any, truths: Any = None) -> Any:
-        """Return only the gradient.
+        """Returns only the gradient.
 
         Args:
             guesses: Output of the model.
@@ -48,7 +48,7 @@ class Loss:
         return self(guesses, truths)[0]
 
     def get_loss(self, guesses: Any, truths: Any = None) -> Floats:
-        """Return only the value.
+        """Returns only the value.
 
         Args:
             guesses: Output of the model.
@@ -57,7 +57,7 @@ class Loss:
         return self(guesses, truths)[1]
 
     def scale(self, n: int) -> float:
-        """Return the factor of sums over n rows: 1 / n if `normalize` is set, else 1.
+        """Returns the factor of sums over n rows: 1 / n if `normalize` is set, else 1.
 
         Args:
             n: Number of rows. 0 counts as 1.
@@ -66,7 +66,7 @@ class Loss:
 
 
 def check_floats(X: Any, what: str, ndim: int | None = None, remedy: str = "") -> Ops:
-    """Return the Ops of an array. Raises InputError unless it has floats and `ndim` axes."""
+    """Returns the Ops of an array. Raises InputError unless it has floats and `ndim` axes."""
     ops = get_array_ops(X)
     if not (ops.is_array(X) and X.dtype.kind == "f" and (X.ndim == ndim if ndim else X.ndim > 0)):
         shape = "(n, k)" if ndim == 2 else "of any shape"
@@ -77,7 +77,7 @@ def check_floats(X: Any, what: str, ndim: int | None = None, remedy: str = "") -
 def check_probabilities(
     name: str, P: Any, value: Any, source: str = "as Softmax returns them", most: float = math.inf
 ) -> None:
-    """Raise InputError if guesses are not probabilities but, for example, scores before a softmax.
+    """Raises InputError if guesses are not probabilities but, say, scores before a softmax.
 
     Skips the check if the loss's value is from 0 to below `most`, as it is for probabilities, to
     save time. Also skips it on a GPU, where reading the value would force a device sync.
@@ -90,7 +90,7 @@ def check_probabilities(
 
 
 def as_targets(truths: Any, guesses: Any, ops: Ops) -> Any:
-    """Return the truths in the guesses' dtype and on their device. Raises if shapes differ."""
+    """Returns the truths in the guesses' dtype and on their device. Raises if shapes differ."""
     truths = ops.asarray(truths)
     if truths.dtype.kind not in "fiub":
         raise InputError(f"expected numeric truths for {describe(guesses)}, got {describe(truths)}")

@@ -51,7 +51,7 @@ class CRFLoss(ClassLoss):
         super().__init__(normalize=normalize, names=names)
 
     def __call__(self, guesses: CRFOutput, truths: Sequence[Any]) -> tuple[CRFOutput, Floats]:
-        """Return the gradient and the value."""
+        """Returns the gradient and the value."""
         X, order = pack_scores("CRFLoss", guesses)
         ops, lengths = order.ops, order.lengths
         given: Any = describe(truths)

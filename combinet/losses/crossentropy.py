@@ -57,7 +57,7 @@ class CategoricalCrossentropy(ClassLoss):
     """
 
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
-        """Return the gradient and the value."""
+        """Returns the gradient and the value."""
         remedy = "; for a list use SequenceCategoricalCrossentropy"
         check_floats(guesses, "guesses of CategoricalCrossentropy", 2, remedy)
         return crossentropy(self, guesses, [truths], guesses.shape[0])
@@ -66,7 +66,7 @@ class CategoricalCrossentropy(ClassLoss):
 def crossentropy(
     loss: ClassLoss, guesses: Floats2d, truths: Sequence[Any], n: int
 ) -> tuple[Floats2d, Floats]:
-    """Return gradient and value. Truths come in consecutive parts. The mean is over n."""
+    """Returns gradient and value. Truths come in consecutive parts. The mean is over n."""
     ops = check_floats(guesses, f"guesses of {type(loss).__name__}", 2)
     targets, excluded = loss.targets(guesses, loss.encode(truths, ops), ops)
     gradient = targets / guesses
@@ -121,7 +121,7 @@ class SequenceCategoricalCrossentropy(ClassLoss):
     def __call__(
         self, guesses: Sequence[Floats2d], truths: Sequence[Any]
     ) -> tuple[list[Floats2d], Floats]:
-        """Return the gradients and the value."""
+        """Returns the gradients and the value."""
         if not isinstance(guesses, list | tuple):
             raise InputError(
                 "SequenceCategoricalCrossentropy expected a list of arrays, got "
@@ -197,7 +197,7 @@ class FocalLoss(ClassLoss):
         self.gamma = gamma
 
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
-        """Return the gradient and the value."""
+        """Returns the gradient and the value."""
         ops = check_floats(guesses, "guesses of FocalLoss", 2)
         xp, gamma = ops.xp, self.gamma
         targets, _ = self.targets(guesses, self.encode([truths], ops), ops)
@@ -245,7 +245,7 @@ class BinaryCrossentropy(Loss):
         self.logits = logits
 
     def __call__(self, guesses: Floats, truths: Any) -> tuple[Floats, Floats]:
-        """Return the gradient and the value."""
+        """Returns the gradient and the value."""
         ops = check_floats(guesses, "guesses of BinaryCrossentropy")
         T = as_targets(truths, guesses, ops)
         scale = self.scale(guesses.shape[0])

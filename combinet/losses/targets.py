@@ -23,7 +23,7 @@ MISSING = float("nan")
 
 
 def negated(i: Any) -> Any:
-    """Return the code of "any class but i"."""
+    """Returns the code of "any class but i"."""
     return -0.5 - i
 
 
@@ -55,7 +55,7 @@ class ClassLoss(Loss):
         self.label_smoothing = label_smoothing
 
     def encode(self, sequences: Sequence[Any], ops: Ops) -> Any:
-        """Return the truths of all sequences as one array: codes (n,) or probabilities (n, k).
+        """Returns the truths of all sequences as one array: codes (n,) or probabilities (n, k).
 
         Args:
             sequences: Each sequence's class numbers, names or rows of probabilities.
@@ -114,7 +114,7 @@ class ClassLoss(Loss):
         return self.codes.get(number, number)
 
     def targets(self, guesses: Floats2d, truths: Any, ops: Ops) -> tuple[Floats2d, Any]:
-        """Return two arrays (n, k) of the guesses' dtype: target probabilities, excluded classes.
+        """Returns two arrays (n, k) of the guesses' dtype: target probabilities, excluded classes.
 
         The targets are 0 in rows that do not count. The second array is 1 at the class that a row
         excludes, or None if no row excludes any.
@@ -154,7 +154,7 @@ class ClassLoss(Loss):
         return targets, (codes == negated(classes)).astype(dtype) if excluding else None
 
     def _check(self, codes: Any, k: int) -> bool:
-        """Return whether any row excludes a class. Raises DimensionError for other numbers."""
+        """Returns whether any row excludes a class. Raises DimensionError for other numbers."""
         if codes.min() >= 0 and codes.max() < k:  # the usual case
             return False
         numbers = codes[codes % 1 == 0]
@@ -170,7 +170,7 @@ class ClassLoss(Loss):
 
 
 def smooth(rows: Any, smoothing: float) -> Any:
-    """Smooth one-hot rows (..., k): 1 - smoothing at the 1, equal parts of smoothing elsewhere.
+    """Smooths one-hot rows (..., k): 1 - smoothing at the 1, equal parts of smoothing elsewhere.
 
     Raises InputError if the true class would no longer have the largest number.
     """
@@ -184,7 +184,7 @@ def smooth(rows: Any, smoothing: float) -> Any:
 
 
 def to_categorical(Y: Any, n_classes: int | None = None, *, label_smoothing: float = 0.0) -> Floats:
-    """Return one-hot rows, float32 (..., n_classes), for class numbers of any shape.
+    """Returns one-hot rows, float32 (..., n_classes), for class numbers of any shape.
 
     Args:
         Y: Class numbers from 0: an array of integers on any device, or a list.

@@ -33,7 +33,7 @@ class L2Distance(Loss):
     """
 
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
-        """Return the gradient and the value."""
+        """Returns the gradient and the value."""
         ops = check_floats(guesses, "guesses of L2Distance", 2)
         scale = self.scale(guesses.shape[0])
         gradient = guesses - as_targets(truths, guesses, ops)
@@ -71,7 +71,7 @@ class CosineDistance(Loss):
         self.ignore_zeros = ignore_zeros
 
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
-        """Return the gradient and the value."""
+        """Returns the gradient and the value."""
         ops = check_floats(guesses, "guesses of CosineDistance", 2)
         scale = self.scale(guesses.shape[0])
         Y, Y_size = _directions(ops.xp, guesses)
@@ -87,7 +87,7 @@ class CosineDistance(Loss):
 
 
 def _directions(xp: Any, X: Floats2d) -> tuple[Floats2d, Floats2d]:
-    """Return rows scaled to length 1, and their lengths (n, 1). Rows of zeros stay zeros.
+    """Returns rows scaled to length 1, and their lengths (n, 1). Rows of zeros stay zeros.
 
     Each row is first divided by its largest number, so that squares neither overflow nor underflow.
     """
@@ -98,7 +98,7 @@ def _directions(xp: Any, X: Floats2d) -> tuple[Floats2d, Floats2d]:
 
 
 class ContrastiveLoss(Loss):
-    """Pull similar vectors together and push others apart, up to a distance of `margin`.
+    """Pulls similar vectors together and pushes others apart, up to a distance of `margin`.
 
     `loss((A, B), truths)` returns ((dA, dB), value). A and B are vectors (n, k). Truths (n,) are 1
     where the pair of rows is similar and 0 where it is not. For the Euclidean distance d of a pair,
@@ -133,7 +133,7 @@ class ContrastiveLoss(Loss):
     def __call__(
         self, guesses: tuple[Floats2d, Floats2d], truths: Any
     ) -> tuple[tuple[Floats2d, Floats2d], Floats]:
-        """Return the gradients and the value."""
+        """Returns the gradients and the value."""
         ops = _check_vectors(guesses, 2)
         A, B = guesses
         same = ops.asarray(truths)
@@ -153,7 +153,7 @@ class ContrastiveLoss(Loss):
 
 
 class TripletLoss(Loss):
-    """Make an anchor's distance to a similar vector smaller, by `margin`, than to another vector.
+    """Moves an anchor closer to a similar vector than to another one, by `margin`.
 
     `loss((anchor, positive, negative))` returns ((dA, dP, dN), value), for vectors (n, k). The
     value is the sum of max(0, |anchor - positive|^2 - |anchor - negative|^2 + margin), with squared
@@ -187,7 +187,7 @@ class TripletLoss(Loss):
     def __call__(
         self, guesses: tuple[Floats2d, Floats2d, Floats2d], truths: None = None
     ) -> tuple[tuple[Floats2d, Floats2d, Floats2d], Floats]:
-        """Return the gradients and the value."""
+        """Returns the gradients and the value."""
         if truths is not None:
             raise InputError(f"TripletLoss expected truths=None, got {describe(truths)}")
         ops = _check_vectors(guesses, 3)

@@ -88,7 +88,7 @@ class Adafactor(Optimizer):
         self.d = d
 
     def shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Return the shapes of the row and column means. A vector keeps one array like itself.
+        """Returns the shapes of the row and column means. A vector keeps one array like itself.
 
         Args:
             shape: Shape of the parameter.

@@ -74,7 +74,7 @@ class Adam(Optimizer):
         ops.adam_rows(rows, W, dW, state[0], state[1], self._plan(t, rate))
 
     def _plan(self, t: int, rate: float) -> AdamStep:
-        """Return the coefficients of the t-th step."""
+        """Returns the coefficients of the t-th step."""
         scale, root = rate / (1 - self.beta1**t), (1 - self.beta2**t) ** -0.5
         return AdamStep(self.beta1, self.beta2, scale, root, self.eps)
 
@@ -112,7 +112,7 @@ class AdamW(Adam):
     default_L2 = 0.01
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute. L2_is_weight_decay stays True."""
+        """Sets an attribute. L2_is_weight_decay stays True."""
         if name == "L2_is_weight_decay" and not value:
             raise InputError("AdamW expected L2_is_weight_decay=True, got False; use Adam instead")
         super().__setattr__(name, value)

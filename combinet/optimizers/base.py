@@ -136,7 +136,7 @@ class Optimizer(SavedState):
         self.threads = threads
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute. Rates must be numbers from 0 or schedules."""
+        """Sets an attribute. Rates must be numbers from 0 or schedules."""
         if name in ("learn_rate", "L2", "grad_noise"):
             require(type(self).__name__, RATE, **{name: value})
         if name == "grad_noise" and value and self.rng is None:
@@ -144,7 +144,7 @@ class Optimizer(SavedState):
         super().__setattr__(name, value)
 
     def apply(self, ops: Ops, W: Array, dW: Array, state: list[Array], t: int, rate: float) -> None:
-        """Take one step: change W, and the arrays in `state`, in place. Subclasses define this.
+        """Takes one step: changes W and the arrays in `state` in place. Subclasses define this.
 
         Args:
             ops: Array operations of the device.
@@ -159,7 +159,7 @@ class Optimizer(SavedState):
     def apply_rows(
         self, ops: Ops, rows: Ints1d, W: Array, dW: Array, state: list[Array], t: int, rate: float
     ) -> None:
-        """Take one step on some rows of a table. The default calls `apply` on copies of these rows.
+        """Takes one step on some rows of a table. The default calls `apply` on copies of them.
 
         Args:
             ops: Array operations of the device.
@@ -177,14 +177,14 @@ class Optimizer(SavedState):
         ops.change_rows(step, rows, W, dW, *state)
 
     def _decay(self, ops: Ops, rate: float, L2: float, W: Floats1d, dW: Floats1d) -> None:
-        """Decay W, or add the gradient of L2 to dW."""
+        """Decays W, or adds the gradient of L2 to dW."""
         if self.L2_is_weight_decay:
             W *= 1 - rate * L2
         else:
             ops.add_scaled(dW, W, L2)
 
     def update(self, slots: Sequence[Slot]) -> None:
-        """Take one step for all parameters with a pending gradient, and clear their gradients.
+        """Takes one step for all parameters with a pending gradient, and clears their gradients.
 
         Does nothing, and counts no step, if no parameter has one.
 
@@ -221,7 +221,7 @@ class Optimizer(SavedState):
             self.step += 1
 
     def current(self, name: str) -> float:
-        """Return the value of a setting at this step, evaluating it if it is a schedule.
+        """Returns the value of a setting at this step, evaluating it if it is a schedule.
 
         Args:
             name: Name of the setting, such as `"learn_rate"`.
@@ -256,7 +256,7 @@ class Optimizer(SavedState):
             target.change_gradient(iadd, target.store.ops.asarray(noise, target.store.dtype))
 
     def _begin_step(self, target: Span) -> None:
-        """Count a step, and copy weights and averages if something else holds them."""
+        """Counts a step, and copies weights and averages if something else holds them."""
         store = target.store
         store.optimizer_state(self).steps[target.first : target.last] += 1
         if self.use_averages:
@@ -264,7 +264,7 @@ class Optimizer(SavedState):
         store.writable()
 
     def apply_span(self, span: Span, rate: float, L2: float) -> None:
-        """Apply L2 and take the step for the parameters of a span. Their steps are counted before.
+        """Applies L2 and takes the step for the parameters of a span. Steps are counted before.
 
         Optimizers that wrap another library's optimizer override this.
 
@@ -291,7 +291,7 @@ class Optimizer(SavedState):
             run_concurrently(jobs)
 
     def _average(self, target: Span) -> None:
-        """Move the averages of the weights in `target` toward their new values."""
+        """Moves the averages of the weights in `target` toward their new values."""
         if not self.use_averages:
             return
         store, averages = target.store, target.store.writable_averages()

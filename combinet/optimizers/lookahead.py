@@ -13,7 +13,7 @@ from combinet.types import Array, Shape
 
 
 class Lookahead(Optimizer):
-    """Take the steps of another optimizer; after every k-th, slow += alpha * (W - slow), W = slow.
+    """Takes the steps of another optimizer; after every k-th, slow += alpha * (W - slow), W = slow.
 
     The slow weights start as the weights before the first step. Steps are counted per parameter.
     `set_param` and loading do not change the slow weights, so the next k-th step moves the new
@@ -64,7 +64,7 @@ class Lookahead(Optimizer):
         return f"Lookahead({self.optimizer.kind})"
 
     def shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Return the shapes of the wrapped optimizer's state and of the slow weights.
+        """Returns the shapes of the wrapped optimizer's state and of the slow weights.
 
         Args:
             shape: Shape of the parameter.
@@ -72,7 +72,7 @@ class Lookahead(Optimizer):
         return self.optimizer.shapes(shape) | super().shapes(shape)
 
     def state(self, slot: Slot) -> dict[str, Array]:
-        """Return the wrapped optimizer's state and the slow weights.
+        """Returns the wrapped optimizer's state and the slow weights.
 
         Args:
             slot: Slot of the parameter.

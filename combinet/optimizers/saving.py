@@ -33,7 +33,7 @@ class SavedState:
         self.stores: WeakSet[Store] = WeakSet()  # stores with state of this optimizer
 
     def shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Return the shapes of a parameter's state by name: its own shape unless `by_parameter`.
+        """Returns the shapes of a parameter's state by name: its own shape unless `by_parameter`.
 
         Args:
             shape: Shape of the parameter.
@@ -41,7 +41,7 @@ class SavedState:
         return dict.fromkeys(self.arrays, shape)
 
     def state(self, slot: Slot) -> dict[str, Array]:
-        """Return the state of a parameter by name, initially 0. Writing to the arrays changes it.
+        """Returns the state of a parameter by name, initially 0. Writing to the arrays changes it.
 
         Args:
             slot: Slot of the parameter. A buffer has no state.
@@ -65,7 +65,7 @@ class SavedState:
         return type(self).__name__
 
     def to_bytes(self, model: Any) -> bytes:
-        """Return the optimizer's state for a model as bytes, in combinet's format.
+        """Returns the optimizer's state for a model as bytes, in combinet's format.
 
         The state is the optimizer's step count, and the steps and moments of each parameter by its
         path. `Model.to_bytes` saves the averages. Updates in other threads wait until this returns.
@@ -85,7 +85,7 @@ class SavedState:
         return file_format.encode("optimizer", content)
 
     def from_bytes(self, data: bytes, model: Any) -> Self:
-        """Load the state that `to_bytes` saved. Returns the optimizer.
+        """Loads the state that `to_bytes` saved. Returns the optimizer.
 
         An error leaves the optimizer unchanged.
 
@@ -112,7 +112,7 @@ class SavedState:
         return self
 
     def to_disk(self, path: str | os.PathLike[str], model: Any) -> None:
-        """Save `to_bytes` to a file. An error leaves an existing file unchanged.
+        """Saves `to_bytes` to a file. An error leaves an existing file unchanged.
 
         Args:
             path: Path of the file.
@@ -121,7 +121,7 @@ class SavedState:
         file_format.write(path, self.to_bytes(model))
 
     def from_disk(self, path: str | os.PathLike[str], model: Any) -> Self:
-        """Load a file that `to_disk` saved. Returns the optimizer. Raises like `from_bytes`.
+        """Loads a file that `to_disk` saved. Returns the optimizer. Raises like `from_bytes`.
 
         Args:
             path: Path of the file.
@@ -130,7 +130,7 @@ class SavedState:
         return self.from_bytes(file_format.read(path), model)
 
     def _decode(self, data: bytes, model: Any) -> tuple[dict[str, Any], dict[str, Slot]]:
-        """Return the decoded bytes and the model's slots by path.
+        """Returns the decoded bytes and the model's slots by path.
 
         Raises FormatError if the bytes belong to another optimizer or another model.
         """
@@ -141,9 +141,7 @@ class SavedState:
         if not isinstance(kind, str) or kind != self.kind:
             raise FormatError(f"expected a saved {self.kind}, got {kind!r:.60}")
         if not _is_count(step) or not isinstance(by_path, dict):
-            raise FormatError(
-                f"expected a step and a dict, got {step!r:.30} and {describe(by_path)}"
-            )
+            raise FormatError(f"expected a step and a dict, got {step!r:.30}, {describe(by_path)}")
         slots = model.slots_by_path()
         for path, saved in by_path.items():
             if path not in slots:
@@ -153,7 +151,7 @@ class SavedState:
         return content, slots
 
     def _check(self, path: str, slot: Slot, arrays: dict[str, Any]) -> None:
-        """Raise FormatError or DimensionError if these arrays cannot be a parameter's state."""
+        """Raises FormatError or DimensionError if these arrays cannot be a parameter's state."""
         shapes = self.shapes(slot.shape) if slot.ema_rate is None else {}
         if {*arrays} != {*shapes}:
             raise FormatError(
@@ -168,7 +166,7 @@ class SavedState:
                 )
 
     def _restore(self, slot: Slot, steps: int, arrays: dict[str, Any]) -> None:
-        """Set the state of a parameter. Arrays that are missing from `arrays` become 0."""
+        """Sets the state of a parameter. Arrays that are missing from `arrays` become 0."""
         store = slot.store
         store.optimizer_state(self).steps[slot.number] = steps
         for name, target in self.state(slot).items():

@@ -24,7 +24,7 @@ class Span:
         self.start, self.stop = start, stop
 
     def of(self, flat: Array) -> Array:
-        """Return this span's part of an array that is laid out like the store."""
+        """Returns this span's part of an array that is laid out like the store."""
         return flat[self.start : self.stop]
 
     @property
@@ -33,16 +33,16 @@ class Span:
         return self.of(self.store.writable_gradient())
 
     def change(self, function: Callable[..., object], *flat: Array, threads: int = 1) -> None:
-        """Call `function` on this span's part of arrays laid out like the store, to change it."""
+        """Calls `function` on this span's part of arrays laid out like the store, to change it."""
         parts = self.parts(self.store.ops.threads(threads))
         run_concurrently([partial(function, *map(part.of, flat)) for part in parts])
 
     def change_gradient(self, operation: Callable[[Array, Array], object], operand: Array) -> None:
-        """Change the pending gradients, a flat array, in place by `operation(dW, operand)`."""
+        """Changes the pending gradients, a flat array, in place by `operation(dW, operand)`."""
         self.change(lambda dW: operation(dW, operand), self.store.writable_gradient())
 
     def parts(self, number: int) -> list[Span]:
-        """Cut the span into at most `number` parts, each large enough to be worth a thread."""
+        """Cuts the span into at most `number` parts, each large enough to be worth a thread."""
         size = self.stop - self.start
         number = min(number, size // _WORTH)
         if number <= 1:
@@ -51,11 +51,11 @@ class Span:
         return [Span(self.store, self.first, self.last, a, b) for a, b in pairwise(cuts)]
 
     def slots(self) -> list[Slot]:
-        """Return the slots of the span, in order."""
+        """Returns the slots of the span, in order."""
         return [slot for slot in self.store.slots() if self.first <= slot.number < self.last]
 
     def by_step_count(self, steps: Ints1d) -> list[tuple[int, Span]]:
-        """Return pairs (t, span) of neighbours with the same step count, which `steps` holds."""
+        """Returns pairs (t, span) of neighbours with the same step count, which `steps` holds."""
         t = int(steps[self.first])
         if self.last == self.first + 1 or (steps[self.first : self.last] == t).all():
             return [(t, self)]
@@ -79,12 +79,12 @@ class Rows(Span):
         return self.store.ops.take_rows(gradient, self.rows)
 
     def change(self, function: Callable[..., object], *flat: Array, threads: int = 1) -> None:
-        """Call `function` on copies of these rows and write them back."""
+        """Calls `function` on copies of these rows and writes them back."""
         self.store.ops.change_rows(function, self.rows, *map(self.slot.of, flat))
 
 
 def spans(slots: Iterable[Slot]) -> list[Span]:
-    """Group slots into spans of neighbours. A model initialized as a whole gives one span."""
+    """Groups slots into spans of neighbours. A model initialized as a whole gives one span."""
     # A dict, in the order of the slots, so that sums over spans are the same in every run.
     stores: dict[Store, list[Slot]] = {}
     for slot in slots:
@@ -103,7 +103,7 @@ def spans(slots: Iterable[Slot]) -> list[Span]:
 
 
 def by_rate(buffers: Sequence[Slot]) -> list[tuple[Span, float, int]]:
-    """Group buffers by their rate and number of passes. Returns (span, ema_rate, passes)."""
+    """Groups buffers by their rate and number of passes. Returns (span, ema_rate, passes)."""
     groups: dict[tuple[float, int], list[Slot]] = {}
     for slot in buffers:
         if slot.ema_rate is not None:
