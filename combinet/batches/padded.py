@@ -131,7 +131,7 @@ def same_sequences(X: Ragged | Padded, Y: Ragged | Padded) -> bool:
 
 
 def _are_equal(a: Ints1d, b: Ints1d) -> bool:
-    return a is b or np.array_equal(a, b)  # most batches share it with another
+    return a is b or np.array_equal(a, b)  # `is`: most batches share these arrays
 
 
 def ragged_to_padded(X: Ragged) -> Padded:

@@ -30,7 +30,7 @@ def _integers(name: str, values: Any) -> Ints1d:
     """Returns values as an int64 array (n,). Raises InputError instead of rounding fractions."""
     try:
         array = np.asarray(values)
-    except (TypeError, ValueError):  # for arrays on a GPU, and lists of different lengths
+    except (TypeError, ValueError):  # arrays on a GPU, nested lists of different lengths
         raise InputError(f"{name} expected integers on the host, got {describe(values)}") from None
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise InputError(f"{name} expected integers (n,), got {describe(array)}")

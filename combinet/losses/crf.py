@@ -28,8 +28,8 @@ class CRFLoss(ClassLoss):
             names. None accepts only class numbers.
 
     Raises:
-        DimensionError: If truths do not match the lengths of the sequences, or a label is out of
-            range.
+        DimensionError: If truths do not match the lengths of the sequences, or a label on the host
+            is out of range.
         InputError: If guesses are not the output of a CRF, or a label is missing.
 
     Example:

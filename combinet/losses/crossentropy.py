@@ -30,9 +30,9 @@ class CategoricalCrossentropy(ClassLoss):
             are sums over the rows.
         names: Class names in the order of the columns. Truths may then be a list of names. None
             accepts only class numbers and probabilities.
-        missing_value: A class number or name that marks a missing truth, as None always does. A row
-            of probabilities is missing if its maximum is in this column. Missing truths have value
-            and gradient 0, and still count in the mean.
+        missing_value: A class number or name that marks a missing truth, as None always does. For a
+            class number, a row of probabilities is missing if its maximum is in this column.
+            Missing truths have value and gradient 0, and still count in the mean.
         neg_prefix: Prefix of a name that negates it. With "!" the truth "!cat" means "any class but
             cat". Its value is -log(sum of the other p), so at the softmax's input the gradient of
             this class is p. Needs `names`.
@@ -41,7 +41,8 @@ class CategoricalCrossentropy(ClassLoss):
             probabilities.
 
     Raises:
-        DimensionError: If truths do not match the guesses, or a class number is out of range.
+        DimensionError: If truths do not match the guesses, or a class number on the host is out of
+            range.
         InputError: If an argument has the wrong kind. On the CPU also if guesses are not
             probabilities and therefore the value is negative or not finite.
 
@@ -92,11 +93,11 @@ class SequenceCategoricalCrossentropy(ClassLoss):
     Args:
         normalize: Whether to divide gradient and value by the number of sequences. If False, both
             are sums over all rows.
-        names: Class names in the order of the columns. Truths may then be a list of names. None
-            accepts only class numbers and probabilities.
-        missing_value: A class number or name that marks a missing truth, as None always does. A row
-            of probabilities is missing if its maximum is in this column. Missing truths have value
-            and gradient 0, and still count in the mean.
+        names: Class names in the order of the columns. Each sequence's truths may then be a list
+            of names. None accepts only class numbers and probabilities.
+        missing_value: A class number or name that marks a missing truth, as None always does. For a
+            class number, a row of probabilities is missing if its maximum is in this column.
+            Missing truths have value and gradient 0, and still count in the mean.
         neg_prefix: Prefix of a name that negates it. With "!" the truth "!cat" means "any class but
             cat". Its value is -log(sum of the other p), so at the softmax's input the gradient of
             this class is p. Needs `names`.
@@ -105,7 +106,8 @@ class SequenceCategoricalCrossentropy(ClassLoss):
             probabilities.
 
     Raises:
-        DimensionError: If truths do not match the guesses, or a class number is out of range.
+        DimensionError: If truths do not match the guesses, or a class number on the host is out of
+            range.
         InputError: If an argument has the wrong kind. On the CPU also if guesses are not
             probabilities and therefore the value is negative or not finite.
 
@@ -162,12 +164,13 @@ class FocalLoss(ClassLoss):
             are sums over the rows.
         names: Class names in the order of the columns. Truths may then be a list of names. None
             accepts only class numbers and probabilities.
-        missing_value: A class number or name that marks a missing truth, as None always does. A row
-            of probabilities is missing if its maximum is in this column. Missing truths have value
-            and gradient 0, and still count in the mean.
+        missing_value: A class number or name that marks a missing truth, as None always does. For a
+            class number, a row of probabilities is missing if its maximum is in this column.
+            Missing truths have value and gradient 0, and still count in the mean.
 
     Raises:
-        DimensionError: If truths do not match the guesses, or a class number is out of range.
+        DimensionError: If truths do not match the guesses, or a class number on the host is out of
+            range.
         InputError: If an argument has the wrong kind. On the CPU also if guesses are not
             probabilities and therefore the value is negative or not finite.
 
@@ -202,7 +205,7 @@ class FocalLoss(ClassLoss):
         xp, gamma = ops.xp, self.gamma
         targets, _ = self.targets(guesses, self.encode([truths], ops), ops)
         scale = self.scale(guesses.shape[0])
-        # Above 0, so that gamma - 1 may be negative. Where p is 1, log(p) = 0 makes the product 0.
+        # Above 0, because the gradient divides by it. Where p is 1, log(p) = 0 makes the product 0.
         rest = xp.maximum(1 - guesses, xp.finfo(guesses.dtype).eps / 4)
         log, power = xp.log(guesses), rest**gamma
         gradient = targets * (power / guesses - gamma * power / rest * log)

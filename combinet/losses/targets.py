@@ -125,7 +125,8 @@ class ClassLoss(Loss):
             ops: Array operations of the guesses.
 
         Raises:
-            DimensionError: If truths do not match the guesses, or a class number is out of range.
+            DimensionError: If truths do not match the guesses, or a class number on the host is
+                out of range.
             InputError: If label_smoothing is set for truths that are probabilities.
         """
         n, k = guesses.shape
@@ -177,7 +178,7 @@ def smooth(rows: Any, smoothing: float) -> Any:
     k = rows.shape[-1]
     if not 0 <= smoothing * k < k - 1:
         raise InputError(
-            f"label_smoothing of {k} classes expected 0 to below {1 - 1 / k:.4g}, got {smoothing}"
+            f"expected label_smoothing in [0, {1 - 1 / k:.4g}) for {k} classes, got {smoothing}"
         )
     rest = smoothing / (k - 1)
     return rows * (1 - smoothing - rest) + rest

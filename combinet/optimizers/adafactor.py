@@ -22,7 +22,7 @@ def _are_from_0(eps: Any) -> bool:
 
 
 class Adafactor(Optimizer):
-    """Adafactor: like Adam without momentum, but keeps only row and column means of dW**2.
+    """Like Adam without momentum, but keeps only the row and column means of dW**2.
 
     At the t-th update of a parameter dW**2 enters the running means R of its rows and C of its
     columns with weight t**beta2_decay. Then
@@ -53,7 +53,7 @@ class Adafactor(Optimizer):
 
     Example:
         >>> import numpy as np
-        >>> from combinet import Linear
+        >>> from combinet import Adafactor, Linear
         >>> model = Linear(1, 1).initialize()
         >>> model.set_param("W", [[2.0]])
         >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))

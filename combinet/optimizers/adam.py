@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Adam(Optimizer):
-    """Adam: W -= learn_rate * m / (sqrt(v) + eps), with running means m of dW and v of dW**2.
+    """Steps W -= learn_rate * m / (sqrt(v) + eps), with running means m of dW and v of dW**2.
 
     The means start at 0 and are corrected for that. If L2 is set, it decays the weights separately
     from the step, as in `AdamW`, unless `L2_is_weight_decay` is False.
@@ -33,7 +33,7 @@ class Adam(Optimizer):
 
     Example:
         >>> import numpy as np
-        >>> from combinet import Linear
+        >>> from combinet import Adam, Linear
         >>> model = Linear(1, 1).initialize()
         >>> model.set_param("W", [[2.0]])
         >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
@@ -98,7 +98,7 @@ class AdamW(Adam):
 
     Example:
         >>> import numpy as np
-        >>> from combinet import Linear
+        >>> from combinet import AdamW, Linear
         >>> model = Linear(1, 1).initialize()
         >>> model.set_param("W", [[2.0]])
         >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
@@ -141,7 +141,7 @@ class RAdam(Adam):
 
     Example:
         >>> import numpy as np
-        >>> from combinet import Linear
+        >>> from combinet import Linear, RAdam
         >>> model = Linear(1, 1).initialize()
         >>> model.set_param("W", [[2.0]])
         >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))

@@ -40,11 +40,11 @@ class Optimizer(SavedState):
 
     An update clips the gradients of all its parameters together and adds noise to them. Then, for
     each parameter, it applies L2, takes the step that the subclass defines in `apply`, and moves
-    the average. The optimizer counts its updates in `step`, from 0. Every setting is an attribute
-    of the same name, which you may change between updates.
+    the average. `learn_rate`, `L2` and `grad_noise` are attributes that you may change between
+    updates.
 
-    A schedule is a function of `step`. If it returns anything but a finite number from 0, the
-    update raises InputError before it changes anything.
+    A schedule is a function of `step`, the number of updates so far. If it returns anything but a
+    finite number from 0, the update raises InputError before it changes anything.
 
     The average of a weight moves after each update by mean += (1 - d) * (W - mean), with
     d = min(average_decay, (1 + t) / (10 + t)) at the parameter's t-th update. After a resize t
@@ -87,7 +87,7 @@ class Optimizer(SavedState):
 
     Example:
         >>> import numpy as np
-        >>> from combinet import Linear
+        >>> from combinet import Linear, Optimizer
         >>> class SignSGD(Optimizer):
         ...     def apply(self, ops, W, dW, state, t, rate):
         ...         W -= rate * ops.xp.sign(dW)
@@ -264,7 +264,7 @@ class Optimizer(SavedState):
         store.writable()
 
     def apply_span(self, span: Span, rate: float, L2: float) -> None:
-        """Applies L2 and takes the step for the parameters of a span. Steps are counted before.
+        """Applies L2 and takes the step for the parameters of a span. The caller counts the step.
 
         Optimizers that wrap another library's optimizer override this.
 

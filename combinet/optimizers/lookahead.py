@@ -32,7 +32,7 @@ class Lookahead(Optimizer):
 
     Example:
         >>> import numpy as np
-        >>> from combinet import SGD, Linear
+        >>> from combinet import SGD, Linear, Lookahead
         >>> model, sgd = Linear(1, 1).initialize(), Lookahead(SGD(1.0), k=2, alpha=0.5)
         >>> model.set_param("W", [[2.0]])
         >>> for step in range(2):

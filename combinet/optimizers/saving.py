@@ -17,7 +17,7 @@ from combinet.types import Array, Shape
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_MOST = np.iinfo("int64").max
+_MAX_STEPS = np.iinfo("int64").max
 
 
 class SavedState:
@@ -174,4 +174,4 @@ class SavedState:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_STEPS

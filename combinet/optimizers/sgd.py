@@ -31,7 +31,7 @@ class SGD(Optimizer):
 
     Example:
         >>> import numpy as np
-        >>> from combinet import Linear
+        >>> from combinet import Linear, SGD
         >>> model = Linear(1, 1).initialize()
         >>> model.set_param("W", [[2.0]])
         >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
@@ -68,13 +68,13 @@ class SGD(Optimizer):
 
 
 class Lion(Optimizer):
-    """Lion: steps by the sign of a running mean of the gradient.
+    """Steps by the sign of a running mean of the gradient, so all weights move equally far.
 
         W -= learn_rate * sign(beta1 * m + (1 - beta1) * dW)
         m = beta2 * m + (1 - beta2) * dW
 
-    Every weight moves by the same amount. Use a tenth to a third of Adam's learning rate, and three
-    to ten times its L2. Lion keeps one number per weight, where Adam keeps two.
+    Use a tenth to a third of Adam's learning rate, and three to ten times its L2. Lion keeps one
+    number per weight, where Adam keeps two.
 
     Args:
         learn_rate: Learning rate: a number from 0 or a schedule.
@@ -87,7 +87,7 @@ class Lion(Optimizer):
 
     Example:
         >>> import numpy as np
-        >>> from combinet import Linear
+        >>> from combinet import Linear, Lion
         >>> model = Linear(1, 1).initialize()
         >>> model.set_param("W", [[2.0]])
         >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))

@@ -85,7 +85,7 @@ class Rows(Span):
 
 def spans(slots: Iterable[Slot]) -> list[Span]:
     """Groups slots into spans of neighbours. A model initialized as a whole gives one span."""
-    # A dict, in the order of the slots, so that sums over spans are the same in every run.
+    # A dict instead of a set: its order makes sums over spans the same in every run.
     stores: dict[Store, list[Slot]] = {}
     for slot in slots:
         stores.setdefault(slot.store, []).append(slot)

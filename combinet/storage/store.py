@@ -212,10 +212,10 @@ class Store:
 
 
 def locked(slots: Iterable[Slot]) -> ExitStack:
-    """Holds the locks of all stores of these slots inside a `with` block.
+    """Acquires the locks of all stores of these slots, for a `with` block that releases them.
 
-    Every thread takes them in the same order, by id. Otherwise two updates of models that share
-    stores could each hold one lock and wait for the other forever.
+    Every thread acquires them in the same order, by id. In different orders, two updates that share
+    two stores could each hold one lock and wait for the other forever.
     """
     with ExitStack() as stack:
         for store in sorted({slot.store for slot in slots}, key=id):
