@@ -231,7 +231,7 @@ class BinaryCrossentropy(Loss):
     Raises:
         DimensionError: If truths do not have the shape of the guesses.
         InputError: If an argument has the wrong kind. On the CPU also if guesses are not
-            probabilities and therefore the value is worse than that of random guesses.
+            probabilities and therefore the value is worse than for random guesses.
 
     Example:
         >>> import numpy as np

@@ -20,7 +20,7 @@ class Lookahead(Optimizer):
     weights toward the old slow ones.
 
     Lookahead copies the settings of `optimizer` (rates, clipping, decay, averages, noise). Change
-    them on the Lookahead, and do not use `optimizer` for other updates.
+    `learn_rate`, `L2` and `grad_noise` on the Lookahead. Do not use `optimizer` for other updates.
 
     Args:
         optimizer: The optimizer that takes the steps. Neither sparse nor a Lookahead.

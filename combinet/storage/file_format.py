@@ -95,7 +95,7 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(unfinished)
         if isinstance(error, OSError) and error.filename == unfinished:
-            error.filename = os.fspath(path)  # not that of the temporary file
+            error.filename = os.fspath(path)  # instead of the temporary file
         raise
 
 
