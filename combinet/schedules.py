@@ -1,6 +1,7 @@
-"""Rates that change as training goes on: pure functions of the step, counted from 0.
+"""Schedules: rates that change during training, as pure functions of the step, counted from 0.
 
-Wherever an optimizer takes a rate it takes a schedule; they serve for batch sizes too.
+An optimizer accepts a schedule for each of its rates, and `minibatch` accepts one for the size of
+batches.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ RATE: Bounds = (lambda x: callable(x) or 0 <= x < math.inf, "a number from 0 or 
 
 
 def require(owner: str, bounds: Bounds, **values: Any) -> None:
-    """Refuse values out of bounds, or that are no numbers: InputError, with the owner's name."""
+    """Raises InputError, with the owner's name, if a value is out of bounds or not a number."""
     fits, what = bounds
     for name, value in values.items():
         try:
@@ -28,17 +29,20 @@ def require(owner: str, bounds: Bounds, **values: Any) -> None:
         except (TypeError, ValueError):
             fine = False
         if not fine:
-            raise InputError(f"{owner} takes {what} for {name}, not {value!r}")
+            raise InputError(f"{owner} expected {what} for {name}, got {value!r:.60}")
 
 
 def as_schedule(owner: str, schedule: float | Schedule) -> Schedule:
-    """A schedule as it is; a number, from 0, as one that stays the same."""
+    """Returns a schedule as it is, and a number from 0 as a constant schedule."""
     require(owner, RATE, schedule=schedule)
     return schedule if callable(schedule) else constant(schedule)
 
 
 def constant(rate: float) -> Schedule:
-    """The same at every step.
+    """Returns a schedule that stays at `rate`.
+
+    Args:
+        rate: The rate at every step.
 
     Example:
         >>> constant(0.1)(7)
@@ -48,7 +52,11 @@ def constant(rate: float) -> Schedule:
 
 
 def decaying(base_rate: float, decay: float) -> Schedule:
-    """base_rate / (1 + decay * step).
+    """Returns the schedule base_rate / (1 + decay * step).
+
+    Args:
+        base_rate: Rate at step 0.
+        decay: How fast the rate falls. After 1 / decay steps it is base_rate / 2.
 
     Example:
         >>> decaying(0.01, 1.0)(1)
@@ -58,7 +66,12 @@ def decaying(base_rate: float, decay: float) -> Schedule:
 
 
 def compounding(start: float, stop: float, compound: float) -> Schedule:
-    """Start * compound ** step, held at stop once it is reached. Rises or falls.
+    """Returns the schedule start * compound ** step, which stays at `stop` once it is reached.
+
+    Args:
+        start: Rate at step 0.
+        stop: Last rate, above or below `start`.
+        compound: Factor between the rates of two steps. Above 1 the rate rises, below 1 it falls.
 
     Example:
         >>> size = compounding(1.0, 32.0, 2.0)
@@ -77,7 +90,12 @@ def compounding(start: float, stop: float, compound: float) -> Schedule:
 
 
 def warmup_linear(initial_rate: float, warmup_steps: int, total_steps: int) -> Schedule:
-    """Rises linearly from 0 in warmup_steps, then falls linearly, to 0 at total_steps.
+    """Returns a schedule that rises linearly from 0 to a rate, then falls linearly to 0.
+
+    Args:
+        initial_rate: Highest rate, reached at warmup_steps.
+        warmup_steps: Number of steps of the rise.
+        total_steps: Step at which the rate is 0 again. It stays 0 afterwards.
 
     Example:
         >>> rate = warmup_linear(1.0, 4, 8)
@@ -95,7 +113,15 @@ def warmup_linear(initial_rate: float, warmup_steps: int, total_steps: int) -> S
 
 
 def constant_then(rate: float, steps: int, schedule: float | Schedule) -> Schedule:
-    """The same for a number of steps, then another schedule from its beginning, or a number.
+    """Returns a schedule that keeps a rate for some steps, then follows another schedule.
+
+    Args:
+        rate: Rate of the first steps.
+        steps: Number of steps with this rate.
+        schedule: The schedule that follows, from its step 0, or a number.
+
+    Raises:
+        InputError: If schedule is neither callable nor a number from 0.
 
     Example:
         >>> rate = constant_then(1.0, 2, decaying(1.0, 1.0))
@@ -107,35 +133,48 @@ def constant_then(rate: float, steps: int, schedule: float | Schedule) -> Schedu
 
 
 def cosine(initial_rate: float, total_steps: int, *, final_rate: float = 0.0) -> Schedule:
-    """Falls from initial_rate along half a cosine, to final_rate at total_steps, and stays there.
+    """Returns a schedule that falls along half a cosine, then stays at its last rate.
 
-    Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5, without restarts.
+    Args:
+        initial_rate: Rate at step 0.
+        total_steps: Step at which the rate reaches final_rate.
+        final_rate: Last rate.
 
     Example:
         >>> rate = cosine(1.0, 4)
         >>> [round(rate(step), 4) for step in (0, 1, 2, 3, 4, 5)]
         [1.0, 0.8536, 0.5, 0.1464, 0.0, 0.0]
+
+    Source: Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5, without restarts.
     """
     return lambda step: _cosine(initial_rate, final_rate, step / max(1, total_steps))
 
 
 def _cosine(start: float, stop: float, done: float) -> float:
-    """The way from start to stop, of which the part `done` lies behind."""
+    """Returns the value on a half cosine from start to stop, at `done` from 0 to 1."""
     return stop + (start - stop) * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
 
 def slanted_triangular(
     max_rate: float, num_steps: int, *, cut_frac: float = 0.1, ratio: float = 32
 ) -> Schedule:
-    """A short rise to max_rate, in cut_frac of num_steps, and a long fall to max_rate / ratio.
+    """Returns a schedule with a short linear rise and a long linear fall.
 
-    Howard and Ruder 2018, arXiv:1801.06146, equation 3, with t = step + 1. From num_steps on the
-    rate stays at max_rate / ratio. Raises InputError unless 0 < cut_frac < 1.
+    Args:
+        max_rate: Highest rate.
+        num_steps: Number of steps of rise and fall. Afterwards the rate stays at max_rate / ratio.
+        cut_frac: Part of num_steps that the rise takes, between 0 and 1.
+        ratio: Highest rate divided by the lowest.
+
+    Raises:
+        InputError: If cut_frac is not between 0 and 1.
 
     Example:
         >>> rate = slanted_triangular(1.0, 40, ratio=4)
         >>> [round(rate(step), 4) for step in (0, 1, 3, 21, 39, 50)]
         [0.4375, 0.625, 1.0, 0.625, 0.25, 0.25]
+
+    Source: Howard and Ruder 2018, arXiv:1801.06146, equation 3, with t = step + 1.
     """
     within: Bounds = (lambda x: 0 < x < 1, "a number between 0 and 1")
     require("slanted_triangular", within, cut_frac=cut_frac)
@@ -150,15 +189,22 @@ def slanted_triangular(
 
 
 def cyclic_triangular(min_lr: float, max_lr: float, period: int) -> Schedule:
-    """Up from min_lr to max_lr in `period` steps, down in as many, and so on.
+    """Returns a schedule that rises and falls linearly between two rates, again and again.
 
-    Smith 2017, arXiv:1506.01186, section 3.1, with t = step + 1: the first rate is above min_lr.
-    Raises InputError if the period is not positive.
+    Args:
+        min_lr: Lowest rate. Step 0 is one step above it.
+        max_lr: Highest rate.
+        period: Number of steps of each rise and of each fall.
+
+    Raises:
+        InputError: If period is not positive.
 
     Example:
         >>> rate = cyclic_triangular(0.0, 1.0, 2)
         >>> [rate(step) for step in range(6)]
         [0.5, 1.0, 0.5, 0.0, 0.5, 1.0]
+
+    Source: Smith 2017, arXiv:1506.01186, section 3.1, with t = step + 1.
     """
     require("cyclic_triangular", (lambda x: x > 0, "a positive number"), period=period)
 
@@ -177,15 +223,23 @@ def one_cycle(
     div: float = 25.0,
     final_div: float = 1e4,
 ) -> Schedule:
-    """Half a cosine from max_rate / div up to max_rate, and one down to it / (div * final_div).
+    """Returns a schedule that rises along half a cosine, then falls along another one.
 
-    The rise takes the part `rise` of total_steps, the fall the others; then the rate stays where
-    it is. Smith and Topin 2018, arXiv:1708.07120, with cosines for lines: PyTorch's OneCycleLR.
+    It computes the same as PyTorch's OneCycleLR.
+
+    Args:
+        max_rate: Highest rate.
+        total_steps: Number of steps of rise and fall. Afterwards the rate stays at its last value.
+        rise: Part of total_steps that the rise takes, from 0 to 1.
+        div: Highest rate divided by the first.
+        final_div: First rate divided by the last.
 
     Example:
         >>> rate = one_cycle(1.0, 11, rise=5 / 11, div=10, final_div=10)
         >>> [round(rate(step), 4) for step in (0, 2, 4, 7, 10, 12)]
         [0.1, 0.55, 1.0, 0.505, 0.01, 0.01]
+
+    Source: Smith and Topin 2018, arXiv:1708.07120, with cosines instead of lines.
     """
     top, end = rise * total_steps - 1, total_steps - 1
 
@@ -201,11 +255,20 @@ def one_cycle(
 def plateau(
     max_patience: int, scale: float, schedule: float | Schedule, scores: Sequence[float]
 ) -> Schedule:
-    """A schedule, or a number, times `scale` for each time that the scores have stopped rising.
+    """Returns a schedule that is multiplied by `scale` at each plateau of the scores.
 
-    `scores` is the list to which you append each evaluation's score, higher being better; it is
-    read at every step. A plateau is max_patience scores after each other, none of them above the
-    best before it; then the count begins anew.
+    A plateau is a run of max_patience scores, none of them above the best score before. After each
+    plateau the count starts again from 0.
+
+    Args:
+        max_patience: Number of scores without a new best that make a plateau.
+        scale: Factor of the rate at each plateau.
+        schedule: The schedule that is multiplied, or a number.
+        scores: List to which you append the score of each evaluation, higher is better. The
+            schedule reads it at every step.
+
+    Raises:
+        InputError: If schedule is neither callable nor a number from 0.
 
     Example:
         >>> scores: list[float] = []

@@ -1,7 +1,7 @@
-"""Features of words, as stable 64-bit hashes: what HashEmbed takes.
+"""Features of words as stable 64-bit hashes, the input of `HashEmbed`.
 
-A feature's value is the BLAKE2b hash of its text, so that it is the same in every process and on
-every machine. Each distinct word is worked out once a call; the rest is array work.
+The value of a feature is the BLAKE2b hash of its text, so it is the same in every process and on
+every machine. Each call of `features` computes the features of each distinct word once.
 """
 
 from __future__ import annotations
@@ -20,12 +20,23 @@ Feature = Callable[[str], str]
 
 
 def lower(word: str) -> str:
-    """The word in lower case."""
+    """Returns the word in lower case.
+
+    Args:
+        word: The word.
+
+    Example:
+        >>> lower("Tagger")
+        'tagger'
+    """
     return word.lower()
 
 
 def prefix(length: int) -> Feature:
-    """A feature: the first `length` characters.
+    """Returns the feature that is the first `length` characters of a word.
+
+    Args:
+        length: Number of characters.
 
     Example:
         >>> prefix(2)("tagger")
@@ -35,7 +46,10 @@ def prefix(length: int) -> Feature:
 
 
 def suffix(length: int) -> Feature:
-    """A feature: the last `length` characters.
+    """Returns the feature that is the last `length` characters of a word.
+
+    Args:
+        length: Number of characters.
 
     Example:
         >>> suffix(3)("tagger")
@@ -45,18 +59,22 @@ def suffix(length: int) -> Feature:
 
 
 def shape(word: str) -> str:
-    """Upper-case letters as X, others as x, digits as d; runs of one kind are cut off after 4.
+    """Returns a word with upper-case letters as X, other letters as x and digits as d.
+
+    Runs of the same character in the result are cut to 4.
+
+    Args:
+        word: The word.
 
     Example:
         >>> shape("Apple's"), shape("2026-11"), shape("internationally")
         ("Xxxxx'x", 'dddd-dd', 'xxxx')
     """
-    runs = groupby(map(_kind, word))
+    runs = groupby(map(_shape_of_char, word))
     return "".join("".join(islice(run, 4)) for _, run in runs)
 
 
-def _kind(char: str) -> str:
-    """What a character is in a shape."""
+def _shape_of_char(char: str) -> str:
     if char.isalpha():
         return "X" if char.isupper() else "x"
     return "d" if char.isdigit() else char
@@ -66,23 +84,34 @@ DEFAULT: tuple[Feature, ...] = (lower, prefix(1), suffix(3), shape)
 
 
 def hash_text(text: str, salt: int = 0) -> int:
-    """A 64-bit number for a text, the same everywhere; other salts give other numbers.
+    """Returns a 64-bit hash of a text, the same in every process and on every machine.
+
+    Args:
+        text: The text.
+        salt: A number from 0 to 255. Different salts give independent hashes.
 
     Example:
         >>> hash_text("word") == hash_text("word") != hash_text("word", salt=1)
         True
     """
-    from hashlib import blake2b  # here, since it loads OpenSSL, which few programs need
+    from hashlib import blake2b  # here, because it loads OpenSSL, which few programs need
 
     digest = blake2b(text.encode("utf8", "surrogatepass"), digest_size=8, salt=bytes([salt]))
     return int.from_bytes(digest.digest(), "little")
 
 
 def features(docs: Sequence[Sequence[str]], extract: Sequence[Feature] = DEFAULT) -> list[Ints]:
-    """The features of each word of each document, hashed: (n,) words -> (n, features) uint64.
+    """Returns the hashed features of each word: a uint64 array (n, features) for each document.
 
-    By default there are four columns: lower-cased form, first character, last three, shape. The
-    number of a column goes into its hashes. Raises InputError for a document that is a str.
+    The number of a column is the salt of its hashes, so equal texts differ between columns.
+
+    Args:
+        docs: Documents, each a list of n words.
+        extract: One function of a word for each column. By default there are four: the lower-cased
+            word, its first character, its last three characters, and its shape.
+
+    Raises:
+        InputError: If a document is a str instead of a list of words, or a word is not a str.
 
     Example:
         >>> rows, empty = features([["The", "tagger", "the"], []])
@@ -92,7 +121,7 @@ def features(docs: Sequence[Sequence[str]], extract: Sequence[Feature] = DEFAULT
     docs = [docs] if isinstance(docs, str) else list(docs)
     for doc in docs:
         if isinstance(doc, str):
-            raise InputError(f"a document is a list of words, not the text {doc!r}")
+            raise InputError(f"expected a list of words as document, got the text {doc!r:.60}")
     index: dict[str, int] = {}
     try:
         numbers = [[index.setdefault(word, len(index)) for word in doc] for doc in docs]
@@ -104,6 +133,6 @@ def features(docs: Sequence[Sequence[str]], extract: Sequence[Feature] = DEFAULT
     except (TypeError, AttributeError):
         for word in (word for doc in docs for word in doc):
             if not isinstance(word, str):
-                raise InputError(f"a word is a str, not {describe(word)}") from None
+                raise InputError(f"expected a str as word, got {describe(word)}") from None
         raise
     return [table[doc] if doc else table[:0] for doc in numbers]

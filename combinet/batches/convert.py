@@ -14,35 +14,35 @@ from combinet.types import Array
 
 
 def list_to_ragged(X: Sequence[Array]) -> Ragged:
-    """The arrays of a list, one after the other. Raises InputError for an empty list."""
+    """Concatenates the arrays of a list. Raises InputError for an empty list."""
     if not isinstance(X, list | tuple) or len(X) < 2 or len({*map(type, X)}) > 1:
         check_list(X)
     if not X:
-        raise InputError("an empty list has no width: at least one array is needed")
+        raise InputError("expected at least one array, got an empty list")
     try:
         data = X[0] if len(X) == 1 else get_array_ops(X[0]).concat_checked(X)
     except (AttributeError, TypeError, ValueError):
-        check_list(X)  # it knows what is wrong with them
+        check_list(X)  # raises an error that names the wrong array
         raise
     return Ragged.unchecked(data, np.fromiter(map(len, X), "int64", len(X)))
 
 
 def ragged_to_list(X: Ragged) -> list[Any]:
-    """Each sequence's rows, as views of the data."""
+    """Returns the rows of each sequence, as views of the data."""
     return get_array_ops(X.data).split(X.data, X.lengths)
 
 
 def check_list(X: object) -> None:
-    """Raise InputError unless X is a list of arrays that differ in nothing but their lengths."""
+    """Raises InputError unless X is a list of arrays that differ only in their lengths."""
     if not isinstance(X, list | tuple):
-        raise InputError(f"a list of arrays is needed, not {describe(X)}")
+        raise InputError(f"expected a list of arrays, got {describe(X)}")
     for x in X:
         if not hasattr(x, "dtype") or x.ndim < 1:
-            raise InputError(f"a list of arrays is needed, not a list with {describe(x)} in it")
+            raise InputError(f"expected a list of arrays, got a list with {describe(x)} in it")
     if len({(x.dtype, x.shape[1:]) for x in X}) > 1:
         expected = X[0].dtype, X[0].shape[1:]
         other = next(x for x in X if (x.dtype, x.shape[1:]) != expected)
         raise InputError(
-            f"the arrays of a list must differ in length alone, not be {describe(X[0])} "
+            f"expected a list of arrays that differ only in length, got {describe(X[0])} "
             f"and {describe(other)}"
         )

@@ -17,12 +17,23 @@ from combinet.types import Generator, Schedule, is_size
 def minibatch(
     size: int | Schedule, sequence: object, *others: object, rng: Generator | int | None = None
 ) -> Iterator[Any]:
-    """Batches of `size` of a list, array, Ragged or Padded, one after the other; the last rest.
+    """Yields batches of `size` items of a list, array, Ragged or Padded. The last may be smaller.
 
-    With `others`, of the same length, each batch is a tuple with a part of each. `size` may be a
-    schedule: that of the batch's number, from 0. With `rng`, a generator or a seed, the order
-    is drawn from it. What is given stays as it is. Raises InputError or DimensionError, at
-    the first batch.
+    The data stays unchanged. Errors are raised when the first batch is requested.
+
+    Args:
+        size: Number of items in a batch: an int, or a schedule of the batch's number from 0.
+        sequence: The data: a list, tuple, array, Ragged or Padded.
+        *others: More data of the same length, such as labels. Each batch is then a tuple with the
+            same items of all of them.
+        rng: Generator, or seed of a generator, that shuffles the items. None keeps their order.
+
+    Yields:
+        The items of a batch, of the same class as the data.
+
+    Raises:
+        DimensionError: If the lengths of the data differ.
+        InputError: If the data has no length or no items, or `size` is not an int from 1.
 
     Example:
         >>> import numpy as np
@@ -34,16 +45,16 @@ def minibatch(
     sequences: tuple[Any, ...] = (sequence, *others)
     for each in sequences:
         if not hasattr(each, "__len__") or not hasattr(each, "__getitem__"):
-            raise InputError(f"batches are parts of sequences, not of {describe(each)}")
+            raise InputError(f"expected a list, array, Ragged or Padded, got {describe(each)}")
     lengths = [len(each) for each in sequences]
     if len(set(lengths)) > 1:
-        raise DimensionError(f"what is divided together is as long, not {lengths}")
+        raise DimensionError(f"expected data of equal lengths, got lengths {lengths}")
     order = None if rng is None else np.random.default_rng(rng).permutation(lengths[0])
     start, number = 0, 0
     while start < lengths[0]:
         count = int(size(number)) if callable(size) else size
         if not is_size(count):
-            raise InputError(f"a batch's size is an int from 1, not {count!r}")
+            raise InputError(f"expected an int from 1 as batch size, got {count!r}")
         index = slice(start, start + count)
         batch = tuple(_take(each, index, order) for each in sequences)
         yield batch if others else batch[0]

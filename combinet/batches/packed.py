@@ -1,7 +1,8 @@
-"""Sequences packed in time-major order: the rows of step 0, then those of step 1, longest first.
+"""Packed sequences: the first rows of all sequences, then all second rows, and so on.
 
-Recurrent layers and conditional random fields compute on packed rows. A batch is gathered into them
-once, and the result is scattered into the same kind of batch once.
+The rows of each step are ordered by the length of their sequence, longest first. Recurrent layers
+and conditional random fields compute on packed rows: they gather the rows of a batch once, and
+scatter the result once into a batch of the same kind.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from combinet.ops.sequence import time_major_order
 from combinet.types import Array, Floats1d, Floats2d
 
 Sequences: TypeAlias = "list[Any] | Ragged | Padded"
-CRFOutput: TypeAlias = "tuple[Any, Floats2d, Floats1d, Floats1d]"  # of `CRF`: scores, T, start, end
+CRFOutput: TypeAlias = "tuple[Any, Floats2d, Floats1d, Floats1d]"  # scores, T, start, end
 
 
 class TimeMajorOrder:
-    """The order in which the rows of one batch are packed, and how to pack and unpack them.
+    """The packed order of the rows of one batch. Packs and unpacks rows.
 
-    `sizes` says how many sequences have each step; `rows` are the flat rows in packed order, or
-    None if these agree, as for one sequence: then nothing is copied.
+    `sizes` is the number of sequences that have each step. `rows` are the numbers of the flat rows
+    in packed order. It is None if both orders are the same, as for a single sequence; nothing is
+    copied then.
     """
 
     def __init__(self, X: Sequences, ops: Ops) -> None:
@@ -45,21 +47,21 @@ class TimeMajorOrder:
         self.rows = None if np.array_equal(rows, np.arange(self.total)) else rows
 
     def flat_rows(self, X: Sequences) -> Array:
-        """The rows (total, ...) of a batch with this order, before packing."""
+        """Returns the flat rows (total, width) of a batch with these sequences."""
         data: Array = (list_to_ragged(X) if isinstance(X, list) else X).data
         return data.reshape(self.total, data.shape[-1])
 
     def pack(self, flat: Array) -> Array:
-        """The packed rows of flat ones."""
+        """Returns flat rows in packed order."""
         if self.rows is None:
             return flat
         if flat.flags.c_contiguous:
             return self.ops.take_rows(flat, self.rows)
-        # Of some columns alone, `take_rows` would first copy all rows.
+        # Given a view of some columns, `take_rows` would first copy all rows.
         return self.ops.xp.ascontiguousarray(flat[self.ops.xp.asarray(self.rows)])  # type: ignore[no-any-return]
 
     def unpack(self, *columns: Array) -> Array:
-        """The flat rows of packed ones, with zeros as padding; arrays of columns become one."""
+        """Returns packed rows in flat order, padded with zeros. Joins several arrays by columns."""
         if self.rows is None:
             return join_columns(columns, self.ops)
         new = self.ops.empty if len(self.rows) == self.total else self.ops.zeros
@@ -71,7 +73,7 @@ class TimeMajorOrder:
         return flat
 
     def rebuild(self, *columns: Array) -> Sequences:
-        """Packed rows as a batch of the same kind as the first."""
+        """Returns packed rows as a batch of the same kind as the original."""
         flat = self.unpack(*columns)
         if self.structure is None:
             return self.ops.split(flat, self.lengths)
@@ -81,7 +83,7 @@ class TimeMajorOrder:
 
 
 class Packed:
-    """Packed rows `data` (total, ...). With `reverse`, sequences are processed from their ends."""
+    """Packed rows `data` (total, ...). With `reverse`, layers process sequences from the end."""
 
     __slots__ = ("data", "order", "reverse")
 
@@ -90,14 +92,14 @@ class Packed:
 
     @classmethod
     def of(cls, X: Sequences | Packed, ops: Ops) -> Packed:
-        """The rows of a batch, packed; X itself if it is packed."""
+        """Packs the rows of a batch. Returns X itself if it is packed."""
         if isinstance(X, Packed):
             return X
         order = TimeMajorOrder(X, ops)
         return cls(order.pack(order.flat_rows(X)), order)
 
     def rows_of(self, dY: Sequences | Packed, columns: slice = slice(None)) -> Array:
-        """The packed rows of a batch with the same sequences, or of some of its columns."""
+        """Returns the packed rows, or some columns, of a batch with the same sequences."""
         if isinstance(dY, Packed):
             rows = dY.data[:, columns]
         else:
@@ -105,16 +107,16 @@ class Packed:
         return self.order.ops.xp.ascontiguousarray(rows)  # type: ignore[no-any-return]
 
     def rebuild(self, X: Sequences | Packed, *columns: Array) -> Sequences | Packed:
-        """Packed rows, in one or more arrays of columns, as a batch of the same kind as X."""
+        """Returns packed rows, from one or more arrays of columns, as a batch like X."""
         if isinstance(X, Packed):
             return Packed(join_columns(columns, self.order.ops), self.order, self.reverse)
         return self.order.rebuild(*columns)
 
 
 def pack_scores(name: str, output: object) -> tuple[Floats2d, TimeMajorOrder]:
-    """The packed scores that `CRF` returns, and their order.
+    """Returns the packed scores of the output of a `CRF`, and their order.
 
-    Raises InputError or DimensionError, in the name of `name`.
+    Raises InputError or DimensionError with `name`, the caller's name, in the message.
     """
     if not isinstance(output, tuple) or len(output) != 4:
         raise InputError(
@@ -128,13 +130,13 @@ def pack_scores(name: str, output: object) -> tuple[Floats2d, TimeMajorOrder]:
         flat = (scores if isinstance(scores, Ragged) else list_to_ragged(scores)).data
     if flat.ndim != 2 or T.shape != (flat.shape[1], flat.shape[1]):
         raise DimensionError(
-            f"{name} takes scores of as many labels as there are transitions, "
-            f"{describe(T)}, not {describe(scores)}"
+            f"{name} expected scores with as many labels as the transitions, {describe(T)}, "
+            f"got {describe(scores)}"
         )
     order = TimeMajorOrder(output[0], get_array_ops(T))
     return order.pack(flat), order
 
 
 def join_columns(columns: tuple[Array, ...], ops: Ops) -> Array:
-    """Arrays of columns as one array."""
+    """Joins arrays of columns into one array."""
     return columns[0] if len(columns) == 1 else ops.concatenate([*columns], -1)

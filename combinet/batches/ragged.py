@@ -1,4 +1,4 @@
-"""Ragged: sequences of unequal lengths, one after the other in one array."""
+"""Ragged: sequences of different lengths, concatenated in one array."""
 
 from __future__ import annotations
 
@@ -17,38 +17,45 @@ Index: TypeAlias = "int | slice | Sequence[int] | Ints1d"
 
 
 def _select(n: int, index: Index) -> Ints1d:
-    """The numbers that an index names among n sequences; an int counts as a list of one."""
+    """Returns the numbers of the sequences that an index selects. An int selects a list of one."""
     if not isinstance(index, slice):
         index = np.atleast_1d(index)
-        index = index if index.size else index.astype("int64")  # to NumPy, [] holds floats
+        index = index if index.size else index.astype("int64")  # NumPy makes [] an array of floats
         if index.ndim != 1:
-            raise IndexError(f"sequences are selected by a flat list, not by {describe(index)}")
+            raise IndexError(f"expected a flat list of sequence numbers, got {describe(index)}")
     return np.arange(n)[index]
 
 
 def _integers(name: str, values: Any) -> Ints1d:
-    """An int64 array (n,), so that no fraction is cut off."""
+    """Returns values as an int64 array (n,). Raises InputError instead of rounding fractions."""
     try:
         array = np.asarray(values)
-    except (TypeError, ValueError):  # of a GPU; lists of several lengths
-        raise InputError(f"{name} are integers on the host, not {describe(values)}") from None
+    except (TypeError, ValueError):  # arrays on a GPU, nested lists of different lengths
+        raise InputError(f"{name} expected integers on the host, got {describe(values)}") from None
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise InputError(f"{name} are a row of integers, not {describe(array)}")
+        raise InputError(f"{name} expected integers (n,), got {describe(array)}")
     return array.astype("int64", copy=False)
 
 
-def _check_data(takes: str, data: Any, axes: int) -> None:
+def _check_data(expected: str, data: Any, axes: int) -> None:
     if not hasattr(data, "dtype") or data.ndim < axes:
-        raise InputError(f"{takes}, not {describe(data)}")
+        raise InputError(f"{expected}, got {describe(data)}")
 
 
 class Ragged:
-    """Sequences one after the other: `data` (total, ...) and `lengths` (sequences,).
+    """Sequences of different lengths, concatenated in one array of rows.
 
-    `ragged[i]` is a Ragged of one sequence, `ragged[i:j]` of several, negative indices, steps and
-    lists of indices included; a run of neighbours is a view of the data, anything else a copy.
-    Raises DimensionError if the lengths don't add up to the rows of the data, InputError if the
-    data is no array or the lengths are no integers.
+    `ragged[i]` returns a Ragged of one sequence, and `ragged[i:j]` one of several. Negative
+    indices, slices with steps and lists of indices work too. Neighbouring sequences are a view of
+    the data, any other selection is a copy.
+
+    Args:
+        data: The rows of all sequences, an array (total, ...).
+        lengths: Number of rows of each sequence (sequences,), integers on the host.
+
+    Raises:
+        DimensionError: If the lengths do not add up to the number of rows.
+        InputError: If data is not an array, or lengths are not integers.
 
     Example:
         >>> import numpy as np
@@ -60,18 +67,23 @@ class Ragged:
     __slots__ = ("data", "lengths")
 
     def __init__(self, data: Array, lengths: Numbers) -> None:
-        _check_data("Ragged takes an array (total, ...)", data, axes=1)
+        _check_data("Ragged expected an array (total, ...)", data, axes=1)
         self.data = data
         self.lengths = lengths = _integers("lengths", lengths)
         if (lengths < 0).any() or lengths.sum() != len(data):
             raise DimensionError(
-                f"Ragged takes lengths, none below 0, that add up to the {len(data)} rows of "
-                f"its data, not {describe(lengths)} that adds up to {lengths.sum()}"
+                f"Ragged expected lengths from 0 that add up to the {len(data)} rows of its data, "
+                f"got {describe(lengths)} with the sum {lengths.sum()}"
             )
 
     @classmethod
     def unchecked(cls, data: Array, lengths: Ints1d) -> Ragged:
-        """A Ragged of what is known to fit: nothing is checked."""
+        """Returns a Ragged without checking the arguments.
+
+        Args:
+            data: The rows of all sequences, an array (total, ...).
+            lengths: Number of rows of each sequence, an int64 array (sequences,).
+        """
         ragged = cls.__new__(cls)
         ragged.data, ragged.lengths = data, lengths
         return ragged

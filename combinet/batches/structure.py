@@ -1,4 +1,4 @@
-"""The structure of a batch: its arrays, shapes and widths, and that its gradient has the same."""
+"""The structure of a batch: its arrays, shapes and widths, and the check of its gradient."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ T = TypeVar("T")
 
 
 def rebuild(X: T, items: list[Any]) -> T:
-    """Items as a list or tuple of the class of X: a named tuple takes them one by one."""
+    """Returns items as a list or tuple of the class of X, which may be a named tuple."""
     form: Any = type(X)
     return form(*items) if hasattr(X, "_fields") else form(items)  # type: ignore[no-any-return]
 
 
 def map_arrays(X: T, function: Callable[[Any], Any]) -> T:
-    """A batch of the same form with `function` applied to each array of its data."""
+    """Returns a batch of the same structure with `function` applied to each array of data."""
     if isinstance(X, list | tuple):
         return rebuild(X, [map_arrays(x, function) for x in X])
     if isinstance(X, Ragged):
@@ -40,9 +40,11 @@ def map_arrays(X: T, function: Callable[[Any], Any]) -> T:
 
 
 def to_device(X: T, ops: Ops) -> T:
-    """A batch (array, list, Ragged, Padded, tuple of them) with its arrays on the device of `ops`.
+    """Returns a batch with its arrays on the device of `ops`. Strings stay as they are.
 
-    Words stay what they are.
+    Args:
+        X: An array, list, Ragged, Padded, or tuple of batches.
+        ops: The Ops of the device, such as `CupyOps(0)`.
 
     Example:
         >>> import numpy as np
@@ -54,14 +56,14 @@ def to_device(X: T, ops: Ops) -> T:
 
 
 def shape_of(value: ArrayLike) -> Shape:
-    """The shape of an array on any device, or of nested lists of numbers."""
+    """Returns the shape of an array on any device, or of nested lists of numbers."""
     return tuple(value.shape) if is_array(value) else np.shape(value)
 
 
 def width_of(X: object) -> int | tuple[Any, ...] | None:
-    """The number of columns of a batch of floats; None of anything else, as of ids.
+    """Returns the number of columns of a batch of floats, and None for other batches, such as ids.
 
-    Of a tuple of batches it is the tuple of theirs. See `combinet.shapes`.
+    For a tuple of batches it returns the tuple of their widths. See `combinet.shapes`.
     """
     if isinstance(X, tuple):
         return tuple(width_of(x) for x in X)
@@ -73,10 +75,17 @@ def width_of(X: object) -> int | tuple[Any, ...] | None:
 
 
 def get_width(X: object, *, dim: int = -1) -> int:
-    """The size of a batch along axis `dim`, its number of columns: array, list, Ragged, Padded.
+    """Returns the size of a batch along an axis, by default its number of columns.
 
-    Of numbers without columns, such as ids, it is the largest of all plus 1; of an empty list, 0.
-    Raises InputError for what has no arrays.
+    For numbers without columns, such as ids, returns the largest number plus 1. For an empty batch
+    of them, or an empty list, returns 0. For a list or tuple, returns the largest size of an item.
+
+    Args:
+        X: An array, list, Ragged, Padded, or tuple of batches.
+        dim: The axis. Arrays with a single axis ignore it.
+
+    Raises:
+        InputError: If X does not consist of arrays.
 
     Example:
         >>> import numpy as np
@@ -88,21 +97,21 @@ def get_width(X: object, *, dim: int = -1) -> int:
     if isinstance(X, list | tuple):
         return max((get_width(each, dim=dim) for each in X), default=0)
     if not is_array(X):
-        raise InputError(f"a width is that of arrays, not of {describe(X)}")
+        raise InputError(f"get_width expected a batch of arrays, got {describe(X)}")
     if X.ndim > 1:
         return int(X.shape[dim])
     return int(X.max()) + 1 if X.size and X.ndim else 0
 
 
 def match_gradient(Y: object, dY: object) -> object:
-    """DY in the dtype of Y if that is of floats, its form and shapes checked.
+    """Checks that dY has the structure and shapes of Y. Returns dY in Y's dtype if Y has floats.
 
-    `Y` may be the output itself or its `spec_of`. An item of a tuple may have none: None. Raises
-    InputError or DimensionError, with the number of the item that is wrong.
+    `Y` is an output or its `spec_of`. In a tuple, dY may be None for an item without a gradient.
+    Raises InputError or DimensionError, with the number of the item that is wrong.
     """
     if isinstance(Y, list | tuple):
         if not isinstance(dY, list | tuple) or len(dY) != len(Y):
-            raise InputError(f"the gradient of a {describe(Y)} is like it, not {describe(dY)}")
+            raise InputError(f"expected a gradient like the {describe(Y)}, got {describe(dY)}")
         matched: list[Any] = []
         try:
             for y, d in zip(Y, dY, strict=True):
@@ -114,11 +123,11 @@ def match_gradient(Y: object, dY: object) -> object:
         return rebuild(Y, matched)
     if isinstance(Y, Ragged | Padded):
         if not isinstance(dY, Ragged | Padded) or type(dY) is not type(Y):
-            raise InputError(f"the gradient of {type(Y).__name__} is one too, not {describe(dY)}")
+            raise InputError(f"expected a {type(Y).__name__} gradient, got {describe(dY)}")
         if not same_sequences(Y, dY):
             raise DimensionError(
-                f"the gradient's sequences have the lengths {given_lengths(dY).tolist()}, the "
-                f"output's {given_lengths(Y).tolist()}"
+                f"expected a gradient of sequence lengths {given_lengths(Y).tolist()!s:.200}, "
+                f"got {given_lengths(dY).tolist()!s:.200}"
             )
         data = match_gradient(Y.data, dY.data)
         return dY if data is dY.data else map_arrays(dY, lambda _: data)
@@ -127,20 +136,20 @@ def match_gradient(Y: object, dY: object) -> object:
         return dY
     if not isinstance(dY, expected) or not is_array(dY) or dY.dtype.kind != "f":
         raise InputError(
-            f"the gradient of {describe(Y)} is a float {expected.__module__} {expected.__name__}, "
-            f"not {describe(dY)}"
+            f"expected a float {expected.__module__} {expected.__name__} as gradient of "
+            f"{describe(Y)}, got {describe(dY)}"
         )
     if tuple(dY.shape) != tuple(Y.shape):
-        raise DimensionError(f"the gradient of {describe(Y)} has its shape, not {describe(dY)}")
+        raise DimensionError(f"expected a gradient shaped like {describe(Y)}, got {describe(dY)}")
     return dY if dY.dtype == Y.dtype or Y.dtype.kind != "f" else dY.astype(Y.dtype)
 
 
 class ArraySpec(SimpleNamespace):
-    """What is left of an array when its numbers are gone: its shape, dtype and array_type."""
+    """The shape, dtype and array_type of an array, without its numbers."""
 
 
 def spec_of(Y: object) -> object:
-    """The form of a batch without its numbers, so that nobody keeps those for the form's sake."""
+    """Returns the structure of a batch without its numbers, so that their memory can be freed."""
     return map_arrays(Y, _spec_of_array)
 
 

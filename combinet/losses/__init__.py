@@ -1,1 +1,1 @@
-"""Values and gradients of outputs and labels. Imports types, errors, ops and batches."""
+"""Losses and their gradients. Imports types, errors, ops and batches."""

@@ -1,4 +1,4 @@
-"""What all losses share: their surface, and the checks of what they are called with."""
+"""The base class of all losses, and checks of their arguments."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from combinet.types import Floats
 
 
 class Loss:
-    """The base of the losses: `loss(guesses, truths)` returns (gradient, value).
+    """Base class of losses. `loss(guesses, truths)` returns (gradient, value).
 
-    The gradient has the form of the guesses and is the derivative of the value by them. The value
-    is an array without axes: on a GPU, reading it is the only wait. A subclass defines `__call__`;
-    `scale(n)` is 1 / n with `normalize`, else 1.
+    The gradient is the derivative of the value with respect to the guesses, and has their
+    structure and shapes. The value is an array without axes. On a GPU only reading the value forces
+    a device sync. Subclasses define `__call__`.
+
+    Args:
+        normalize: Whether to divide gradient and value by n, the number of rows. If False, both
+            are sums over the rows.
 
     Example:
         >>> import numpy as np
@@ -31,53 +35,67 @@ class Loss:
         self.normalize = normalize
 
     def __call__(self, guesses: Any, truths: Any) -> tuple[Any, Floats]:
-        """The gradient and the value."""
+        """Returns the gradient and the value."""
         raise NotImplementedError
 
     def get_grad(self, guesses: Any, truths: Any = None) -> Any:
-        """The gradient alone."""
+        """Returns only the gradient.
+
+        Args:
+            guesses: Output of the model.
+            truths: Expected output, in a form that the loss accepts. None if it needs none.
+        """
         return self(guesses, truths)[0]
 
     def get_loss(self, guesses: Any, truths: Any = None) -> Floats:
-        """The value alone."""
+        """Returns only the value.
+
+        Args:
+            guesses: Output of the model.
+            truths: Expected output, in a form that the loss accepts. None if it needs none.
+        """
         return self(guesses, truths)[1]
 
     def scale(self, n: int) -> float:
-        """What a sum over n rows is multiplied by."""
+        """Returns the factor of sums over n rows: 1 / n if `normalize` is set, else 1.
+
+        Args:
+            n: Number of rows. 0 counts as 1.
+        """
         return 1 / max(1, n) if self.normalize else 1.0
 
 
 def check_floats(X: Any, what: str, ndim: int | None = None, remedy: str = "") -> Ops:
-    """The Ops of an array of floats. Raises InputError if X is none, or has other axes."""
+    """Returns the Ops of an array. Raises InputError unless it has floats and `ndim` axes."""
     ops = get_array_ops(X)
     if not (ops.is_array(X) and X.dtype.kind == "f" and (X.ndim == ndim if ndim else X.ndim > 0)):
         shape = "(n, k)" if ndim == 2 else "of any shape"
-        raise InputError(f"{what} are floats {shape}, not {describe(X)}{remedy}")
+        raise InputError(f"expected {what} to be floats {shape}, got {describe(X)}{remedy}")
     return ops
 
 
 def check_probabilities(
-    name: str, P: Any, value: Any, source: str = "as Softmax gives them", most: float = math.inf
+    name: str, P: Any, value: Any, source: str = "as Softmax returns them", most: float = math.inf
 ) -> None:
-    """Raise InputError if guesses are no probabilities, as scores before a softmax are not.
+    """Raises InputError if guesses are not probabilities but, say, scores before a softmax.
 
-    Nobody looks at them while the value is what probabilities give, from 0 to below `most`; nor
-    on a GPU, where reading it is a wait.
+    Skips the check if the loss's value is from 0 to below `most`, as it is for probabilities, to
+    save time. Also skips it on a GPU, where reading the value would force a device sync.
     """
     looks_wrong = isinstance(P, np.ndarray) and not 0 <= value < most
-    if looks_wrong and ((P < 0).any() or (P > 1.01).any()):  # a sum may round to more than 1
+    if looks_wrong and ((P < 0).any() or (P > 1.01).any()):  # rounding may exceed 1
         raise InputError(
-            f"{name} takes probabilities, {source}, not numbers from {P.min():.4g} to {P.max():.4g}"
+            f"{name} expected probabilities, {source}, got {P.min():.4g} to {P.max():.4g}"
         )
 
 
 def as_targets(truths: Any, guesses: Any, ops: Ops) -> Any:
-    """The truths as floats on the guesses' device. Raises unless they have the same shape."""
+    """Returns the truths in the guesses' dtype and on their device. Raises if shapes differ."""
     truths = ops.asarray(truths)
     if truths.dtype.kind not in "fiub":
-        raise InputError(f"truths for {describe(guesses)} are numbers, not {describe(truths)}")
+        raise InputError(f"expected numeric truths for {describe(guesses)}, got {describe(truths)}")
     if tuple(truths.shape) != tuple(guesses.shape):
         raise DimensionError(
-            f"truths for {describe(guesses)} have its shape, not that of {describe(truths)}"
+            f"expected truths with the shape of {describe(guesses)}, got {describe(truths)}"
         )
     return truths.astype(guesses.dtype, copy=False)

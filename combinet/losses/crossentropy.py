@@ -1,4 +1,4 @@
-"""Cross-entropies: of classes, of classes in sequences, focal, and of yes-or-no guesses."""
+"""Cross-entropies: categorical, for arrays and lists of arrays, focal, and binary."""
 
 from __future__ import annotations
 
@@ -16,25 +16,35 @@ from combinet.types import Floats, Floats2d
 
 
 class CategoricalCrossentropy(ClassLoss):
-    """The cross-entropy of probabilities, as `Softmax` gives them, with the true classes.
+    """Cross-entropy of probabilities p, such as the output of `Softmax`, with true classes t.
 
-    `loss(guesses, truths)` returns (dY, value): with p the guesses (n, k), which are above 0, and
-    t the truths, the value is -sum(t * log(p)), an array without axes, and dY (n, k) is its true
-    gradient with respect to p, -t / p. `truths` are class numbers (n,) or rows of probabilities
-    (n, k), on any device. With `normalize` both are divided by n: the mean.
+    `loss(guesses, truths)` returns (dY, value). Guesses p are probabilities (n, k) above 0. Truths
+    t are class numbers (n,) or rows of probabilities (n, k), on any device. The value is
+    -sum(t * log(p)), an array without axes. dY (n, k) is its gradient with respect to p, -t / p.
 
-    Since dY is the derivative for the probabilities themselves, it is for a layer whose backward
-    pass goes through the softmax, as that of `Softmax` does; together they give (p - t) at its
-    input. Raises DimensionError or InputError if guesses and truths don't match; on the CPU also
-    if the value is below 0 or not finite because guesses are no probabilities.
+    dY does not include the derivative of the softmax. Pass it to a layer whose backward pass does,
+    such as `Softmax`: together they give p - t at the softmax's input.
 
-    `names`: the labels by column; truths may then be a list of them. A truth that is None or
-    `missing_value` (a name, or a class number; of a row of probabilities: the place of its
-    maximum) has value and gradient 0, and still counts among the n. `neg_prefix`: before a
-    name it says "any class but this", with the value -log(sum of the other p), so that at the
-    softmax's input this class gets the gradient p. `label_smoothing`: each class number stands
-    for 1 - label_smoothing of its class and the rest in equal parts of the others; not for
-    probabilities, nor for negated names.
+    Args:
+        normalize: Whether to divide gradient and value by n, the number of rows. If False, both
+            are sums over the rows.
+        names: Class names in the order of the columns. Truths may then be a list of names. None
+            accepts only class numbers and probabilities.
+        missing_value: A class number or name that marks a missing truth, as None always does. For a
+            class number, a row of probabilities is missing if its maximum is in this column.
+            Missing truths have value and gradient 0, and still count in the mean.
+        neg_prefix: Prefix of a name that negates it. With "!" the truth "!cat" means "any class but
+            cat". Its value is -log(sum of the other p), so at the softmax's input the gradient of
+            this class is p. Needs `names`.
+        label_smoothing: Probability that is moved from the true class to all other classes in equal
+            parts, from 0 to below 1. Does not affect negated names. Not for truths that are
+            probabilities.
+
+    Raises:
+        DimensionError: If truths do not match the guesses, or a class number on the host is out of
+            range.
+        InputError: If an argument has the wrong kind. On the CPU also if guesses are not
+            probabilities and therefore the value is negative or not finite.
 
     Example:
         >>> import numpy as np
@@ -48,8 +58,8 @@ class CategoricalCrossentropy(ClassLoss):
     """
 
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
-        """The gradient and the value."""
-        remedy = "; for a list there is SequenceCategoricalCrossentropy"
+        """Returns the gradient and the value."""
+        remedy = "; for a list use SequenceCategoricalCrossentropy"
         check_floats(guesses, "guesses of CategoricalCrossentropy", 2, remedy)
         return crossentropy(self, guesses, [truths], guesses.shape[0])
 
@@ -57,14 +67,14 @@ class CategoricalCrossentropy(ClassLoss):
 def crossentropy(
     loss: ClassLoss, guesses: Floats2d, truths: Sequence[Any], n: int
 ) -> tuple[Floats2d, Floats]:
-    """The gradient and the value for truths in parts, one after the other; the mean is over n."""
+    """Returns gradient and value. Truths come in consecutive parts. The mean is over n."""
     ops = check_floats(guesses, f"guesses of {type(loss).__name__}", 2)
     targets, excluded = loss.targets(guesses, loss.encode(truths, ops), ops)
     gradient = targets / guesses
     total = (targets * ops.xp.log(guesses)).sum()
     if excluded is not None:
         row = excluded.sum(axis=1, keepdims=True)
-        # Not 1 - p: that is 0 where a guess is surest. Rows that exclude nothing get log(1).
+        # A sum instead of 1 - p, which may round to 0. Rows that exclude nothing get log(1) = 0.
         others = (guesses * (row - excluded)).sum(axis=1, keepdims=True) + (1 - row)
         gradient += (row - excluded) / others
         total = total + ops.xp.log(others).sum()
@@ -75,11 +85,31 @@ def crossentropy(
 
 
 class SequenceCategoricalCrossentropy(ClassLoss):
-    """`CategoricalCrossentropy` of a list of arrays, one for each sequence.
+    """`CategoricalCrossentropy` for a list of arrays, one for each sequence.
 
-    `loss(guesses, truths)` returns (list of dY, value). With `normalize` both are divided by the
-    number of sequences, else they are sums over all rows. The other keywords are those of
-    `CategoricalCrossentropy`.
+    `loss(guesses, truths)` returns (list of dY, value). Guesses are a list of probabilities
+    (n_i, k). Truths are a list of class numbers (n_i,) or of rows of probabilities (n_i, k).
+
+    Args:
+        normalize: Whether to divide gradient and value by the number of sequences. If False, both
+            are sums over all rows.
+        names: Class names in the order of the columns. Each sequence's truths may then be a list
+            of names. None accepts only class numbers and probabilities.
+        missing_value: A class number or name that marks a missing truth, as None always does. For a
+            class number, a row of probabilities is missing if its maximum is in this column.
+            Missing truths have value and gradient 0, and still count in the mean.
+        neg_prefix: Prefix of a name that negates it. With "!" the truth "!cat" means "any class but
+            cat". Its value is -log(sum of the other p), so at the softmax's input the gradient of
+            this class is p. Needs `names`.
+        label_smoothing: Probability that is moved from the true class to all other classes in equal
+            parts, from 0 to below 1. Does not affect negated names. Not for truths that are
+            probabilities.
+
+    Raises:
+        DimensionError: If truths do not match the guesses, or a class number on the host is out of
+            range.
+        InputError: If an argument has the wrong kind. On the CPU also if guesses are not
+            probabilities and therefore the value is negative or not finite.
 
     Example:
         >>> import numpy as np
@@ -93,22 +123,21 @@ class SequenceCategoricalCrossentropy(ClassLoss):
     def __call__(
         self, guesses: Sequence[Floats2d], truths: Sequence[Any]
     ) -> tuple[list[Floats2d], Floats]:
-        """The gradient and the value."""
+        """Returns the gradients and the value."""
         if not isinstance(guesses, list | tuple):
             raise InputError(
-                "SequenceCategoricalCrossentropy takes a list of arrays, not "
-                f"{describe(guesses)}; ragged2list() and padded2list() give one"
+                "SequenceCategoricalCrossentropy expected a list of arrays, got "
+                f"{describe(guesses)}; convert it with ragged2list() or padded2list()"
             )
         check_list(guesses)
         if _length(truths) != len(guesses):
             raise DimensionError(
-                f"{len(guesses)} sequences of guesses have as many of truths, "
-                f"not {describe(truths)}"
+                f"expected truths for {len(guesses)} sequences of guesses, got {describe(truths)}"
             )
         for i, (guess, truth) in enumerate(zip(guesses, truths, strict=True)):
             if _length(truth) != len(guess):
                 raise DimensionError(
-                    f"sequence {i} has {len(guess)} rows of guesses, for truths {describe(truth)}"
+                    f"expected {len(guess)} truths for sequence {i}, got {describe(truth)}"
                 )
         if not guesses:
             return [], np.zeros(())
@@ -123,12 +152,27 @@ def _length(X: Any) -> int | None:
 
 
 class FocalLoss(ClassLoss):
-    """The cross-entropy with less weight on what is guessed well: -sum(t * (1-p)^gamma * log(p)).
+    """Cross-entropy with less weight on confident guesses: -sum(t * (1 - p)^gamma * log(p)).
 
-    `loss(guesses, truths)` returns (dY, value) for probabilities (n, k) above 0, as `Softmax`
-    gives them; truths, `normalize`, `names` and `missing_value` are those of
-    `CategoricalCrossentropy`, which this is with a gamma of 0. Lin et al. 2017, arXiv:1708.02002,
-    equation 4.
+    `loss(guesses, truths)` returns (dY, value). Guesses p are probabilities (n, k) above 0, such as
+    the output of `Softmax`. Truths t are class numbers (n,) or rows of probabilities (n, k). With
+    gamma 0 it is `CategoricalCrossentropy`.
+
+    Args:
+        gamma: Exponent of 1 - p, at least 0. Larger values reduce the weight of good guesses more.
+        normalize: Whether to divide gradient and value by n, the number of rows. If False, both
+            are sums over the rows.
+        names: Class names in the order of the columns. Truths may then be a list of names. None
+            accepts only class numbers and probabilities.
+        missing_value: A class number or name that marks a missing truth, as None always does. For a
+            class number, a row of probabilities is missing if its maximum is in this column.
+            Missing truths have value and gradient 0, and still count in the mean.
+
+    Raises:
+        DimensionError: If truths do not match the guesses, or a class number on the host is out of
+            range.
+        InputError: If an argument has the wrong kind. On the CPU also if guesses are not
+            probabilities and therefore the value is negative or not finite.
 
     Example:
         >>> import numpy as np
@@ -138,6 +182,8 @@ class FocalLoss(ClassLoss):
         >>> dY.round(4)
         array([[-0.    , -0.0322],
                [-0.    , -1.1931]])
+
+    Source: Lin et al. 2017, arXiv:1708.02002, equation 4.
     """
 
     def __init__(
@@ -149,17 +195,17 @@ class FocalLoss(ClassLoss):
         missing_value: str | int | None = None,
     ) -> None:
         if not gamma >= 0:
-            raise InputError(f"gamma is 0 or above, not {gamma!r}")
+            raise InputError(f"expected gamma >= 0, got {gamma!r}")
         super().__init__(normalize=normalize, names=names, missing_value=missing_value)
         self.gamma = gamma
 
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
-        """The gradient and the value."""
+        """Returns the gradient and the value."""
         ops = check_floats(guesses, "guesses of FocalLoss", 2)
         xp, gamma = ops.xp, self.gamma
         targets, _ = self.targets(guesses, self.encode([truths], ops), ops)
         scale = self.scale(guesses.shape[0])
-        # Not 0, for powers below 1; where p is 1 the logarithm is 0 and decides.
+        # Above 0, because the gradient divides by it. Where p is 1, log(p) = 0 makes the product 0.
         rest = xp.maximum(1 - guesses, xp.finfo(guesses.dtype).eps / 4)
         log, power = xp.log(guesses), rest**gamma
         gradient = targets * (power / guesses - gamma * power / rest * log)
@@ -170,16 +216,22 @@ class FocalLoss(ClassLoss):
 
 
 class BinaryCrossentropy(Loss):
-    """The cross-entropy of guesses that are each a probability, as a sigmoid gives them.
+    """Cross-entropy of independent probabilities, such as the output of a sigmoid.
 
-    `loss(guesses, truths)` returns (dY, value), for guesses p and truths t, from 0 to 1, of one
-    shape (n, ...): value = -sum(t * log(p) + (1 - t) * log(1 - p)), dY = (p - t) / (p * (1 - p)).
-    With `normalize` both are divided by n, the number of rows. p is held away from 0 and from 1
-    by what the dtype can tell from them. Where the value is none that good guesses give, guesses
-    on the CPU that are no probabilities raise InputError.
+    `loss(guesses, truths)` returns (dY, value). Guesses p and truths t have the same shape (n, ...)
+    and are from 0 to 1. The value is -sum(t * log(p) + (1 - t) * log(1 - p)), and
+    dY = (p - t) / (p * (1 - p)). p is clipped to values that its dtype distinguishes from 0 and 1.
 
-    With `logits` the guesses are scores Y, before the sigmoid, and dY = sigmoid(Y) - t: right for
-    scores of any size, where a sigmoid's output is no longer told from 1.
+    Args:
+        normalize: Whether to divide gradient and value by n, the number of rows. If False, both
+            are sums over the rows.
+        logits: Whether guesses are scores Y before the sigmoid. Then dY = sigmoid(Y) - t, which is
+            accurate for scores of any size, even where the output of a sigmoid rounds to 1.
+
+    Raises:
+        DimensionError: If truths do not have the shape of the guesses.
+        InputError: If an argument has the wrong kind. On the CPU also if guesses are not
+            probabilities and therefore the value is worse than for random guesses.
 
     Example:
         >>> import numpy as np
@@ -196,14 +248,14 @@ class BinaryCrossentropy(Loss):
         self.logits = logits
 
     def __call__(self, guesses: Floats, truths: Any) -> tuple[Floats, Floats]:
-        """The gradient and the value."""
+        """Returns the gradient and the value."""
         ops = check_floats(guesses, "guesses of BinaryCrossentropy")
         T = as_targets(truths, guesses, ops)
         scale = self.scale(guesses.shape[0])
         gradient, value = (_scores if self.logits else _probabilities)(ops.xp, guesses, T)
         if not self.logits:
-            # Those below 0 count as almost 0 and give no NaN: look where chance would do better.
-            source = "as a sigmoid gives them (scores with logits=True)"
+            # Guesses below 0 are clipped and give no NaN: check where chance would do better.
+            source = "as a sigmoid returns them (for scores pass logits=True)"
             check_probabilities("BinaryCrossentropy", guesses, value, source, most=guesses.size)
         return gradient * scale, value * scale
 
@@ -217,7 +269,7 @@ def _probabilities(xp: Any, P: Floats, T: Floats) -> tuple[Floats, Floats]:
 
 def _scores(xp: Any, X: Floats, T: Floats) -> tuple[Floats, Floats]:
     info = xp.finfo(X.dtype)
-    X = xp.maximum(xp.minimum(X, info.max), info.min)  # infinity less itself is no number
+    X = xp.maximum(xp.minimum(X, info.max), info.min)  # inf - inf would be NaN
     small = xp.exp(-abs(X))  # never overflows
     sigmoid = xp.where(X >= 0, 1, small) / (1 + small)
     return sigmoid - T, (xp.maximum(X, 0) - X * T + xp.log1p(small)).sum()

@@ -1,7 +1,8 @@
-"""True classes, as numbers, names or rows of probabilities, as targets for rows of guesses.
+"""Conversion of true classes (numbers, names, rows of probabilities) to targets for guesses.
 
-Every form of classes becomes one: numbers (n,), whole from 0 on for a class, MISSING for a row that
-doesn't count, and `negated(i)` for "any class but i". No integer that is given means these two.
+Class numbers and names become an array of codes (n,): an integer from 0 for a class, MISSING for a
+row that does not count, and `negated(i)` for "any class but i". The latter two are not integers, so
+that a user's class number never means one of them by mistake.
 """
 
 from __future__ import annotations
@@ -22,15 +23,12 @@ MISSING = float("nan")
 
 
 def negated(i: Any) -> Any:
-    """The code of "any class but i"."""
+    """Returns the code of "any class but i"."""
     return -0.5 - i
 
 
 class ClassLoss(Loss):
-    """The base of losses over classes: their keywords, and how truths name classes.
-
-    See `CategoricalCrossentropy` for what they mean.
-    """
+    """Base class of losses over classes. `CategoricalCrossentropy` describes the arguments."""
 
     def __init__(
         self,
@@ -43,27 +41,36 @@ class ClassLoss(Loss):
     ) -> None:
         super().__init__(normalize=normalize)
         if not 0 <= label_smoothing < 1:
-            raise InputError(f"label_smoothing is from 0 to below 1, not {label_smoothing!r}")
+            raise InputError(f"expected label_smoothing from 0 to below 1, got {label_smoothing!r}")
         if neg_prefix is not None and (names is None or not neg_prefix):
-            raise InputError("neg_prefix is a text before one of `names`, which must be given")
+            raise InputError("expected a neg_prefix that is not empty, and `names`")
         self.names = None if names is None else list(names)
         numbers = {name: i for i, name in enumerate(self.names or ())}
         if len(numbers) < len(self.names or ()):
-            raise InputError(f"names are all different, not {self.names}")
+            raise InputError(f"expected different names, got {self.names!r:.200}")
         others = {f"{neg_prefix}{name}": negated(i) for name, i in numbers.items() if neg_prefix}
-        # What has another code than itself; of what means two things the last counts.
+        # Truths whose code is not the truth itself. If one has two meanings, the later dict wins.
         self.codes: dict[Any, float] = others | numbers | {None: MISSING, missing_value: MISSING}
         self.missing = int(missing_value) if isinstance(missing_value, int | np.integer) else None
         self.label_smoothing = label_smoothing
 
     def encode(self, sequences: Sequence[Any], ops: Ops) -> Any:
-        """The truths of sequences, one after the other, as one array: codes, or probabilities."""
+        """Returns the truths of all sequences as one array: codes (n,) or probabilities (n, k).
+
+        Args:
+            sequences: Each sequence's class numbers, names or rows of probabilities.
+            ops: Array operations of the guesses.
+
+        Raises:
+            DimensionError: If the truths of a sequence have neither 1 nor 2 axes.
+            InputError: If a truth is neither a class nor a probability, or sequences mix these.
+        """
         encoded = [self._encode(truths, ops) for truths in sequences]
         if len(encoded) == 1:
             return encoded[0]
         if len({array.ndim for array in encoded}) > 1:
-            raise InputError("truths are class numbers in all sequences, or in none")
-        if all(isinstance(array, np.ndarray) for array in encoded):  # where numbers can be checked
+            raise InputError("expected class numbers or probabilities in all sequences, got both")
+        if all(isinstance(array, np.ndarray) for array in encoded):  # for `_check`
             return np.concatenate(encoded) if encoded else np.zeros(0, "int64")
         return ops.concatenate([*map(ops.asarray, encoded)])
 
@@ -77,15 +84,15 @@ class ClassLoss(Loss):
         try:
             array = ops.asarray(truths) if hasattr(truths, "dtype") else np.asarray(truths)
         except ValueError as error:
-            raise InputError(f"rows of truths have one length, not {describe(truths)}") from error
+            raise InputError(f"expected truths of equal length, got {describe(truths)}") from error
         if array.ndim not in (1, 2):
             raise DimensionError(
-                "truths are class numbers (n,) or rows of probabilities (n, k), "
-                f"not {describe(truths)}"
+                "expected class numbers (n,) or rows of probabilities (n, k) as truths, "
+                f"got {describe(truths)}"
             )
         if array.size and array.dtype.kind not in ("iu" if array.ndim == 1 else "fiub"):
-            what = "class numbers are integers" if array.ndim == 1 else "probabilities are numbers"
-            raise InputError(f"{what}, not {describe(array)}")
+            what = "integers as class numbers" if array.ndim == 1 else "numbers as probabilities"
+            raise InputError(f"expected {what}, got {describe(array)}")
         if array.ndim == 2 or self.missing is None:
             return array
         xp = np if isinstance(array, np.ndarray) else ops.xp
@@ -94,41 +101,51 @@ class ClassLoss(Loss):
     def _code(self, truth: Any) -> float:
         if isinstance(truth, str) and self.names is None:
             raise InputError(
-                f"class numbers are integers, not {truth!r}: labels need the loss's `names`"
+                f"expected integers as class numbers, got {truth!r:.60}; for labels pass `names`"
             )
         if truth is None or isinstance(truth, str):
             if truth not in self.codes:
-                raise InputError(f"{truth!r} is none of the names {self.names}")
+                raise InputError(f"expected one of names {self.names!r:.200}, got {truth!r:.60}")
             return self.codes[truth]
         try:
             number = index(truth)
         except TypeError:
-            raise InputError(f"a class is a name, integer or None, not {describe(truth)}") from None
+            raise InputError(f"expected a name, integer or None, got {describe(truth)}") from None
         return self.codes.get(number, number)
 
     def targets(self, guesses: Floats2d, truths: Any, ops: Ops) -> tuple[Floats2d, Any]:
-        """Targets (n, k) of the guesses' dtype, 0 in rows that don't count; and what is negated.
+        """Returns two arrays (n, k) of the guesses' dtype: target probabilities, excluded classes.
 
-        The latter is an array like it, 1 at the one class that a row excludes; None where no row
-        does. `truths` are what `encode` gave. Raises DimensionError or InputError.
+        The targets are 0 in rows that do not count. The second array is 1 at the class that a row
+        excludes, or None if no row excludes any.
+
+        Args:
+            guesses: Probabilities (n, k).
+            truths: Codes or probabilities from `encode`.
+            ops: Array operations of the guesses.
+
+        Raises:
+            DimensionError: If truths do not match the guesses, or a class number on the host is
+                out of range.
+            InputError: If label_smoothing is set for truths that are probabilities.
         """
         n, k = guesses.shape
         if self.names is not None and len(self.names) != k:
-            raise DimensionError(f"{len(self.names)} names are for as many columns, not {k}")
+            raise DimensionError(f"expected {len(self.names)} columns, one for each name, got {k}")
         dtype = guesses.dtype
         if truths.ndim == 2 and tuple(truths.shape) == (n, k):
             if self.label_smoothing:
-                raise InputError(f"label_smoothing is for classes, not {describe(truths)}")
+                raise InputError(f"label_smoothing expected classes, got {describe(truths)}")
             rows = ops.asarray(truths).astype(dtype)
             if self.missing is not None and n:
                 rows *= (rows.argmax(axis=1) != self.missing)[:, None]
             return rows, None
         if truths.ndim != 1 or truths.shape[0] != n:
             raise DimensionError(
-                f"truths for {describe(guesses)} are {n} class numbers or an array of its shape, "
-                f"not {describe(truths)}"
+                f"expected {n} class numbers or an array of the shape of {describe(guesses)}, "
+                f"got {describe(truths)}"
             )
-        # On a GPU nobody looks.
+        # Not on a GPU, where checking would force a device sync.
         excluding = isinstance(truths, np.ndarray) and n > 0 and self._check(truths, k)
         codes = ops.asarray(truths)[:, None]
         classes = ops.xp.arange(k)
@@ -138,41 +155,48 @@ class ClassLoss(Loss):
         return targets, (codes == negated(classes)).astype(dtype) if excluding else None
 
     def _check(self, codes: Any, k: int) -> bool:
-        """Whether any code negates. Raises DimensionError for a number that is no class."""
-        if codes.min() >= 0 and codes.max() < k:  # as it mostly is
+        """Returns whether any row excludes a class. Raises DimensionError for other numbers."""
+        if codes.min() >= 0 and codes.max() < k:  # the usual case
             return False
         numbers = codes[codes % 1 == 0]
         if len(numbers) and (numbers.min() < 0 or numbers.max() >= k):
             raise DimensionError(
-                f"class numbers are from 0 to {k - 1}, not {int(numbers.min())} to "
+                f"expected class numbers from 0 to {k - 1}, got {int(numbers.min())} to "
                 f"{int(numbers.max())}"
             )
         excluding = bool((codes < 0).any())
         if excluding and k < 2:
-            raise DimensionError("of one class none can be excluded")
+            raise DimensionError("expected at least two classes to exclude a class, got one")
         return excluding
 
 
 def smooth(rows: Any, smoothing: float) -> Any:
-    """Rows of one 1 (..., k), with 1 - smoothing there and equal parts of the rest elsewhere.
+    """Smooths one-hot rows (..., k): 1 - smoothing at the 1, equal parts of smoothing elsewhere.
 
-    Raises InputError if the 1 would not stand out any more.
+    Raises InputError if the true class would no longer have the largest number.
     """
     k = rows.shape[-1]
     if not 0 <= smoothing * k < k - 1:
         raise InputError(
-            f"label_smoothing for {k} classes is from 0 to below {(k - 1) / k:.4g}, not {smoothing}"
+            f"expected label_smoothing in [0, {1 - 1 / k:.4g}) for {k} classes, got {smoothing}"
         )
     rest = smoothing / (k - 1)
     return rows * (1 - smoothing - rest) + rest
 
 
 def to_categorical(Y: Any, n_classes: int | None = None, *, label_smoothing: float = 0.0) -> Floats:
-    """Class numbers of any shape as rows, float32 (..., n_classes): 1 at the class, else 0.
+    """Returns one-hot rows, float32 (..., n_classes), for class numbers of any shape.
 
-    With `label_smoothing` it is 1 - label_smoothing there, and the rest in equal parts at the
-    others. Without `n_classes` there are as many as the largest number says; it is read, which
-    on a GPU waits. Raises DimensionError for numbers beyond, InputError for what is no number.
+    Args:
+        Y: Class numbers from 0: an array of integers on any device, or a list.
+        n_classes: Number of classes. If None, the largest number plus 1; reading it forces a device
+            sync on a GPU.
+        label_smoothing: Probability that is moved from the true class to all other classes in equal
+            parts, from 0 to below 1 - 1 / n_classes.
+
+    Raises:
+        DimensionError: If a class number is out of range. On a GPU only without n_classes.
+        InputError: If Y has anything but integers, or another argument is out of range.
 
     Example:
         >>> to_categorical([2, 0], 3, label_smoothing=0.5)
@@ -182,13 +206,13 @@ def to_categorical(Y: Any, n_classes: int | None = None, *, label_smoothing: flo
     ops = get_array_ops(Y)
     Y = ops.asarray(Y)
     if Y.size and Y.dtype.kind not in "iu":
-        raise InputError(f"class numbers are integers, not {describe(Y)}")
+        raise InputError(f"expected integers as class numbers, got {describe(Y)}")
     host = isinstance(Y, np.ndarray)
     low, high = (int(Y.min()), int(Y.max())) if Y.size and (host or not n_classes) else (0, -1)
     n_classes = high + 1 if n_classes is None else n_classes
     if not is_size(n_classes):
-        raise InputError(f"there is at least one class, not {n_classes!r}")
+        raise InputError(f"expected at least one class, got {n_classes!r}")
     if low < 0 or high >= n_classes:
-        raise DimensionError(f"class numbers are from 0 to {n_classes - 1}, not {low} to {high}")
+        raise DimensionError(f"expected classes from 0 to {n_classes - 1}, got {low} to {high}")
     rows = (Y[..., None] == ops.xp.arange(n_classes)).astype("float32")
     return smooth(rows, label_smoothing) if label_smoothing else rows  # type: ignore[no-any-return]

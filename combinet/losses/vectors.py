@@ -1,4 +1,4 @@
-"""Losses of vectors: how far guesses are from what they should be, or from each other."""
+"""Losses over vectors: distances from truths, and metric-learning losses."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ from combinet.types import Floats, Floats2d
 
 
 class L2Distance(Loss):
-    """Half the squared distance of guesses (n, k) from truths of their shape.
+    """Half the squared Euclidean distance of guesses (n, k) from truths (n, k).
 
-    `loss(guesses, truths)` returns (dY, value): value = sum((Y - T)^2) / 2 and dY = Y - T. With
-    `normalize` both are divided by n.
+    `loss(guesses, truths)` returns (dY, value). For guesses Y and truths T the value is
+    sum((Y - T)^2) / 2 and dY = Y - T.
+
+    Args:
+        normalize: Whether to divide gradient and value by n, the number of rows. If False, both
+            are sums over the rows.
+
+    Raises:
+        DimensionError: If truths do not have the shape of the guesses.
+        InputError: If guesses are not an array of floats (n, k), or truths are not numbers.
 
     Example:
         >>> import numpy as np
@@ -25,8 +33,8 @@ class L2Distance(Loss):
     """
 
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
-        """The gradient and the value."""
-        ops = check_floats(guesses, "guesses", 2)
+        """Returns the gradient and the value."""
+        ops = check_floats(guesses, "guesses of L2Distance", 2)
         scale = self.scale(guesses.shape[0])
         gradient = guesses - as_targets(truths, guesses, ops)
         value = (gradient * gradient).sum() * (scale / 2)
@@ -35,11 +43,20 @@ class L2Distance(Loss):
 
 
 class CosineDistance(Loss):
-    """1 - cosine of the angle between each of the guesses (n, k) and its truth, summed.
+    """Sum of 1 - cosine of the angle between each row of the guesses (n, k) and its truth.
 
-    `loss(guesses, truths)` returns (dY, value); with `normalize` both are divided by n. A vector
-    of zeros has no direction: its cosine is 0, with no gradient. With `ignore_zeros` a row whose
-    truth is such a vector has the value 0 as well, and still counts among the n.
+    `loss(guesses, truths)` returns (dY, value). A row of zeros has no direction: its cosine and its
+    gradient are 0.
+
+    Args:
+        normalize: Whether to divide gradient and value by n, the number of rows. If False, both
+            are sums over the rows.
+        ignore_zeros: Whether rows whose truth is all zeros have the value 0 instead of 1. They
+            still count in n.
+
+    Raises:
+        DimensionError: If truths do not have the shape of the guesses.
+        InputError: If guesses are not an array of floats (n, k), or truths are not numbers.
 
     Example:
         >>> import numpy as np
@@ -54,8 +71,8 @@ class CosineDistance(Loss):
         self.ignore_zeros = ignore_zeros
 
     def __call__(self, guesses: Floats2d, truths: Any) -> tuple[Floats2d, Floats]:
-        """The gradient and the value."""
-        ops = check_floats(guesses, "guesses", 2)
+        """Returns the gradient and the value."""
+        ops = check_floats(guesses, "guesses of CosineDistance", 2)
         scale = self.scale(guesses.shape[0])
         Y, Y_size = _directions(ops.xp, guesses)
         T, T_size = _directions(ops.xp, as_targets(truths, guesses, ops))
@@ -70,9 +87,9 @@ class CosineDistance(Loss):
 
 
 def _directions(xp: Any, X: Floats2d) -> tuple[Floats2d, Floats2d]:
-    """Rows of length 1, those of zeros as they are; and their lengths (n, 1).
+    """Returns rows scaled to length 1, and their lengths (n, 1). Rows of zeros stay zeros.
 
-    A row is scaled by its largest number first: squares neither overflow nor vanish.
+    Each row is first divided by its largest number, so that squares neither overflow nor underflow.
     """
     largest = abs(X).max(axis=1, keepdims=True)
     scaled = X / xp.where(largest > 0, largest, 1)
@@ -81,13 +98,21 @@ def _directions(xp: Any, X: Floats2d) -> tuple[Floats2d, Floats2d]:
 
 
 class ContrastiveLoss(Loss):
-    """Pulls vectors of a kind together, pushes others apart up to a distance of `margin`.
+    """Pulls similar vectors together and pushes others apart, up to a distance of `margin`.
 
-    `loss((A, B), truths)` returns ((dA, dB), value), for vectors A and B (n, k) and truths (n,),
-    1 where a pair is of one kind and 0 where it is not. With d the Euclidean distance of a pair,
-    the value is the sum of d^2 / 2 where the truth is 1 and of max(0, margin - d)^2 / 2 where it
-    is 0. With `normalize` all is divided by n. Where d is 0 there is no direction to push in:
-    the gradient is 0. Hadsell, Chopra and LeCun 2006, equation 4 (whose Y is 1 - truth).
+    `loss((A, B), truths)` returns ((dA, dB), value). A and B are vectors (n, k). Truths (n,) are 1
+    where the pair of rows is similar and 0 where it is not. For the Euclidean distance d of a pair,
+    the value is the sum of d^2 / 2 where the truth is 1, and of max(0, margin - d)^2 / 2 where it
+    is 0. Where d is 0 a pair has no direction, and its gradient is 0.
+
+    Args:
+        margin: Distance from which a pair that is not similar has the value 0. Above 0.
+        normalize: Whether to divide gradients and value by n, the number of pairs. If False, they
+            are sums over the pairs.
+
+    Raises:
+        DimensionError: If A and B differ in shape or dtype, or truths do not match them.
+        InputError: If A and B are not arrays of floats (n, k), or margin is not above 0.
 
     Example:
         >>> import numpy as np
@@ -97,6 +122,8 @@ class ContrastiveLoss(Loss):
         >>> dA.round(4), round(float(value), 4)
         (array([[-0.3, -0.4],
                [ 0.3,  0.4]]), 0.25)
+
+    Source: Hadsell, Chopra and LeCun 2006, equation 4 (its Y is 1 - truth).
     """
 
     def __init__(self, *, margin: float = 1.0, normalize: bool = True) -> None:
@@ -106,13 +133,13 @@ class ContrastiveLoss(Loss):
     def __call__(
         self, guesses: tuple[Floats2d, Floats2d], truths: Any
     ) -> tuple[tuple[Floats2d, Floats2d], Floats]:
-        """The gradients and the value."""
+        """Returns the gradients and the value."""
         ops = _check_vectors(guesses, 2)
         A, B = guesses
         same = ops.asarray(truths)
         if tuple(same.shape) != (A.shape[0],) or same.dtype.kind not in "fiub":
             raise DimensionError(
-                f"truths for {describe(A)} are {A.shape[0]} numbers, 1 or 0, not {describe(truths)}"
+                f"expected {A.shape[0]} truths, 1 or 0, for {describe(A)}, got {describe(truths)}"
             )
         xp, same = ops.xp, same.astype(A.dtype)[:, None]
         scale = self.scale(A.shape[0])
@@ -126,12 +153,21 @@ class ContrastiveLoss(Loss):
 
 
 class TripletLoss(Loss):
-    """An anchor shall be nearer to a vector of its kind than to one of another, by `margin`.
+    """Moves an anchor closer to a similar vector than to another one, by `margin`.
 
-    `loss((anchor, positive, negative))` returns (gradients of the three, value), for vectors
-    (n, k): the value is the sum of max(0, |anchor - positive|^2 - |anchor - negative|^2 + margin),
-    of squared Euclidean distances. With `normalize` all is divided by n. There are no truths.
-    Schroff, Kalenichenko and Philbin 2015, arXiv:1503.03832, section 3.1.
+    `loss((anchor, positive, negative))` returns ((dA, dP, dN), value), for vectors (n, k). The
+    value is the sum of max(0, |anchor - positive|^2 - |anchor - negative|^2 + margin), with squared
+    Euclidean distances. The loss takes no truths.
+
+    Args:
+        margin: Difference of squared distances from which a triplet has the value 0. Above 0.
+        normalize: Whether to divide gradients and value by n, the number of triplets. If False,
+            they are sums over the triplets.
+
+    Raises:
+        DimensionError: If the three arrays differ in shape or dtype.
+        InputError: If they are not arrays of floats (n, k), truths are passed, or margin is not
+            above 0.
 
     Example:
         >>> import numpy as np
@@ -140,6 +176,8 @@ class TripletLoss(Loss):
         >>> (dA, dP, dN), value = TripletLoss()((anchor, positive, negative))
         >>> dA.item(), dP.item(), dN.item(), round(float(value), 4)
         (-2.2, 1.0, 1.2, 0.09)
+
+    Source: Schroff, Kalenichenko and Philbin 2015, arXiv:1503.03832, section 3.1.
     """
 
     def __init__(self, *, margin: float = 0.2, normalize: bool = True) -> None:
@@ -149,9 +187,9 @@ class TripletLoss(Loss):
     def __call__(
         self, guesses: tuple[Floats2d, Floats2d, Floats2d], truths: None = None
     ) -> tuple[tuple[Floats2d, Floats2d, Floats2d], Floats]:
-        """The gradients and the value."""
+        """Returns the gradients and the value."""
         if truths is not None:
-            raise InputError(f"a triplet says itself what is alike: no truths, {describe(truths)}")
+            raise InputError(f"TripletLoss expected truths=None, got {describe(truths)}")
         ops = _check_vectors(guesses, 3)
         anchor, positive, negative = guesses
         scale = self.scale(anchor.shape[0])
@@ -165,15 +203,15 @@ class TripletLoss(Loss):
 
 def _positive(margin: float) -> float:
     if not margin > 0:
-        raise InputError(f"a margin is above 0, not {margin!r}")
+        raise InputError(f"expected a margin above 0, got {margin!r}")
     return margin
 
 
 def _check_vectors(guesses: Any, count: int) -> Ops:
     if not isinstance(guesses, list | tuple) or len(guesses) != count:
-        raise InputError(f"guesses are {count} arrays of vectors, not {describe(guesses)}")
+        raise InputError(f"expected a tuple of {count} arrays, got {describe(guesses)}")
     found = [check_floats(vectors, "vectors", 2) for vectors in guesses]
     if len({(vectors.shape, str(vectors.dtype)) for vectors in guesses}) > 1:
         shapes = " and ".join(map(describe, guesses))
-        raise DimensionError(f"vectors that are compared have one shape and dtype, not {shapes}")
+        raise DimensionError(f"expected vectors of the same shape and dtype, got {shapes}")
     return found[0]

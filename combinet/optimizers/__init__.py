@@ -1,1 +1,1 @@
-"""Updates of stored weights. Imports types, errors, ops, schedules and storage."""
+"""Optimizers, which update stored weights. Imports types, errors, ops, schedules and storage."""

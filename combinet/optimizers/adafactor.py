@@ -1,4 +1,4 @@
-"""Adafactor: steps by the spread of the gradient, of which rows and columns are kept alone."""
+"""Adafactor, which keeps row and column means of squared gradients instead of full moments."""
 
 from __future__ import annotations
 
@@ -23,30 +23,46 @@ def _are_from_0(eps: Any) -> bool:
 
 
 class Adafactor(Optimizer):
-    """As Adam without momentum, in little memory: of dW**2 the means of rows and columns are kept.
+    """Like Adam without momentum, but keeps only the row and column means of dW**2.
 
-    With R and C the running means of dW**2 over each row and each column, V = R C / mean(R) and
-    U = dW / sqrt(V): W -= a * U / max(1, RMS(U) / d), with a = max(eps[1], RMS(W)) *
-    min(learn_rate, 1 / sqrt(t)), at the parameter's t-th update, whose dW**2 enters the means with
-    weight t**beta2_decay. A step is thus in proportion to the weights. Shazeer and Stern 2018,
-    arXiv:1804.04235, algorithms 4, 5 and 7; as in PyTorch sqrt(V) and mean(R) are eps[0] or more
-    (None: the smallest difference of the dtype), where the paper adds to dW**2.
+    At the t-th update of a parameter dW**2 enters the running means R of its rows and C of its
+    columns with weight t**beta2_decay. Then
 
-    Rows are the first axis and columns the last, output and input: what lies between, such as the
-    pieces of a maxout, are matrices apart, as PyTorch takes the axes before the last two. Of a
-    vector V itself is kept. With `use_averages`, here False at first, an array as large as the
-    weights is kept after all. The other keywords are those of `Optimizer`; L2 decays by
-    learn_rate * L2 * W. Raises InputError if beta2_decay is above 0 or d below 1.
+        V = R C / mean(R),  U = dW / sqrt(V),
+        a = max(eps[1], RMS(W)) * min(learn_rate, 1 / sqrt(t)),
+        W -= a * U / max(1, RMS(U) / d),
+
+    where RMS is the root mean square. A step is thus in proportion to the weights. As in PyTorch,
+    sqrt(V) and mean(R) are at least eps[0]; the paper adds eps[0] to dW**2.
+
+    The rows of a parameter are its first axis, the outputs, and the columns its last, the inputs.
+    Axes in between, such as the pieces of a maxout, number separate matrices. PyTorch treats all
+    axes before the last two like that. For a vector the optimizer keeps V itself.
+
+    Args:
+        learn_rate: Learning rate relative to RMS(W): a number from 0 or a schedule.
+        beta2_decay: Exponent of the weight of new gradients in the means, at most 0.
+        eps: Two numbers from 0: the least sqrt(V) and mean(R), and the least RMS(W). None as the
+            first is the machine epsilon of the weights' dtype.
+        d: Largest RMS of U before it is scaled down, at least 1.
+        **options: Keyword arguments of `Optimizer`. L2 decays by learn_rate * L2 * W. use_averages
+            is False by default, because averages need as much memory as the weights. sparse and
+            threads are not supported.
+
+    Raises:
+        InputError: If a setting is out of range.
 
     Example:
         >>> import numpy as np
-        >>> from combinet import Linear
+        >>> from combinet import Adafactor, Linear
         >>> model = Linear(1, 1).initialize()
         >>> model.set_param("W", [[2.0]])
         >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
         >>> dX = backprop(np.ones((1, 1), "f"), Adafactor(0.5))
         >>> round(float(model.get_param("W")[0, 0]), 4)
         1.0
+
+    Source: Shazeer and Stern 2018, arXiv:1804.04235, algorithms 4, 5 and 7.
     """
 
     by_parameter = True
@@ -61,11 +77,11 @@ class Adafactor(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         name = type(self).__name__
-        to_0: Bounds = (lambda x: -math.inf < x <= 0, "a number up to 0")
-        from_1: Bounds = (lambda x: 1 <= x < math.inf, "a number from 1")
+        to_0: Bounds = (lambda x: -math.inf < x <= 0, "a number of at most 0")
+        from_1: Bounds = (lambda x: 1 <= x < math.inf, "a number of at least 1")
         require(name, to_0, beta2_decay=beta2_decay)
         require(name, from_1, d=d)
-        require(name, (_are_from_0, "two numbers from 0, the first or None,"), eps=eps)
+        require(name, (_are_from_0, "two numbers from 0 (the first may be None)"), eps=eps)
         options["use_averages"] = options.get("use_averages", False)
         super().__init__(learn_rate, **options)
         self.beta2_decay = beta2_decay
@@ -73,13 +89,17 @@ class Adafactor(Optimizer):
         self.d = d
 
     def shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Those of the means of rows and columns; of a vector its own."""
+        """Returns the shapes of the row and column means. A vector keeps one array like itself.
+
+        Args:
+            shape: Shape of the parameter.
+        """
         if len(shape) < 2:
             return {"variance": shape}
         return {"rows": (*shape[:-1], 1), "columns": (1, *shape[1:])}
 
     def apply_span(self, span: Span, rate: float, L2: float) -> None:
-        """See `Optimizer.apply_span`. A step's size is that of W before it decays."""
+        """See `Optimizer.apply_span`. RMS(W) is taken before W decays."""
         store, steps = span.store, span.store.optimizer_state(self).steps
         for slot in span.slots():
             W, dW = slot.of(store.weights), slot.of(store.writable_gradient())

@@ -1,4 +1,4 @@
-"""What all optimizers share: clipping, noise, decay, averaging, saving."""
+"""The base class of all optimizers: clipping, noise, decay, averages and saving."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from combinet.types import Array, Floats1d, Generator, Ints1d, Schedule
 
 
 class Options(TypedDict, total=False):
-    """The keywords that every optimizer has; see `Optimizer`."""
+    """Keyword arguments of every optimizer, described in `Optimizer`."""
 
     L2: float | Schedule
     grad_clip: float
@@ -36,36 +36,70 @@ class Options(TypedDict, total=False):
 
 
 class Optimizer(SavedState):
-    """The base of the optimizers: clipping, noise, decay, averaging; a subclass adds the step.
+    """Base class of optimizers: clips, adds noise, decays and averages. Subclasses add the step.
 
-    `learn_rate` and `L2` are numbers or schedules of the number of updates so far, `step`; they may
-    be set anew. An update raises InputError, before it changes anything, where a schedule gives
-    what is no number from 0. With `grad_clip` above 0, gradients whose norm, over all parameters
-    of the update together, is larger are scaled down to it (to 0 on a GPU, where the squares'
-    sum overflows). `L2` decays the weights by learn_rate * L2 * W beside the step
-    (`L2_is_weight_decay`, Loshchilov and Hutter 2019, arXiv:1711.05101), or adds L2 * W to the
-    gradient. With `use_averages` the exponential running mean of the weights after each update
-    is kept: mean += (1 - d) * (W - mean), with d = min(average_decay, (1 + t) / (10 + t)) at the
-    parameter's t-th update. Once it is resized t counts from there, so that the mean soon follows
-    what is new; `to_bytes` does not save that. Moments and averages live beside the weights and
-    go where they go: to a GPU, into a new size.
+    An update clips the gradients of all its parameters together and adds noise to them. Then, for
+    each parameter, it applies L2, takes the step that the subclass defines in `apply`, and moves
+    the average. `learn_rate`, `L2` and `grad_noise` are attributes that you may change between
+    updates.
 
-    With `grad_noise`, a number or a schedule, normal noise of that noise_std, drawn from `rng`, is
-    added to the clipped gradient: `lambda step: (0.3 / (1 + step) ** 0.55) ** 0.5` is that of
-    Neelakantan et al. 2015, arXiv:1511.06807. The generator's state is not saved.
+    A schedule is a function of `step`, the number of updates so far. If it returns anything but a
+    finite number from 0, the update raises InputError before it changes anything.
 
-    With `sparse`, of a table whose gradients came by rows, as those of `Embed` do, only these rows
-    are updated: decay, moments and averages of all others stay as they are, and so a step costs
-    the same however large the table. It is another rule than without, as moments of rows that are
-    not named don't fade: PyTorch's SparseAdam is Adam so. On a GPU each update then waits.
+    The average of a weight moves after each update by mean += (1 - d) * (W - mean), with
+    d = min(average_decay, (1 + t) / (10 + t)) at the parameter's t-th update. After a resize t
+    restarts at 1, so that the average soon follows the new entries; `to_bytes` does not save that.
+    Moments and averages lie in the model's stores. They follow the weights to a GPU and through a
+    resize.
 
-    With `threads` an update of a million numbers or more is shared among so many: each does a part
-    of them. It changes no number, and does nothing on a GPU, nor for rows of `sparse` tables.
+    With `sparse=True` moments of rows without a gradient do not fade, so the result differs from
+    a dense update. Adam then computes the same as PyTorch's SparseAdam.
 
-    Buffers, such as the running statistics of `BatchNorm`, have no gradient: none of this applies
-    to them. Each moves at its own rate toward what the passes have seen, and is its own average.
+    Buffers, such as the running statistics of `BatchNorm`, have no gradient, and the settings do
+    not apply to them. Each moves at its declared rate toward the values that passes have seen, and
+    its average is the buffer itself.
 
-    A subclass says in `arrays`, the names of what it keeps for each weight, and defines `apply`.
+    Args:
+        learn_rate: Learning rate: a number from 0 or a schedule.
+        arrays: For subclasses: names of the arrays that the optimizer keeps, each as large as the
+            weights, such as moments. `apply` receives them as `state`.
+        L2: Strength of L2 regularization: a number from 0 or a schedule.
+        grad_clip: Largest norm of the gradient over all parameters of an update. A larger gradient
+            is scaled down to this norm, or to 0 on a GPU if its sum of squares overflows. 0 turns
+            clipping off.
+        L2_is_weight_decay: Whether L2 decays the weights by learn_rate * L2 * W, separately from
+            the step. If False, L2 * W is added to the gradient.
+        use_averages: Whether to keep an exponential moving average of the weights. See `averages`.
+        average_decay: Largest decay d of the average, from 0 to 1.
+        grad_noise: Standard deviation of normal noise that is added to the clipped gradient: a
+            number from 0 or a schedule. 0 adds none. Needs `rng`. Neelakantan et al. use
+            `lambda step: (0.3 / (1 + step) ** 0.55) ** 0.5`.
+        rng: Generator, or seed of a generator, that draws the noise. Its state is not saved.
+        sparse: Whether to update only those rows of a table that have a gradient, if all its
+            gradients came by rows, as from `Embed`. L2, moments and averages of the other rows
+            stay unchanged, so the cost of a step does not depend on the table's size. On a GPU
+            every such update waits for the device.
+        threads: Number of threads that share an update of about a million numbers or more. The
+            result does not depend on it. It has no effect on a GPU or on the rows of `sparse`.
+
+    Raises:
+        InputError: If a setting is out of range, or `grad_noise` is set without `rng`.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Linear, Optimizer
+        >>> class SignSGD(Optimizer):
+        ...     def apply(self, ops, W, dW, state, t, rate):
+        ...         W -= rate * ops.xp.sign(dW)
+        >>> model = Linear(1, 1).initialize()
+        >>> model.set_param("W", [[2.0]])
+        >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
+        >>> dX = backprop(np.ones((1, 1), "f"), SignSGD(0.5))
+        >>> float(model.get_param("W")[0, 0])
+        1.5
+
+    Source: weight decay: Loshchilov and Hutter 2019, arXiv:1711.05101; noise: Neelakantan et al.
+    2015, arXiv:1511.06807.
     """
 
     def __init__(
@@ -85,7 +119,7 @@ class Optimizer(SavedState):
     ) -> None:
         name = type(self).__name__
         if self.by_parameter and (sparse or threads != 1):
-            raise InputError(f"{name} takes whole parameters one by one: neither rows nor threads")
+            raise InputError(f"{name} expected sparse=False, threads=1, got {sparse}, {threads}")
         require(name, (lambda x: isinstance(x, int) and x > 0, "a positive int"), threads=threads)
         require(name, (lambda x: x >= 0, "a number from 0"), grad_clip=grad_clip)
         require(name, (lambda x: 0 <= x <= 1, "a number from 0 to 1"), average_decay=average_decay)
@@ -102,24 +136,40 @@ class Optimizer(SavedState):
         self.threads = threads
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; rates are numbers or schedules, checked here."""
+        """Sets an attribute. Rates must be numbers from 0 or schedules."""
         if name in ("learn_rate", "L2", "grad_noise"):
             require(type(self).__name__, RATE, **{name: value})
         if name == "grad_noise" and value and self.rng is None:
-            raise InputError("grad_noise is drawn from a generator: give rng=, one or a seed")
+            raise InputError("grad_noise needs a random generator: pass rng=, a generator or seed")
         super().__setattr__(name, value)
 
     def apply(self, ops: Ops, W: Array, dW: Array, state: list[Array], t: int, rate: float) -> None:
-        """Change W in place: its t-th update (from 1) by gradient dW, at learning rate `rate`.
+        """Takes one step: changes W and the arrays in `state` in place. Subclasses define this.
 
-        `state` are the arrays named in `arrays`, as long as W, initially 0; they are changed too.
+        Args:
+            ops: Array operations of the device.
+            W: Weights (n,).
+            dW: Their gradient (n,), clipped and with noise.
+            state: The arrays named in the constructor's `arrays`, each (n,), initially 0.
+            t: Number of this update of these weights, from 1.
+            rate: Learning rate of this update.
         """
         raise NotImplementedError
 
     def apply_rows(
         self, ops: Ops, rows: Ints1d, W: Array, dW: Array, state: list[Array], t: int, rate: float
     ) -> None:
-        """`apply` to these rows, each named once, of tables (nV, ...): on copies of them."""
+        """Takes one step on some rows of a table. The default calls `apply` on copies of them.
+
+        Args:
+            ops: Array operations of the device.
+            rows: Row numbers (m,), each of them once.
+            W: The table of weights (nV, ...), changed in place.
+            dW: Its gradient, of the same shape.
+            state: The arrays named in the constructor's `arrays`, like W, changed in place.
+            t: Number of this update of the table, from 1.
+            rate: Learning rate of this update.
+        """
 
         def step(w: Floats1d, dw: Floats1d, *arrays: Floats1d) -> None:
             self.apply(ops, w, dw, [*arrays], t, rate)
@@ -127,20 +177,29 @@ class Optimizer(SavedState):
         ops.change_rows(step, rows, W, dW, *state)
 
     def _decay(self, ops: Ops, rate: float, L2: float, W: Floats1d, dW: Floats1d) -> None:
-        """L2 as `L2_is_weight_decay` says."""
+        """Decays W, or adds the gradient of L2 to dW."""
         if self.L2_is_weight_decay:
             W *= 1 - rate * L2
         else:
             ops.add_scaled(dW, W, L2)
 
     def update(self, slots: Sequence[Slot]) -> None:
-        """Update the parameters that have a gradient pending, and clear it: one step, or none."""
+        """Takes one step for all parameters with a pending gradient, and clears their gradients.
+
+        Does nothing, and counts no step, if no parameter has one.
+
+        Args:
+            slots: The slots of the parameters. `Model.finish_update` passes all slots of its tree.
+
+        Raises:
+            InputError: If a schedule returns anything but a number from 0. Nothing has changed.
+        """
         with locked(slots):
-            # Only now: another thread may just have applied what was pending.
+            # Under the lock, because another thread may just have applied these gradients.
             pending = [slot for slot in slots if slot.grad.count]
             if not pending:
                 return
-            # All before the first change: a schedule that fails leaves everything as it is.
+            # Evaluate all schedules before the first change, so that an error changes nothing.
             rate, L2 = self.current("learn_rate"), self.current("L2")
             noise_std = 0.0 if self.rng is None else self.current("grad_noise")
             trained = [slot for slot in pending if slot.ema_rate is None]
@@ -157,22 +216,29 @@ class Optimizer(SavedState):
                 for buffers in by_rate(pending):
                     self._move_buffers(*buffers)
             written = self.rng is not None or (L2 != 0 and not self.L2_is_weight_decay)
-            clear_gradients(tables, changed=False)  # only their rows were written to
+            clear_gradients(tables, changed=False)  # only these rows were written
             clear_gradients(pending, changed=written)
             self.step += 1
 
     def current(self, name: str) -> float:
-        """The number that a setting has at this step. Raises InputError if it is below 0."""
+        """Returns the value of a setting at this step, evaluating it if it is a schedule.
+
+        Args:
+            name: Name of the setting, such as `"learn_rate"`.
+
+        Raises:
+            InputError: If the value is not a finite number from 0.
+        """
         rate: Any = getattr(self, name)
         rate = rate(self.step) if callable(rate) else rate
-        if type(rate) is not float or not 0.0 <= rate < inf:  # mostly it needs no further check
+        if type(rate) is not float or not 0.0 <= rate < inf:  # fast path of `require`
             require(type(self).__name__, FROM_0, **{f"{name}({self.step})": rate})
         return rate  # type: ignore[no-any-return]
 
     def _clip(self, targets: Sequence[Span]) -> None:
         if not self.grad_clip or not targets:
             return
-        ops = targets[0].store.ops  # on one device; nothing crosses to the host
+        ops = targets[0].store.ops  # sums stay on a device: reading one would force a sync
         first, *others = (
             ops.asarray(target.store.ops.sum_squares(target.gradient.reshape(-1)))
             for target in targets
@@ -185,12 +251,12 @@ class Optimizer(SavedState):
         if self.rng is None:
             return
         for target in targets:
-            # On the host, so that a seed gives the same numbers on every device.
+            # Drawn on the host, so that a seed gives the same noise on every device.
             noise = self.rng.normal(0.0, std, target.gradient.size)
             target.change_gradient(iadd, target.store.ops.asarray(noise, target.store.dtype))
 
     def _begin_step(self, target: Span) -> None:
-        """Count a step, and make the weights and averages of the store safe to write."""
+        """Counts a step, and copies weights and averages if something else holds them."""
         store = target.store
         store.optimizer_state(self).steps[target.first : target.last] += 1
         if self.use_averages:
@@ -198,9 +264,14 @@ class Optimizer(SavedState):
         store.writable()
 
     def apply_span(self, span: Span, rate: float, L2: float) -> None:
-        """L2 and `apply` for what a span covers, whose steps have been counted.
+        """Applies L2 and takes the step for the parameters of a span. The caller counts the step.
 
-        An optimizer of another library does its own step here.
+        Optimizers that wrap another library's optimizer override this.
+
+        Args:
+            span: Neighbouring slots of one store, or rows of one table.
+            rate: Learning rate of this update.
+            L2: Strength of L2 at this update.
         """
         store, ops = span.store, span.store.ops
         state = store.optimizer_state(self)
@@ -220,7 +291,7 @@ class Optimizer(SavedState):
             run_concurrently(jobs)
 
     def _average(self, target: Span) -> None:
-        """Move the averages of what has been updated."""
+        """Moves the averages of the weights in `target` toward their new values."""
         if not self.use_averages:
             return
         store, averages = target.store, target.store.writable_averages()
@@ -238,7 +309,9 @@ class Optimizer(SavedState):
 
     @property
     def averages(self) -> dict[Key, Array]:
-        """Running means of all weights that this optimizer has updated, as `use_params` takes them.
+        """Averages of all weights that this optimizer has updated, for `Model.use_params`.
+
+        Empty if `use_averages` is False.
 
         Example:
             >>> import numpy as np

@@ -1,4 +1,4 @@
-"""What an optimizer keeps for parameters, and its form as bytes."""
+"""Optimizer state: access by parameter, and saving to bytes and files."""
 
 from __future__ import annotations
 
@@ -17,26 +17,35 @@ from combinet.types import Array, Shape
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_MOST = np.iinfo("int64").max
+_MAX_STEPS = np.iinfo("int64").max
 
 
 class SavedState:
-    """The state of an optimizer: in the stores, beside the weights, and in files."""
+    """Base class of optimizers: state in the stores of models, and saving."""
 
-    # Whether it keeps arrays of other shapes, for each parameter by itself, instead of flat ones.
+    # Whether the optimizer keeps separate arrays for each parameter, of the shapes in `shapes`,
+    # instead of flat arrays laid out like the store.
     by_parameter = False
 
     def __init__(self, arrays: tuple[str, ...]) -> None:
         self.arrays = arrays
         self.step = 0
-        self.stores: WeakSet[Store] = WeakSet()  # those that keep something of this optimizer
+        self.stores: WeakSet[Store] = WeakSet()  # stores with state of this optimizer
 
     def shapes(self, shape: Shape) -> dict[str, Shape]:
-        """The shapes of a parameter's state, by name: its own, unless `by_parameter`."""
+        """Returns the shapes of a parameter's state by name: its own shape unless `by_parameter`.
+
+        Args:
+            shape: Shape of the parameter.
+        """
         return dict.fromkeys(self.arrays, shape)
 
     def state(self, slot: Slot) -> dict[str, Array]:
-        """The state of a parameter, in place; initially 0."""
+        """Returns the state of a parameter by name, initially 0. Writing to the arrays changes it.
+
+        Args:
+            slot: Slot of the parameter. A buffer has no state.
+        """
         if slot.ema_rate is not None:
             return {}
         store = slot.store
@@ -56,13 +65,17 @@ class SavedState:
         return type(self).__name__
 
     def to_bytes(self, model: Any) -> bytes:
-        """The steps and moments for `model`, by each parameter's path, with the step count.
+        """Returns the optimizer's state for a model as bytes, in combinet's format.
 
-        Updates in other threads wait meanwhile.
+        The state is the optimizer's step count, and the steps and moments of each parameter by its
+        path. `Model.to_bytes` saves the averages. Updates in other threads wait until this returns.
+
+        Args:
+            model: The model whose parameters the optimizer updates.
         """
         saved = {}
         slots = model.slots_by_path()
-        with locked(slots.values()):  # all is of one moment, between two updates
+        with locked(slots.values()):  # no update comes between two parameters
             for path, slot in slots.items():
                 state = slot.store.optimizer_states.get(self)
                 if state is not None and state.steps[slot.number]:
@@ -72,70 +85,88 @@ class SavedState:
         return file_format.encode("optimizer", content)
 
     def from_bytes(self, data: bytes, model: Any) -> Self:
-        """Take up what `to_bytes` saved, for the same model; returns self.
+        """Loads the state that `to_bytes` saved. Returns the optimizer.
 
-        Raises FormatError or DimensionError, before anything is changed, if the bytes are of
-        another kind of optimizer, of a model with other parameters, or damaged.
+        An error leaves the optimizer unchanged.
+
+        Args:
+            data: Bytes from `to_bytes`.
+            model: The model that the state was saved for, or one with the same parameters.
+
+        Raises:
+            FormatError: If the bytes are damaged, or belong to another class of optimizer or to a
+                model with other parameters.
+            DimensionError: If a saved array has another shape than the parameter's state.
         """
         content, slots = self._decode(data, model)
         for path, saved in content["kept"].items():
             if {*saved} != {"steps", "arrays"} or not isinstance(saved["arrays"], dict):
-                raise FormatError(f"for '{path}' there is {[*saved]}, not steps and arrays alone")
+                raise FormatError(f"'{path}' expected steps and a dict of arrays, got {[*saved]}")
             self._check(path, slots[path], saved["arrays"])
         for path, slot in slots.items():
             if path in content["kept"]:
                 self._restore(slot, **content["kept"][path])
-            elif self in slot.store.optimizer_states:  # not updated yet when this was saved
+            elif self in slot.store.optimizer_states:  # was not updated before the save
                 self._restore(slot, 0, {})
         self.step = content["step"]
         return self
 
     def to_disk(self, path: str | os.PathLike[str], model: Any) -> None:
-        """Write `to_bytes` to a file, whole or not at all."""
+        """Saves `to_bytes` to a file. An error leaves an existing file unchanged.
+
+        Args:
+            path: Path of the file.
+            model: The model whose parameters the optimizer updates.
+        """
         file_format.write(path, self.to_bytes(model))
 
     def from_disk(self, path: str | os.PathLike[str], model: Any) -> Self:
-        """`from_bytes` of a file."""
+        """Loads a file that `to_disk` saved. Returns the optimizer. Raises like `from_bytes`.
+
+        Args:
+            path: Path of the file.
+            model: The model that the state was saved for, or one with the same parameters.
+        """
         return self.from_bytes(file_format.read(path), model)
 
     def _decode(self, data: bytes, model: Any) -> tuple[dict[str, Any], dict[str, Slot]]:
-        """What `data` says, and the model's slots by path.
+        """Returns the decoded bytes and the model's slots by path.
 
-        Raises FormatError unless it is of this kind of optimizer and of paths of this model.
+        Raises FormatError if the bytes belong to another optimizer or another model.
         """
         content = file_format.decode("optimizer", data)
         if not isinstance(content, dict) or {*content} != {"type", "step", "kept"}:
-            raise FormatError("these bytes do not hold a type, a step and what is kept")
-        kind, step, saved_by_path = content["type"], content["step"], content["kept"]
+            raise FormatError(f"expected a dict of type, step and kept, got {describe(content)}")
+        kind, step, by_path = content["type"], content["step"], content["kept"]
         if not isinstance(kind, str) or kind != self.kind:
-            raise FormatError(f"this is the state of {kind}, not {self.kind}")
-        if not _is_count(step) or not isinstance(saved_by_path, dict):
-            raise FormatError(f"these bytes hold {describe(saved_by_path)} of step {step!r}")
+            raise FormatError(f"expected a saved {self.kind}, got {kind!r:.60}")
+        if not _is_count(step) or not isinstance(by_path, dict):
+            raise FormatError(f"expected a step and a dict, got {step!r:.30}, {describe(by_path)}")
         slots = model.slots_by_path()
-        for path, saved in saved_by_path.items():
+        for path, saved in by_path.items():
             if path not in slots:
-                raise FormatError(f"the model has no initialized parameter '{path}'")
+                raise FormatError(f"expected an initialized parameter '{path}' in the model")
             if not isinstance(saved, dict) or not _is_count(saved.get("steps")):
-                raise FormatError(f"for '{path}' there is no number of steps")
+                raise FormatError(f"'{path}' expected a number of steps, got {describe(saved)}")
         return content, slots
 
     def _check(self, path: str, slot: Slot, arrays: dict[str, Any]) -> None:
-        """Raise FormatError or DimensionError if these are not what is kept for a parameter."""
+        """Raises FormatError or DimensionError if these arrays cannot be a parameter's state."""
         shapes = self.shapes(slot.shape) if slot.ema_rate is None else {}
         if {*arrays} != {*shapes}:
             raise FormatError(
-                f"for '{path}' there is {[*arrays]}; this {self.kind} keeps {[*shapes]}"
+                f"{self.kind} expected the arrays {[*shapes]} for '{path}', got {[*arrays]}"
             )
         for name, X in arrays.items():
             if not isinstance(X, np.ndarray) or X.dtype.kind != "f":
-                raise FormatError(f"'{name}' of '{path}' is an array of floats, not {describe(X)}")
+                raise FormatError(f"'{name}' of '{path}' expected a float array, got {describe(X)}")
             if X.shape != shapes[name]:
                 raise DimensionError(
-                    f"'{name}' of '{path}' is {shapes[name]}, what was saved {X.shape}"
+                    f"'{name}' of '{path}' expected shape {shapes[name]}, got {X.shape}"
                 )
 
     def _restore(self, slot: Slot, steps: int, arrays: dict[str, Any]) -> None:
-        """Set the state of a parameter; arrays that are not given are set to 0."""
+        """Sets the state of a parameter. Arrays that are missing from `arrays` become 0."""
         store = slot.store
         store.optimizer_state(self).steps[slot.number] = steps
         for name, target in self.state(slot).items():
@@ -143,4 +174,4 @@ class SavedState:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_STEPS

@@ -1,4 +1,4 @@
-"""Steps along the gradient or its momentum: SGD, and Lion, whose steps have one size."""
+"""SGD with and without momentum, and Lion."""
 
 from __future__ import annotations
 
@@ -15,20 +15,31 @@ if TYPE_CHECKING:
 
 
 class SGD(Optimizer):
-    """Gradient descent, W -= learn_rate * dW; with `momentum`, v = momentum * v + dW for dW.
+    """Stochastic gradient descent, W -= learn_rate * dW, with optional momentum.
 
-    With `nesterov` it is dW + momentum * v for v: Nesterov's momentum as Sutskever et al. 2013
-    have it, in the form of PyTorch. Keywords are those of `Optimizer`.
+    With momentum, v = momentum * v + dW and W -= learn_rate * v. With Nesterov's momentum,
+    W -= learn_rate * (dW + momentum * v), as in PyTorch.
+
+    Args:
+        learn_rate: Learning rate: a number from 0 or a schedule.
+        momentum: Decay rate of v, from 0 to below 1. 0 keeps no v.
+        nesterov: Whether to use Nesterov's momentum. Needs momentum above 0.
+        **options: Keyword arguments of `Optimizer`, such as L2 and grad_clip.
+
+    Raises:
+        InputError: If a setting is out of range, or nesterov is set without momentum.
 
     Example:
         >>> import numpy as np
-        >>> from combinet import Linear
+        >>> from combinet import Linear, SGD
         >>> model = Linear(1, 1).initialize()
         >>> model.set_param("W", [[2.0]])
         >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
         >>> dX = backprop(np.ones((1, 1), "f"), SGD(0.5, grad_clip=0))
         >>> float(model.get_param("W")[0, 0])
         1.5
+
+    Source: Nesterov's momentum: Sutskever et al. 2013.
     """
 
     def __init__(
@@ -41,7 +52,7 @@ class SGD(Optimizer):
     ) -> None:
         require(type(self).__name__, BELOW_1, momentum=momentum)
         if nesterov and not momentum:
-            raise InputError("nesterov is a form of momentum: give momentum=, such as 0.9")
+            raise InputError("nesterov=True needs momentum: pass momentum=, such as 0.9")
         super().__init__(learn_rate, ("velocity",) if momentum else (), **options)
         self.momentum = momentum
         self.nesterov = nesterov
@@ -55,21 +66,34 @@ class SGD(Optimizer):
 
 
 class Lion(Optimizer):
-    """W -= learn_rate * sign(beta1 * m + (1 - beta1) * dW), then m = beta2 * m + (1 - beta2) * dW.
+    """Steps by the sign of a running mean of the gradient, so all weights move equally far.
 
-    Every weight moves by the same amount: take a tenth to a third of Adam's learning rate, and
-    three to ten times its L2. One array is kept for each weight, half of what Adam keeps. Chen
-    et al. 2023, arXiv:2302.06675, algorithm 2. Keywords are those of `Optimizer`.
+        W -= learn_rate * sign(beta1 * m + (1 - beta1) * dW)
+        m = beta2 * m + (1 - beta2) * dW
+
+    Use a tenth to a third of Adam's learning rate, and three to ten times its L2. Lion keeps one
+    number per weight, where Adam keeps two.
+
+    Args:
+        learn_rate: Learning rate: a number from 0 or a schedule.
+        beta1: Weight of the running mean in the step, from 0 to below 1.
+        beta2: Decay rate of the running mean, from 0 to below 1.
+        **options: Keyword arguments of `Optimizer`, such as L2 and grad_clip.
+
+    Raises:
+        InputError: If a setting is out of range.
 
     Example:
         >>> import numpy as np
-        >>> from combinet import Linear
+        >>> from combinet import Linear, Lion
         >>> model = Linear(1, 1).initialize()
         >>> model.set_param("W", [[2.0]])
         >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
         >>> dX = backprop(np.full((1, 1), 0.01, "f"), Lion(0.5))
         >>> float(model.get_param("W")[0, 0])
         1.5
+
+    Source: Chen et al. 2023, arXiv:2302.06675, algorithm 2.
     """
 
     def __init__(

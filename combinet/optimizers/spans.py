@@ -1,4 +1,4 @@
-"""What one operation updates: spans of neighbouring slots, or rows of a table."""
+"""Spans, the units of an update: neighbouring slots of a store, or rows of a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from combinet.storage.slots import Slot
 from combinet.storage.store import Store
 from combinet.types import Array, Ints1d
 
-_WORTH = 1 << 19  # numbers, from which on an update gains by another thread
+_WORTH = 1 << 19  # numbers per thread: with fewer, another thread does not pay off
 
 
 class Span:
@@ -24,25 +24,25 @@ class Span:
         self.start, self.stop = start, stop
 
     def of(self, flat: Array) -> Array:
-        """This part of an array that is laid out as the store."""
+        """Returns this span's part of an array that is laid out like the store."""
         return flat[self.start : self.stop]
 
     @property
     def gradient(self) -> Array:
-        """The pending gradients, in place."""
+        """The pending gradients. Writing to the array changes them."""
         return self.of(self.store.writable_gradient())
 
     def change(self, function: Callable[..., object], *flat: Array, threads: int = 1) -> None:
-        """Let `function` change this part of arrays that are laid out as the store."""
+        """Calls `function` on this span's part of arrays laid out like the store, to change it."""
         parts = self.parts(self.store.ops.threads(threads))
         run_concurrently([partial(function, *map(part.of, flat)) for part in parts])
 
     def change_gradient(self, operation: Callable[[Array, Array], object], operand: Array) -> None:
-        """Let `operation` change the pending gradients, a flat array, in place."""
+        """Changes the pending gradients, a flat array, in place by `operation(dW, operand)`."""
         self.change(lambda dW: operation(dW, operand), self.store.writable_gradient())
 
     def parts(self, number: int) -> list[Span]:
-        """The span cut into `number` parts, or as many as are worth a thread; none is empty."""
+        """Cuts the span into at most `number` parts, each large enough to be worth a thread."""
         size = self.stop - self.start
         number = min(number, size // _WORTH)
         if number <= 1:
@@ -51,11 +51,11 @@ class Span:
         return [Span(self.store, self.first, self.last, a, b) for a, b in pairwise(cuts)]
 
     def slots(self) -> list[Slot]:
-        """The slots, in order."""
+        """Returns the slots of the span, in order."""
         return [slot for slot in self.store.slots() if self.first <= slot.number < self.last]
 
     def by_step_count(self, steps: Ints1d) -> list[tuple[int, Span]]:
-        """Spans (t, span) of slots with the same number of steps; `steps` are by slot number."""
+        """Returns pairs (t, span) of neighbours with the same step count, which `steps` holds."""
         t = int(steps[self.first])
         if self.last == self.first + 1 or (steps[self.first : self.last] == t).all():
             return [(t, self)]
@@ -64,7 +64,7 @@ class Span:
 
 
 class Rows(Span):
-    """A span of one table, of which the rows count that were named since the last update."""
+    """The span of one table, restricted to the rows that have a pending gradient."""
 
     def __init__(self, slot: Slot) -> None:
         super().__init__(slot.store, slot.number, slot.number + 1, slot.start, slot.stop)
@@ -74,18 +74,18 @@ class Rows(Span):
 
     @property
     def gradient(self) -> Array:
-        """A copy of the pending gradients."""
+        """The pending gradients of the rows, as a copy."""
         gradient = self.slot.of(self.store.writable_gradient())
         return self.store.ops.take_rows(gradient, self.rows)
 
     def change(self, function: Callable[..., object], *flat: Array, threads: int = 1) -> None:
-        """Let `function` change these rows of arrays that are laid out as the store."""
+        """Calls `function` on copies of these rows and writes them back."""
         self.store.ops.change_rows(function, self.rows, *map(self.slot.of, flat))
 
 
 def spans(slots: Iterable[Slot]) -> list[Span]:
-    """Slots as spans of neighbours: one for a model that was initialized as a whole."""
-    # In the order of the slots, not of addresses: sums over spans are the same in every run.
+    """Groups slots into spans of neighbours. A model initialized as a whole gives one span."""
+    # A dict instead of a set: its order makes sums over spans the same in every run.
     stores: dict[Store, list[Slot]] = {}
     for slot in slots:
         stores.setdefault(slot.store, []).append(slot)
@@ -93,7 +93,7 @@ def spans(slots: Iterable[Slot]) -> list[Span]:
     for store, group in stores.items():
         group.sort(key=attrgetter("number"))
         cuts = [0, len(group)]
-        if group[-1].number - group[0].number >= len(group):  # mostly all are neighbours
+        if group[-1].number - group[0].number >= len(group):  # rarely: most slots are neighbours
             pairs = enumerate(pairwise(group), 1)
             cuts[1:1] = [i for i, (a, b) in pairs if b.number > a.number + 1]
         for i, j in pairwise(cuts):
@@ -103,7 +103,7 @@ def spans(slots: Iterable[Slot]) -> list[Span]:
 
 
 def by_rate(buffers: Sequence[Slot]) -> list[tuple[Span, float, int]]:
-    """Buffers as spans (span, ema_rate, passes) of those that move by the same rule."""
+    """Groups buffers by their rate and number of passes. Returns (span, ema_rate, passes)."""
     groups: dict[tuple[float, int], list[Slot]] = {}
     for slot in buffers:
         if slot.ema_rate is not None:

@@ -1,7 +1,7 @@
-"""A model's nodes as bytes: msgpack with a header that says what it is and in which version.
+"""The file format: msgpack with a header that names the kind of content and the format's version.
 
-At the end stands the CRC-32 of all before it, as another msgpack number (uint32), so that damage
-is noticed wherever it is.
+The last bytes are a checksum, the CRC-32 of all bytes before it as a msgpack uint32, so that damage
+is detected anywhere in a file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ _CHECKSUM = struct.Struct(">BI")
 
 
 def encode(kind: str, content: object) -> bytes:
-    """Bytes of nested dicts, lists, numbers, strings and NumPy arrays; `kind` says what of.
+    """Returns nested dicts, lists, numbers, strings and NumPy arrays as bytes.
+
+    `kind` names the content, such as `"model"`. `decode` checks it.
 
     Example:
         >>> import numpy as np
@@ -41,46 +43,46 @@ def encode(kind: str, content: object) -> bytes:
 
 
 def decode(kind: str, data: bytes) -> Any:
-    """What `encode` was given. Raises FormatError, with the reason, for anything else."""
+    """Returns the content of bytes from `encode`. Raises FormatError for any other bytes."""
     try:
         body = memoryview(data)[: -_CHECKSUM.size]
         if data[-_CHECKSUM.size :] != _checksum(body):
-            raise ValueError("they are of something else, or damaged")
+            raise ValueError("unknown format or corrupt data")
         record = msgpack.unpackb(body, object_hook=_unpack, strict_map_key=False)
     except (ValueError, TypeError, KeyError, msgpack.exceptions.UnpackException) as error:
-        raise FormatError(f"{_size(data)} no saved {kind}: {error}") from None
+        raise FormatError(f"expected a saved {kind}, got {_size(data)}: {error}") from None
     match record:
         case {"format": str(magic), "version": int(version), "kind": str(found)} if magic == MAGIC:
             if version != VERSION:
-                raise FormatError(f"this {kind} has version {version} of the format, not {VERSION}")
+                raise FormatError(f"expected a {kind} in format version {VERSION}, got {version}")
             if found != kind:
-                raise FormatError(f"these bytes are a saved {found}, not a {kind}")
+                raise FormatError(f"expected a saved {kind}, got a saved {found:.60}")
             return record.get("content")
-    raise FormatError(f"{_size(data)} no saved {kind}")
+    raise FormatError(f"expected a saved {kind}, got {_size(data)}")
 
 
 def _checksum(data: bytes | memoryview) -> bytes:
-    return _CHECKSUM.pack(0xCE, zlib.crc32(data))  # 0xCE: msgpack's sign for a uint32
+    return _CHECKSUM.pack(0xCE, zlib.crc32(data))  # 0xCE: msgpack's type byte of a uint32
 
 
 def _size(data: Any) -> str:
-    return f"these {len(data)} bytes are" if isinstance(data, bytes) else f"{describe(data)} is"
+    return f"{len(data)} bytes" if isinstance(data, bytes) else describe(data)
 
 
 def to_host(X: object) -> Array:
-    """An array as a NumPy array of its own."""
-    get = getattr(X, "get", None)  # of a GPU's array
+    """Returns a copy of an array from any device as a NumPy array."""
+    get = getattr(X, "get", None)  # the method of CuPy's arrays
     return np.array(X) if get is None else get()
 
 
 def read(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a file."""
+    """Returns the bytes of a file."""
     with open(path, "rb") as file:
         return file.read()
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file whole or not at all: under another name first, then renamed over `path`."""
+    """Writes a file completely or not at all, by renaming a finished temporary file to `path`."""
     folder, name = os.path.split(os.fspath(path))
     unfinished = os.path.join(folder, f".{name}.{os.getpid()}.{threading.get_ident()}")
     try:
@@ -93,7 +95,7 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(unfinished)
         if isinstance(error, OSError) and error.filename == unfinished:
-            error.filename = os.fspath(path)  # the name that was asked for
+            error.filename = os.fspath(path)  # instead of the temporary file
         raise
 
 
@@ -102,14 +104,14 @@ def _pack(value: Any) -> Any:
         return {_ARRAY: value.dtype.str, "shape": [*value.shape], "data": value.tobytes()}
     if isinstance(value, np.generic):
         return value.item()
-    raise FormatError(f"a {type(value).__name__} cannot be saved")
+    raise FormatError(f"expected arrays, numbers, lists or dicts, got {type(value).__name__}")
 
 
 def _unpack(record: dict[Any, Any]) -> Any:
     if _ARRAY not in record:
         return record
     if record[_ARRAY] not in _DTYPES:
-        raise ValueError(f"there are no arrays of {record[_ARRAY]!r}")
+        raise ValueError(f"unsupported dtype {record[_ARRAY]!r:.60}")
     dtype = np.dtype(record[_ARRAY])
     array = np.frombuffer(record["data"], dtype=dtype).reshape(record["shape"])
     return array.astype(dtype.newbyteorder("="))

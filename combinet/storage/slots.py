@@ -1,4 +1,4 @@
-"""One parameter in a store: its place, its pending gradient, and the values that override it."""
+"""Slots: the place of a parameter in a store, its pending gradient, and its overrides."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Key: TypeAlias = tuple[int, str]
 
 
 class PendingGradient:
-    """What has been added to a parameter's gradient since the last update.
+    """Counts the gradients of a parameter since the last update. The store holds their sum.
 
-    `count` is the number of gradients, `rows` the rows of a table that they name, None if one
-    of them covers the whole parameter. `is_zero` says that the store's gradient holds only zeros
-    while none is pending.
+    `count` is the number of gradients added. `rows` are the rows of a table that they cover, or
+    None if one of them covers the whole parameter. While `count` is 0, `is_zero` says whether the
+    sum is all zeros, so that gradients of rows can be added without clearing it first.
     """
 
     __slots__ = ("count", "is_zero", "rows")
@@ -31,18 +31,18 @@ class PendingGradient:
 
 
 class Override(NamedTuple):
-    """A value that passes read instead of a parameter inside a `use_params` block."""
+    """A value that passes read instead of a parameter's weights inside a `use_params` block."""
 
     block: object
     value: Array
 
 
 class Slot:
-    """The place of one parameter: a stretch of a store, `view` of its weights.
+    """The place of one parameter in a store. `view` is the view of its weights.
 
-    `key` is the id of the layer and the parameter's name, `number` the slot's position among those
-    of the store. `ema_rate` is the rate of a buffer, None for a trained parameter. Of `overrides`
-    the last one counts.
+    `key` is the id of the layer and the parameter's name. `number` is the position of the slot in
+    its store. `ema_rate` is the rate of a buffer, or None for a trained parameter. The last of
+    `overrides` is in effect.
     """
 
     __slots__ = (
@@ -69,18 +69,18 @@ class Slot:
 
     @property
     def value(self) -> Array:
-        """The array that a pass reads."""
+        """The array that a pass reads: the last override, or the weights without one."""
         return self.overrides[-1].value if self.overrides else self.view
 
     def override(self, block: object, value: Array) -> None:
-        """Let passes read `value` until `restore`; the caller holds the store's lock."""
+        """Makes passes read `value` until `restore`. The caller holds the store's lock."""
         self.overrides = (*self.overrides, Override(block, value))
 
     def restore(self, block: object) -> None:
-        """End the override of a block, not those of others; the caller holds the store's lock."""
+        """Removes the overrides of one block only. The caller holds the store's lock."""
         self.overrides = tuple(each for each in self.overrides if each.block is not block)
 
     def of(self, flat: Array) -> Array:
-        """This parameter's part of an array that is laid out as the store."""
+        """Returns this parameter's part of an array that is laid out like the store."""
         part = flat[self.start : self.stop]
         return part.reshape(self.shape) if self.order == "C" else part.reshape(self.shape[::-1]).T

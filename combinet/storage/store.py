@@ -1,7 +1,7 @@
 """A `Store`: a flat array of weights, plus parallel arrays for gradients and averages.
 
-The arrays of each optimizer's state have the same layout. It never changes: `allocation` builds
-new stores and copies everything over.
+The arrays of optimizer states have the same layout. A store's layout never changes:
+`core.allocation` builds new stores and copies everything into them.
 """
 
 from __future__ import annotations
@@ -22,31 +22,33 @@ from combinet.types import Array, Ints, Ints1d, Shape
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
-# What sys.getrefcount says of an attribute without other references; it differs between Pythons.
+# The count for an array that only one attribute holds. It depends on the version of Python.
 _probe = Slot.__new__(Slot)
 _probe.view = np.empty(0)
 _ALONE = sys.getrefcount(_probe.view)
 
 
 class Stateful(Protocol):
-    """What a store knows of an optimizer: the stores and arrays that it names, and those of a slot.
+    """The part of an optimizer that a store uses.
 
-    `arrays` are the names of what it keeps in the layout of the store.
+    `arrays` are the names of the arrays that it keeps in the layout of a store. `stores` are the
+    stores that hold state of it.
     """
 
     arrays: tuple[str, ...]
     stores: WeakSet[Store]
 
     def state(self, slot: Slot) -> Mapping[str, Array]:
-        """The arrays kept for a parameter, by name."""
+        """Returns the arrays kept for a parameter, by name."""
         ...
 
 
 class OptimizerState:
-    """What one optimizer keeps of a store: the number of steps of each slot, and arrays by name.
+    """The state that one optimizer keeps for a store.
 
-    `arrays` are laid out as the store; `by_slot` maps a slot's number to arrays of other shapes.
-    `resized_at` maps a slot's number to the step count at its last resize.
+    `steps` counts the updates of each slot. `arrays` are laid out like the store. `by_slot` maps a
+    slot's number to arrays of other shapes. `resized_at` maps a slot's number to its step count at
+    the last resize.
     """
 
     def __init__(self, steps: Ints1d, arrays: dict[str, Array]) -> None:
@@ -56,18 +58,22 @@ class OptimizerState:
         self.resized_at: dict[int, int] = {}
 
     def steps_of_averages(self) -> Ints1d:
-        """The updates of each slot's average: its steps, or those since it was resized."""
+        """Returns the number of updates of each slot's average, which restarts at a resize.
+
+        The average moves more slowly the more updates it has seen. Without a restart, the average
+        of entries that a resize has added would stay near their first values for a long time.
+        """
         if not self.resized_at:
             return self.steps
         counts: Ints1d = self.steps.copy()
         for number, steps in self.resized_at.items():
-            if steps < counts[number]:  # otherwise other steps have been loaded since
+            if steps < counts[number]:  # else a state with fewer steps was loaded since
                 counts[number] -= steps
         return counts
 
 
 class Store:
-    """Flat arrays of `size` numbers on one device, with slots that `add` makes."""
+    """Flat arrays of `size` numbers in one dtype on one device. `add` makes their slots."""
 
     weights: Array
 
@@ -77,48 +83,51 @@ class Store:
         self.size = 0
         self.gradient: Array | None = None
         self.averages: Array | None = None
-        # Weak, so that the state goes when the optimizer does.
+        # Weak, so that the state is freed together with the optimizer.
         self.optimizer_states: WeakKeyDictionary[Stateful, OptimizerState] = WeakKeyDictionary()
         self.lock = threading.RLock()
-        self._slots: list[ref[Slot]] = []  # weak: a store must not keep layers' slots alive
+        self._slots: list[ref[Slot]] = []  # weak: a store must not keep the slots of deleted layers
 
     def slots(self) -> list[Slot]:
-        """The slots that a layer still has."""
+        """Returns the slots that layers still use."""
         return [slot for weak in self._slots if (slot := weak()) is not None]
 
     def add(self, key: Key, shape: Shape, order: Order, ema_rate: float | None) -> Slot:
-        """A slot at the end, before the store has weights."""
+        """Adds a slot at the end. The store must not have weights yet."""
         slot = Slot(self, key, shape, order, ema_rate, len(self._slots), self.size)
         self._slots.append(ref(slot))
         self.size = slot.stop
         return slot
 
     def read(self, slots: Sequence[Slot]) -> tuple[Array, ...]:
-        """The arrays of slots, all of one moment: the lock keeps an update from coming between."""
+        """Returns the arrays of slots. The lock keeps an update from coming between two of them."""
         with self.lock:
-            # Neither a generator nor `slot.value`: this is done for each layer of each pass.
+            # A list and no call of `slot.value`, for speed: every pass does this for every layer.
             return tuple([s.overrides[-1].value if s.overrides else s.view for s in slots])
 
     def read_averages(self, slots: Sequence[Slot]) -> dict[Key, Array]:
-        """The averages of slots, all of one moment: no update writes to these arrays."""
+        """Returns the averages of slots by key. Later updates do not write to these arrays."""
         with self.lock:
             flat = self.averages
             return {} if flat is None else {slot.key: slot.of(flat) for slot in slots}
 
     def writable(self) -> Array:
-        """The weights, safe to write in place; the caller holds the lock.
+        """Returns the weights for writing in place. The caller holds the lock.
 
-        If anything but the slots holds the array or a view of it, such as a pending callback, it
-        keeps that array, and the store goes on with a copy.
+        Copy on write: a pending callback must find the weights that its pass read, and a user's
+        array must not change. If either holds the weights or a view of them, the store continues
+        with a copy and leaves the old array to them.
         """
         live = self.slots()
+        # Passes hold the view of a slot itself. Any other view holds a reference to `weights`, as
+        # each slot's view does.
         held = [slot for slot in live if sys.getrefcount(slot.view) > _ALONE]
         if held or sys.getrefcount(self.weights) > _ALONE + len(live):
             self.adopt(self.weights.copy())
         return self.weights
 
     def writable_averages(self) -> Array:
-        """The averages, safe to write in place: arrays that others hold stay as they are."""
+        """Returns the averages for writing in place, copied if anything else holds the array."""
         if self.averages is None or sys.getrefcount(self.averages) > _ALONE:
             source = self.weights if self.averages is None else self.averages
             averages: Array = source.copy()
@@ -126,7 +135,7 @@ class Store:
         return self.averages
 
     def adopt(self, weights: Array) -> None:
-        """Replace the weights; every slot views them."""
+        """Replaces the weights, and points the view of every slot to them."""
         self.weights = weights
         for slot in self.slots():
             slot.view = slot.of(weights)
@@ -134,7 +143,7 @@ class Store:
     def write(
         self, values: Mapping[Slot, ArrayLike], averages: Mapping[Slot, ArrayLike] | None = None
     ) -> None:
-        """Set parameters. An average that exists and is not given starts again at the value."""
+        """Sets parameters and averages. An average that is not given restarts at the new value."""
         averages = averages or {}
         with self.lock:
             weights = self.writable()
@@ -147,7 +156,7 @@ class Store:
                     slot.of(means)[...] = self.ops.asarray(mean, self.dtype)
 
     def add_gradient(self, slot: Slot, gradient: Array) -> None:
-        """Add to the gradient of one parameter."""
+        """Adds to the gradient of one parameter."""
         with self.lock:
             total, pending = slot.of(self.writable_gradient()), slot.grad
             gradient = self.ops.asarray(gradient, self.dtype)
@@ -161,15 +170,16 @@ class Store:
     def add_gradient_rows(
         self, slot: Slot, rows: Ints, gradient: Array, lengths: Ints1d | None = None
     ) -> None:
-        """Add row i of `gradient` to the gradient of each of the rows rows[i] of a table.
+        """Adds row i of `gradient` to the gradient of row `rows[i]` of a table.
 
-        With `lengths`, add it to each of the rows that sequence i of them names. The update reads
-        `rows` again: do not change them before it.
+        With `lengths`, `rows` has one sequence of row numbers for each row of `gradient`, and row i
+        is added to all rows of sequence i. The update reads `rows` again, so do not change it until
+        then.
         """
         with self.lock:
             total, pending = slot.of(self.writable_gradient()), slot.grad
             rows = self.ops.asarray(rows)
-            if rows.dtype.kind != "i":  # with signed ones these would become floats
+            if rows.dtype.kind != "i":  # signed and unsigned numbers together would become floats
                 rows = rows.astype("int64")
             if not pending.count:
                 if not pending.is_zero:
@@ -185,13 +195,13 @@ class Store:
                 self.ops.scatter_bags(total, rows, lengths, gradient)
 
     def writable_gradient(self) -> Array:
-        """The gradients of all slots, zeros until the first is added; the caller holds the lock."""
+        """Returns the gradients of all slots, initially zeros. The caller holds the lock."""
         if self.gradient is None:
             self.gradient = self.ops.zeros((self.size,), self.dtype)
         return self.gradient
 
     def optimizer_state(self, optimizer: Stateful) -> OptimizerState:
-        """What `optimizer` keeps of this store: the arrays that it names, initially 0."""
+        """Returns the state of an optimizer for this store, initially with zeros."""
         state = self.optimizer_states.get(optimizer)
         if state is None:
             steps: Ints1d = np.zeros(len(self._slots), dtype="int64")
@@ -202,7 +212,11 @@ class Store:
 
 
 def locked(slots: Iterable[Slot]) -> ExitStack:
-    """The locks of all stores of these slots, for `with`, in an order that avoids deadlocks."""
+    """Acquires the locks of all stores of these slots, for a `with` block that releases them.
+
+    Every thread acquires them in the same order, by id. In different orders, two updates that share
+    two stores could each hold one lock and wait for the other forever.
+    """
     with ExitStack() as stack:
         for store in sorted({slot.store for slot in slots}, key=id):
             stack.enter_context(store.lock)
@@ -210,9 +224,10 @@ def locked(slots: Iterable[Slot]) -> ExitStack:
 
 
 def clear_gradients(slots: Sequence[Slot], *, changed: bool) -> None:
-    """Discard pending gradients; `changed` says that more than the added rows was written to.
+    """Discards pending gradients. `changed` says that rows without a gradient were written too.
 
-    Of a table the rows that were named are set to 0, so that the next pass need not clear it.
+    Sets the rows of a table that have a gradient to 0, so that the next pass need not clear the
+    whole table. If other rows were written, the next pass clears it.
     """
     for slot in slots:
         pending = slot.grad
