@@ -66,4 +66,4 @@ class _RepeatableRun(Run):
         """Returns the parameters as they were in the first pass."""
         if model.id not in self.held:
             return super().params(model, *names)
-        return tuple(self.held[model.id][name] for name in names)
+        return tuple(self.held[model.id][name] for name in names or model.param_names)

@@ -160,7 +160,7 @@ class Run:
 
         Args:
             model: Layer that declares the parameters.
-            *names: Names of the parameters.
+            *names: Names of the parameters. Without names, all are returned in their order.
 
         Raises:
             StateError: If the layer has no such parameter or is not initialized.
@@ -174,7 +174,7 @@ class Run:
             ((3, 2), (3,))
         """
         try:
-            slots = [model.slots[name] for name in names]
+            slots = [model.slots[name] for name in names or model.param_names]
         except KeyError:
             if model.slots:
                 raise StateError(
@@ -292,4 +292,5 @@ class InferRun(PredictRun):
         """Returns the parameters of a layer, or zeros if it has no weights."""
         if model.slots:
             return super().params(model, *names)
-        return tuple(self.ops.zeros(model.param_shape(name), self.dtype) for name in names)
+        shapes = map(model.param_shape, names or model.param_names)
+        return tuple(self.ops.zeros(shape, self.dtype) for shape in shapes)

@@ -24,7 +24,7 @@ class IsolatedRun(Run):
 
     def params(self, model: Any, *names: str) -> tuple[Any, ...]:
         """The weights that this pass was given for a model's parameters."""
-        return tuple([self.weights[model.id, name] for name in names])
+        return tuple([self.weights[model.id, name] for name in names or model.param_names])
 
     def inc_grad(self, model: Any, /, **gradients: Array | None) -> None:
         """See `Run.inc_grad`."""

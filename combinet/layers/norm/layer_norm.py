@@ -55,7 +55,7 @@ def norm_layer(
 
 
 def _layer_norm(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    G, *bias = run.params(model, *model.param_names)
+    G, *bias = run.params(model)
     b, has_bias = bias[0] if bias else run.ops.zeros(G.shape, G.dtype), bool(bias)
     Y, saved = run.ops.layer_norm(X, G, b, model.attrs["eps"])
 

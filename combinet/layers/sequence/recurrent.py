@@ -220,7 +220,7 @@ def _recur(model: Any, X: Any, run: Run, recurrence: Callable[..., Any]) -> Any:
     of each row with U.
     """
     batch = Packed.of(X, run.ops)
-    W, U, *biases = run.params(model, *model.param_names)
+    W, U, *biases = run.params(model)
     Z, backprop_affine = affine(model, batch.data, run, weights=(W, *biases[:1]))
     order = batch.order.sizes, batch.reverse
     Y, backprop_gates = recurrence(Z, U.T.reshape(len(U), -1), order, *biases[1:])
