@@ -36,7 +36,7 @@ class CombinetError(Exception):
         self.path: list[Any] = []
 
     def within(self, layer: object) -> None:
-        """Record that the error has left `layer`.
+        """Records that the error has left `layer`.
 
         Args:
             layer: The layer to insert at the front of `path`.

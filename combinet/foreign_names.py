@@ -28,7 +28,7 @@ _NAMES = {
 
 
 def explain_foreign_names(public: Iterable[Any]) -> None:
-    """Make public functions and classes raise InputError for other libraries' argument names.
+    """Makes public functions and classes raise InputError for other libraries' argument names.
 
     A class gets a new `__init__`. A function is replaced by a wrapper in the `combinet` namespace
     and in the module that defines it. Modules that imported it earlier call the original directly.

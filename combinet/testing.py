@@ -38,7 +38,7 @@ Invariant: TypeAlias = "Callable[[Model[Any, Any], Any, Ops | None], None]"
 def check_layer(
     model: Model[Any, Any], X: Any, ops: Ops | None = None, *, skip: Collection[Invariant] = ()
 ) -> None:
-    """Run every invariant on a model with a sample input.
+    """Runs every invariant on a model with a sample input.
 
     Args:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
@@ -65,7 +65,7 @@ def check_layer(
 def check_backprop(
     model: Model[Any, Any], X: Any, ops: Ops | None = None, *, drop: float = 0.0
 ) -> None:
-    """Check the gradients of the input and the parameters against central differences.
+    """Checks the gradients of the input and the parameters against central differences.
 
     The check computes f = sum(R * Y) for a random R. It moves one number x of the input or of a
     parameter by h = 1e-5 in both directions. The gradient of x must equal
@@ -124,7 +124,7 @@ def check_backprop(
 
 
 def check_pure(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
-    """Check that no pass changes its input, the gradient it receives or the weights.
+    """Checks that no pass changes its input, the gradient it receives or the weights.
 
     Args:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
@@ -150,7 +150,7 @@ def check_pure(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
 
 
 def check_predict(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
-    """Check that `predict` returns the same as `begin_update` without dropout.
+    """Checks that `predict` returns the same as `begin_update` without dropout.
 
     Args:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
@@ -170,7 +170,7 @@ def check_predict(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> Non
 
 
 def check_saving(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
-    """Check that a model loaded from bytes or from disk predicts as the saved model does.
+    """Checks that a model loaded from bytes or from disk predicts as the saved model does.
 
     The loaded model must also save the same bytes again.
 
@@ -199,7 +199,7 @@ def check_saving(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None
 
 
 def check_sums(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
-    """Check that two passes sum their gradients.
+    """Checks that two passes sum their gradients.
 
     The gradients after two equal passes must be twice the gradients after one.
 
@@ -227,7 +227,7 @@ def check_sums(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
 
 
 def check_interleaved(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
-    """Check that a pending pass has the right gradients after another pass and an update.
+    """Checks that a pending pass has the right gradients after another pass and an update.
 
     Args:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
@@ -257,7 +257,7 @@ def check_interleaved(model: Model[Any, Any], X: Any, ops: Ops | None = None) ->
 
 
 def check_copy(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
-    """Check that a copy predicts the same and shares no layer or weight with the model.
+    """Checks that a copy predicts the same and shares no layer or weight with the model.
 
     Training the copy must not change the model.
 
@@ -278,9 +278,7 @@ def check_copy(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     before, weights = model.predict(X), _weights(model)
     copied = model.copy()
     _same("predict of the copy", copied.predict(X), before)
-    assert not {n.id for n in copied.walk()} & {n.id for n in model.walk()}, (
-        "the copy shares a layer with the model"
-    )
+    assert not {n.id for n in copied.walk()} & {n.id for n in model.walk()}, "a layer is shared"
     Y, backprop = copied.begin_update(X)
     backprop(_random_like(Y), SGD(0.5))
     _same("the weights after an update of the copy", _weights(model), weights)
@@ -288,7 +286,7 @@ def check_copy(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
 
 
 def check_device(model: Model[Any, Any], X: Any, ops: Ops, *, drop: float = 0.0) -> None:
-    """Check that a model computes the same numbers on a device as on the CPU.
+    """Checks that a model computes the same numbers on a device as on the CPU.
 
     The check compares the output, the gradients and the prediction after an update.
 
@@ -341,9 +339,7 @@ def _numbers(model: Model[Any, Any], X: Any, ops: Ops, drop: float) -> dict[str,
     """The output, gradients and prediction after an update that a model computes on a device."""
     model, X = _prepared(model, X, ops)
     Y, backprop = model.begin_update(X, drop=drop, rng=np.random.default_rng(_SEED))
-    assert all(map(ops.is_array, _arrays(Y))), (
-        f"{model.name}: expected arrays of {ops!r}, got {Y!r}"
-    )
+    assert all(map(ops.is_array, _arrays(Y))), f"{model.name}: expected {ops!r} arrays, got {Y!r}"
     numbers = {"the output": Y, "the input's gradient": backprop(_random_like(Y))}
     numbers["the gradients"] = _gradients(model)
     model.finish_update(SGD(0.1))
@@ -351,7 +347,7 @@ def _numbers(model: Model[Any, Any], X: Any, ops: Ops, drop: float) -> dict[str,
 
 
 def _check_array(name: str, array: Any, gradient: Any, value: Callable[[], float]) -> None:
-    """Compare the gradient of an array with central differences of `value`."""
+    """Compares the gradient of an array with central differences of `value`."""
     gradient, h = to_host(gradient), 1e-5
     largest = float(np.abs(gradient).max(initial=0))
     for flat in np.unique(np.linspace(0, array.size - 1, min(array.size, 40)).astype(int)):

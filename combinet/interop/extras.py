@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def extra(name: str, *libraries: str) -> Iterator[None]:
-    """Import optional libraries inside this block.
+    """Imports optional libraries inside this block.
 
     Args:
         name: The extra of combinet that installs the libraries, such as "torch".

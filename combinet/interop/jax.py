@@ -92,9 +92,7 @@ def _jax(model: Model[Any, Any], X: Any, run: Run) -> Any:
     Y, vjp = compiled.begin(weights, X, seed, run.drop, run.wants_dX)
     for y in jax.tree.leaves(Y):
         if y.dtype.kind != "f":
-            raise InputError(
-                f"{model.name} expected floats as output in training, got {describe(y)}"
-            )
+            raise InputError(f"{model.name} expected floats as training output, got {describe(y)}")
 
     # Stride 0: the backward pass needs only the shapes of Y, so it does not keep Y in memory.
     zeros = jax.tree.map(lambda y: np.broadcast_to(y.dtype.type(0), y.shape), Y)
@@ -146,7 +144,7 @@ def _to_host(X: Any) -> Any:
 
 
 def _check(model: Model[Any, Any], X: Any) -> None:
-    """Raise InputError for values that JAX has no array for, or would silently round."""
+    """Raises InputError for values that JAX has no array for, or would silently round."""
     for leaf in jax.tree.leaves(X):
         if not hasattr(leaf, "dtype") or leaf.dtype.kind not in "fiub":
             raise InputError(

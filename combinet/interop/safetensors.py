@@ -24,7 +24,7 @@ VERSION = "1"
 
 
 def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None:
-    """Write the weights of a model to a safetensors file.
+    """Writes the weights of a model to a safetensors file.
 
     Each weight has its name from `model.slots_by_path()`, its standard shape, such as (nO, nI), and
     its dtype. It is stored row by row. A layer that occurs several times is written once. The file
@@ -58,7 +58,7 @@ def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None
 
 
 def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Model[Any, Any]:
-    """Load the weights of a model from a safetensors file; returns the model.
+    """Loads the weights of a model from a safetensors file and returns the model.
 
     The file may come from `to_safetensors` or from another library that uses the same names.
     Running averages restart from the loaded weights. The whole file is checked before any weight is
@@ -107,9 +107,7 @@ def _weights_in(path: str | os.PathLike[str]) -> dict[str, Any]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             about = file.metadata() or {}
     except (SafetensorError, KeyError, TypeError) as error:
-        raise FormatError(
-            f"expected a safetensors file, got {os.fspath(path)!r}: {error}"
-        ) from None
+        raise FormatError(f"{os.fspath(path)!r} is not a safetensors file: {error}") from None
     if about.get("format") == FORMAT and about.get("version") != VERSION:
         raise FormatError(
             f"expected version {VERSION} of the format, got version {about.get('version')} "
@@ -119,17 +117,15 @@ def _weights_in(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _check(name: str, node: Any, axes: tuple[str | int, ...], value: Any) -> None:
-    """Raise FormatError or DimensionError if the model cannot have this value for a parameter."""
+    """Raises FormatError or DimensionError if the model cannot have this value for a parameter."""
     wanted = [str(node.dtype)] if node.slots else ["float32", "float64"]
     if str(value.dtype) not in wanted:
-        raise FormatError(
-            f"{name!r}: expected {' or '.join(wanted)}, got {value.dtype} in the file"
-        )
+        raise FormatError(f"{name!r}: expected {' or '.join(wanted)}, got {value.dtype}")
     shape = [node.dims.get(axis) or axis for axis in axes]  # the dim's name if its size is unknown
     pairs = zip(shape, value.shape, strict=True)
     if len(shape) != value.ndim or any(is_size(size) and size != found for size, found in pairs):
         sizes = ", ".join(map(str, shape))
-        raise DimensionError(f"{name!r}: expected shape ({sizes}), got {value.shape} in the file")
+        raise DimensionError(f"{name!r}: expected shape ({sizes}), got {value.shape}")
 
 
 def _few(names: list[str]) -> str:

@@ -165,7 +165,7 @@ class Graph:
             self.nodes = outer
 
     def loop(self, times: Tensor, start: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Call `step(i, carried) -> (carried, result)` for i = 0, 1 and so on.
+        """Calls `step(i, carried) -> (carried, result)` for i = 0, 1 and so on.
 
         Gives what is carried in the end, and all results, on a new first axis. What is carried
         stays like `start`. The step may use what has been computed before it; what it computes

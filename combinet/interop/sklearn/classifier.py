@@ -63,7 +63,7 @@ class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     _output = staticmethod(Softmax)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """Train the model for one more epoch on X and y; returns the classifier.
+        """Trains the model for one more epoch on X and y and returns the classifier.
 
         Args:
             X: The input, as in `fit`.
@@ -78,7 +78,7 @@ class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         return self._fit(X, y, 1, new=not hasattr(self, "model_"), classes=classes)
 
     def predict_proba(self, X: Any) -> Floats2d:
-        """Return the probability of each class, (n, classes), in the order of `classes_`.
+        """Returns the probability of each class, (n, classes), in the order of `classes_`.
 
         Args:
             X: The input, as in `fit`.
@@ -86,7 +86,7 @@ class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         return self._outputs(X)
 
     def predict(self, X: Any) -> Array:
-        """Return the most probable label of each row, (n,).
+        """Returns the most probable label of each row, (n,).
 
         Args:
             X: The input, as in `fit`.
@@ -99,14 +99,10 @@ class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         y = validation.column_or_1d(y, warn=True)
         multiclass.check_classification_targets(y)
         if new and classes is None:
-            raise ValueError(
-                "expected all labels in the first call of partial_fit, got classes=None"
-            )
+            raise ValueError("expected classes in the first call of partial_fit, got None")
         classes = self.classes_ if classes is None else np.unique(np.asarray(classes))
         if not new and not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                f"expected the classes of the first fit, {self.classes_}, got {classes}"
-            )
+            raise ValueError(f"expected the classes {self.classes_} as before, got {classes}")
         if len(unknown := np.setdiff1d(y, classes)):
             raise ValueError(f"expected labels of the classes {classes}, got {unknown}")
         self.classes_ = classes

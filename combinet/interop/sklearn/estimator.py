@@ -44,7 +44,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _encode(self, y: Any, *, new: bool, classes: Any) -> Array:
-        """Check y and convert it to the form that the loss expects."""
+        """Checks y and converts it to the form that the loss expects."""
         raise NotImplementedError
 
     def _compose(self) -> Model[Any, Any]:
@@ -53,16 +53,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         model = self.build()
         if not isinstance(model, Model):
             raise InputError(f"expected build to return a model, got {describe(model)}")
-        return (
-            model.copy()
-        )  # so that every fit starts from the same weights if `build` returns initialized ones
+        return model.copy()  # so that every fit starts from the same weights
 
     def _new_optimizer(self) -> Optimizer:
         make = self.optimizer or partial(Adam, use_averages=False)
         return make(self.learn_rate)
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Train a new model; returns the estimator.
+        """Trains a new model and returns the estimator.
 
         Args:
             X: A table (n, columns), or with `validate=False` an input of the model with n items.
@@ -71,7 +69,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return self._fit(X, y, self.epochs, new=True, classes=y)
 
     def _fit(self, X: Any, y: Any, epochs: int, *, new: bool, classes: Any = None) -> Self:
-        """Train a new model, or continue with the fitted one."""
+        """Trains a new model, or continues with the fitted one."""
         if self.validate:
             X, y = validation.validate_data(self, X, y, reset=new, dtype=FLOATS, **self._y_checks)
         else:
@@ -91,7 +89,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _start(self, X: Any, Y: Floats2d) -> None:
-        """Make the model, its initial weights and its optimizer. Y is a sample of the output."""
+        """Makes the model, its initial weights and its optimizer. Y is a sample of the output."""
         if not is_size(self.epochs):
             raise InputError(f"expected epochs to be an int of at least 1, got {self.epochs!r}")
         seed = validation.check_random_state(self.random_state).randint(2**31)

@@ -63,7 +63,7 @@ class CombinetRegressor(MultiOutputMixin, RegressorMixin, Estimator):  # type: i
     _y_checks = {"multi_output": True, "y_numeric": True}  # noqa: RUF012
 
     def partial_fit(self, X: Any, y: Any) -> Self:
-        """Train the model for one more epoch on X and y; returns the regressor.
+        """Trains the model for one more epoch on X and y and returns the regressor.
 
         Args:
             X: The input, as in `fit`.
@@ -72,7 +72,7 @@ class CombinetRegressor(MultiOutputMixin, RegressorMixin, Estimator):  # type: i
         return self._fit(X, y, 1, new=not hasattr(self, "model_"))
 
     def predict(self, X: Any) -> Floats:
-        """Return the predicted targets, (n,) or (n, k) like the y of the fit.
+        """Returns the predicted targets, (n,) or (n, k) like the y of the fit.
 
         Args:
             X: The input, as in `fit`.

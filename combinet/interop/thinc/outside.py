@@ -47,14 +47,14 @@ def to_thinc(model: Model[Any, Any]) -> thinc.Model[Any, Any]:
 
 
 def resize_output(node: Any, nO: int) -> Any:
-    """Change the number of output columns of a node made by `to_thinc`; returns the node."""
+    """Change the number of output columns of a node made by `to_thinc` and returns the node."""
     node.shims[0].model.resize_output(nO)
     _tell_dims(node)
     return node
 
 
 def _tell_dims(node: Any) -> None:
-    """Set a node's dims to those of the combinet model in it."""
+    """Sets a node's dims to those of the combinet model in it."""
     for name in ("nI", "nO"):
         if size := node.shims[0].model.maybe_get_dim(name):
             node.set_dim(name, size, force=True)
@@ -105,7 +105,7 @@ class Shim(thinc.Shim):
         return self.model.use_params(chosen)
 
     def to_device(self, device_type: str, device_id: int) -> None:
-        """Move the model to where Thinc says: "cpu" or "gpu"."""
+        """Moves the model to where Thinc says: "cpu" or "gpu"."""
         if device_type == "gpu":
             self.model.to_gpu(device_id)
         else:
@@ -116,7 +116,7 @@ class Shim(thinc.Shim):
         return self.model.to_bytes()
 
     def from_bytes(self, data: bytes) -> Shim:
-        """Load the model, which need not be initialized."""
+        """Loads the model, which need not be initialized."""
         self.model.from_bytes(data)
         return self
 
