@@ -44,7 +44,7 @@ def check_layer(
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
         X: A sample input on the CPU. Its floats are float64.
-        ops: The device to check on. The CPU by default.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
         skip: Invariants to leave out because the model violates them by design. A model that
             contains `BatchNorm` needs `skip=[check_predict]`, because it predicts from running
             statistics.
@@ -76,9 +76,9 @@ def check_backprop(
     Choose X away from the points where a rectifier or a maximum has no derivative.
 
     Args:
-        model: The model to check. It is copied. It must be uninitialized or in float64.
+        model: The model to check. It is copied. It must be in float64 or not initialized.
         X: A sample input on the CPU. Its floats are float64.
-        ops: The device to check on. The CPU by default.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
         drop: The dropout rate of the passes, from 0 to below 1.
 
     Raises:
@@ -130,7 +130,7 @@ def check_pure(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
         X: A sample input on the CPU. Its floats are float64.
-        ops: The device to check on. The CPU by default.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
 
     Raises:
         AssertionError: If the model violates the invariant.
@@ -156,7 +156,7 @@ def check_predict(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> Non
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
         X: A sample input on the CPU. Its floats are float64.
-        ops: The device to check on. The CPU by default.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
 
     Raises:
         AssertionError: If the model violates the invariant.
@@ -178,7 +178,7 @@ def check_saving(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
         X: A sample input on the CPU. Its floats are float64.
-        ops: The device to check on. The CPU by default.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
 
     Raises:
         AssertionError: If the model violates the invariant.
@@ -207,7 +207,7 @@ def check_sums(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
         X: A sample input on the CPU. Its floats are float64.
-        ops: The device to check on. The CPU by default.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
 
     Raises:
         AssertionError: If the model violates the invariant.
@@ -233,7 +233,7 @@ def check_interleaved(model: Model[Any, Any], X: Any, ops: Ops | None = None) ->
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
         X: A sample input on the CPU. Its floats are float64.
-        ops: The device to check on. The CPU by default.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
 
     Raises:
         AssertionError: If the model violates the invariant.
@@ -265,7 +265,7 @@ def check_copy(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
         X: A sample input on the CPU. Its floats are float64.
-        ops: The device to check on. The CPU by default.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
 
     Raises:
         AssertionError: If the model violates the invariant.
@@ -294,7 +294,7 @@ def check_device(model: Model[Any, Any], X: Any, ops: Ops, *, drop: float = 0.0)
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
         X: A sample input on the CPU. Its floats are float64.
-        ops: The device to compare with the CPU.
+        ops: Ops of the device to compare with the CPU, such as `CupyOps()`.
         drop: The dropout rate of the passes, from 0 to below 1.
 
     Raises:

@@ -32,7 +32,7 @@ def JaxWrapper(
     Each leaf of `params` becomes a parameter of the layer. Its name is the leaf's path in the
     pytree: "dense.W" in {"dense": {"W": ...}}, or "params" if the pytree is a single leaf. The
     leaves are the initial values and never change. Weights are saved, copied, averaged and updated
-    like those of any other layer.
+    as in any other layer.
 
     X and Y are arrays, or tuples, lists or dicts of arrays. Floats have gradients; the gradient of
     integers is None. Outputs and gradients are read-only NumPy arrays. JAX computes in float32 and

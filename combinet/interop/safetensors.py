@@ -88,8 +88,8 @@ def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Mo
     missing, extra = sorted(expected - weights.keys()), sorted(weights.keys() - expected)
     if missing or extra:
         raise FormatError(
-            f"expected a file with the parameters of {model.name}, got a file that lacks "
-            f"{_few(missing)} and has unexpected {_few(extra)}"
+            f"expected a file with the parameters of {model.name}; missing: {_few(missing)}; "
+            f"unexpected: {_few(extra)}"
         )
     plan = []
     for place, node in layers:

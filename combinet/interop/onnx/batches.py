@@ -27,7 +27,7 @@ def to_arrays(batch: Any, name: str = "X") -> dict[str, Array]:
         name: The name that all keys begin with. Use "Y" for the names of the graph's outputs.
 
     Raises:
-        InputError: If the batch is of any other type.
+        InputError: If the batch has any other type.
 
     Example:
         >>> to_arrays([np.array([1.0, 2.0]), np.array([3.0])])

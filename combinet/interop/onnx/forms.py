@@ -80,9 +80,7 @@ def _array_getitem(model: Any, X: Tensor, to: Export) -> Tensor:
     chosen = [index for index in indices if not isinstance(index, slice)]
     if len(chosen) > 1 and not all(isinstance(index, int) for index in chosen):
         raise InputError(f"{model.name} expected a list on only one axis, for ONNX")
-    for axis, index in reversed(
-        [*enumerate(indices)]
-    ):  # last axis first, because an int removes its axis
+    for axis, index in reversed([*enumerate(indices)]):  # last first: an int removes its axis
         if not isinstance(index, slice):
             X = X.take(index, axis=axis)
         elif index != slice(None):

@@ -55,7 +55,7 @@ def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
             raise InputError(f"from_thinc expected weights in params, got {node.name} with shims")
         for name in node.param_names:
             if not node.has_param(name):
-                raise StateError(f"{node.name} expected a value of {name}; initialize the model")
+                raise StateError(f"{node.name} expected weights {name}, got none; initialize it")
             label = names[node.id, name] = f"{i}.{node.name}.{name}"
             params[label] = param_from(node.get_param(name))
         node._params = _Weights()

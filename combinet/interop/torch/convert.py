@@ -91,7 +91,7 @@ def pairs(Y: Any, dY: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
         y, dy = tensor_of(Y), tensor_of(dY)
         return [] if y is None or dy is None else [(y, dy)]
     if gradients is None or gradients.keys() != items.keys():
-        form = f"{type(Y).__name__} of {[*items]}"
+        form = f"{type(Y).__name__} of {[*items]!s:.99}"
         raise InputError(f"expected a gradient in the form of Y, a {form}, got {describe(dY)}")
     return [pair for key in items for pair in pairs(items[key], gradients[key])]
 
@@ -175,7 +175,7 @@ def _to_packed(X: Padded, data: torch.Tensor) -> PackedSequence:
         tensor([1, 4, 2, 5, 3])
     """
     if not (X.lengths.all() and X.size_at_t.all()):
-        raise InputError(f"PyTorch expected no sequence without a row, got {X.lengths.tolist()}")
+        raise InputError(f"PyTorch expected no empty sequence or step, got one in {describe(X)}")
     packed = pack_padded_sequence(data, torch.as_tensor(X.lengths))
     order = torch.as_tensor(X.indices, device=data.device)
     return PackedSequence(packed.data, packed.batch_sizes, order)

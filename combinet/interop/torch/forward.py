@@ -33,7 +33,7 @@ def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
     drop = run.drop if run.train and model.attrs["use_drop"] else None
     watched = _watched(inputs, weights | buffers)
     tensors, (args, kwargs) = weights | new | constants, _arguments(inputs)
-    with _surroundings(model, run, learns=learns):
+    with _torch_settings(model, run, learns=learns):
         outputs = functional(tensors, args, kwargs, train=run.train, drop=drop)
     _check_unwritten(model, watched)
 
@@ -79,7 +79,7 @@ def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 @contextmanager
-def _surroundings(model: Model[Any, Any], run: Run, *, learns: bool) -> Iterator[None]:
+def _torch_settings(model: Model[Any, Any], run: Run, *, learns: bool) -> Iterator[None]:
     """Sets gradients, autocast and the seed of PyTorch's generator for one pass.
 
     Restores the generator afterwards.

@@ -24,10 +24,10 @@ class FunctionalModule:
     parallel. So each call uses a replica of the module that no other call uses. A call makes a new
     replica if none is free. The given module does not change.
 
-    `parameters` and `buffers` are what the model stores, by PyTorch's names. Buffers are those that
-    a pass may change: floats, such as running means, and single integers, such as counters.
-    `constants` are the other buffers in the module's state dict; no pass changes them. `specs`
-    contains all three.
+    `parameters` and `buffers` hold shapes by PyTorch's names; the model stores the values.
+    `buffers` are the buffers that a pass may change: floats, such as running means, and single
+    integers, such as counters. `constants` are the other buffers in the module's state dict; no
+    pass changes them. `specs` contains all three.
 
     Raises InputError for a lazy module, and for weights that are not floats.
     """

@@ -23,7 +23,7 @@ def as_torch(model: Model[Any, Any], *, drop: float = 0.0) -> CombinetModule:
     The module's parameters and buffers view the model's memory. Their names come from
     `slots_by_path`, with / instead of each dot. A change by PyTorch (an optimizer,
     `load_state_dict`, an initializer) therefore changes the model. A change by combinet reaches the
-    module at its next call, or by `refresh`.
+    module at its next call, or when you call `refresh`.
 
     The module accepts tensors, `PackedSequence` for Padded, and tuples, lists and dicts of them.
     Several positional arguments become a tuple and keyword arguments a dict, as in `TorchWrapper`.

@@ -22,7 +22,7 @@ _SAME_WIDTH = (
 )  # fmt: skip
 
 
-# For each type of layer, the axes with the width of its input, and with that of its output.
+# For each type of layer: the axes of its input width, and the axes of its output width.
 _ENDS: dict[type, tuple[dict[Axis, str], dict[Axis, str]]] = {
     nn.Linear: ({("weight", 1): "nI"}, {("weight", 0): "nO", ("bias", 0): "nO"}),
     nn.Embedding: ({("weight", 0): "nV"}, {("weight", 1): "nO"}),

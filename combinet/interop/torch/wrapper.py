@@ -25,11 +25,11 @@ def TorchWrapper(
     """A module of PyTorch as a layer: Y = module(X), with the module's weights as parameters.
 
     X is an array, a tuple for several arguments, or a dict for keyword arguments. A tuple that ends
-    with a dict is both. Arguments may be nested tuples, lists and dicts. Arrays become tensors that
-    view the same memory, and output tensors become such arrays. `Padded` becomes a
+    with a dict holds both. Arguments may be nested tuples, lists and dicts. Arrays become tensors
+    that view the same memory, and output tensors become arrays in the same way. `Padded` becomes a
     `PackedSequence`, and a `PackedSequence` in the output becomes Padded. The gradient of X has the
-    structure of X, with None where there is no gradient. The module is in training mode in training
-    and in evaluation mode in `predict`.
+    structure of X, with None for values without a gradient. The module is in training mode in
+    training and in evaluation mode in `predict`.
 
     The layer's parameters have PyTorch's names and copies of the module's values; the module itself
     does not change. They are float64 if all floats of the module are float64, and float32
@@ -52,7 +52,8 @@ def TorchWrapper(
             scales gradients. None computes in the dtype of the weights.
 
     Raises:
-        InputError: If the module is a TorchScript or lazy module, or if a weight is not a float.
+        InputError: If the module is a TorchScript or lazy module, if a weight is not a float, or if
+            `autocast` has another value.
         StateError: In a pass, if the module changes its weights or its input in place, as
             `Embedding` does with `max_norm`.
 
