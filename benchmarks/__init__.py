@@ -1,1 +1,1 @@
-"""Benchmarks: run from the root of the repository."""
+"""Benchmarks. Run them from the root of the repository."""

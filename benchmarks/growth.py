@@ -1,18 +1,18 @@
-"""How time and memory grow with tokens, depth and parameters, and with the rows of a table.
+"""Measures how time and memory grow with tokens, depth, parameters and the rows of a table.
 
     python benchmarks/growth.py [--seconds S] [--quick] [--plots DIR] [--json FILE]
 
-One training step and one prediction of a tagger on all tokens at once: tenth percentile of
-processor time, one thread. Memory is the resident set's peak above what it was before (Linux): with
-the pool that large arrays come from (combinet/ops/workspace.py), which keeps its blocks, but
-without those parts of blocks, which are powers of two, that nothing was written to. Each row is a
-process of its own. Parameters are those of the layers that each token goes through; those of the
-tables, of which it reads a few rows, are not counted. The exponent is the slope of the upper half
-on logarithmic axes: 1 is linear.
+The first part measures one training step and one prediction of a tagger on all tokens at once.
+Times are the tenth percentile of processor time with one thread. Memory is the peak of the resident
+set above its size before (Linux). It includes the pool of blocks for large arrays
+(combinet/ops/workspace.py), but not the unused parts of these blocks, whose sizes are powers of
+two. Each row runs in its own process. Parameters of the tables are not counted, because a token
+reads only a few of their rows. The exponent is the slope of the upper half on logarithmic axes; 1
+is linear.
 
-Then a training step of a text classifier with Adam(sparse=True), whose table has 50 thousand or
-5 million rows (6 GB), in turn: on the same ids, and with each word's row drawn anew from the
-whole table.
+The second part measures a training step of a text classifier with Adam(sparse=True). Its table has
+50 thousand or 5 million rows (6 GB); both are measured in turn, first on the same ids, then with
+each word's row drawn from the whole table.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 import measure
 import models
 
-LINEAR = 1.1  # exponents up to here: what is timed scatters, and larger arrays leave the caches
+LINEAR = 1.1  # the largest exponent that counts as linear, because large arrays leave the caches
 ROWS = (50_000, 5_000_000)
 COLUMNS = ("train, ms", "predict, ms", "train, MB", "predict, MB")
 AXES: dict[str, list[tuple[int, int, int]]] = {  # tokens, width, depth
@@ -36,20 +36,20 @@ AXES: dict[str, list[tuple[int, int, int]]] = {  # tokens, width, depth
 
 
 def resident(name: str) -> float:
-    """The resident set in MB: VmRSS, or its peak, VmHWM."""
+    """Returns the size of the resident set in MB (VmRSS), or its peak (VmHWM)."""
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     return int(status[name].split()[0]) / 1024
 
 
 def tagger(tokens: int, width: int, depth: int, seconds: float) -> tuple[int, list[float]]:
-    """The number of parameters outside the tables, and what stands in COLUMNS."""
+    """Returns the number of parameters outside the tables, and the values for COLUMNS."""
     X, classes = measure.tagged(tokens)
     model = models.tagger(width, depth).initialize(X[:2])
-    # After a step on two documents all kernels are there, and so is all that Adam keeps.
+    # A step on two documents loads all kernels and allocates Adam's state.
     train, predict, _ = models.steps(model, [(X, classes), (X[:2], classes[:2])])
     train(1)
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far, of making the model, is void
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak, which includes the setup
     (predicting,) = measure.clock(lambda _: predict(0), seconds=seconds)
     predicted = resident("VmHWM") - before
     (training,) = measure.clock(lambda _: train(0), seconds=seconds)
@@ -59,7 +59,7 @@ def tagger(tokens: int, width: int, depth: int, seconds: float) -> tuple[int, li
 
 
 def tables(apart: bool, seconds: float) -> list[float]:
-    """Milliseconds of a sparse training step, for each of ROWS; `apart`: rows from everywhere."""
+    """Returns milliseconds of a sparse step for each of ROWS; `apart` scatters the rows."""
     rng = np.random.default_rng(0)
     batches = [np.split(measure.words(ROWS[0], 256 * 40, rng), 256) for _ in range(8)]
     steps = []
@@ -67,20 +67,20 @@ def tables(apart: bool, seconds: float) -> list[float]:
         places = rng.permutation(rows)[: ROWS[0]] if apart else np.arange(rows)
         data = [([places[ids] for ids in X], rng.integers(0, 4, len(X))) for X in batches]
         train, _, _ = models.steps(models.textcat(rows).initialize(data[0][0]), data, sparse=True)
-        for i in range(len(data)):  # Adam's memory of these rows comes with their first use
+        for i in range(len(data)):  # the first use of these rows allocates Adam's state for them
             train(i)
         steps.append(train)
     return measure.clock(*steps, seconds=seconds)
 
 
 def exponent(sizes: Any, values: Any) -> float:
-    """The slope over the upper half of the sizes, on logarithmic axes."""
+    """Returns the slope over the upper half of the sizes, on logarithmic axes."""
     half = len(sizes) // 2
     return float(np.polyfit(np.log(sizes[half:]), np.log(values[half:]), 1)[0])
 
 
 def plot(axis: str, sizes: list[int], rows: list[list[float]], folder: str) -> None:
-    """Times against sizes, and where a linear growth to the last would have come from."""
+    """Plots times against sizes, with a dotted line of linear growth through the last point."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -99,11 +99,11 @@ def plot(axis: str, sizes: list[int], rows: list[list[float]], folder: str) -> N
 
 
 def main() -> None:
-    """Measure, print, draw, write."""
+    """Measures, prints, plots and writes the figures."""
     parser = measure.options(__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each step, in each row")
-    parser.add_argument("--quick", action="store_true", help="without the largest size of each")
-    parser.add_argument("--plots", metavar="DIR", help="draw there, as SVG (needs matplotlib)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="for each step of each row")
+    parser.add_argument("--quick", action="store_true", help="leave out the largest sizes")
+    parser.add_argument("--plots", metavar="DIR", help="folder for plots as SVG (needs matplotlib)")
     given = parser.parse_args()
     figures: dict[str, Any] = {}
     for axis, points in AXES.items():

@@ -1,4 +1,4 @@
-"""What the benchmarks share: clocks, processes of their own, tables. Knows nothing of combinet."""
+"""Shared parts of the benchmarks: clocks, separate processes, tables. Does not use combinet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HERE = str(Path(__file__).parent)
 
 
 def tenth(times: Sequence[float]) -> float:
-    """The tenth percentile: other work on the machine disturbs it least."""
+    """Returns the tenth percentile, which other work on the machine disturbs least."""
     return sorted(times)[len(times) // 10]
 
 
@@ -30,7 +30,7 @@ def clock(
     least: int = 5,
     now: Callable[[], float] = time.process_time,
 ) -> list[float]:
-    """Milliseconds of each step, called in turn with 0, 1, ...; once before the clock starts."""
+    """Returns milliseconds of each step. Calls the steps in turn with 0, 1, ..., first untimed."""
     times: list[list[float]] = [[] for _ in steps]
     for step in steps:
         step(0)
@@ -44,9 +44,9 @@ def clock(
 
 
 def alone(function: Callable[..., Any], *args: Any, **environment: str) -> Any:
-    """What a function of one of these files returns, from a process of its own.
+    """Calls a function of one of these files in a separate process and returns its result.
 
-    Arguments and result go as JSON. BLAS has one thread, unless `environment` says otherwise.
+    Arguments and result are passed as JSON. BLAS has one thread unless `environment` overrides it.
     """
     name = Path(inspect.getfile(function)).stem
     program = (
@@ -61,13 +61,13 @@ def alone(function: Callable[..., Any], *args: Any, **environment: str) -> Any:
 
 
 def words(vocabulary: int, n: int, rng: np.random.Generator) -> Any:
-    """Ids below `vocabulary`, whose frequencies fall as those of words do."""
+    """Returns n ids below `vocabulary`, whose frequencies fall like the frequencies of words."""
     shares = 1 / np.arange(1, vocabulary + 1)
     return rng.choice(vocabulary, n, p=shares / shares.sum())
 
 
 def tagged(tokens: int) -> tuple[list[Any], list[Any]]:
-    """Documents of 16 tokens, four hashed features of each, and classes below 17."""
+    """Returns documents of 16 tokens with four hashed features each, and classes below 17."""
     rng = np.random.default_rng(0)
     features = np.stack([words(size, tokens, rng) for size in VOCABULARY], axis=1)
     keys = (features.astype("uint64") + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
@@ -76,16 +76,16 @@ def tagged(tokens: int) -> tuple[list[Any], list[Any]]:
 
 
 def options(text: str | None) -> argparse.ArgumentParser:
-    """A parser of the command line that has --json."""
+    """Returns a command line parser with the option --json."""
     parser = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", metavar="FILE", help="also write every figure there")
+    parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
     return parser
 
 
 def report(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table, as Markdown has them."""
+    """Prints a Markdown table."""
     cells = [columns, *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     lines = [
@@ -102,6 +102,6 @@ def _cell(value: Any) -> str:
 
 
 def write(path: str | None, figures: Any) -> None:
-    """Write figures to a file, if there is to be one."""
+    """Writes figures to a file if `path` is not None."""
     if path:
         Path(path).write_text(json.dumps(figures, indent=1) + "\n")

@@ -1,18 +1,20 @@
-"""all-MiniLM-L6-v2 in combinet, PyTorch and onnxruntime: whether they agree, and how fast they are.
+"""Compares all-MiniLM-L6-v2 in combinet, PyTorch and onnxruntime: vectors and speed.
 
     python benchmarks/minilm_speed.py --data DIR [--rounds N] [--seconds S] [--json FILE]
 
-DIR has SICK's test.tsv or test.tsv.gz, and the pretrained model's model.safetensors and
-tokenizer.json. Vectors of 64 sentences as they come, of 64 sorted ones (of
-like lengths, as sentence-transformers has them), and of one, from ids of pieces; a library in
-a process of its own, all in turn, in rounds. Milliseconds: the median of the rounds' tenth
-percentiles; with one thread of the processor's time, with two of wall time. A ratio is the
-other's time over combinet's. Before that, the least cosine of each one's vectors of 200 sentences
-with combinet's, and Pearson's r of each one's cosines on the whole file.
+DIR contains SICK's test.tsv or test.tsv.gz, and the pretrained model's model.safetensors and
+tokenizer.json. First, the benchmark prints the smallest cosine between each library's vectors of
+200 sentences and combinet's, and Pearson's r of each library's cosines on the whole file.
 
-PyTorch comes in two forms: `nn.TransformerEncoder`, whose fast path leaves out padding too, and
-plain functions; onnxruntime gets the latter, as PyTorch exports it. They are given padded arrays
-and masks that are ready before the clock starts; combinet is given lists.
+Then it measures three batches: 64 sentences in their original order, 64 sorted ones (of similar
+lengths, as sentence-transformers sorts them), and one sentence. The input is the ids of pieces.
+Each library runs in its own process, in turn, in rounds. Milliseconds are the median of the rounds'
+tenth percentiles: processor time with one thread, wall time with two. A ratio is a library's time
+divided by combinet's.
+
+PyTorch runs in two forms: `nn.TransformerEncoder`, whose fast path skips padding too, and plain
+functions. onnxruntime runs the functions as PyTorch exports them. These three receive padded arrays
+and masks, prepared before the clock starts; combinet receives lists.
 """
 
 from __future__ import annotations
@@ -36,19 +38,19 @@ import sentence_encoder as bert
 from combinet import with_threads
 from sentence_pairs import part, pearson, read_pairs, sentences
 
-Encode = Callable[[Any], Any]  # of what `Prepare` makes of the ids of a batch
-Prepare = Callable[[list[Any]], Any]
+Encode = Callable[[Any], Any]  # from the result of `Prepare` to vectors
+Prepare = Callable[[list[Any]], Any]  # from the ids of a batch to a library's input
 BATCH, SAME = 64, 200
 
 
 def ours(folder: Path, threads: int) -> tuple[Prepare, Encode]:
-    """This library."""
+    """Returns combinet's encoder."""
     encoder = bert.pooled(bert.read_bert(folder))
     return list, with_threads(encoder, threads).predict
 
 
 def torch_modules(folder: Path, threads: int) -> tuple[Prepare, Encode]:
-    """PyTorch's own encoder."""
+    """Returns the encoder made of PyTorch's modules."""
     import torch
     from torch import nn
 
@@ -82,7 +84,7 @@ def torch_modules(folder: Path, threads: int) -> tuple[Prepare, Encode]:
 
 
 def torch_functions(folder: Path, threads: int) -> tuple[Prepare, Encode]:
-    """PyTorch's functions."""
+    """Returns the encoder made of PyTorch's functions."""
     import torch
 
     torch.set_num_threads(threads)
@@ -96,7 +98,7 @@ def torch_functions(folder: Path, threads: int) -> tuple[Prepare, Encode]:
 
 
 def onnx(folder: Path, threads: int) -> tuple[Prepare, Encode]:
-    """The same in onnxruntime, with all of its optimizations."""
+    """Returns the encoder in onnxruntime, with all optimizations."""
     import onnxruntime
     import torch
 
@@ -108,7 +110,7 @@ def onnx(folder: Path, threads: int) -> tuple[Prepare, Encode]:
 
     axes = {name: {0: "sentences", 1: "pieces"} for name in ("ids", "real")}
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter is deprecated, its successor an extra
+        warnings.simplefilter("ignore")  # deprecated, but the new exporter needs an extra
         path = str(Path(temporary, "minilm.onnx"))
         example = _padded([np.array([101, 102]), np.array([101, 7592, 102])])
         torch.onnx.export(
@@ -133,7 +135,7 @@ def _weights(folder: Path) -> dict[str, Any]:
 
 
 def _padded(batch: list[Any]) -> Any:
-    """The ids in one array, and which of its places are real."""
+    """Returns the padded ids in one array, and a mask of the real ones."""
     import torch
 
     ids = torch.zeros(len(batch), max(map(len, batch)), dtype=torch.int64)
@@ -188,7 +190,7 @@ LIBRARIES = {each.__name__: each for each in (ours, torch_modules, torch_functio
 
 
 def speed(library: str, data: str, threads: int, seconds: float) -> list[float]:
-    """Milliseconds for each of the three batches."""
+    """Returns milliseconds for each of the three batches."""
     prepare, encode = LIBRARIES[library](Path(data), threads)
     ids = _ids(data)[0][: BATCH * 20]
     batches = (_batches(ids, BATCH), _batches(sorted(ids, key=len), BATCH), _batches(ids, 1))
@@ -207,7 +209,7 @@ def _batches(ids: list[Any], size: int) -> list[list[Any]]:
 
 
 def quality(library: str, data: str) -> tuple[list[Any], float]:
-    """The vectors of the first sentences, and Pearson's r of the cosines of all pairs."""
+    """Returns the vectors of the first sentences, and Pearson's r of the cosines of all pairs."""
     prepare, encode = LIBRARIES[library](Path(data), 1)
     sides = _ids(data)
     U, V = (
@@ -224,11 +226,11 @@ def _ids(data: str) -> tuple[list[Any], list[Any]]:
 
 
 def main() -> None:
-    """Compare, race, write."""
+    """Compares the vectors, measures the speed and writes the figures."""
     parser = measure.options(__doc__)
     parser.add_argument("--data", required=True, help="folder of SICK's test part and the model")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each batch in a round")
+    parser.add_argument("--seconds", type=float, default=3.0, help="for each batch in a round")
     given = parser.parse_args()
     figures: dict[str, Any] = {"quality": compare(given.data)}
     for threads in (1, 2):
@@ -237,7 +239,7 @@ def main() -> None:
 
 
 def compare(data: str) -> list[tuple[str, float, float]]:
-    """How near each library's vectors are to combinet's, and their r; printed."""
+    """Prints and returns each library's smallest cosine with combinet's vectors, and its r."""
     found = {name: measure.alone(quality, name, data) for name in LIBRARIES}
     mine = np.array(found["ours"][0])
     rows = [
@@ -250,7 +252,7 @@ def compare(data: str) -> list[tuple[str, float, float]]:
 
 
 def race(data: str, threads: int, rounds: int, seconds: float) -> dict[str, list[list[float]]]:
-    """The times of all libraries, in turn, by rounds; their medians are printed."""
+    """Measures all libraries in turn, in rounds. Prints the medians and returns all times."""
     environment = {f"{blas}_NUM_THREADS": str(threads) for blas in ("OMP", "OPENBLAS", "MKL")}
     seen: dict[str, list[Any]] = {name: [] for name in LIBRARIES}
     for _ in range(rounds):

@@ -1,9 +1,9 @@
-"""The models of the comparison, in combinet's own combinators.
+"""The models of the comparison with other libraries.
 
-`build(name, data, sparse=False)` returns three functions of a step number: train (forward,
-gradient of the loss, backward, Adam), predict on a batch, predict on its first document. Hashing
-and concatenation are inside. Names whose layers combinet lacks raise SystemExit. With more than one
-processor, batches and updates of those models that gain by it are shared among threads.
+`build(name, data, sparse=False)` returns three functions of a step number: train (forward pass,
+gradient of the loss, backward pass, Adam), predict a batch, predict its first document. The
+functions include hashing and concatenation. An unknown name raises SystemExit. With more than one
+processor, those models that gain from it divide batches and updates between threads.
 """
 
 from collections.abc import Callable
@@ -38,12 +38,12 @@ Step = Callable[[int], Any]
 
 
 def mlp() -> Model[Any, Any]:
-    """Two hidden layers."""
+    """A network with two hidden layers."""
     return Relu(512) >> Relu(512) >> Softmax(10)
 
 
 def tagger(width: int = 96, depth: int = 4) -> Model[Any, Any]:
-    """Four hashed features, mixed; residual layers over windows."""
+    """A tagger: four hashed features, then residual layers over windows."""
     tables = [HashEmbed(width, n, column=i) for i, n in enumerate((5000, 1000, 2500, 2500))]
     embed = concatenate(*tables) >> Maxout(width, pieces=3) >> LayerNorm()
     encode = residual(expand_window(1) >> Maxout(width, pieces=3) >> LayerNorm()) ** depth
@@ -51,17 +51,17 @@ def tagger(width: int = 96, depth: int = 4) -> Model[Any, Any]:
 
 
 def textcat(rows: int = 50_000) -> Model[Any, Any]:
-    """The mean of word vectors, and a hidden layer."""
+    """A text classifier: the mean of word vectors, then a hidden layer."""
     return list2ragged() >> EmbedBag(64, rows) >> Relu(128) >> Softmax(4)
 
 
 def bilstm() -> Model[Any, Any]:
-    """Both directions over each sequence, and a class for each row."""
+    """A bidirectional LSTM with a class for each row."""
     return with_padded(LSTM(128, 96, bi=True)) >> with_array(Softmax(17))
 
 
 def transformer() -> Model[Any, Any]:
-    """Four pre-norm blocks, and a class for each row."""
+    """A transformer: four pre-norm blocks, then a class for each row."""
     return with_flatten(TransformerEncoder(256, heads=4, hidden=1024, depth=4) >> Softmax(17))
 
 
@@ -73,16 +73,16 @@ MODELS = {
     "transformer": transformer,
 }
 
-IN_THREADS = ("tagger", "transformer")  # in the others steps are too short
-# Most of a training step is the update, which BLAS's threads would disturb: they go on spinning
-# after a product, here all the time.
+IN_THREADS = ("tagger", "transformer")  # the steps of the others are too short
+# Most of a training step is the update. BLAS's threads would slow it down, because they keep
+# spinning after each product.
 ONE_BLAS_THREAD = ("textcat",)
 
 
 def build(name: str, data: list[tuple[Any, Any]], sparse: bool = False) -> tuple[Step, Step, Step]:
-    """The three functions for one of MODELS on `data`, a list of batches (X, classes)."""
+    """Returns the three functions for one of MODELS on `data`, a list of batches (X, classes)."""
     if name not in MODELS:
-        raise SystemExit(f"combinet has no model {name}, only {', '.join(MODELS)}")
+        raise SystemExit(f"expected one of {', '.join(MODELS)}, got {name}")
     if name == "transformer":  # (batch, length, width): a list of sequences, as views
         data = [(list(X), list(classes)) for X, classes in data]
     model = MODELS[name]()
@@ -95,7 +95,7 @@ def build(name: str, data: list[tuple[Any, Any]], sparse: bool = False) -> tuple
 
 
 def with_one_blas_thread(train: Step, ops: Ops) -> Step:
-    """The same step; BLAS's threads are given back after it."""
+    """Returns the step with BLAS limited to one thread while it runs."""
 
     def alone(step: int) -> Any:
         with ops.single_threaded_blas():
@@ -107,7 +107,7 @@ def with_one_blas_thread(train: Step, ops: Ops) -> Step:
 def steps(
     model: Model[Any, Any], data: list[tuple[Any, Any]], sparse: bool = False, threads: int = 1
 ) -> tuple[Step, Step, Step]:
-    """The three functions for an initialized model on batches (X, classes)."""
+    """Returns the three functions for an initialized model on batches (X, classes)."""
     listed = isinstance(data[0][1], list)
     loss: Any = SequenceCategoricalCrossentropy() if listed else CategoricalCrossentropy()
     sgd = Adam(0.001, grad_clip=0, use_averages=False, sparse=sparse, threads=threads)

@@ -1,8 +1,8 @@
-"""Adam over 200 small parameters beside Adam over one array of the same total size.
+"""Compares Adam on 200 small parameters with Adam on one array of the same total size.
 
     python benchmarks/optimizer.py [--rounds N] [--json FILE]
 
-Processor time of `finish_update`, tenth percentile; the two take turns.
+Times are the tenth percentile of the processor time of `finish_update`, measured in turn.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 import measure
 from combinet import Adam, Embed, Linear, concatenate
 
-MOST = 1.3  # what 200 parameters may cost, in updates of one array
-LAYERS = 100  # of two parameters each
+MOST = 1.3  # the highest acceptable ratio of the two times
+LAYERS = 100  # with two parameters each
 
 
 def updates(width: int, rounds: int) -> list[float]:
-    """Milliseconds of an update of W and b of LAYERS layers, and of one table as large."""
+    """Returns milliseconds of an update of W and b of LAYERS layers, and of a table as large."""
     many = concatenate(*(Linear(width, width) for _ in range(LAYERS)))
     numbers = LAYERS * width * (width + 1)
     pairs: list[tuple[Any, Any, Any]] = [
@@ -32,7 +32,7 @@ def updates(width: int, rounds: int) -> list[float]:
         for (model, X, sgd), seen in zip(pairs, times, strict=True):
             Y, backprop = model.begin_update(X)
             backprop(np.ones_like(Y))
-            del backprop  # what a pass holds would be copied
+            del backprop  # otherwise the update would copy the weights that the pass holds
             start = time.process_time()
             model.finish_update(sgd)
             seen.append((time.process_time() - start) * 1e3)
@@ -40,7 +40,7 @@ def updates(width: int, rounds: int) -> list[float]:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measures, prints and writes the figures."""
     parser = measure.options(__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     given = parser.parse_args()
@@ -52,7 +52,7 @@ def main() -> None:
     columns = ("numbers in each", "in all", "200 parameters, ms", "one array, ms", "ratio")
     measure.report(columns, rows)
     least = min((row[0] for row in rows if row[-1] <= MOST), default=None)
-    print(f"\nAt most {MOST} from {least} numbers in each.")
+    print(f"\nThe ratio is at most {MOST} from {least} numbers in each.")
     measure.write(given.json, [dict(zip(columns, row, strict=True)) for row in rows])
 
 

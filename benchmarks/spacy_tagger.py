@@ -1,10 +1,10 @@
-"""A tagger trained by `spacy train` and run by `nlp.pipe`: spaCy's own tok2vec and combinet's.
+"""Compares spaCy's tok2vec with combinet's in a tagger: `spacy train` and `nlp.pipe`.
 
     python benchmarks/spacy_tagger.py FOLDER --rounds 3
 
-FOLDER has train.spacy, dev.spacy and test.spacy, as `spacy convert` writes them. combinet has to be
-installed with its extras `spacy` and `numba`. Each round trains both with a seed of its own, then
-runs both over the texts of the test set, in turn; BLAS has one thread.
+FOLDER contains train.spacy, dev.spacy and test.spacy, written by `spacy convert`. combinet must be
+installed with the extras `spacy` and `numba`. Each round trains both taggers with another seed,
+then runs both on the texts of the test set, in turn. BLAS has one thread.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ MODELS = {"spacy": SPACYS, "combinet": COMBINETS}
 
 
 def seconds(run: Callable[[], Any], who: int) -> tuple[float, float]:
-    """By the clock, and of the processor."""
+    """Returns wall time and processor time in seconds."""
     wall, before = time.perf_counter(), resource.getrusage(who)
     run()
     after = resource.getrusage(who)
@@ -103,7 +103,7 @@ def seconds(run: Callable[[], Any], who: int) -> tuple[float, float]:
 
 
 def train(folder: Path, config: Path, out: Path, seed: int) -> tuple[float, float]:
-    """The seconds that `spacy train` takes, from its start to its end."""
+    """Returns the wall time and the processor time of the whole command `spacy train`."""
     command = [sys.executable, "-m", "spacy"]
     full = config.with_suffix(".full.cfg")
     subprocess.run([*command, "init", "fill-config", str(config), str(full)], check=True,
@@ -118,7 +118,7 @@ def train(folder: Path, config: Path, out: Path, seed: int) -> tuple[float, floa
 
 
 def main() -> None:
-    """Train, evaluate and run both, in turn."""
+    """Trains, evaluates and runs both taggers in turn."""
     import spacy
     from spacy.tokens import DocBin
     from spacy.training import Corpus
@@ -148,7 +148,7 @@ def main() -> None:
                 score = nlp.evaluate(list(Corpus(options.folder / "test.spacy")(nlp)))["tag_acc"]
                 print(
                     f"round {seed}  {name:8}  tag_acc {100 * score:.2f}  train {wall:.0f} s, "
-                    f"words/s {trained_words / wall:,.0f} (of the processor's {cpu:.0f} s: "
+                    f"words/s {trained_words / wall:,.0f} (processor time {cpu:.0f} s: "
                     f"{trained_words / cpu:,.0f})",
                     flush=True,
                 )
@@ -162,7 +162,7 @@ def main() -> None:
                     wall, cpu = seconds(run, resource.RUSAGE_SELF)
                     print(
                         f"round {seed}  {name:8}  pipe words/s {words / wall:,.0f} "
-                        f"(of the processor's time: {words / cpu:,.0f})",
+                        f"(processor time: {words / cpu:,.0f})",
                         flush=True,
                     )
 

@@ -1,11 +1,11 @@
-"""What it takes to begin: the import, and the first training step of a tagger.
+"""Measures how long the start takes: the import, and the first training step of a tagger.
 
     python benchmarks/start.py [--runs N] [--json FILE]
 
-`import combinet` on top of `import numpy`; then the first step with no compiled kernel in Numba's
-cache (an empty folder), which is also what every process pays where no cache can be written; the
-first step with all of them there; and a step later on. Each run is a process of its own; the least
-of them counts, since other work only adds.
+The benchmark measures `import combinet` after `import numpy`, the first step with an empty folder
+for Numba's cache, the first step with all kernels cached, and the tenth step. If Numba cannot write
+to any cache, every process takes as long as with an empty one. Each run is a separate process. The
+figures are minima, because other work on the machine only adds time.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ import measure
 
 
 def _clocked(call: Callable[[], Any]) -> tuple[float, float]:
-    """Milliseconds of processor time and of the wall clock."""
+    """Returns milliseconds of processor time and of wall time."""
     start = time.process_time(), time.perf_counter()
     call()
     return (time.process_time() - start[0]) * 1e3, (time.perf_counter() - start[1]) * 1e3
 
 
 def importing() -> tuple[float, float]:
-    """The import, when NumPy is there already."""
+    """Measures the import after NumPy has been imported."""
     return _clocked(lambda: __import__("combinet"))
 
 
 def stepping() -> list[tuple[float, float]]:
-    """The first step of training and the tenth."""
-    from models import steps, tagger  # only here: `importing` measures the import
+    """Measures the first and the tenth training step."""
+    from models import steps, tagger  # imported here, because `importing` measures the import
 
     X, classes = measure.tagged(1000)
     train, _, _ = steps(tagger().initialize(X), [(X, classes)])
@@ -40,11 +40,11 @@ def stepping() -> list[tuple[float, float]]:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measures, prints and writes the figures."""
     parser = measure.options(__doc__)
     parser.add_argument("--runs", type=int, default=11)
     given = parser.parse_args()
-    measure.alone(importing)  # which writes the bytecode
+    measure.alone(importing)  # writes the bytecode
     seen: dict[str, list[tuple[float, float]]] = {
         "import combinet": [measure.alone(importing) for _ in range(given.runs)],
         "first step, nothing cached": [],

@@ -1,11 +1,12 @@
-"""What a second thread gains: one of Python's, or one of BLAS; and when a core is busy elsewhere.
+"""Measures what a second thread gains, in Python or in BLAS, on an idle and on a busy machine.
 
     python benchmarks/threads.py [--seconds S] [--json FILE]
 
-A tagger predicts 16 batches, and collects the gradients of 16 training passes on one model, before
-one update. The batches go one after the other, with BLAS at one thread or at two, or each cut in
-two by `with_threads`; or whole batches are shared out among two threads. Wall time of all batches,
-tenth percentile. Then the same beside a process that keeps one core busy.
+A tagger predicts 16 batches. It also adds up the gradients of 16 training passes on one model
+before one update. The batches run one after the other, with one or two BLAS threads, or each is cut
+in two by `with_threads`, or whole batches are divided between two threads. Times are the tenth
+percentile of the wall time of all batches. The second half repeats this while another process keeps
+one core busy.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ import measure
 import models
 from combinet import Adam, with_threads
 
-# At how many batches there is work at once, in how many parts each, and the threads of BLAS.
+# The number of batches at once, the number of shards of each, and the number of BLAS threads.
 WAYS = {
     "one thread": (1, 1, 1),
     "with_threads": (1, 2, 2),
-    "batches shared out": (2, 1, 1),
+    "whole batches divided": (2, 1, 1),
     "two BLAS threads": (1, 1, 2),
 }
 BATCHES = 16
@@ -34,7 +35,7 @@ BUSY = [sys.executable, "-c", "while True: pass"]
 
 
 def batches(at_once: int, parts: int, seconds: float) -> list[float]:
-    """Milliseconds that it takes to predict and to train."""
+    """Returns milliseconds of predicting and of training."""
     X, _ = measure.tagged(BATCHES * 1000)
     groups = [X[i::BATCHES] for i in range(BATCHES)]
     model: Any = with_threads(models.tagger(), parts).initialize(X[:10])
@@ -57,9 +58,9 @@ def batches(at_once: int, parts: int, seconds: float) -> list[float]:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measures, prints and writes the figures."""
     parser = measure.options(__doc__)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each way")
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each row")
     given = parser.parse_args()
     rows: list[tuple[Any, ...]] = []
     for busy in (False, True):

@@ -110,8 +110,8 @@ from combinet.layers.dense.sparse_linear import SparseLinear as SparseLinear
 from combinet.layers.dense.swish import Swish as Swish
 from combinet.layers.dense.swish import swish as swish
 from combinet.layers.embed.embed import Embed as Embed
+from combinet.layers.embed.embed import EmbedBag as EmbedBag
 from combinet.layers.embed.embed import HashEmbed as HashEmbed
-from combinet.layers.embed.embed_bag import EmbedBag as EmbedBag
 from combinet.layers.embed.positions import LearnedPositions as LearnedPositions
 from combinet.layers.embed.positions import sinusoidal_positions as sinusoidal_positions
 from combinet.layers.embed.tables import StaticVectors as StaticVectors

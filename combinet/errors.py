@@ -9,6 +9,8 @@ from typing import Any
 
 from combinet.types import is_array
 
+_LONGEST = 1000  # characters of a message
+
 
 class CombinetError(Exception):
     """The base class of all errors that combinet raises.
@@ -44,9 +46,10 @@ class CombinetError(Exception):
         self.path.insert(0, layer)
 
     def __str__(self) -> str:
-        if not self.path:
-            return self.message
-        return f"{self.message}, in '{path_name(self.path)}'"
+        message = self.message
+        if len(message) > _LONGEST:  # a value from a file may have any length
+            message = f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
+        return f"{message}, in '{path_name(self.path)}'" if self.path else message
 
 
 class DimensionError(CombinetError, ValueError):
@@ -108,3 +111,18 @@ def describe(X: object) -> str:
         words = ", ".join(map(describe, X if isinstance(X, tuple) else X[:1]))
         return f"{type(X).__name__} of {len(X)}" + (f": {words}" if X else "")
     return type(X).__name__
+
+
+def conversion_hint(X: Any) -> str:
+    """Returns how to convert a value of Python or of another library to an array, or ""."""
+    if isinstance(X, str):
+        return "; turn words into ids first, for example with combinet.text.features"
+    if isinstance(X, list | tuple) and X:
+        is_nested = isinstance(X[0], list | tuple | int | float)
+        return "; use numpy.asarray(X, 'float32')" if is_nested else conversion_hint(X[0])
+    conversions = {
+        "detach": "detach().cpu().numpy()",
+        "toarray": "toarray()",
+        "to_numpy": "to_numpy()",
+    }
+    return next((f"; use X.{call}" for name, call in conversions.items() if hasattr(X, name)), "")

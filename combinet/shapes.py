@@ -1,25 +1,33 @@
-"""Shape rules: how the widths of a layer's input and output follow from each other.
+"""Shape rules: how the widths of a layer's input and output are related.
 
-`Model(..., widths=rule)` takes one of them, or a function of your own. Compositions check widths
-by them, `initialize` infers missing dims, and `resize_output` plans a resize:
+Pass a rule to `Model(..., widths=rule)`. Compositions use it to check widths, `initialize` to infer
+missing dims, and `resize_output` to plan a resize.
 
-| rule | the layer |
+| rule | for a layer that |
 |---|---|
-| `from_dims` (the default) | has the widths nI and nO as dims of these names, if it has any |
-| `preserves` | gives as many columns as it takes, whatever their number |
-| `per_column` | the same, with weights for each column: their number is its dim nI |
-| `fixed` | has widths that are part of its code or data, its dims nI and nO |
-| `delegates` | has the widths of the one layer in it |
-| `chained`, `parallel`, `concatenated`, `one_width` | has those of its layers, as these combine |
+| `from_dims` (the default) | has its widths as dims nI and nO, or has no such dims |
+| `preserves` | has an output as wide as its input |
+| `per_column` | has weights for each column, and dim nI as the width of input and output |
+| `fixed` | has dims nI and nO that are part of its code or data and never change |
+| `delegates` | has the widths of its only sublayer |
+| `chained` | calls its sublayers one after the other |
+| `parallel` | has sublayers with one input, and outputs of one width |
+| `concatenated` | has sublayers with one input, and concatenates their outputs |
+| `one_width` | has sublayers whose inputs and outputs all have one width |
 
-A rule is a function `rule(model, nI, nO, infer) -> (nI, nO)`, of a module if the model is to be
-pickled. It receives what is known outside of the widths of input and output (None: nothing) and
-returns what is known of both afterwards. It asks sublayers by `infer(layer, nI, nO)`, reads and
-sets the model's own dims by `infer.dim(model, name, width)`, merges widths that must be equal by
-`infer.same(model, *widths)`; all of these raise DimensionError if sizes disagree.
+You can also write a rule. It is a function `rule(model, nI, nO, infer) -> (nI, nO)`, where `infer`
+is a `ShapeInference`. The rule receives the widths of input and output that are known outside, None
+if unknown, and returns the widths that are known with the layer. To do this it can
+
+- call `infer(layer, nI, nO)` for a sublayer, which returns its widths,
+- call `infer.dim(model, name, width)` to read or set a dim of the model,
+- call `infer.same(model, *widths)` for widths that must be equal.
+
+Each of these raises DimensionError if sizes disagree. Define the rule at the top level of a module
+if the model is to be pickled.
 
 Example:
-    A layer of the absolute value next to the value, twice as wide as its input.
+    A layer that returns each value and its absolute value, so the output is twice as wide.
 
     >>> import numpy as np
     >>> from combinet import Linear, Model

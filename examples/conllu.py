@@ -1,9 +1,10 @@
 """Sentences and their part-of-speech labels from CoNLL-U files, gzipped or not.
 
-A label is the universal tag (UPOS), refined by the treebank's own (XPOS) if it has one: `NOUN|NNS`.
+A label is the universal tag (UPOS). If the treebank has its own tag (XPOS), it refines the label:
+`NOUN|NNS`.
 
-https://universaldependencies.org/format.html: ten columns parted by tabs; an empty line ends a
-sentence; lines with # are comments. Ranges (1-2) and empty nodes (1.1) are no words.
+The format is https://universaldependencies.org/format.html: ten columns separated by tabs. An empty
+line ends a sentence, and lines with # are comments. Ranges (1-2) and empty nodes (1.1) are skipped.
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ Sentence = tuple[list[str], list[str]]
 
 
 def read_conllu(path: Path) -> list[Sentence]:
-    """The words and labels of each sentence. Raises MalformedLine, or OSError."""
+    """Returns the words and labels of each sentence. Raises MalformedLine or OSError."""
     sentences: list[Sentence] = []
     words: list[str] = []
     labels: list[str] = []
@@ -32,23 +33,25 @@ def read_conllu(path: Path) -> list[Sentence]:
     if words:
         sentences.append((words, labels))
     if not sentences:
-        raise MalformedLine(f"{path}: there is no sentence in it")
+        raise MalformedLine(f"{path}: expected at least one sentence, got none")
     return sentences
 
 
 def parse_line(line: str, expected_id: int) -> tuple[str | None, str | None]:
-    """The word and label of one line, None twice if it has none. Raises ValueError, saying why."""
+    """Returns the word and label of one line, or None twice if it has none. Raises ValueError."""
     if not line or line.startswith("#"):
         return None, None
     columns = line.split("\t")
     if len(columns) != 10:
-        raise ValueError(f"expected 10 columns parted by tabs, found {len(columns)}: {line[:60]!r}")
+        raise ValueError(
+            f"expected 10 columns separated by tabs, got {len(columns)}: {line[:60]!r}"
+        )
     number, word, tag, own = columns[0], columns[1], columns[3], columns[4]
     first, _, rest = number.partition("-" if "-" in number else ".")
     if rest and first.isdigit() and rest.isdigit():
         return None, None
     if number != str(expected_id):
-        raise ValueError(f"expected word number {expected_id}, found {number!r}")
+        raise ValueError(f"expected word number {expected_id}, got {number!r}")
     if not word or not tag.isupper():
-        raise ValueError(f"expected a word and its UPOS tag, found {word!r} and {tag!r}")
+        raise ValueError(f"expected a word and its UPOS tag, got {word!r} and {tag!r}")
     return word, tag if own in ("_", tag) else f"{tag}|{own}"

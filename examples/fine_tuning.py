@@ -1,4 +1,4 @@
-"""Fine-tuning a model that has learned elsewhere: a few epochs of AdamW, a low rate with warmup."""
+"""Fine-tuning of a pretrained model: a few epochs of AdamW with a low rate and warmup."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,13 +24,13 @@ def fine_tune(
     kept: Model[Any, Any],
     path: Path,
 ) -> None:
-    """Train an initialized model; keep `kept`, which is or is part of it, at `path` if it is best.
+    """Trains an initialized model and saves `kept`, the model or a part of it, at `path`.
 
-    `inputs` are what the model takes, a list, or the lists whose tuple it takes. Each epoch ends
-    with `score()`, of which the highest is the best.
+    `inputs` holds one list if the model takes a list, or several lists if it takes a tuple. Each
+    epoch ends with `score()`; the epoch with the highest score is saved.
     """
     rng = np.random.default_rng(seed)
-    model.initialize(rng=rng)  # the weights stay: this hands in the generator of dropout
+    model.initialize(rng=rng)  # keeps the weights and sets the generator of dropout
     steps = -(-len(truths) // BATCH)
     rate = warmup_linear(LEARN_RATE, epochs * steps // 10, epochs * steps)
     sgd = AdamW(rate, use_averages=False, sparse=True)

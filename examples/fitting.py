@@ -1,4 +1,4 @@
-"""Epochs of batches: each learned from, the model scored, the best one kept on disk."""
+"""A training loop: it scores the model after each epoch and keeps the best one on disk."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ Loss: TypeAlias = Callable[[Any, Any], tuple[Any, Any]]  # outputs, truths -> gr
 
 
 class Batch(NamedTuple):
-    """What is learned from in one step, and of how many words or examples it is."""
+    """The data of one step, and how many words or examples it contains."""
 
     X: Any
     truths: Any
@@ -23,7 +23,7 @@ class Batch(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How long training goes on, and what is said of it."""
+    """How long training takes, and how its progress is shown."""
 
     epochs: int
     size: int  # words or examples in an epoch
@@ -42,11 +42,12 @@ def fit(
     path: Path,
     kept: Model[Any, Any] | None = None,
 ) -> None:
-    """Train an initialized model on the batches of `epoch(number)`, numbers from 0.
+    """Trains an initialized model on the batches of `epoch(number)`, with numbers from 0.
 
-    `loss` gives means over the batch. Each epoch ends with `score()` of the running averages of
-    the weights, if the optimizer keeps them; whenever it is the highest so far, the model, or
-    `kept`, which is a part of it, is saved with the weights that were scored.
+    `loss` returns means over the batch. Each epoch ends with `score()`, which uses the running
+    averages of the weights if the optimizer keeps them. If the score is the highest so far, the
+    model is saved with the weights that were scored. `kept` is the part of the model to save; the
+    whole model if None.
     """
     best = -np.inf
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,12 +75,12 @@ def fit(
 def batches(
     size: int, inputs: Sequence[list[Any]], truths: Array, rng: Generator
 ) -> Iterator[Batch]:
-    """One epoch in batches of so many examples: inputs that a model takes alone, or as a tuple."""
+    """Yields one epoch of batches of `size` examples. Several inputs become a tuple."""
     for *X, T in minibatch(size, *inputs, truths, rng=rng):
         yield Batch(X[0] if len(X) == 1 else tuple(X), T, len(T))
 
 
 def progress(line: str, end: str = "") -> None:
-    """Show a line: on a terminal over the one before it, elsewhere only if it has an end."""
+    """Prints a line. A terminal shows it in place of the last one; a file gets only final lines."""
     if end or sys.stdout.isatty():
         print(f"\r\033[K{line}" if sys.stdout.isatty() else line, end=end, flush=True)

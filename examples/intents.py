@@ -1,13 +1,13 @@
-"""Learn what people want of a voice assistant: seven intents, from 13,000 requests (SNIPS).
+"""Learn the intent of requests to a voice assistant: seven intents, 13,000 requests (SNIPS).
 
     python examples/intents.py --data DIR                 learn, report on the test file
-    python examples/intents.py --data DIR --vectors DIR   with word vectors
+    python examples/intents.py --data DIR --vectors DIR   learn with word vectors
     python examples/intents.py --ask "play some jazz by miles davis"
-                                                          ask the model that has been learned
+                                                          ask the trained model
 
-DIR holds train.tsv.gz, valid.tsv.gz and test.tsv.gz; see snips.py. A model that was learned with
-word vectors is asked with them. The best model so far, by the valid file, is always on disk;
-Ctrl-C keeps it.
+DIR contains train.tsv.gz, valid.tsv.gz and test.tsv.gz; see snips.py. If a model was trained with
+word vectors, pass --vectors to --ask too. The model with the best score on the valid file so far
+is always on disk; Ctrl-C keeps it.
 """
 
 import sys
@@ -42,7 +42,7 @@ from vectors import Vectors
 from words import Keys
 
 RECIPE = Recipe(hidden=(((0,), 0.4),), epochs=8, drop=0.4, blanked=0.2, batch=(600, 600))
-OTHERS = {  # in percent; published where a paper is named, else measured on these files
+OTHERS = {  # in percent; published if a paper is named, otherwise measured on these files
     "slot-gated BiLSTM (Goo et al. 2018)": 97.0,
     "spaCy 3.8, text classifier, ensemble": 97.0,
     "TF-IDF, linear SVM": 98.0,
@@ -52,10 +52,10 @@ OTHERS = {  # in percent; published where a paper is named, else measured on the
 
 
 def build(vectors: Vectors | None, width: int = 128, depth: int = 2) -> Model[list[Keys], Any]:
-    """The model: the intent of each sentence, and the tags of its words.
+    """Returns the model, which predicts the intent of each sentence and the tags of its words.
 
-    The tags are there to learn from: what is wanted shows in the slots that are filled. How many
-    intents and tags there are is inferred.
+    Learning the tags helps, because the slots of a request say much about its intent. The numbers
+    of intents and tags are inferred.
     """
     encode = residual(expand_window(1) >> Maxout(width) >> LayerNorm() >> Dropout()) ** depth
     read = with_flatten(snips.embed(width, vectors) >> encode)
@@ -66,7 +66,7 @@ def build(vectors: Vectors | None, width: int = 128, depth: int = 2) -> Model[li
 
 
 def loss(guesses: Any, truths: list[tuple[int, Any]]) -> tuple[Any, Any]:
-    """That of the intents plus that of the tags, and the gradient of both."""
+    """Returns the gradients of both outputs, and the sum of the losses of intents and tags."""
     intents, tags = guesses
     d_intents, value = CategoricalCrossentropy()(intents, [intent for intent, _ in truths])
     d_tags, value_of_tags = per_word(tags, [numbers for _, numbers in truths])
@@ -74,7 +74,7 @@ def loss(guesses: Any, truths: list[tuple[int, Any]]) -> tuple[Any, Any]:
 
 
 def learn(corpus: Corpus, vectors: Vectors | None, recipe: Recipe, path: Path) -> None:
-    """Train, and report on the test part with the model loaded from disk."""
+    """Trains, loads the model from disk, and reports on the test part."""
     X, valid, test = (snips.encode([request.words for request in part], vectors) for part in corpus)
     model = build(vectors)
     model.attrs["labels"] = sorted({request.intent for request in corpus.train})
@@ -93,21 +93,21 @@ def learn(corpus: Corpus, vectors: Vectors | None, recipe: Recipe, path: Path) -
 
 
 def accuracy(model: Model[list[Keys], Any], X: list[Keys], requests: list[Request]) -> float:
-    """The share of requests whose intent is found."""
+    """Returns the share of requests with the right intent."""
     found: list[str] = [model.attrs["labels"][Y.argmax()] for Y in intents(model, X)]
     right = [a == request.intent for a, request in zip(found, requests, strict=True)]
     return sum(right) / len(right)
 
 
 def intents(model: Model[list[Keys], Any], X: list[Keys]) -> Iterator[Any]:
-    """The probabilities of the intents, for each sentence."""
+    """Yields the probabilities of the intents for each sentence."""
     asked = model >> tuple_getitem(0)
     asked.attrs |= model.attrs
     return outputs(asked, X)
 
 
 def vote(corpus: Corpus) -> float:
-    """The accuracy on the test part of the majority of each word's most frequent intent."""
+    """Returns the test accuracy of a vote: each word votes for its most frequent intent."""
     data = [(request.words, [request.intent] * len(request.words)) for request in corpus.train]
     votes = most_frequent(data, [request.words for request in corpus.test])
     found = [Counter(vote).most_common(1)[0][0] for vote in votes]
@@ -116,7 +116,7 @@ def vote(corpus: Corpus) -> float:
 
 
 def answer(docs: list[list[str]], vectors: Vectors | None, path: Path) -> list[str]:
-    """The intent of each sentence, and how sure the model is."""
+    """Returns a line for each sentence with its intent and the intent's probability."""
     model = build(vectors).from_disk(path)
     labels = model.attrs["labels"]
     found = intents(model, snips.encode(docs, vectors))

@@ -1,4 +1,4 @@
-"""Lines of a text file, gzipped or not; what is wrong with one is reported with its place."""
+"""Lines of a text file, gzipped or not. Errors contain the file and the line number."""
 
 import gzip
 import zlib
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 class MalformedLine(ValueError):
-    """A line that is not what it should be; the message begins with file and line number."""
+    """A line in the wrong format. The message begins with the file and the line number."""
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Each line with its number, from 1, without its end. Raises MalformedLine, or OSError."""
+    """Yields each line without its end, with its number from 1. Raises MalformedLine or OSError."""
     number = 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

@@ -1,17 +1,17 @@
-"""How alike sentences are, by all-MiniLM-L6-v2; and fine-tuning it on pairs that people rated.
+"""Rate the similarity of sentences with all-MiniLM-L6-v2, and fine-tune it on rated pairs.
 
     python examples/minilm.py --weights FOLDER --compare "A dog runs." "A cat sleeps."
                                                 rate two sentences, from -1 to 1
     python examples/minilm.py --weights FOLDER --data DIR
-                                                report on a test part, as it comes
+                                                report on the test part, without fine-tuning
     python examples/minilm.py --weights FOLDER --data DIR --learn
-                                                fine-tune first, and keep it in models/
+                                                fine-tune, save in models/, then report
     python examples/minilm.py --weights FOLDER --model models/minilm.combinet --compare A B
-                                                rate by what has been learned
+                                                rate with the fine-tuned model
 
-FOLDER holds the pretrained model.safetensors and tokenizer.json. DIR has train.tsv, dev.tsv and
-test.tsv, or each as .tsv.gz, in the form of SICK. The best model so far, by the dev part, is always
-on disk; Ctrl-C keeps it.
+FOLDER contains the pretrained model.safetensors and tokenizer.json. DIR contains train.tsv, dev.tsv
+and test.tsv, or each as .tsv.gz, in the format of SICK. The model with the best score on the dev
+part so far is always on disk; Ctrl-C keeps it.
 """
 
 import argparse
@@ -33,17 +33,17 @@ from training import exit_status
 EPOCHS = 3
 MODEL = Path("models", "minilm.combinet")
 
-Sides: TypeAlias = tuple[list[Ints1d], list[Ints1d]]  # the first sentences of pairs, and the second
+Sides: TypeAlias = tuple[list[Ints1d], list[Ints1d]]  # first and second sentences of pairs
 Rater: TypeAlias = Model[Sides, Floats2d]
 
 
 def rater(encoder: Encoder) -> Rater:
-    """The cosine of the vectors of two sentences, which one encoder reads: Y (pairs, 1)."""
+    """Returns a model of the cosine between the vectors of two sentences: Y (pairs, 1)."""
     return siamese(encoder, product())
 
 
 def product() -> Model[tuple[Floats2d, Floats2d], Floats2d]:
-    """The scalar product of two rows, their cosine at length 1: a layer of our own.
+    """A custom layer: the scalar product of two rows, which is the cosine if their length is 1.
 
     X two arrays (n, nI) -> Y (n, 1).
     """
@@ -63,7 +63,7 @@ def _product_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Any:
 
 
 def sides(tokenizer: Tokenizer, pairs: list[Pair]) -> Sides:
-    """The sentences as the model takes them."""
+    """Returns the ids of the sentences."""
     first, second = sentences(pairs)
     return encode(tokenizer, first), encode(tokenizer, second)
 
@@ -71,9 +71,9 @@ def sides(tokenizer: Tokenizer, pairs: list[Pair]) -> Sides:
 def learn(
     encoder: Encoder, tokenizer: Tokenizer, folder: Path, epochs: int, seed: int, path: Path
 ) -> None:
-    """Fine-tune on the train part; keep the best encoder by the dev part at `path`.
+    """Fine-tunes on the train part and saves the encoder with the best dev score at `path`.
 
-    The cosine should be what people said, 1 to 5, as 0 to 1.
+    The target of the cosine is the human score, scaled from [1, 5] to [0, 1].
     """
     data, dev = (read_pairs(part(folder, name)) for name in ("train", "dev"))
     print(f"pairs: {len(data):,} to train, {len(dev):,} dev", flush=True)
@@ -88,12 +88,12 @@ def learn(
 
 
 def rate(model: Rater, X: Sides) -> Floats1d:
-    """The cosine of each pair."""
+    """Returns the cosine of each pair."""
     return np.concatenate([model.predict(batch)[:, 0] for batch in minibatch(64, *X)])
 
 
 def evaluate(model: Rater, tokenizer: Tokenizer, pairs: list[Pair]) -> float:
-    """Pearson's r of the cosines and what people said."""
+    """Returns Pearson's r between the cosines and the human scores."""
     return pearson(rate(model, sides(tokenizer, pairs)), np.array([pair.score for pair in pairs]))
 
 
@@ -101,7 +101,7 @@ def evaluate(model: Rater, tokenizer: Tokenizer, pairs: list[Pair]) -> float:
 
 
 def report(encoder: Encoder, tokenizer: Tokenizer, folder: Path, what: str) -> None:
-    """Print r on the test part."""
+    """Prints r on the test part."""
     test = read_pairs(part(folder, "test"))
     start = time.perf_counter()
     r = evaluate(rater(encoder), tokenizer, test)
@@ -110,7 +110,7 @@ def report(encoder: Encoder, tokenizer: Tokenizer, folder: Path, what: str) -> N
 
 
 def main() -> int:
-    """Run the command line; the exit status."""
+    """Runs the command line and returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -119,13 +119,13 @@ def main() -> int:
     )
     parser.add_argument("--data", type=Path, help="folder of train.tsv, dev.tsv, test.tsv")
     parser.add_argument("--learn", action="store_true", help="fine-tune on the data")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="how long to fine-tune")
-    parser.add_argument("--seed", type=int, default=0, help="of order and dropout")
-    parser.add_argument("--model", type=Path, help="where what is learned is, or will be")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="epochs of fine-tuning")
+    parser.add_argument("--seed", type=int, default=0, help="seed of order and dropout")
+    parser.add_argument("--model", type=Path, help="file of the fine-tuned model")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two sentences to rate")
     args = parser.parse_args()
     if not (args.data or args.compare) or (args.learn and not args.data):
-        parser.error("give --data to report, --data and --learn to learn, --compare to rate a pair")
+        parser.error("expected --data to report, --data --learn to fine-tune, or --compare A B")
     path = args.model or MODEL
 
     def work() -> None:

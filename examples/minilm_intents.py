@@ -1,13 +1,13 @@
-"""Learn what people want of a voice assistant (SNIPS) by fine-tuning all-MiniLM-L6-v2.
+"""Learn the intent of requests to a voice assistant (SNIPS) by fine-tuning all-MiniLM-L6-v2.
 
     python examples/minilm_intents.py --weights FOLDER --data DIR
                                                 learn, report on the test file
     python examples/minilm_intents.py --weights FOLDER --ask "play some jazz by miles davis"
-                                                ask the model that has been learned
+                                                ask the trained model
 
-FOLDER holds the pretrained model.safetensors and tokenizer.json. DIR holds train.tsv.gz,
-valid.tsv.gz and test.tsv.gz; see snips.py. The best model so far, by the valid file, is always on
-disk; Ctrl-C keeps it.
+FOLDER contains the pretrained model.safetensors and tokenizer.json. DIR contains train.tsv.gz,
+valid.tsv.gz and test.tsv.gz; see snips.py. The model with the best score on the valid file so far
+is always on disk; Ctrl-C keeps it.
 """
 
 import argparse
@@ -33,31 +33,31 @@ Classifier: TypeAlias = Model[list[Ints1d], Floats2d]
 
 
 def classifier(layer: Bert) -> Classifier:
-    """The probabilities of the intents, from the mean of the pieces' vectors."""
+    """Returns a model of the intents' probabilities, from the mean of the pieces' vectors."""
     model = layer >> reduce_mean() >> Dropout() >> Softmax()
     model.attrs["labels"] = []
     return model
 
 
 def ids_of(tokenizer: Tokenizer, requests: list[snips.Request]) -> list[Ints1d]:
-    """The requests as the model takes them."""
+    """Returns the ids of the requests."""
     return encode(tokenizer, [" ".join(request.words) for request in requests])
 
 
 def intents(model: Classifier, X: list[Ints1d]) -> list[str]:
-    """The likeliest intent of each."""
+    """Returns the most probable intent of each request."""
     labels = model.attrs["labels"]
     return [labels[i] for batch in minibatch(64, X) for i in model.predict(batch).argmax(axis=1)]
 
 
 def accuracy(model: Classifier, X: list[Ints1d], requests: list[snips.Request]) -> float:
-    """The share of requests whose intent is found."""
+    """Returns the share of requests with the right intent."""
     found = zip(intents(model, X), requests, strict=True)
     return sum(intent == request.intent for intent, request in found) / len(requests)
 
 
 def learn(folder: Path, weights: Path, epochs: int, seed: int, path: Path) -> None:
-    """Fine-tune, and report on the test part with the model loaded from disk."""
+    """Fine-tunes, loads the model from disk, and reports on the test part."""
     corpus = snips.read_corpus(folder)
     print("requests: {:,} to train, {:,} valid, {:,} test".format(*map(len, corpus)), flush=True)
     tokenizer, model = read_tokenizer(weights), classifier(read_bert(weights))
@@ -75,21 +75,21 @@ def learn(folder: Path, weights: Path, epochs: int, seed: int, path: Path) -> No
 
 
 def main() -> int:
-    """Run the command line; the exit status."""
+    """Runs the command line and returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--weights", type=Path, required=True, help="folder of model.safetensors, tokenizer.json"
     )
-    parser.add_argument("--data", type=Path, help="folder of the files to learn from")
-    parser.add_argument("--ask", action="append", help="a sentence to answer; again for more")
+    parser.add_argument("--data", type=Path, help="folder of the training files")
+    parser.add_argument("--ask", action="append", help="a sentence to answer; may be repeated")
     parser.add_argument("--model", type=Path, default=MODEL, help="the model's file")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="how long to fine-tune")
-    parser.add_argument("--seed", type=int, default=0, help="of first weights, order and dropout")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="epochs of fine-tuning")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and dropout")
     args = parser.parse_args()
     if not args.data and not args.ask:
-        parser.error("--data to learn from, or --ask for what has been learned")
+        parser.error("expected --data to train, or --ask to ask a trained model")
 
     def work() -> None:
         if args.data:

@@ -1,9 +1,10 @@
 """Python source as data for a sequence tagger: tokens, the role of each token, and colours.
 
-`scan` cuts any text into documents (logical lines) of tokens, `label` gives the tokens of source
-that parses their roles (the keys of `COLOURS`), `modules` and `split` choose files of the standard
-library to learn from, and `paint` shows source coloured by role.  The roles come from the syntax
-tree; a tagger sees only the tokens, so that it can tell them in what no parser accepts: `FRAGMENT`.
+`scan` cuts any text into documents (logical lines) of tokens. `label` returns the roles (the keys
+of `COLOURS`) of the tokens of valid source. `modules` and `split` choose files of the standard
+library to learn from, and `paint` colours source by role. The roles come from the syntax tree. A
+tagger sees only the tokens, so it can also predict roles in source that no parser accepts, such as
+`FRAGMENT`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Cache(OrderedDict)
 
 
 class Token(NamedTuple):
-    """A piece of source and the place where it starts: line from 1, column from 0, in the str."""
+    """A piece of source and its start in the str: line from 1, column from 0."""
 
     text: str
     line: int
@@ -53,13 +54,13 @@ class Token(NamedTuple):
 
 
 _NEWLINE = re.compile(r"\r\n|\r|\n")
-_MARKS = "".join(  # what a name may hold beside \w
+_MARKS = "".join(  # characters that names may contain in addition to \w
     c for c in map(chr, range(128, 1 << 16)) if not c.isalnum() and f"a{c}".isidentifier()
 )
 _DIGITS = r"[0-9](?:_?[0-9])*"
 _FIELD = r"""\{(?!\{)(?:[^{}'"\r\n]|'[^'\r\n]*'|"[^"\r\n]*"|\{[^{}\r\n]*\})*\}"""
 _FSTRING = rf"(?:[^\\{{}}\r\n%s]|\\(?:\r\n|[^{{}}]|(?=[{{}}]))|\{{\{{|\}}\}}|{_FIELD})*"
-_LEXEME = re.compile(  # matches at every position, so that no text is too odd for it
+_LEXEME = re.compile(  # matches at every position, so any text can be scanned
     rf"""
     (?P<space> [^\S\r\n]+ | \\(?:\r\n|\r|\n) )
   | (?P<newline> \r\n | \r | \n )
@@ -80,7 +81,7 @@ _LEXEME = re.compile(  # matches at every position, so that no text is too odd f
     re.VERBOSE,
 )
 _DEPTH = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
-_STATEMENT = re.compile(  # "sure": words that no bracket can hold; the others may stand in one
+_STATEMENT = re.compile(  # "sure": words that cannot be inside brackets; the others can
     r"""(?P<sure>(?:assert|break|class|continue|def|del|elif|except|finally|global|import|nonlocal
                  |pass|raise|return|try|while|with)\b|from\s+[\w.]+\s+import\b)
       |(?:async|else|for|if)\b[^\r\n]*:[^\S\r\n]*(?:\#[^\r\n]*)?(?:[\r\n]|\Z)""",
@@ -89,16 +90,18 @@ _STATEMENT = re.compile(  # "sure": words that no bracket can hold; the others m
 
 
 def scan(source: str) -> list[list[Token]]:
-    """Cut any text into documents: the tokens of one logical line each.  Never raises.
+    """Cuts any text into documents: the tokens of one logical line each. Never raises.
 
-    On valid source the tokens are those of the standard `tokenize`, without the ones for newlines
-    and indentation; a string is one token, with any prefix.  Brackets and backslashes continue a
-    line; a line with only a comment is a document.  What is wrong stays local: a quote without its
-    partner ends with the line (three quotes: with the text), a stray character is a token, and a
-    bracket that is never closed ends before the next line that can only start a statement.
+    For valid source the tokens are the same as in the standard `tokenize`, without newlines and
+    indentation; a string with its prefix is one token. Brackets and backslashes continue a line. A
+    line with only a comment is a document. Errors have local effects: a string without a closing
+    quote ends with the line (with three quotes, at the end of the text), a stray character is a
+    token, and a bracket that is never closed ends before the next line that can only start a
+    statement.
 
-    Not as in `tokenize`: f-strings that hold their own quotes again, if those are three, or in a
-    field that spans lines or nests braces more than twice; names with marks beyond U+FFFF.
+    Three cases differ from `tokenize`: f-strings that contain their own quotes, if the quotes are
+    three; f-strings that contain their own quotes in a field that spans lines or nests braces more
+    than twice; and names with marks beyond U+FFFF.
     """
     documents: list[list[Token]] = [[]]
     line, line_start, depth = 1, 0, 0
@@ -130,7 +133,7 @@ _BUILTINS = {
 
 @functools.lru_cache(maxsize=4096)
 def _lexical_role(text: str) -> str:
-    """Return the role that a token of valid source has whatever stands around it."""
+    """Returns the role of a token of valid source as far as it does not depend on the context."""
     if text[0] == "#":
         return "comment"
     if text[-1] in "'\"":
@@ -145,9 +148,10 @@ def _lexical_role(text: str) -> str:
 class _Scope:
     """The roles of the names bound by a module, class, function, comprehension or type parameters.
 
-    `own` may also say "global" or "nonlocal".  `seen` are the names known in the scope, nearest
-    first, `inner` those known in scopes in it: all but a class's own, save in type parameters.
-    `walrus` is the scope where ":=" binds.
+    The values of `own` may also be "global" or "nonlocal". `seen` holds the names that are visible
+    in the scope, nearest first. `inner` holds the names that are visible in nested scopes: all
+    except the names of a class, which only its type parameters see. `walrus` is the scope where
+    ":=" binds.
     """
 
     def __init__(self, kind: str, around: _Scope | None = None) -> None:
@@ -160,13 +164,13 @@ class _Scope:
             self.seen = [self.own, *around.seen]
 
     def bind(self, name: str, role: str = "variable") -> None:
-        """Give the name a role: the first one other than "variable" stays."""
+        """Gives the name a role. The first role other than "variable" is kept."""
         names = self.seen[-1] if self.own.get(name) == "global" else self.own
         if names.get(name, "variable") == "variable":
             names[name] = role
 
     def resolve(self, name: str) -> str:
-        """Return the role that the name has where it is used in this scope."""
+        """Returns the role that the name has where it is used in this scope."""
         roles = (names[name] for names in self.seen if names.get(name, "nonlocal") != "nonlocal")
         role = next(roles, None)
         if role == "global":
@@ -175,11 +179,11 @@ class _Scope:
 
 
 class _Names(ast.NodeVisitor):
-    """Find what the names in a tree mean: visit the tree, then ask `role`."""
+    """Finds the meaning of the names in a tree: visit the tree, then call `role`."""
 
     def __init__(self, source: str, tokens: list[Token]) -> None:
         self.texts = [token.text for token in tokens]
-        self.starts: dict[tuple[int, int], int] = {}  # line, column in UTF-8 -> number of the token
+        self.starts: dict[tuple[int, int], int] = {}  # line, column in UTF-8 -> token number
         self.ends: dict[tuple[int, int], int] = {}
         lines = _NEWLINE.split(source)
         for i, (text, line, column) in enumerate(tokens):
@@ -189,12 +193,12 @@ class _Names(ast.NodeVisitor):
             self.ends[line + len(before), (0 if before else column) + len(text.encode())] = i
         self.scope = _Scope("module")
         self.scopes = [self.scope] * len(tokens)
-        self.roles: dict[int, str] = {}  # what the grammar alone decides
+        self.roles: dict[int, str] = {}  # roles that the grammar determines
         self.imported: dict[int, str] = {}  # y in "from x import y as z" -> "z"
         self.pairs = {*zip(self.texts, self.texts[1:], strict=False)}
 
     def role(self, i: int, before: str, after: str) -> str:
-        """Return the role of token `i` between its neighbours on the logical line."""
+        """Returns the role of token `i`, given its neighbours on the logical line."""
         role = self.roles.get(i) or _lexical_role(self.texts[i])
         if role != "variable":
             return role
@@ -207,7 +211,7 @@ class _Names(ast.NodeVisitor):
         return self.guess(name) if role == "imported" else role
 
     def guess(self, name: str) -> str:
-        """Return the role of a name that "from module import" binds, as `label` describes it."""
+        """Returns the role of a name that "from module import" binds, as `label` describes it."""
         if name.lstrip("_")[:1].isupper() and not name.isupper():
             return "class"
         if (name, "(") in self.pairs or ("@", name) in self.pairs:
@@ -215,17 +219,17 @@ class _Names(ast.NodeVisitor):
         return "module" if (name, ".") in self.pairs else "variable"
 
     def span(self, node: Any) -> range:
-        """Return the numbers of the node's tokens."""
+        """Returns the numbers of the node's tokens."""
         first = self.starts[node.lineno, node.col_offset]
         return range(first, self.ends[node.end_lineno, node.end_col_offset] + 1)
 
     def fix(self, numbers: Iterable[int], role: str) -> None:
-        """Give the names among these tokens the role."""
+        """Gives the names among these tokens the role."""
         names = (i for i in numbers if _lexical_role(self.texts[i]) == "variable")
         self.roles.update(dict.fromkeys(names, role))
 
     def visit_in(self, scope: _Scope, *nodes: Any) -> None:
-        """Visit the nodes, and put their tokens in the scope."""
+        """Visits the nodes and assigns their tokens to the scope."""
         outer, self.scope = self.scope, scope
         for node in nodes:
             span = self.span(node)
@@ -234,7 +238,7 @@ class _Names(ast.NodeVisitor):
         self.scope = outer
 
     def define(self, node: Any, kind: str, header: Iterable[Any], body: Iterable[Any]) -> None:
-        """Visit the parts of a definition: header and body see its type parameters."""
+        """Visits a definition. Its header and body see its type parameters."""
         types = _Scope("types", self.scope)
         scope = _Scope(kind, types)
         for decorator in getattr(node, "decorator_list", []):
@@ -297,7 +301,7 @@ class _Names(ast.NodeVisitor):
             self.scope.bind(node.id)
 
     def visit_Constant(self, node: ast.AST) -> None:
-        """Do nothing, nor in an f-string: it is one token."""
+        """Does nothing, also for an f-string, because it is one token."""
 
     def visit_keyword(self, node: ast.keyword) -> None:
         if node.arg:
@@ -328,15 +332,15 @@ class _Names(ast.NodeVisitor):
 
 
 def label(source: str) -> list[tuple[list[str], list[str]]]:
-    """Return the words and their roles for every document that `scan` finds in Python source.
+    """Returns the words and their roles for every document that `scan` finds in Python source.
 
-    Raises SyntaxError for source that does not parse.  A name has the role of what binds it in
-    the scope where it stands: import ("module"), def ("function"), class or type parameter
-    ("class"), parameter, else "variable"; one that nothing binds that of the builtin, if any.
-    The tree alone cannot tell what "from m import x" brings in: x is "module" if m is only dots,
-    else "class" if in CapWords, "function" if the file has "x(" or "@x", "module" if it has "x.",
-    else "variable".  After a dot a name is "function" if called, else "attribute"; the name in a
-    keyword argument is "parameter", in a class pattern "attribute".
+    Raises SyntaxError for source that does not parse. The role of a name depends on what binds it
+    in its scope: import ("module"), def ("function"), class or type parameter ("class"), parameter,
+    else "variable". A name without a binding has the role of the builtin, if there is one. The tree
+    does not say what "from m import x" imports: x is "module" if m consists of dots, else "class"
+    if x is in CapWords, "function" if the file contains "x(" or "@x", "module" if it contains "x.",
+    else "variable". After a dot, a name is "function" if it is called, else "attribute". The name
+    in a keyword argument is "parameter", in a class pattern "attribute".
     """
     documents = scan(source)
     try:
@@ -346,7 +350,7 @@ def label(source: str) -> list[tuple[list[str], list[str]]]:
         names = _Names(source, [token for document in documents for token in document])
         names.visit(tree)
     except (ValueError, RecursionError, MemoryError) as error:
-        raise SyntaxError(f"source that cannot be parsed: {error}") from error
+        raise SyntaxError(f"expected source that can be parsed: {error}") from error
     numbers = iter(range(len(names.texts)))
     labelled = []
     for document in documents:
@@ -361,22 +365,23 @@ _LEFT_OUT = {"test", "tests", "idle_test", "lib2to3", "encodings", "pydoc_data",
 
 
 def _module(path: Path) -> tuple[str, ...]:
-    """Return the parts of the dotted name of the module that a file holds."""
+    """Returns the parts of the dotted name of a file's module."""
     inside = path.relative_to(_STDLIB) if path.is_relative_to(_STDLIB) else path
     return inside.with_suffix("").parts
 
 
 def modules() -> list[Path]:
-    """Return the Python files of the standard library of this interpreter, sorted.
+    """Returns the Python files of this interpreter's standard library, sorted.
 
-    Left out are tests, codecs and other tables, and what has no plain name, as in site-packages.
+    Tests, codecs and other tables are left out, and so are files whose path is not a module name,
+    such as those in site-packages.
     """
     files = ((path, _module(path)) for path in _STDLIB.rglob("*.py"))
     return sorted(f for f, m in files if all(p.isidentifier() and p not in _LEFT_OUT for p in m))
 
 
 def split(paths: Iterable[Path]) -> tuple[list[Path], list[Path], list[Path]]:
-    """Return train, dev and test files, about 8:1:1, by a hash of the name of each module."""
+    """Returns train, dev and test files, about 8:1:1, by a hash of the name of each module."""
     parts: tuple[list[Path], list[Path], list[Path]] = ([], [], [])
     for path in paths:
         digest = hashlib.sha256(".".join(_module(path)).encode()).digest()
@@ -385,15 +390,15 @@ def split(paths: Iterable[Path]) -> tuple[list[Path], list[Path], list[Path]]:
 
 
 def legend() -> str:
-    """The roles, each in its colour."""
+    """Returns the names of the roles in their colours."""
     return " ".join(f"\x1b[{code}m{role}\x1b[0m" for role, code in COLOURS.items())
 
 
 def paint(source: str, roles: Sequence[Sequence[str]]) -> str:
-    """Return the source with its tokens coloured, given the roles for the documents of `scan`.
+    """Returns the source with its tokens coloured, given the roles for the documents of `scan`.
 
-    Without the escape codes it is the same text.  A role not in `COLOURS` leaves a token plain;
-    roles that are not one for each token raise ValueError.
+    Without the escape codes the text is the same. A token whose role is not in `COLOURS` has no
+    colour. Raises ValueError if the number of roles differs from the number of tokens.
     """
     starts = [0, *(newline.end() for newline in _NEWLINE.finditer(source))]
     painted, done = [], 0

@@ -1,7 +1,7 @@
-"""How related two sentences are, and whether one entails the other: a siamese model.
+"""A siamese model of how related two sentences are and whether one entails the other.
 
-Both sentences go through one BiLSTM; each word is compared with what the other sentence has in
-its place, and what comes of it decides.
+One BiLSTM reads both sentences. Each word is compared with the words of the other sentence that
+are aligned with it, and the pooled comparisons determine the output.
 """
 
 from typing import Any, TypeAlias
@@ -34,14 +34,14 @@ from sentence_pairs import JUDGMENTS
 from vectors import Vectors
 from words import Keys
 
-Sides: TypeAlias = tuple[list[Keys], list[Keys]]  # the first sentences of pairs, and the second
+Sides: TypeAlias = tuple[list[Keys], list[Keys]]  # first and second sentences of pairs
 Rater: TypeAlias = Model[Sides, Floats2d]
 
 SCORES = np.arange(1, 6)
 
 
 def build(vectors: Vectors, width: int = 128) -> Rater:
-    """The model. Y (pairs, 8): the probabilities of SCORES, beside them those of JUDGMENTS."""
+    """Returns the model. Y (pairs, 8) holds the probabilities of SCORES, then of JUDGMENTS."""
     own = [HashEmbed(16, rows, column=i, seed=i) for i, rows in enumerate((2000, 1000, 1000))]
     embed = look_up(vectors) | own[0] | own[1] | own[2]
     context = with_padded(LSTM(width, bi=True)) | noop()
@@ -52,18 +52,18 @@ def build(vectors: Vectors, width: int = 128) -> Rater:
 
 
 def look_up(vectors: Vectors) -> Model[Ints, Floats2d]:
-    """The given vector of each word, found by its hash; zeros for a word that has none."""
+    """Returns a layer that looks up word vectors by hash. Unknown words have zeros."""
     rows = {hash_text(word): row for row, word in enumerate(vectors.words, 1)}
     return premap_ids(rows, column=0) >> StaticVectors(np.pad(vectors.table, ((1, 0), (0, 0))))
 
 
 def align() -> Model[tuple[Ragged, Ragged], Ragged]:
-    """Each word beside what the other sentence has in its place: a layer of our own.
+    """A custom layer that compares each word with the aligned words of the other sentence.
 
-    X two Ragged (words, nI), the first and second sentences of pairs -> Y Ragged (words,
-    2 * nI), a sequence for each pair, with a row for each word h of both: |h - g|, then h * g,
-    where g is the mean of the other sentence's words, weighted by the softmax of their products
-    with h. Chen et al. 2017, arXiv:1609.06038, section 3.2; |h - g| as in Tai et al. 2015,
+    X two Ragged (words, nI), the first and the second sentences of pairs -> Y Ragged (words,
+    2 * nI). Y has a sequence for each pair and a row for each word h of both sentences: |h - g|,
+    then h * g. Here g is the mean of the other sentence's words, weighted by the softmax of their
+    products with h. Chen et al. 2017, arXiv:1609.06038, section 3.2; |h - g| as in Tai et al. 2015,
     arXiv:1503.00075, section 4.2.
     """
     return Model("align", _align, widths=_align_widths)
@@ -106,5 +106,5 @@ def _align_pair(U: Floats2d, V: Floats2d, run: Run) -> Any:
 
 
 def _align_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Any:
-    width: Any = infer.same(model, item(nI, 0), item(nI, 1))  # of each sentence's words
+    width: Any = infer.same(model, item(nI, 0), item(nI, 1))  # the width of each sentence's words
     return width, nO if width is None else infer.same(model, 2 * width, nO)

@@ -1,8 +1,8 @@
-"""all-MiniLM-L6-v2, a BERT of six layers that gives vectors of sentences, in combinet's layers.
+"""all-MiniLM-L6-v2, a BERT with six layers that encodes sentences, built from combinet's layers.
 
 Wang et al. 2020, "MiniLM", arXiv:2002.10957; Reimers and Gurevych 2019, "Sentence-BERT",
-arXiv:1908.10084. Its weights and its vocabulary are read from a folder that
-holds `model.safetensors` and `tokenizer.json`, as they are published.
+arXiv:1908.10084. The weights and the vocabulary are read from a folder that contains the
+published `model.safetensors` and `tokenizer.json`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ from lines import MalformedLine
 
 WIDTH, HEADS, DEPTH, HIDDEN = 384, 12, 6, 1536
 PIECES, PLACES, EPS = 30522, 512, 1e-12
-LONGEST = 256  # pieces of a sentence; the others are cut off, as sentence-transformers does
+LONGEST = 256  # pieces per sentence; later ones are cut off, as in sentence-transformers
 
 Bert: TypeAlias = Model[list[Ints1d], Ragged]
 Encoder: TypeAlias = Model[list[Ints1d], Floats2d]
@@ -45,12 +45,12 @@ Weights: TypeAlias = dict[str, Any]
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """What divides a sentence into pieces of words. Raises MalformedLine, or OSError."""
+    """Reads the tokenizer, which splits sentences into pieces. Raises MalformedLine or OSError."""
     path = folder / "tokenizer.json"
     text = path.read_text(encoding="utf8")
     try:
         tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing narrower
+    except Exception as error:  # the library raises no narrower type
         raise MalformedLine(f"{path}: {error}") from None
     tokenizer.no_padding()
     tokenizer.enable_truncation(LONGEST)
@@ -58,7 +58,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, sentences: Sequence[str]) -> list[Ints1d]:
-    """The ids of each sentence's pieces, between those of [CLS] and [SEP]."""
+    """Returns the ids of each sentence's pieces, including [CLS] and [SEP]."""
     return [np.array(found.ids) for found in tokenizer.encode_batch_fast(list(sentences))]
 
 
@@ -66,7 +66,7 @@ def encode(tokenizer: Tokenizer, sentences: Sequence[str]) -> list[Ints1d]:
 
 
 def bert() -> Bert:
-    """The model, without weights: X ids of pieces -> Y Ragged, a vector of WIDTH for each."""
+    """Returns the model without weights: X ids of pieces -> Y Ragged (pieces, WIDTH)."""
     embed = Embed(WIDTH, PIECES) >> LearnedPositions(WIDTH, longest=PLACES)
     blocks = TransformerEncoder(
         WIDTH, heads=HEADS, hidden=HIDDEN, depth=DEPTH, pre_norm=False, eps=EPS
@@ -75,12 +75,12 @@ def bert() -> Bert:
 
 
 def pooled(layer: Bert) -> Encoder:
-    """The vector of each sentence: the mean of its pieces' vectors, at length 1."""
+    """Returns a model of sentence vectors: the mean of the pieces' vectors, scaled to length 1."""
     return layer >> reduce_mean() >> unit_length()
 
 
 def unit_length() -> Model[Floats2d, Floats2d]:
-    """Each row at length 1, Y = X / |X|: a layer of our own. X (n, nI) -> Y (n, nI)."""
+    """A custom layer that scales each row to length 1: Y = X / |X|. X (n, nI) -> Y (n, nI)."""
     return Model("unit_length", _unit_length, accepts="floats2d", widths=preserves)
 
 
@@ -100,7 +100,7 @@ def _unit_length(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
 
 
 def read_bert(folder: Path) -> Bert:
-    """The model with the weights in a folder. Raises MalformedLine, or OSError."""
+    """Returns the model with the weights of a folder. Raises MalformedLine or OSError."""
     path, model = folder / "model.safetensors", bert().initialize()
     try:
         layers = [node for node in model.walk("dfs_pre") if node.param_names]
@@ -110,15 +110,15 @@ def read_bert(folder: Path) -> Bert:
     except (SafetensorError, DimensionError) as error:
         raise MalformedLine(f"{path}: {error}") from None
     except KeyError as error:
-        raise MalformedLine(f"{path}: there are no weights {error} in it") from None
+        raise MalformedLine(f"{path}: expected weights {error}, found none") from None
     return model
 
 
 def _weights(tensors: Mapping[str, Any]) -> Iterator[Weights]:
-    """The weights of each of our layers, in their order, from BERT's tensors by their names."""
+    """Yields the weights of each layer in order, given BERT's tensors by name."""
     kinds = tensors["embeddings.token_type_embeddings.weight"]
     yield {"E": tensors["embeddings.word_embeddings.weight"]}
-    # All pieces of a sentence by itself are of kind 0, whose vector goes wherever a place's goes.
+    # All pieces of a single sentence have kind 0, so its vector can be added to every position.
     yield {"P": tensors["embeddings.position_embeddings.weight"] + kinds[0]}
     yield _pair(tensors, "G", "embeddings.LayerNorm")
     for i in range(DEPTH):
@@ -134,5 +134,5 @@ def _weights(tensors: Mapping[str, Any]) -> Iterator[Weights]:
 
 
 def _pair(tensors: Mapping[str, Any], name: str, prefix: str) -> Weights:
-    """A weight, by our name for it, and the bias beside it."""
+    """Returns a weight under combinet's name, and the bias that belongs to it."""
     return {name: tensors[f"{prefix}.weight"], "b": tensors[f"{prefix}.bias"]}

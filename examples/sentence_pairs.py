@@ -1,6 +1,7 @@
-"""Pairs of sentences with how related they are, as SICK has them.
+"""Pairs of sentences with their relatedness, in the format of SICK.
 
-http://alt.qcri.org/semeval2014/task1/: columns parted by tabs, below a line that names them.
+The format is from http://alt.qcri.org/semeval2014/task1/: a line of column names, then one pair per
+line, in columns separated by tabs.
 """
 
 import re
@@ -20,7 +21,7 @@ FEATURES = (lower, prefix(4), suffix(3))
 
 
 class Pair(NamedTuple):
-    """Two sentences; how related they are, from 1 to 5; one of JUDGMENTS: whether A entails B."""
+    """Two sentences, their relatedness from 1 to 5, and whether A entails B (one of JUDGMENTS)."""
 
     first: list[str]
     second: list[str]
@@ -29,28 +30,28 @@ class Pair(NamedTuple):
 
 
 def words_of(sentence: str) -> list[str]:
-    """Runs of letters and digits, in lower case, and every other character but spaces alone."""
+    """Returns runs of letters and digits in lower case, and other characters except spaces."""
     return re.findall(r"\w+|[^\w\s]", sentence.lower())
 
 
 def sentences(pairs: list[Pair]) -> tuple[list[str], list[str]]:
-    """The first and the second of all pairs, words parted by blanks."""
+    """Returns the first and the second sentences of all pairs as text."""
     return [" ".join(pair.first) for pair in pairs], [" ".join(pair.second) for pair in pairs]
 
 
 def encode(sentences: list[list[str]]) -> list[Keys]:
-    """The hashed features of each word: itself, its first four letters, its last three."""
+    """Returns hashes of each word, its first four letters and its last three letters."""
     return features(sentences, FEATURES)
 
 
 def part(folder: Path, name: str) -> Path:
-    """The file of one part of the data: plain if it is there, else gzipped."""
+    """Returns the file of one part of the data: the plain file if it exists, else the gzipped."""
     plain = folder / f"{name}.tsv"
     return plain if plain.exists() else folder / f"{name}.tsv.gz"
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """The pairs of a file, gzipped or not. Raises MalformedLine, or OSError."""
+    """Reads the pairs of a file, gzipped or not. Raises MalformedLine or OSError."""
     pairs = []
     for number, line in numbered_lines(path):
         try:
@@ -58,31 +59,31 @@ def read_pairs(path: Path) -> list[Pair]:
             if number > 1:
                 pairs.append(parse_pair(columns))
             elif columns != COLUMNS:
-                raise ValueError(f"expected the names {' '.join(COLUMNS)}, found {line[:60]!r}")
+                raise ValueError(f"expected the names {' '.join(COLUMNS)}, got {line[:60]!r}")
         except ValueError as error:
             raise MalformedLine(f"{path}:{number}: {error}") from None
     if not pairs:
-        raise MalformedLine(f"{path}: there is no pair in it")
+        raise MalformedLine(f"{path}: expected at least one pair, got none")
     return pairs
 
 
 def parse_pair(columns: list[str]) -> Pair:
-    """The pair of one line. Raises ValueError, saying why."""
+    """Parses the pair of one line. Raises ValueError."""
     if len(columns) != len(COLUMNS):
-        raise ValueError(f"expected {len(COLUMNS)} columns parted by tabs, found {len(columns)}")
+        raise ValueError(f"expected {len(COLUMNS)} columns separated by tabs, got {len(columns)}")
     _, first, second, score, judgment = columns
     if not re.fullmatch(r"[1-4](\.\d+)?|5(\.0+)?", score):
-        raise ValueError(f"expected a score from 1 to 5, found {score!r}")
+        raise ValueError(f"expected a score from 1 to 5, got {score!r}")
     if judgment not in JUDGMENTS:
-        raise ValueError(f"expected one of {', '.join(JUDGMENTS)}, found {judgment!r}")
+        raise ValueError(f"expected one of {', '.join(JUDGMENTS)}, got {judgment!r}")
     A, B = words_of(first), words_of(second)
     if not A or not B:
-        raise ValueError("expected two sentences, found one without words")
+        raise ValueError("expected two sentences, got one without words")
     return Pair(A, B, float(score), judgment)
 
 
 def pearson(X: Floats1d, Y: Floats1d) -> float:
-    """Pearson's correlation, from -1 to 1; 0 where one of the two is always the same."""
+    """Returns Pearson's correlation, from -1 to 1, or 0 if X or Y is constant."""
     x, y = (np.asarray(each, "float64") - each.mean() for each in (X, Y))
     spread = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / spread if spread else 0.0

@@ -1,13 +1,13 @@
 """Learn how related two sentences are, from 1 to 5: the SICK data of SemEval 2014.
 
     python examples/sick.py --data DIR --vectors DIR           learn, report on the test part
-    python examples/sick.py --data DIR --vectors DIR --quick   the same sooner, less well
+    python examples/sick.py --data DIR --vectors DIR --quick   learn for fewer epochs
     python examples/sick.py --vectors DIR --compare "A dog runs." "A cat sleeps."
-                                                               rate two sentences of yours
+                                                               rate your own sentences
 
-The DIR of --data has train.tsv, dev.tsv and test.tsv, or each as .tsv.gz; that of --vectors has
-words.txt.gz, a word a line, and vectors.npy, a row a word, such as GloVe's. The best model so
-far, by the dev part, is always on disk; Ctrl-C keeps it.
+The DIR of --data contains train.tsv, dev.tsv and test.tsv, or each as .tsv.gz. The DIR of --vectors
+contains words.txt.gz, with one word per line, and vectors.npy, with one row per word, for example
+from GloVe. The model with the best dev score so far is always on disk; Ctrl-C keeps it.
 """
 
 import argparse
@@ -44,7 +44,7 @@ from vectors import Vectors, read_vectors
 
 EPOCHS, QUICK_EPOCHS = 15, 4
 BATCH, LEARN_RATE, DROP = 25, 0.003, 0.2
-JUDGMENT_WEIGHT = 0.5  # in the loss, beside the scores' 1
+JUDGMENT_WEIGHT = 0.5  # in the loss; the scores have weight 1
 PUBLISHED = """\
     0.76  a convolutional network (KeraSTS), published
     0.88  MaLSTM (Mueller and Thyagarajan 2016), published: other vectors, more data"""
@@ -60,14 +60,14 @@ EXAMPLES = [
 
 
 def sides(pairs: list[Pair]) -> Sides:
-    """The sentences as the model takes them."""
+    """Returns the hashed features of the sentences."""
     return encode([pair.first for pair in pairs]), encode([pair.second for pair in pairs])
 
 
 def targets(pairs: list[Pair]) -> Floats2d:
-    """What the model should give: for a score of 3.6, 0.4 at 3 and 0.6 at 4; 1 at the judgment.
+    """Returns the model's targets: for a score of 3.6, 0.4 at 3 and 0.6 at 4; 1 at the judgment.
 
-    The mean of the former is the score: Tai et al. 2015, section 4.2.
+    The mean of the first distribution is the score: Tai et al. 2015, section 4.2.
     """
     scores = np.array([[pair.score] for pair in pairs])
     judgments = np.array([[pair.judgment] for pair in pairs])
@@ -78,7 +78,7 @@ def targets(pairs: list[Pair]) -> Floats2d:
 def train(
     rater: Rater, data: list[Pair], dev: list[Pair], epochs: int, seed: int, path: Path
 ) -> None:
-    """Train on `data`; keep the best model by `dev` at `path`, the averages for its weights."""
+    """Trains on `data`. Saves the averages of the weights with the best `dev` score at `path`."""
     rng = np.random.default_rng(seed)
     first, second = sides(data)
     truths = targets(data)
@@ -98,21 +98,21 @@ def train(
 
 
 def rate(rater: Rater, pairs: Sides) -> tuple[Floats1d, list[str]]:
-    """The score of each pair, which is the mean of its distribution, and the likeliest judgment."""
+    """Returns each pair's score, the mean of its distribution, and its most probable judgment."""
     Y = np.concatenate([rater.predict(batch) for batch in minibatch(64, *pairs)])
     best = Y[:, len(SCORES) :].argmax(axis=1)
     return Y[:, : len(SCORES)] @ SCORES, [JUDGMENTS[i] for i in best.tolist()]
 
 
 def evaluate(rater: Rater, pairs: list[Pair]) -> tuple[float, float]:
-    """Pearson's r of the scores, and the part of judgments that are right."""
+    """Returns Pearson's r of the scores, and the share of judgments that are right."""
     scores, judgments = rate(rater, sides(pairs))
     right = [found == pair.judgment for found, pair in zip(judgments, pairs, strict=True)]
     return pearson(scores, np.array([pair.score for pair in pairs])), sum(right) / len(right)
 
 
 def averaged_cosine(vectors: Vectors, pairs: list[Pair]) -> float:
-    """Pearson's r of the cosine between the sentences' averaged vectors, the baseline."""
+    """Returns the baseline: Pearson's r of the cosine between the sentences' averaged vectors."""
     average = list2ragged() >> with_array(look_up(vectors)) >> reduce_mean()
     A, B = (average.predict(side) for side in sides(pairs))
     lengths = np.sqrt((A * A).sum(axis=1) * (B * B).sum(axis=1))
@@ -124,7 +124,7 @@ def averaged_cosine(vectors: Vectors, pairs: list[Pair]) -> float:
 
 
 def learn(folder: Path, vectors: Vectors, epochs: int, seed: int, path: Path) -> Rater:
-    """Train, report on the test part, and give the model loaded from disk."""
+    """Trains, reports on the test part, and returns the model loaded from disk."""
     data, dev, test = (read_pairs(part(folder, name)) for name in ("train", "dev", "test"))
     print(f"pairs: {len(data):,} to train, {len(dev):,} dev, {len(test):,} test", flush=True)
     train(build(vectors), data, dev, epochs, seed, path)
@@ -133,14 +133,14 @@ def learn(folder: Path, vectors: Vectors, epochs: int, seed: int, path: Path) ->
     start = time.perf_counter()
     r, accuracy = evaluate(rater, test)
     speed = len(test) / (time.perf_counter() - start)
-    print(f"test: Pearson's r {r:.4f}, judgments {accuracy:.1%}, {speed:,.0f} pairs/s; beside it")
+    print(f"test: Pearson's r {r:.4f}, judgments {accuracy:.1%}, {speed:,.0f} pairs/s; baselines:")
     print(f"    {averaged_cosine(vectors, test):.2f}  cosine of averaged vectors, here")
     print(PUBLISHED, flush=True)
     return rater
 
 
 def compare(rater: Rater, pairs: list[tuple[str, str]]) -> None:
-    """Rate pairs of sentences, and print them."""
+    """Rates pairs of sentences and prints them."""
     first, second = ([words_of(sentence) for sentence in side] for side in zip(*pairs, strict=True))
     scores, judgments = rate(rater, (encode(first), encode(second)))
     for score, judgment, (A, B) in zip(scores, judgments, pairs, strict=True):
@@ -148,21 +148,21 @@ def compare(rater: Rater, pairs: list[tuple[str, str]]) -> None:
 
 
 def main() -> int:
-    """Run the command line; the exit status."""
+    """Runs the command line and returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, help="folder of train.tsv, dev.tsv, test.tsv")
     parser.add_argument("--vectors", type=Path, help="folder of words.txt.gz, vectors.npy")
-    parser.add_argument("--quick", action="store_true", help="learn for fewer epochs")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout")
+    parser.add_argument("--quick", action="store_true", help="train for fewer epochs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and dropout")
     parser.add_argument("--model", type=Path, default=Path("models", "sick.combinet"))
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two sentences to rate")
     args = parser.parse_args()
     if not args.vectors or not (args.data or args.compare):
-        parser.error("give --data and --vectors to learn, --vectors and --compare to rate a pair")
+        parser.error("expected --data and --vectors to train, or --vectors and --compare A B")
     if args.compare and not all(map(words_of, args.compare)):
-        parser.error("--compare takes two sentences with words in them")
+        parser.error("expected two sentences with words for --compare")
 
     def work() -> None:
         vectors = read_vectors(args.vectors)

@@ -1,16 +1,16 @@
-"""Learn which words of a request say what: 39 kinds of slots, from 13,000 requests (SNIPS).
+"""Learn which words of a request fill which slot: 39 kinds of slots, 13,000 requests (SNIPS).
 
     python examples/slots.py --data DIR                 learn, report on the test file
-    python examples/slots.py --data DIR --vectors DIR   with word vectors
+    python examples/slots.py --data DIR --vectors DIR   learn with word vectors
     python examples/slots.py --ask "play some jazz by miles davis"
-                                                        ask the model that has been learned
+                                                        ask the trained model
 
-DIR holds train.tsv.gz, valid.tsv.gz and test.tsv.gz; see snips.py. A model that was learned with
-word vectors is asked with them. The best model so far, by the valid file, is always on disk;
-Ctrl-C keeps it.
+DIR contains train.tsv.gz, valid.tsv.gz and test.tsv.gz; see snips.py. If a model was trained with
+word vectors, pass --vectors to --ask too. The model with the best score on the valid file so far
+is always on disk; Ctrl-C keeps it.
 
 The model is a BiLSTM-CRF: Lample et al. 2016, "Neural Architectures for Named Entity Recognition",
-arXiv:1603.01360, with hashed features for their characters.
+arXiv:1603.01360, with hashed features instead of a model of characters.
 """
 
 import sys
@@ -39,7 +39,7 @@ from vectors import Vectors
 from words import Keys
 
 RECIPE = Recipe(hidden=(((0,), 0.2),), epochs=8, learn_rate=0.006, drop=0.4, batch=(600, 600))
-OTHERS = {  # in percent; published where a paper is named, else measured on these files
+OTHERS = {  # in percent; published if a paper is named, otherwise measured on these files
     "linear SVM over a window of words": 82.0,
     "slot-gated BiLSTM (Goo et al. 2018)": 88.8,
     "spaCy 3.8, named entities": 90.9,
@@ -49,7 +49,7 @@ OTHERS = {  # in percent; published where a paper is named, else measured on the
 
 
 def build(vectors: Vectors | None, width: int = 128, units: int = 300) -> Model[list[Keys], Any]:
-    """The model. How many tags there are is inferred."""
+    """Returns the model. The number of tags is inferred."""
     read = with_flatten(snips.embed(width, vectors))
     encode = with_padded(LSTM(units, bi=True)) >> with_array(Dropout() >> Linear())
     model = read >> encode >> CRF()
@@ -58,7 +58,7 @@ def build(vectors: Vectors | None, width: int = 128, units: int = 300) -> Model[
 
 
 def learn(corpus: Corpus, vectors: Vectors | None, recipe: Recipe, path: Path) -> None:
-    """Train, and report on the test part with the model loaded from disk."""
+    """Trains, loads the model from disk, and reports on the test part."""
     X, valid, test = (snips.encode([request.words for request in part], vectors) for part in corpus)
     model = build(vectors)
     model.attrs["labels"] = sorted({tag for request in corpus.train for tag in request.tags})
@@ -76,19 +76,19 @@ def learn(corpus: Corpus, vectors: Vectors | None, recipe: Recipe, path: Path) -
 
 
 def score(model: Model[list[Keys], Any], X: list[Keys], requests: list[Request]) -> float:
-    """The span F1 of what the model finds."""
+    """Returns the span F1 of the model's tags."""
     return span_f1(predict(model, X), [request.tags for request in requests])
 
 
 def predict(model: Model[list[Keys], Any], X: list[Keys]) -> list[list[str]]:
-    """The best tags of each sentence."""
+    """Returns the best tags of each sentence."""
     tagger = model >> viterbi()
     tagger.attrs |= model.attrs
     return [[model.attrs["labels"][i] for i in Y] for Y in outputs(tagger, X)]
 
 
 class Span(NamedTuple):
-    """Words `start` to `stop` - 1 fill a slot of this kind."""
+    """Words from `start` to `stop` - 1, which fill a slot of this kind."""
 
     start: int
     stop: int
@@ -96,9 +96,9 @@ class Span(NamedTuple):
 
 
 def spans(tags: Sequence[str]) -> list[Span]:
-    """The slots that tags mark, as conlleval reads them.
+    """Returns the slots that the tags mark, with the rules of conlleval.
 
-    A slot begins at B-, and at an I- that doesn't go on with a slot of its kind.
+    A slot begins at B-, and at an I- that does not continue a slot of the same kind.
     """
     found: list[Span] = []
     start, kind = 0, ""
@@ -112,7 +112,7 @@ def spans(tags: Sequence[str]) -> list[Span]:
 
 
 def span_f1(guesses: Sequence[Sequence[str]], truths: Sequence[Sequence[str]]) -> float:
-    """The harmonic mean of precision and recall of slots with the right words and kind, 0 to 1."""
+    """Returns F1 of slots, from 0 to 1. A slot is right if its words and its kind are."""
     found = [set(spans(tags)) for tags in guesses]
     wanted = [set(spans(tags)) for tags in truths]
     right = sum(len(a & b) for a, b in zip(found, wanted, strict=True))
@@ -121,13 +121,13 @@ def span_f1(guesses: Sequence[Sequence[str]], truths: Sequence[Sequence[str]]) -
 
 
 def answer(docs: list[list[str]], vectors: Vectors | None, path: Path) -> list[str]:
-    """Each sentence, with its slots in brackets and their kinds."""
+    """Returns each sentence with its slots in brackets."""
     model = build(vectors).from_disk(path)
     return list(map(bracket, docs, predict(model, snips.encode(docs, vectors))))
 
 
 def bracket(words: Sequence[str], tags: Sequence[str]) -> str:
-    """The words, slots in brackets: `play [jazz: genre]`."""
+    """Returns the words with slots in brackets: `play [jazz: genre]`."""
     marked = list(words)
     for span in spans(tags):
         marked[span.start] = f"[{marked[span.start]}"

@@ -1,10 +1,11 @@
-"""Requests to a voice assistant (SNIPS): their files, their words as keys, a command line.
+"""Requests to a voice assistant (SNIPS): reading files, hashing words, the command line.
 
-A line of `train.tsv.gz`, `valid.tsv.gz` and `test.tsv.gz` is one request: its intent, its words and
-their tags, parted by tabs; words and tags are parted by single blanks. A tag is O, or the kind
-of a slot with B- at the slot's beginning and I- inside.
+Each line of `train.tsv.gz`, `valid.tsv.gz` and `test.tsv.gz` is one request: its intent, its words
+and their tags, separated by tabs. Words and tags are separated by single spaces. A tag is O, or the
+kind of a slot after B- for its first word and I- for its other words.
 
-Coucke et al. 2018, "Snips Voice Platform", arXiv:1805.10190; in the parts of Goo et al. 2018.
+The data is from Coucke et al. 2018, "Snips Voice Platform", arXiv:1805.10190, in the split of
+Goo et al. 2018.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from words import GRAMS, Column, Keys, letters, spell
 
 
 class Request(NamedTuple):
-    """A sentence, what is wanted, and which words say what."""
+    """A sentence with its intent and the tags of its words."""
 
     intent: str
     words: list[str]
@@ -40,7 +41,7 @@ class Request(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """The three parts: to learn from, to choose the best model by, to report on."""
+    """The requests to train on, to choose the best model, and to report on."""
 
     train: list[Request]
     valid: list[Request]
@@ -48,12 +49,12 @@ class Corpus(NamedTuple):
 
 
 def read_corpus(folder: Path) -> Corpus:
-    """The parts in a folder. Raises MalformedLine, or OSError."""
+    """Reads the parts from a folder. Raises MalformedLine or OSError."""
     return Corpus(*(read_requests(folder / f"{part}.tsv.gz") for part in Corpus._fields))
 
 
 def read_requests(path: Path) -> list[Request]:
-    """The requests in a file. Raises MalformedLine, or OSError."""
+    """Reads the requests of a file. Raises MalformedLine or OSError."""
     requests = []
     for number, line in numbered_lines(path):
         try:
@@ -61,28 +62,28 @@ def read_requests(path: Path) -> list[Request]:
         except ValueError as error:
             raise MalformedLine(f"{path}:{number}: {error}") from None
     if not requests:
-        raise MalformedLine(f"{path}: there is no request in it")
+        raise MalformedLine(f"{path}: expected at least one request, got none")
     return requests
 
 
 def parse_request(line: str) -> Request:
-    """The request in a line. Raises ValueError, saying why."""
+    """Parses the request of one line. Raises ValueError."""
     columns = line.split("\t")
     if len(columns) != 3:
-        raise ValueError(f"expected 3 columns parted by tabs, found {len(columns)}: {line[:60]!r}")
+        raise ValueError(f"expected 3 columns separated by tabs, got {len(columns)}: {line[:60]!r}")
     intent, words, tags = columns[0], columns[1].split(" "), columns[2].split(" ")
     if not intent or not all(words):
-        raise ValueError(f"expected an intent and words parted by single blanks: {line[:60]!r}")
+        raise ValueError(f"expected an intent and words with single spaces, got {line[:60]!r}")
     if len(words) != len(tags):
-        raise ValueError(f"expected a tag for each of {len(words)} words, found {len(tags)}")
+        raise ValueError(f"expected a tag for each of {len(words)} words, got {len(tags)}")
     for tag in tags:
         if tag != "O" and not (tag[:2] in ("B-", "I-") and tag[2:]):
-            raise ValueError(f"expected O, or B- or I- with a kind of slot, found {tag!r}")
+            raise ValueError(f"expected O, or B- or I- with a kind of slot, got {tag!r}")
     return Request(intent, words, tags)
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a sentence as people write it, in the form that they have in the files."""
+    """Returns the words of a sentence in the form that the files use."""
     words = (word.strip(".,!?") for word in text.lower().replace("'", " ").split())
     return [word for word in words if word]
 
@@ -96,11 +97,11 @@ COLUMNS = (
     Column(suffix(3), 32, 3000),
     Column(shape, 16, 500),
 )
-NUMBER = len(COLUMNS)  # the column for the number of a word's vector, 0 if it has none
+NUMBER = len(COLUMNS)  # the column for the row of a word's vector; 0 if it has none
 
 
 def encode(docs: Sequence[Sequence[str]], vectors: Vectors | None) -> list[Keys]:
-    """The features of each word: columns for COLUMNS, its vector's number, letter n-grams."""
+    """Returns features of each word: columns for COLUMNS, its vector's row and letter n-grams."""
     rows = {word: row for row, word in enumerate(vectors.words if vectors else (), 1)}
     encoded = []
     per_word = features(docs, [column.feature for column in COLUMNS])
@@ -112,7 +113,7 @@ def encode(docs: Sequence[Sequence[str]], vectors: Vectors | None) -> list[Keys]
 
 
 def embed(width: int, vectors: Vectors | None) -> Model[Any, Any]:
-    """A vector for each word, of its features and, if there are any, its word vector."""
+    """Returns a layer that embeds words by their features and, if given, word vectors."""
     tables: list[Model[Any, Any]] = [
         HashEmbed(c.width, c.rows, column=i, seed=i, init=uniform(-0.02, 0.02))
         for i, c in enumerate(COLUMNS)
@@ -125,10 +126,10 @@ def embed(width: int, vectors: Vectors | None) -> Model[Any, Any]:
 
 
 class Example(NamedTuple):
-    """What an example's command line is made of."""
+    """What the command line of an example needs."""
 
     doc: str | None
-    model: Path  # where the model is saved
+    model: Path  # the model's file
     recipe: Recipe
     learn: Callable[[Corpus, Vectors | None, Recipe, Path], None]
     answer: Callable[[list[list[str]], Vectors | None, Path], list[str]]  # a line for each sentence
@@ -142,19 +143,19 @@ QUESTIONS = (
 
 
 def run(example: Example) -> int:
-    """Run the command line; the exit status."""
+    """Runs the command line and returns the exit status."""
     parser = argparse.ArgumentParser(
         description=example.doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, help="folder of the files to learn from")
+    parser.add_argument("--data", type=Path, help="folder of the training files")
     parser.add_argument("--vectors", type=Path, help="folder of vectors.npy and words.txt.gz")
-    parser.add_argument("--ask", action="append", help="a sentence to answer; again for more")
+    parser.add_argument("--ask", action="append", help="a sentence to answer; may be repeated")
     parser.add_argument("--model", type=Path, default=example.model, help="the model's file")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout")
-    parser.add_argument("--quick", action="store_true", help="learn for two epochs only")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and dropout")
+    parser.add_argument("--quick", action="store_true", help="train for only two epochs")
     args = parser.parse_args()
     if not args.data and not args.ask:
-        parser.error("--data to learn from, or --ask for what has been learned")
+        parser.error("expected --data to train, or --ask to ask a trained model")
 
     def work() -> None:
         vectors = read_vectors(args.vectors) if args.vectors else None
@@ -173,7 +174,7 @@ def run(example: Example) -> int:
 
 
 def report(what: str, reached: float, others: dict[str, float]) -> None:
-    """Print a figure of the test part, from 0 to 1, and others' beside it, in percent."""
+    """Prints a result on the test part, from 0 to 1, and other models' results in percent."""
     print(f"test {what} {reached:.2%}; for comparison:")
     for name, value in others.items():
         print(f"  {value:5.1f}%  {name}")

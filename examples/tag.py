@@ -1,12 +1,12 @@
 """Learn to tag words: the roles of Python's tokens, or the parts of speech of any language.
 
     python examples/tag.py                     learn Python's standard library, colour a fragment
-    python examples/tag.py --quick             the same in half a minute, less well
-    python examples/tag.py --file PATH         and colour a file of your own
+    python examples/tag.py --quick             learn from less data, with lower accuracy
+    python examples/tag.py --file PATH         colour your own file
     python examples/tag.py --train A.conllu --dev B.conllu --test C.conllu
-                                               a part-of-speech tagger for a treebank (.gz too)
+                                               train a part-of-speech tagger on a treebank (or .gz)
 
-The best model so far, by the dev part, is always on disk; Ctrl-C keeps it.
+The model with the best dev accuracy so far is always on disk; Ctrl-C keeps it.
 """
 
 import argparse
@@ -53,12 +53,12 @@ COLUMNS = (
     Column(lambda word: word[-4:].lower(), 32, 3000),
     Column(shape, 32, 500),
 )
-CONTEXT = (  # the word with the one before, with the one after; how its sentence is written
+CONTEXT = (  # the word and the one before, the word and the one after, the sentence's style
     Column(None, 32, 10_000),
     Column(None, 32, 10_000),
     Column(None, 16, 500),
 )
-HIDDEN = (((0, 1), 0.2), ((10,), 0.5), ((11,), 0.5))  # the word itself; each of its pairs
+HIDDEN = (((0, 1), 0.2), ((10,), 0.5), ((11,), 0.5))  # the word itself, and each pair
 
 
 TREEBANK_SIZES = {"width": 128, "depth": 2}
@@ -66,7 +66,7 @@ PYTHON_SIZES = {"width": 96, "depth": 2}
 
 
 def build(width: int, depth: int) -> Tagger:
-    """The model. How many labels there are is inferred."""
+    """Returns the model. The number of labels is inferred."""
     tables = [
         HashEmbed(c.width, c.rows, column=i, seed=i, init=uniform(-0.02, 0.02))
         for i, c in enumerate(COLUMNS + CONTEXT)
@@ -80,7 +80,7 @@ def build(width: int, depth: int) -> Tagger:
 
 
 def style(doc: Sequence[str]) -> str:
-    """How a sentence is written: shares of capitals, in quarters, its end, whether it is short."""
+    """The style of a sentence: quarters of capitalized and all-caps words, its end, its length."""
     words = [word for word in doc if word[:1].isalpha()]
     capitalized = 4 * sum(word[0].isupper() for word in words) // max(1, len(words))
     shouted = 4 * sum(len(word) > 1 and word.isupper() for word in words) // max(1, len(words))
@@ -89,7 +89,7 @@ def style(doc: Sequence[str]) -> str:
 
 
 def encode(docs: Sequence[list[str]]) -> list[Keys]:
-    """The features of each word, hashed: columns for COLUMNS, CONTEXT, letter n-grams."""
+    """Returns hashed features of each word: columns for COLUMNS, CONTEXT and letter n-grams."""
     encoded = []
     per_word = features(docs, [column.feature for column in COLUMNS])
     for doc, keys in zip(docs, per_word, strict=True):
@@ -104,7 +104,7 @@ def encode(docs: Sequence[list[str]]) -> list[Keys]:
 
 
 class Corpus(NamedTuple):
-    """The three parts of a task."""
+    """The sentences to train on, to choose the best model, and to report on."""
 
     train: list[Sentence]
     dev: list[Sentence]
@@ -112,7 +112,7 @@ class Corpus(NamedTuple):
 
 
 def python_corpus(words: int) -> Corpus:
-    """Lines of the standard library with roles, whole modules; about `words` of them to train."""
+    """Lines of whole modules of the standard library with roles; about `words` training words."""
     parts = python_source.split(python_source.modules())
     limits = (words, words // 10, words // 10)
     return Corpus(*(_read_modules(part, limit) for part, limit in zip(parts, limits, strict=True)))
@@ -126,7 +126,7 @@ def _read_modules(paths: list[Path], limit: int) -> list[Sentence]:
         try:
             lines = python_source.label(paths[i].read_text(encoding="utf8"))
         except (SyntaxError, UnicodeDecodeError):
-            continue  # a few modules hold examples of what does not parse
+            continue  # a few modules contain examples of invalid source
         sentences += lines
         count += sum(len(words) for words, _ in lines)
         if count >= limit:
@@ -135,12 +135,12 @@ def _read_modules(paths: list[Path], limit: int) -> list[Sentence]:
 
 
 def answer(label: str) -> str:
-    """A label without its refinement."""
+    """Returns a label without its refinement."""
     return label.partition("|")[0]
 
 
 def predict(tagger: Tagger, X: list[Keys]) -> list[list[str]]:
-    """The label of each word, without its refinement: the one with most probability in all."""
+    """Returns the label of each word with the highest total probability over its refinements."""
     labels = list(map(answer, tagger.attrs["labels"]))
     answers = sorted(set(labels))
     refines = np.array([[label == each for each in answers] for label in labels], dtype="f")
@@ -148,7 +148,7 @@ def predict(tagger: Tagger, X: list[Keys]) -> list[list[str]]:
 
 
 def score(tagger: Tagger, X: list[Keys], labels: list[list[str]]) -> tuple[float, float]:
-    """Accuracy, from 0 to 1, and words tagged in a second."""
+    """Returns the accuracy, from 0 to 1, and the words tagged per second."""
     start = time.perf_counter()
     found = predict(tagger, X)
     seconds = time.perf_counter() - start
@@ -156,7 +156,7 @@ def score(tagger: Tagger, X: list[Keys], labels: list[list[str]]) -> tuple[float
 
 
 def accuracy_of(found: list[list[str]], labels: list[list[str]]) -> float:
-    """The share of words that have the right label, refinements aside."""
+    """Returns the share of words with the right label, without refinements."""
     right = [
         guess == answer(label)
         for line, truth in zip(found, labels, strict=True)
@@ -166,7 +166,7 @@ def accuracy_of(found: list[list[str]], labels: list[list[str]]) -> float:
 
 
 def learn(corpus: Corpus, sizes: dict[str, int], recipe: Recipe, path: Path) -> Tagger:
-    """Train, report on the test part beside the baseline, and give the model loaded from disk."""
+    """Trains, reports on the test part with a baseline, and returns the model loaded from disk."""
     counts = [sum(len(words) for words, _ in part) for part in corpus]
     print("words: {:,} to train, {:,} dev, {:,} test".format(*counts), flush=True)
     (X, labels), dev, test = (
@@ -189,27 +189,27 @@ def learn(corpus: Corpus, sizes: dict[str, int], recipe: Recipe, path: Path) -> 
 
 
 def colour(tagger: Tagger, source: str) -> str:
-    """Source, whole or broken, with each word in the colour of its role."""
+    """Returns source, valid or not, with each word in the colour of its role."""
     lines = [[token.text for token in line] for line in python_source.scan(source)]
     return python_source.paint(source, predict(tagger, encode(lines)))
 
 
 def main() -> int:
-    """Run the command line; the exit status."""
+    """Runs the command line and returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="learn from less: half a minute")
-    parser.add_argument("--file", type=Path, help="Python source to colour, whole or broken")
-    parser.add_argument("--train", type=Path, help="CoNLL-U to learn from")
-    parser.add_argument("--dev", type=Path, help="CoNLL-U to choose the best model by")
-    parser.add_argument("--test", type=Path, help="CoNLL-U to report on")
-    parser.add_argument("--model", type=Path, help="where the model is saved")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout")
+    parser.add_argument("--quick", action="store_true", help="learn from less data")
+    parser.add_argument("--file", type=Path, help="Python source to colour, valid or not")
+    parser.add_argument("--train", type=Path, help="CoNLL-U file to train on")
+    parser.add_argument("--dev", type=Path, help="CoNLL-U file to choose the best model")
+    parser.add_argument("--test", type=Path, help="CoNLL-U file to report on")
+    parser.add_argument("--model", type=Path, help="file of the model")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and dropout")
     args = parser.parse_args()
     treebank = [args.train, args.dev, args.test]
     if any(treebank) and not all(treebank):
-        parser.error("--train, --dev and --test go together")
+        parser.error("expected --train, --dev and --test together")
     model = args.model or Path("models", "upos.combinet" if args.train else "roles.combinet")
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""Training a model that reads words: batches by words, hidden keys, what it knows."""
+"""Training of models that read words: batches of words, hidden keys, known keys."""
 
 import sys
 from collections import Counter, defaultdict
@@ -20,18 +20,18 @@ from fitting import Batch, Loss, Plan, fit
 from lines import MalformedLine
 from words import Keys
 
-Hidden: TypeAlias = tuple[Sequence[int], float]  # columns of keys hidden together, how often
+Hidden: TypeAlias = tuple[Sequence[int], float]  # columns that are hidden together, and how often
 
 
 class Recipe(NamedTuple):
-    """How a model is trained: which keys are hidden from it, for how long, how fast."""
+    """The settings of training."""
 
-    hidden: Sequence[Hidden]
+    hidden: Sequence[Hidden]  # keys that are hidden from the model at random
     epochs: int = 10
     learn_rate: float = 0.002
     drop: float = 0.3
     blanked: float = 0.0  # how often all keys of a word are hidden
-    batch: tuple[int, int] = (500, 1500)  # words in the first batch, and from halfway on
+    batch: tuple[int, int] = (500, 1500)  # words per batch at the start, and from halfway on
     seed: int = 0
 
 
@@ -43,11 +43,11 @@ def train(
     recipe: Recipe,
     path: Path,
 ) -> None:
-    """Train an initialized model on `data`, (keys, truths) of sentences; keep the best at `path`.
+    """Trains an initialized model on `data`, (keys, truths) of sentences; saves the best at `path`.
 
-    `loss` gives means over the batch. Each epoch ends with `score()` of the running averages of
-    the weights; the model saved has the averages for its weights. The keys that it knows go with
-    it, as an attr. All that is random comes from the model's own generator.
+    `loss` returns means over the batch. Each epoch ends with `score()`, which uses the running
+    averages of the weights; the saved model has these averages as its weights. The known keys are
+    saved in the model's attrs. All random choices come from the model's generator.
     """
     X, truths = data
     rng = model.rng
@@ -67,14 +67,14 @@ def train(
 
 
 def per_word(Y: list[Any], truths: list[Any]) -> tuple[list[Any], Any]:
-    """The loss, as a mean over words, and its gradient."""
+    """Returns the gradient of the loss and its value, as a mean over words."""
     dY, value = SequenceCategoricalCrossentropy(normalize=False)(Y, truths)
     words = sum(map(len, Y))
     return [dy / words for dy in dY], value / words
 
 
 def outputs(model: Model[Any, Any], X: list[Keys]) -> Iterator[Any]:
-    """What a trained model says of each sentence."""
+    """Yields a trained model's output for each sentence."""
     for start in range(0, len(X), 64):
         yield from model.predict(_forget(X[start : start + 64], model.attrs["known"]))
 
@@ -82,7 +82,7 @@ def outputs(model: Model[Any, Any], X: list[Keys]) -> Iterator[Any]:
 def most_frequent(
     data: Iterable[tuple[Sequence[str], Sequence[str]]], docs: Iterable[Sequence[str]]
 ) -> list[list[str]]:
-    """Each word's most frequent label in `data`, (words, labels) of sentences: a baseline."""
+    """A baseline: each word's most frequent label in `data`, (words, labels) of sentences."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for words, labels in data:
         for word, label in zip(words, labels, strict=True):
@@ -93,11 +93,11 @@ def most_frequent(
 
 
 def exit_status(work: Callable[[], None], model: Path) -> int:
-    """Do the work of a command line; what goes wrong with its files is said in a line."""
+    """Runs `work` and returns the exit status. Prints errors in its files in one line."""
     try:
         work()
     except KeyboardInterrupt:
-        kept = f"the best model so far is {model}" if model.exists() else "nothing is saved yet"
+        kept = f"the best model so far is {model}" if model.exists() else "no model is saved yet"
         print(f"\ninterrupted: {kept}", file=sys.stderr)
         return 130
     except (MalformedLine, OSError) as error:
@@ -112,7 +112,7 @@ def exit_status(work: Callable[[], None], model: Path) -> int:
 def _batches(
     X: list[Keys], epoch: int, recipe: Recipe, rng: np.random.Generator
 ) -> list[list[int]]:
-    """Sentences in random order, in batches of so many words, more of them as training goes on."""
+    """Batches of sentences in random order. The number of words per batch grows over the epochs."""
     first, last = recipe.batch
     size = first + (last - first) * min(1.0, 2 * epoch / recipe.epochs)
     batches: list[list[int]] = [[]]
@@ -127,7 +127,7 @@ def _batches(
 
 
 def _known(X: list[Keys], hidden: Sequence[Hidden]) -> list[Any]:
-    """For each column the keys that came at least twice, sorted; none for what is never hidden."""
+    """The sorted keys that occur at least twice, by column; empty for columns never hidden."""
     rows = np.concatenate(X)
     known = [rows[:0, 0]] * rows.shape[1]
     for column in (column for columns, _ in hidden for column in columns):
@@ -137,7 +137,7 @@ def _known(X: list[Keys], hidden: Sequence[Hidden]) -> list[Any]:
 
 
 def _forget(X: list[Keys], known: list[Any]) -> list[Keys]:
-    """Copies with 0 for keys that are not known, which are as good as hidden."""
+    """Copies with 0 instead of unknown keys, so that the model treats them as hidden."""
     rows = np.concatenate([*X])
     for column, keys in enumerate(known):
         if len(keys):
@@ -147,7 +147,7 @@ def _forget(X: list[Keys], known: list[Any]) -> list[Keys]:
 
 
 def _hide(X: Keys, recipe: Recipe, rng: np.random.Generator) -> Keys:
-    """A copy with keys set to 0 at random, to learn from what is left."""
+    """A copy with keys set to 0 at random, so that the model learns from the other keys."""
     shown: Keys = X.copy()
     for columns, rate in recipe.hidden:
         shown[np.ix_(np.flatnonzero(rng.random(len(X)) < rate), np.array(columns))] = 0

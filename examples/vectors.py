@@ -1,4 +1,4 @@
-"""Vectors of words, such as GloVe's: their files."""
+"""Files of word vectors, such as GloVe's."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,16 +10,16 @@ from lines import MalformedLine, numbered_lines
 
 
 class Vectors(NamedTuple):
-    """The vector of each word, in lower case, by its row."""
+    """Words in lower case, and a table with the vector of each word in the same row."""
 
     words: list[str]
     table: Floats2d
 
 
 def read_vectors(folder: Path) -> Vectors:
-    """`words.txt.gz`, a word a line, with `vectors.npy`, a row a word.
+    """Reads `words.txt.gz`, with one word per line, and `vectors.npy`, with one row per word.
 
-    Raises MalformedLine, or OSError.
+    Raises MalformedLine or OSError.
     """
     names, numbers = folder / "words.txt.gz", folder / "vectors.npy"
     words = [line for _, line in numbered_lines(names)]
@@ -29,9 +29,9 @@ def read_vectors(folder: Path) -> Vectors:
         raise MalformedLine(f"{numbers}: {error}") from None
     if table.dtype.kind != "f" or table.ndim != 2 or len(table) != len(words):
         raise MalformedLine(
-            f"{numbers}: expected floats, a row for each of the {len(words):,} words of {names}, "
-            f"found {table.dtype} {table.shape}"
+            f"{numbers}: expected floats, one row for each of the {len(words):,} words of {names}, "
+            f"got {table.dtype} {table.shape}"
         )
     if not np.isfinite(table).all():
-        raise MalformedLine(f"{numbers}: not all of its numbers are finite")
+        raise MalformedLine(f"{numbers}: expected finite numbers, got infinity or NaN")
     return Vectors(words, table.astype("float32"))

@@ -1,4 +1,4 @@
-"""Words as hashed features, and a table for the n-grams of their letters."""
+"""Words as hashed features, and a layer for the n-grams of their letters."""
 
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
@@ -15,7 +15,7 @@ GRAMS = 40  # columns for the n-grams of letters in a word
 
 
 class Column(NamedTuple):
-    """A feature of each word and its table: the width of its vectors, and how many there are."""
+    """A feature of each word, and the width and the number of rows of its table."""
 
     feature: Any
     width: int
@@ -23,7 +23,7 @@ class Column(NamedTuple):
 
 
 def letters(nO: int, nV: int) -> Model[Ints, Floats2d]:
-    """The mean of the vectors of a word's n-grams, the last GRAMS columns: a layer of our own."""
+    """A custom layer: the mean of the vectors of a word's n-grams, the last GRAMS columns of X."""
     params = {"E": Param(("nV", "nO"), uniform(-0.05, 0.05), "C")}
     return Model("letters", _letters, dims={"nO": nO, "nV": nV}, params=params, accepts="ids")
 
@@ -40,7 +40,7 @@ def _letters(model: Model[Ints, Floats2d], X: Any, run: Run) -> Any:
 
 @cache
 def spell(word: str) -> Keys:
-    """GRAMS of the hashed n-grams of a word, n from 2 to 5; of a short one some come twice."""
+    """GRAMS hashed n-grams of a word, n from 2 to 5. A short word repeats some of them."""
     text = f"^{word.lower()}$"
     grams = [text[i : i + n] for n in range(2, 6) for i in range(len(text) - n + 1)]
     chosen = [grams[i * len(grams) // GRAMS] for i in range(GRAMS)]

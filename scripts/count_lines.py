@@ -1,11 +1,11 @@
-"""Count lines of code: those that hold a token of Python other than a comment or a docstring.
+"""Counts lines of code: lines with a Python token that is not a comment or a docstring.
 
-    python scripts/count_lines.py                     lines of each folder of combinet/, and in all
-    python scripts/count_lines.py --files tests       lines of each file, too, of another folder
-    python scripts/count_lines.py --over 300          fails if a file has more than 300
+    python scripts/count_lines.py                     count each folder of combinet/, and the total
+    python scripts/count_lines.py --files tests       count each file of another folder too
+    python scripts/count_lines.py --over 300          fail if a file has more than 300 lines
 
-Blank lines, comments on a line of their own and docstrings are not counted. A statement or a
-string over several lines counts as many.
+Blank lines, comment lines and docstrings are not counted. A statement or a string on several lines
+counts as several lines.
 """
 
 import argparse
@@ -22,7 +22,7 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def code_lines(source: str) -> int:
-    """The number of lines of code in a Python source."""
+    """Returns the number of lines of code in a Python source."""
     lines = {
         line
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
@@ -33,7 +33,7 @@ def code_lines(source: str) -> int:
 
 
 def docstring_lines(source: str) -> set[int]:
-    """The numbers of the lines that docstrings take."""
+    """Returns the numbers of the lines that contain docstrings."""
     docstrings = (
         node.body[0]
         for node in ast.walk(ast.parse(source))
@@ -47,7 +47,7 @@ def docstring_lines(source: str) -> set[int]:
 
 
 def count(folder: Path) -> dict[Path, int]:
-    """The lines of code of each file below a folder, by its path in the folder."""
+    """Returns the lines of code of each file in a folder and its subfolders, by path."""
     return {
         path.relative_to(folder): code_lines(path.read_text(encoding="utf8"))
         for path in sorted(folder.rglob("*.py"))
@@ -55,7 +55,7 @@ def count(folder: Path) -> dict[Path, int]:
 
 
 def main() -> int:
-    """Print the counts; the exit status is 1 if a file is over the limit."""
+    """Prints the counts and returns the exit status, 1 if a file is over the limit."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

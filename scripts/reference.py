@@ -1,4 +1,4 @@
-"""Write docs/reference.md: every public name, its arguments, and the first line said of it."""
+"""Writes docs/reference.md: public names, their arguments and the first lines of docstrings."""
 
 import inspect
 from functools import partial
@@ -10,12 +10,13 @@ import combinet
 PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
 HEAD = """# Reference
 
-All names of `combinet`, each with its arguments and the first line of its docstring; `help(name)`
-shows the rest. Layers in CamelCase own weights (`Relu`), those in lower case do not (`relu`);
-`Dropout` and `Logistic` keep the names that people know. Sizes are outputs first. An optimizer's
-`**options` are the keywords of `Optimizer`. `scripts/reference.py` makes this page.
+This page lists all names of `combinet` with their arguments and the first lines of their
+docstrings. `help(name)` shows the rest. Layers in CamelCase own weights (`Relu`), layers in lower
+case do not (`relu`); `Dropout` and `Logistic` keep their familiar names. Sizes are outputs first.
+The `**options` of an optimizer are the keywords of `Optimizer`. `scripts/reference.py` writes this
+page.
 """
-# By the modules that define the names; the longest prefix counts.
+# The modules of each section. A name belongs to the section with the longest matching prefix.
 SECTIONS = {
     "Models": "core",
     "Combinators": "combinators layers.sequence.bidirectional",
@@ -39,14 +40,14 @@ SECTIONS = {
 
 
 class _Code(str):
-    """What stands for a default that is a function, shown without quotes."""
+    """The name of a function that is a default, shown without quotes."""
 
     __slots__ = ()
     __repr__ = str.__str__
 
 
 def _default(value: Any) -> Any:
-    if isinstance(value, partial):  # as uniform(-0.1, 0.1) makes one
+    if isinstance(value, partial):  # such as uniform(-0.1, 0.1)
         name = value.func.__name__.removeprefix("_")
         return _Code(f"{name}({', '.join(map(str, value.args))})")
     return _Code(value.__name__) if inspect.isfunction(value) else value
@@ -63,7 +64,7 @@ def _signature(name: str, value: Any) -> str:
 
 
 def _section(module: str) -> str:
-    """The section of names from a module: that of the longest prefix."""
+    """Returns the section with the longest prefix of a module's name."""
     found = [
         (len(prefix), section)
         for section, prefixes in SECTIONS.items()
@@ -74,7 +75,7 @@ def _section(module: str) -> str:
 
 
 def reference() -> str:
-    """The page."""
+    """Returns the text of the page."""
     lines: dict[str, list[str]] = {section: [] for section in SECTIONS}
     for name, value in vars(combinet).items():
         if name in getattr(combinet, "__all__"):  # noqa: B009

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: a layer that is run again in the backward pass."""
+"""Gradient checkpointing: a layer that runs again in the backward pass."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from combinet.types import Generator
 
 
 def checkpointed(layer: Model[A, B]) -> Model[A, B]:
-    """The layer as it is, but its forward pass is run again in the backward pass: less memory.
+    """Runs the forward pass of a layer a second time in the backward pass, to save memory.
 
-    Between the two passes nothing is kept but the input (and the weights, should an update come
-    in between). Output and gradients are the layer's own to the last bit, the masks of dropout
-    drawn alike. The price is a second forward pass. Chen et al. 2016, arXiv:1604.06174.
+    Between the two passes only the input is kept. If an update comes in between, the weights of the
+    first pass are kept as well. Outputs and gradients are exactly equal to the layer's, because
+    both passes draw the same dropout masks. The cost is one more forward pass.
+
+    Args:
+        layer: Layer to wrap. It may accept any batch.
 
     Example:
         >>> from combinet import Maxout
         >>> model = checkpointed(Maxout(64, 64) ** 4) >> checkpointed(Maxout(64, 64) ** 4)
+
+    Source: Chen et al. 2016, arXiv:1604.06174.
     """
     return Model("checkpointed", _checkpointed, layers=[layer], widths=delegates)
 
@@ -29,34 +34,36 @@ def _checkpointed(model: Model[Any, Any], X: Any, run: Run) -> Any:
     layer = model.layers[0]
     if not run.train:
         return run(layer, X)
-    # All weights of this moment. They cost no memory until an update wants to overwrite them.
+    # References to all present weights. They cost memory only if an update comes before backprop:
+    # the update then writes to a copy.
     held = {
         node.id: dict(zip(node.slots, run.params(node, *node.slots), strict=True))
         for node in layer.walk()
         if node.slots
     }
-    # Both passes draw from copies, so that what other threads draw does not come in between.
+    # Both passes draw from copies, so that other threads cannot draw in between.
     start = deepcopy(run.rng)
-    first = _Again(run, deepcopy(start), held)
+    first = _RepeatableRun(run, deepcopy(start), held)
     Y, _ = first(layer, X)
+    # Continue as if the pass had drawn from the generator itself.
     run.rng.bit_generator.state = first.rng.bit_generator.state
 
     def backprop(dY: Any) -> Any:
-        _, callback = _Again(run, deepcopy(start), held)(layer, X)
+        _, callback = _RepeatableRun(run, deepcopy(start), held)(layer, X)
         return callback(dY)
 
     return Y, backprop
 
 
-class _Again(Run):
-    """A pass that can be repeated: with the weights of one moment and a generator of its own."""
+class _RepeatableRun(Run):
+    """A pass that can be repeated, with the weights of the first pass and its own generator."""
 
     def __init__(self, run: Run, rng: Generator, held: dict[int, dict[str, Any]]) -> None:
         super().__init__(run.ops, rng, train=run.train, drop=run.drop, lengths=run.lengths)
         self.held = held
 
     def params(self, model: Any, *names: str) -> tuple[Any, ...]:
-        """The model's parameters of that moment."""
+        """Returns the parameters as they were in the first pass."""
         if model.id not in self.held:
             return super().params(model, *names)
         return tuple(self.held[model.id][name] for name in names)

@@ -1,7 +1,8 @@
-"""Models made of models: one after the other, side by side, around."""
+"""Combinators that call layers one after the other, on the same input, or with a shortcut."""
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterable
 from functools import reduce
 from itertools import accumulate, pairwise
@@ -82,12 +83,17 @@ def chain(
     i: Model[Any, Any], j: Model[Any, Any], k: Model[Any, Any], /, *rest: Model[Any, Any],
 ) -> Model[A, Any]: ...  # fmt: skip
 def chain(*layers: Model[Any, Any]) -> Model[Any, Any]:
-    """One layer after the other, each on the output of the last. The operator is `>>`.
+    """Calls layers one after the other. The operator is `>>`.
 
-    chain(f, g, h) computes h(g(f(X))). A plain chain among the layers is replaced by its own
-    layers, so that (f >> g) >> h, f >> (g >> h) and chain(f, g, h) are one and the same. A chain
-    with settings in `attrs`, or with another name than "chain", stays one layer and keeps them:
-    `(tagger >> decode())[0].attrs`. Raises DimensionError if two layers' widths disagree.
+    chain(f, g, h) computes h(g(f(X))). A chain among the layers is replaced by its own layers: (f
+    >> g) >> h, f >> (g >> h) and chain(f, g, h) are the same. A chain with attrs, or with another
+    name than "chain", remains one layer and keeps them: `(tagger >> decode())[0].attrs`.
+
+    Args:
+        *layers: Layers in the order of the forward pass. A chain without layers returns its input.
+
+    Raises:
+        DimensionError: If the widths of two layers do not fit together.
 
     Example:
         >>> from combinet import Linear, Softmax, relu
@@ -109,7 +115,7 @@ def _chain(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
     def backprop(dY: Any) -> Any:
         for callback in reversed(callbacks):
-            if dY is None:  # what lies before has no gradient
+            if dY is None:  # the layers before have no gradient
                 break
             dY = callback(dY)
         return dY
@@ -118,11 +124,18 @@ def _chain(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def concatenate(*layers: Model[A, B]) -> Model[A, B]:
-    """Layers side by side on one input, outputs column beside column. The operator is `|`.
+    """Applies layers to the same input and concatenates their output columns. The operator is `|`.
 
-    The outputs may be arrays, lists of arrays, Ragged or Padded with the same rows. The input's
-    gradient is the sum of theirs. A concatenation among the layers is replaced by its own layers,
-    unless it has settings or a name of its own, as in `chain`.
+    The outputs can be arrays, lists of arrays, Ragged or Padded, with equal numbers of rows. The
+    gradient of the input is the sum of the layers' gradients. As in `chain`, a concatenation among
+    the layers is replaced by its own layers, unless it has attrs or another name.
+
+    Args:
+        *layers: At least one layer. All layers must accept the input.
+
+    Raises:
+        InputError: If no layers are given.
+        DimensionError: If the outputs of a pass differ in kind, or in another axis than the last.
 
     Example:
         >>> import numpy as np
@@ -131,7 +144,7 @@ def concatenate(*layers: Model[A, B]) -> Model[A, B]:
         array([[1., 2., 1., 2.]])
     """
     if not layers:
-        raise InputError("concatenate takes at least one layer")
+        raise InputError("concatenate expected at least one layer, got none")
     return Model("concatenate", _concatenate, layers=layers, widths=concatenated, flat=True)
 
 
@@ -151,7 +164,17 @@ def _concatenate(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def add(*layers: Model[A, B]) -> Model[A, B]:
-    """Layers side by side on one input, outputs summed. The operator is `+`.
+    """Applies layers to the same input and adds their outputs. The operator is `+`.
+
+    The outputs can be any batches of one kind and shape. The gradient of the input is the sum of
+    the layers' gradients.
+
+    Args:
+        *layers: At least one layer. All layers must accept the input.
+
+    Raises:
+        InputError: If no layers are given.
+        DimensionError: If the widths of the outputs differ, or their kinds or shapes in a pass.
 
     Example:
         >>> import numpy as np
@@ -160,7 +183,7 @@ def add(*layers: Model[A, B]) -> Model[A, B]:
         array([[2., 4.]])
     """
     if not layers:
-        raise InputError("add takes at least one layer")
+        raise InputError("add expected at least one layer, got none")
     return Model("add", _add, layers=layers, widths=parallel)
 
 
@@ -180,13 +203,21 @@ def _add(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def residual(layer: Model[A, A]) -> Model[A, A]:
-    """The layer's output plus its input: Y = X + layer(X). He et al. 2016, arXiv:1512.03385, (1).
+    """Adds the input to the output of a layer: Y = X + layer(X).
+
+    Args:
+        layer: Layer whose output has the kind and shape of its input.
+
+    Raises:
+        DimensionError: If the input and the output of the layer have different widths or shapes.
 
     Example:
         >>> import numpy as np
         >>> from combinet import relu
         >>> residual(relu()).predict(np.array([[-1.0, 2.0]]))
         array([[-1.,  4.]])
+
+    Source: He et al. 2016, arXiv:1512.03385, equation 1.
     """
     return Model("residual", _residual, layers=[layer], widths=one_width)
 
@@ -202,11 +233,17 @@ def _residual(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def highway(layer: Model[A, A], gate: Model[A, A]) -> Model[A, A]:
-    """A residual connection with a gate: Y = G * layer(X) + (1 - G) * X, where G = gate(X).
+    """Mixes a layer's output with its input: Y = G * layer(X) + (1 - G) * X, where G = gate(X).
 
-    X, Y (n, nI) floats. The gate's output lies between 0, which lets the input pass, and 1: that
-    of a sigmoid, whose bias starts below 0 in deep models. Raises DimensionError if the three
-    differ in shape. Srivastava et al. 2015, arXiv:1505.00387, (3).
+    The input and the output are arrays of floats (n, nI).
+
+    Args:
+        layer: Layer whose output has the shape of its input.
+        gate: Layer with outputs between 0, which keeps the input, and 1, which replaces it. Usually
+            a sigmoid. Start its bias below 0 in deep models.
+
+    Raises:
+        DimensionError: If the input and the two outputs have different widths or shapes.
 
     Example:
         >>> import numpy as np
@@ -215,6 +252,8 @@ def highway(layer: Model[A, A], gate: Model[A, A]) -> Model[A, A]:
         highway: 24 parameters
           relu     nI=3 nO=3  12
           softmax  nI=3 nO=3  12
+
+    Source: Srivastava et al. 2015, arXiv:1505.00387, equation 3.
     """
     return Model("highway", _highway, layers=[layer, gate], accepts="floats", widths=one_width)
 
@@ -234,11 +273,18 @@ def _highway(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def gated(layer: Model[A, B], gate: Model[A, B]) -> Model[A, B]:
-    """Two layers on one input, outputs multiplied: Y = gate(X) * layer(X).
+    """Applies two layers to the same input and multiplies their outputs: Y = gate(X) * layer(X).
 
-    X floats -> Y, the shape that both give. With `Sigmoid` for the gate it is the gated linear
-    unit of Dauphin et al. 2017, arXiv:1612.08083, equation 1; with others its variants of Shazeer
-    2020, arXiv:2002.05202, such as the SwiGLU below. Raises DimensionError if they differ in shape.
+    The input is an array of floats, the output an array with the shape of both outputs. With
+    `Sigmoid` as the gate this is the gated linear unit of Dauphin et al. With other gates it is one
+    of the variants of Shazeer, such as SwiGLU in the example.
+
+    Args:
+        layer: First layer.
+        gate: Second layer. Its output has the shape of the first layer's output.
+
+    Raises:
+        DimensionError: If the two outputs have different widths or shapes.
 
     Example:
         >>> from combinet import Linear, Swish
@@ -246,6 +292,8 @@ def gated(layer: Model[A, B], gate: Model[A, B]) -> Model[A, B]:
         gated: 32 parameters
           linear  nI=3 nO=4  16
           swish   nI=3 nO=4  16
+
+    Source: Dauphin et al. 2017, arXiv:1612.08083, equation 1; Shazeer 2020, arXiv:2002.05202.
     """
     return Model("gated", _gated, layers=[layer, gate], accepts="floats", widths=parallel)
 
@@ -263,9 +311,17 @@ def _gated(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def clone(layer: Model[A, A], n: int) -> Model[A, A]:
-    """A chain of n copies of a layer, which share nothing. The operator is `**`.
+    """Returns a chain of independent copies of a layer. The operator is `**`.
 
-    Copies of a layer without weights are initialized apart. n = 0 is `noop`.
+    If the layer has no weights yet, each copy gets different initial weights.
+
+    Args:
+        layer: Layer to copy.
+        n: Number of copies. One copy is returned without a chain, and 0 copies are `noop`.
+
+    Raises:
+        InputError: If `n` is not an int of at least 0.
+        DimensionError: If the layer has different input and output widths.
 
     Example:
         >>> from combinet import Linear
@@ -276,7 +332,7 @@ def clone(layer: Model[A, A], n: int) -> Model[A, A]:
           linear  nI=2 nO=2  6
     """
     if not isinstance(n, int | np.integer) or n < 0:
-        raise InputError(f"clone makes 0 copies or more, not {n!r}")
+        raise InputError(f"clone expected a number of copies from 0, got {n!r}")
     if n == 0:
         return noop()
     copies: list[Model[Any, Any]] = [layer.copy() for _ in range(n)]
@@ -284,7 +340,7 @@ def clone(layer: Model[A, A], n: int) -> Model[A, A]:
 
 
 def noop() -> Model[Form, Form]:
-    """The input as it is.
+    """Returns the input unchanged.
 
     Example:
         >>> noop().predict("anything")
@@ -298,10 +354,16 @@ def _noop(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def layerize(function: Callable[[A], tuple[B, Callable[[Any], Any]]]) -> Model[A, B]:
-    """A function X -> (Y, backprop) as a layer without weights; a decorator.
+    """Makes a layer without weights from a function X -> (Y, backprop). Also works as a decorator.
 
-    `backprop(dY)` returns dX. The layer has the function's name. The function must be pure: it
-    writes neither to X nor to dY, and is called from several threads at once.
+    The layer has the name of the function.
+
+    Args:
+        function: Function that returns the output and a callback, `backprop(dY) -> dX`. It must be
+            pure: it must not write to X or dY, and several threads may call it at once.
+
+    Raises:
+        InputError: If `function` is not a function.
 
     Example:
         >>> import numpy as np
@@ -311,7 +373,9 @@ def layerize(function: Callable[[A], tuple[B, Callable[[Any], Any]]]) -> Model[A
         (array([9.]), array([6.]))
     """
     if isinstance(function, Model) or not callable(function):
-        raise InputError(f"layerize takes a function X -> (Y, backprop), not {describe(function)}")
+        raise InputError(
+            f"layerize expected a function X -> (Y, backprop), got {describe(function)}"
+        )
     name = getattr(function, "__name__", type(function).__name__)
     return Model(name, _layerize, attrs={"function": function})
 
@@ -321,7 +385,7 @@ def _layerize(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def add_batches(X: T, Y: T) -> T:
-    """X + Y for batches of one form, None counting for nothing; neither is changed."""
+    """Returns X + Y for batches of one kind, without changing them. None counts as zero."""
     if X is None or Y is None:
         return Y if X is None else X
     other: Any = Y
@@ -333,20 +397,21 @@ def add_batches(X: T, Y: T) -> T:
     return get_array_ops(array).add(array, other)  # type: ignore[return-value]
 
 
-def sum_batches(batches: Iterable[Any]) -> Any:
-    """The sum of batches of one form; None if all are None."""
+def sum_batches(batches: Iterable[T | None]) -> T | None:
+    """Returns the sum of batches of one kind, or None if all are None."""
     return reduce(add_batches, batches, None)
 
 
 def _check_match(
     model: Model[Any, Any], verb: str, X: Any, Y: Any, axes: slice = slice(None)
 ) -> None:
-    """Raise DimensionError unless X and Y agree in form, sequences and, on these axes, size."""
+    """Raises DimensionError if X and Y differ in kind, sequences or, on these axes, size."""
     if _match(X, Y, axes):
         return
-    words = f"{model.name} cannot {verb} {describe(X)} and {describe(Y)}"
+    words = f"{model.name} expected matching batches to {verb}, got {describe(X)} and {describe(Y)}"
     if isinstance(X, Ragged | Padded) and isinstance(Y, Ragged | Padded):
-        words += f", of the lengths {given_lengths(X).tolist()} and {given_lengths(Y).tolist()}"
+        lengths = [reprlib.repr(given_lengths(each).tolist()) for each in (X, Y)]
+        words += f", with lengths {' and '.join(lengths)}"
     raise DimensionError(words)
 
 
@@ -369,7 +434,7 @@ def _last_axis(Y: Any) -> int:
 
 
 def _join_columns(model: Model[Any, Any], batches: tuple[Any, ...], ops: Ops) -> Any:
-    """A batch of the form of the first whose rows are the rows of all, one after the other."""
+    """Returns a batch like the first one, with the columns of all batches."""
     first = batches[0]
     for other in batches[1:]:
         _check_match(model, "join", first, other, slice(-1))

@@ -1,4 +1,4 @@
-"""Sublayers that stay on the CPU."""
+"""with_cpu: a layer that stays on the CPU."""
 
 from __future__ import annotations
 
@@ -12,18 +12,26 @@ from combinet.errors import DeviceError
 
 
 def with_cpu(layer: Model[A, B]) -> Model[A, B]:
-    """A layer that stays on the CPU when the model goes to a GPU; batches come to it and back.
+    """Keeps a layer on the CPU when the model moves to a GPU, and transfers batches to it and back.
 
-    For what is better done there, or what would not fit. On the CPU it is the layer itself; on a
-    GPU each pass waits for the transfers. Raises DeviceError for a layer that is on a GPU
-    already, and when a model is moved in which a layer stands both in here and outside.
+    Use it for layers that are faster on the CPU or too large for the GPU. If the model is on the
+    CPU, nothing is transferred. On a GPU each pass waits for the transfers.
+
+    Args:
+        layer: Layer to keep on the CPU.
+
+    Raises:
+        DeviceError: If the layer is on a GPU. Moving a model raises it too, if a layer in `layer`
+            also occurs outside.
 
     Example:
         >>> from combinet import Embed, Linear, relu
         >>> model = with_cpu(Embed(64, 100_000)) >> Linear(32) >> relu()
     """
     if any(node.ops.device >= 0 for node in layer.walk()):
-        raise DeviceError(f"with_cpu takes a layer on the CPU: {layer.name}.to_cpu() brings it")
+        raise DeviceError(
+            f"with_cpu expected a layer on the CPU, got one on a GPU; use {layer.name}.to_cpu()"
+        )
     return Model("with_cpu", _with_cpu, layers=[layer], widths=delegates, pinned=True)
 
 

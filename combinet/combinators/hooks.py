@@ -1,4 +1,4 @@
-"""Hooks around a layer: functions to call for debugging, ranges for a profiler."""
+"""Hooks around a layer: functions for debugging, and ranges for a profiler."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ def with_debug(
     on_forward: Callable[[Model[Any, Any], Any, bool], None] | None = None,
     on_backprop: Callable[[Any], None] | None = None,
 ) -> Model[A, B]:
-    """The layer as it is, with functions that are called along the way: to print, to stop, to look.
+    """Calls functions before the forward pass and before the backward pass of a layer.
 
-    Before the forward pass `on_forward(layer, X, is_train)`, before the backward pass
-    `on_backprop(dY)`. They see arrays that others hold and must not write to them. `name` is
-    the wrapper's in paths.
+    They can print, or stop in a debugger. They must not write to the arrays.
+
+    Args:
+        layer: Layer to wrap. It works as before.
+        name: Name of the wrapper in paths. "with_debug" by default.
+        on_forward: Function `on_forward(layer, X, is_train)`. None calls nothing.
+        on_backprop: Function `on_backprop(dY)`. None calls nothing.
 
     Example:
         >>> import numpy as np
@@ -61,10 +65,16 @@ def with_nvtx_range(
     forward_color: int = -1,
     backprop_color: int = -1,
 ) -> Model[A, B]:
-    """The layer as it is, its passes marked for NVIDIA's profilers (NVTX ranges).
+    """Marks the passes of a layer as NVTX ranges, for the profilers of NVIDIA.
 
-    The ranges are "`name` forward" and "`name` backprop", by default with the layer's name; the
-    colours are numbers, -1 leaves the choice to the profiler. Off the GPU nothing is marked.
+    The ranges are called "`name` forward" and "`name` backprop". On the CPU nothing is marked.
+
+    Args:
+        layer: Layer to wrap. It works as before.
+        name: Name of the ranges. The name of the layer by default.
+        forward_color: Number of a color for the range of the forward pass. If it is -1, the
+            profiler chooses the color.
+        backprop_color: Color of the range of the backward pass, like `forward_color`.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""A layer whose batches are shared among threads."""
+"""with_threads: a layer that processes parts of a batch in several threads."""
 
 from __future__ import annotations
 
@@ -20,22 +20,30 @@ from combinet.types import Ints1d
 
 
 def with_threads(layer: Model[A, B], threads: int | None = None) -> Model[A, B]:
-    """The layer as it is, each shard of a batch in a thread of its own, forward and backward.
+    """Cuts a batch into shards and runs the layer on each shard in a separate thread.
 
-    X is a list, a Ragged or an array: of sequences or, where nothing says how its rows are divided,
-    of rows that know nothing of each other. It is cut into `threads` shards (by default as many as
-    the process has processors) of about as many rows. What comes out is put together: it is a
-    list, a Ragged or an array, with an item for each item, or a row for each row. Raises InputError
-    for anything else. For a single item, and on a GPU, this is the layer itself.
+    The input is a list, a Ragged or an array. Its items are sequences, or rows if no lengths are
+    known, and the layer must treat each item independently. The output is a list, a Ragged or an
+    array with one item for each item of the input, or one row for each row. With a single item, or
+    on a GPU, the layer runs as it is.
 
-    It pays where a pass takes some milliseconds and consists of long steps: in a transformer, not
-    in an LSTM, which waits for a small product at each word. Meanwhile BLAS has one thread, in the
-    whole process, lest its threads and these fight over the processors; that takes threadpoolctl,
-    which the extra `numba` brings. Without it set OPENBLAS_NUM_THREADS=1.
+    Threads help if a pass takes some milliseconds and consists of long steps, as in a transformer.
+    They do not help an LSTM, which computes a small product for each word. Meanwhile BLAS uses one
+    thread in the whole process, to avoid oversubscribing the CPU. This needs threadpoolctl, which
+    the extra `numba` installs. Without it, set OPENBLAS_NUM_THREADS=1.
 
-    Each shard draws its masks of dropout from a generator of its own, and is a batch of its own to
-    `BatchNorm`. Gradients are summed as they come: with more than two threads their order, and
-    so the last digit, is left to chance.
+    Each shard has its own generator for dropout masks, and is a separate batch for `BatchNorm`.
+    With more than two threads the order in which gradients are added, and so their last digits, can
+    differ from run to run.
+
+    Args:
+        layer: Layer to wrap.
+        threads: Number of shards, which get similar numbers of rows. By default the number of
+            processors that the process can use.
+
+    Raises:
+        InputError: If `threads` is below 1. A pass raises it if the input or the output is not as
+            described above.
 
     Example:
         >>> import numpy as np
@@ -46,7 +54,7 @@ def with_threads(layer: Model[A, B], threads: int | None = None) -> Model[A, B]:
         [(3, 8), (2, 8)]
     """
     if threads is not None and threads < 1:
-        raise InputError(f"with_threads takes a positive number of threads, not {threads}")
+        raise InputError(f"with_threads expected at least 1 for threads, got {threads}")
     attrs = {"threads": threads}
     return Model("with_threads", _with_threads, layers=[layer], attrs=attrs, widths=delegates)
 
@@ -58,6 +66,7 @@ def _with_threads(model: Model[Any, Any], X: Any, run: Run) -> Any:
     if shards < 2:
         return run(layer, X, wants_dX)
     items = _cuts(sizes, shards)
+    # An array of sequences is cut between sequences, never inside one.
     of_sequences = hasattr(X, "dtype") and run.lengths is not None
     rows = [0, *np.cumsum(sizes)[np.array(items[1:]) - 1].tolist()]
     runs = _runs(run, _split(sizes, items) if of_sequences else [None] * (len(items) - 1))
@@ -77,7 +86,7 @@ def _with_threads(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def _sizes(model: Model[Any, Any], X: Any, run: Run) -> Ints1d:
-    """About how much work each item is: its rows."""
+    """Returns the number of rows of each item, as an estimate of its work."""
     if isinstance(X, Ragged):
         return X.lengths
     if isinstance(X, list):
@@ -85,34 +94,34 @@ def _sizes(model: Model[Any, Any], X: Any, run: Run) -> Ints1d:
         return np.fromiter(map(len, X), "int64", len(X)) if known else np.ones(len(X), "int64")
     if hasattr(X, "dtype") and X.ndim:
         return np.ones(len(X), "int64") if run.lengths is None else run.lengths_of(X)
-    raise InputError(f"{model.name} takes a list, Ragged or an array, not {describe(X)}")
+    raise InputError(f"{model.name} expected a list, Ragged or an array, got {describe(X)}")
 
 
 def _cuts(sizes: Ints1d, shards: int) -> list[int]:
-    """Where to cut two items or more, so that each shard has one, and about as much work."""
-    work = sizes + 1  # an item without rows is some work, too
+    """Returns where to cut two or more items, so that all shards get similar work."""
+    work = sizes + 1  # an item without rows takes some time too
     ends = np.cumsum(work)
     inner = np.searchsorted(ends - work / 2, np.arange(1, shards) / shards * ends[-1])
     return sorted({0, *inner.tolist(), len(sizes)})
 
 
 def _runs(run: Run, lengths: Sequence[Ints1d | None]) -> list[Run]:
-    """A pass for each shard, over sequences of these lengths."""
+    """Returns a run for each shard, with the lengths of its sequences."""
     passes = [run.with_lengths(each) for each in lengths]
-    if run.train:  # predictions draw nothing, and leave the generator as it is
+    if run.train:  # predictions draw nothing, so their generator must not advance
         for each, seed in zip(passes, run.rng.integers(2**63, size=len(passes)), strict=True):
             each.rng = np.random.default_rng(seed)
     return passes
 
 
 def _ends(model: Model[Any, Any], outputs: Any, items: list[int], rows: list[int]) -> list[int]:
-    """Where the shards of the output end: it has an item for each item or a row for each row."""
+    """Returns where the shards of the output end: at `items` or at `rows`."""
     known = all(isinstance(Y, list | Ragged) or getattr(Y, "ndim", 0) for Y in outputs)
     ends = [0, *accumulate(map(len, outputs))] if known else []
     if ends not in (items, rows):
         raise InputError(
-            f"the layer in {model.name} has to give back a list, Ragged or an array, with an item "
-            f"for each of {items[1]} or a row for each of {rows[1]}, not {describe(outputs[0])}"
+            f"{model.name} expected its layer to return a list, Ragged or an array with "
+            f"{items[1]} items or {rows[1]} rows, got {describe(outputs[0])}"
         )
     return ends
 

@@ -1,4 +1,4 @@
-"""A layer applied to parts of a batch: each item alone, sequences of one length, distinct rows."""
+"""Layers on parts of a batch: single items, sequences of equal length, distinct rows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ from combinet.types import Array, Ints
 
 
 def map_list(layer: Model[A, B]) -> Model[list[A], list[B]]:
-    """A layer applied to each item of a list by itself.
+    """Applies a layer to each item of a list, in a separate pass for each item.
 
-    X list of whatever the layer takes -> Y list of what it gives. One pass for each item: where
-    all rows can go at once, `with_flatten` is faster. Raises InputError for anything but a list.
+    If one pass can process all rows together, `with_flatten` is faster.
+
+    Args:
+        layer: Layer to apply to the items.
+
+    Raises:
+        InputError: If the input of a pass is not a list.
 
     Example:
         >>> import numpy as np
@@ -43,11 +48,18 @@ def _map_list(model: Model[Any, Any], X: list[Any], run: Run) -> Any:
 
 
 def with_square_sequences(layer: Model[Array, Array]) -> Model[list[Array], list[Array]]:
-    """A layer on sequences of one length, (sequences, length, nI), applied to a list of any.
+    """Applies a layer for sequences of equal length to a list of sequences of any length.
 
-    X list of (n_i, nI) -> Y list of (n_i, nO). Sequences of equal length go in together, so
-    that there is neither padding nor a mask: one pass for each length. Raises InputError for
-    anything but a list of arrays of one width, DimensionError if the layer changes lengths.
+    The input is a list of arrays (n_i, nI), the output a list of arrays (n_i, nO). Sequences of
+    equal length form one batch (sequences, length, nI). So there is one pass for each length, and
+    neither padding nor masks.
+
+    Args:
+        layer: Layer from arrays (sequences, length, nI) to arrays (sequences, length, nO).
+
+    Raises:
+        InputError: If the input of a pass is not a list of arrays of one width.
+        DimensionError: If the layer changes the number or the length of sequences.
 
     Example:
         >>> import numpy as np
@@ -84,8 +96,8 @@ def _with_square_sequences(model: Model[Any, Any], X: list[Array], run: Run) -> 
         out, callback = inner(layer, joined)
         if not hasattr(out, "dtype") or tuple(out.shape[:2]) != tuple(joined.shape[:2]):
             raise DimensionError(
-                f"the layer in {model.name} has to give back {joined.shape[0]} sequences of "
-                f"{joined.shape[1]} rows, not {describe(out)}"
+                f"{model.name} expected its layer to return {joined.shape[0]} sequences of "
+                f"{joined.shape[1]} rows, got {describe(out)}"
             )
         _put(Y, group, out)
         callbacks.append(callback)
@@ -107,13 +119,21 @@ def _put(batch: list[Any], group: list[int], arrays: Any) -> None:
 
 
 def uniqued(layer: Model[Ints, B], *, column: int | None = None) -> Model[Ints, B]:
-    """A layer on ids, applied once to each distinct row: what `layer` gives, sooner.
+    """Applies a layer on ids once to each distinct row and copies the results to all rows.
 
-    X (n,) or (n, columns) integers -> Y (n, ...), as of the layer. It must treat rows one by
-    one, as `Embed` does. Gradients of equal rows are summed before they reach it. With `column`,
-    rows are equal that agree in it, for a layer that looks at nothing else. A GPU is waited for,
-    to know how many rows there are. Raises InputError for floats, whose equal rows have a
-    gradient each.
+    The input is an array of integers (n,) or (n, columns), the output an array (n, ...). It equals
+    the output of the layer, but takes less time if many rows are equal. The layer must treat each
+    row independently, as `Embed` does. The gradients of equal rows are summed before they reach the
+    layer. On a GPU each pass waits for the number of distinct rows.
+
+    Args:
+        layer: Layer on ids.
+        column: Column that the layer reads. Rows are equal if they have the same id in it. None
+            compares all columns.
+
+    Raises:
+        InputError: If the input of a pass is not an array of integers, or has no such column.
+        DimensionError: If the layer changes the number of rows.
 
     Example:
         >>> import numpy as np
@@ -135,12 +155,14 @@ def uniqued(layer: Model[Ints, B], *, column: int | None = None) -> Model[Ints, 
 def _uniqued(model: Model[Any, Any], X: Ints, run: Run) -> Any:
     column = model.attrs["column"]
     if column is not None and not (X.ndim == 2 and -X.shape[1] <= column < X.shape[1]):
-        raise InputError(f"uniqued takes an array with a column {column}, not {describe(X)}")
+        raise InputError(f"uniqued expected an array with a column {column}, got {describe(X)}")
     keys: Any = X if column is None else X[:, column]
     first, inverse = run.ops.unique_rows(keys if keys.ndim == 2 else keys[:, None])
     Y, callback = run(model.layers[0], X[first])
     if not hasattr(Y, "dtype") or Y.shape[0] != first.shape[0]:
-        raise DimensionError(f"the layer in uniqued has to keep the rows, not give {describe(Y)}")
+        raise DimensionError(
+            f"uniqued expected its layer to return {first.shape[0]} rows, got {describe(Y)}"
+        )
     shape, dtype = Y.shape, Y.dtype
 
     def backprop(dY: Array) -> None:

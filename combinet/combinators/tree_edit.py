@@ -1,4 +1,4 @@
-"""Changes to a finished tree: a layer replaced or removed, in a new tree."""
+"""Edits of a tree: a new tree in which a layer is replaced or removed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,24 @@ from combinet.errors import InputError
 
 M = TypeVar("M", bound="Model[Any, Any]")
 
+# Forward functions of the combinators from which a layer can be removed.
 _ANY_NUMBER = {each.forward for each in (chain(noop()), concatenate(noop()), add(noop()))}
 
 
 def replace_node(model: M, old: Model[Any, Any], new: Model[Any, Any]) -> M:
-    """A tree like the model's with `new` wherever `old` stands; the model stays as it is.
+    """Returns a new tree with `new` in all places of `old`. The given tree is unchanged.
 
-    Both trees share the layers that they have in common, and their weights. Raises InputError if
-    `old` is not below the model, or below a layer with parameters of its own, and DimensionError
-    if `new` doesn't fit.
+    Both trees share all layers that are in both, with their weights.
+
+    Args:
+        model: Tree to edit.
+        old: Layer in the tree.
+        new: Layer that replaces it.
+
+    Raises:
+        InputError: If `old` is not in the tree, is the whole tree, or is a sublayer of a layer that
+            has parameters itself.
+        DimensionError: If the widths of `new` do not fit.
 
     Example:
         >>> from combinet import Linear, Softmax, relu, gelu
@@ -36,9 +45,17 @@ def replace_node(model: M, old: Model[Any, Any], new: Model[Any, Any]) -> M:
 
 
 def remove_node(model: M, node: Model[Any, Any]) -> M:
-    """A tree like the model's without a layer; the model stays as it is. See `replace_node`.
+    """Returns a new tree without a layer. The given tree is unchanged.
 
-    The layer must stand in a chain, a concatenation or a sum, and not alone: InputError.
+    Both trees share all layers that are in both, with their weights.
+
+    Args:
+        model: Tree to edit.
+        node: Layer to remove. It must be in a `chain`, `concatenate` or `add` with other layers.
+
+    Raises:
+        InputError: If the layer is not in such a place.
+        DimensionError: If the widths of the other layers do not fit together.
 
     Example:
         >>> from combinet import Linear, Softmax, relu
@@ -53,13 +70,15 @@ def remove_node(model: M, node: Model[Any, Any]) -> M:
 
 def _exchange(model: M, old: Model[Any, Any], new: Sequence[Model[Any, Any]]) -> M:
     if old is model or all(node is not old for node in model.walk()):
-        raise InputError(f"there is no such {old.name} below {model.name}")
-    done: dict[int, Any] = {}
+        raise InputError(
+            f"expected a layer inside {model.name}, got {old.name}, which is not inside"
+        )
+    done: dict[int, Any] = {}  # by id, so that a layer in several places is rebuilt once
     return _rebuild(model, old, new, done)  # type: ignore[no-any-return]
 
 
 def _rebuild(node: Any, old: Any, new: Sequence[Any], done: dict[int, Any]) -> Any:
-    """The node with the exchange made below it: itself, where there is nothing to exchange."""
+    """Returns a copy of the node with the edit made below it, or the node if nothing changes."""
     if node.id in done:
         return done[node.id]
     layers: list[Any] = []
@@ -69,9 +88,9 @@ def _rebuild(node: Any, old: Any, new: Sequence[Any], done: dict[int, Any]) -> A
     done[node.id] = node
     if len(layers) != len(node.layers) or any(map(is_not, layers, node.layers)):
         if node.param_names:
-            raise InputError(f"{node.name} has parameters of its own: its layers stay")
+            raise InputError(f"{node.name} has parameters, so its layers cannot be changed")
         if len(layers) < len(node.layers) and (node.forward not in _ANY_NUMBER or not layers):
-            raise InputError(f"{node.name} needs its {old.name}: replace it, by noop()")
+            raise InputError(f"{node.name} needs its layer {old.name}; replace it by noop()")
         changed = object.__new__(type(node))
         changed.__dict__.update(node.__dict__)
         changed._renew(layers)

@@ -1,4 +1,4 @@
-"""Models of tuples: several batches that travel together, side by side but not joined."""
+"""Models of tuples of batches, which are kept apart."""
 
 from __future__ import annotations
 
@@ -23,11 +23,17 @@ def tuplify(a: Model[A, B], b: Model[A, C], c: Model[A, D], /) -> Model[A, tuple
 @overload
 def tuplify(*layers: Model[A, Any]) -> Model[A, tuple[Any, ...]]: ...
 def tuplify(*layers: Model[A, Any]) -> Model[A, tuple[Any, ...]]:
-    """Layers side by side on one input, their outputs in a tuple.
+    """Applies layers to the same input and returns a tuple of their outputs.
 
-    X anything that all layers take -> Y tuple of their outputs. The input's gradient is the sum
-    of theirs. A layer whose output's gradient is None goes without a backward pass: of several
-    tasks that share an input, a batch may be labelled for some. Raises InputError for no layers.
+    The gradient of the input is the sum of the layers' gradients. A layer whose output has the
+    gradient None has no backward pass. So a batch of a multi-task model can have labels for some of
+    the tasks only.
+
+    Args:
+        *layers: At least one layer. All layers must accept the input.
+
+    Raises:
+        InputError: If no layers are given.
 
     Example:
         >>> import numpy as np
@@ -36,7 +42,7 @@ def tuplify(*layers: Model[A, Any]) -> Model[A, tuple[Any, ...]]:
         (array([-1.,  1.]), array([0., 1.]))
     """
     if not layers:
-        raise InputError("tuplify takes at least one layer")
+        raise InputError("tuplify expected at least one layer, got none")
     return Model("tuplify", _tuplify, layers=layers, widths=_tuplify_widths)
 
 
@@ -52,7 +58,7 @@ def _tuplify(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 def _tuplify_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     outs = [item(nO, i) for i in range(len(model.layers))]
-    for _ in range(2):  # what the last one knows reaches the first one in the second round
+    for _ in range(2):  # in the second round the first layer receives widths from the last
         for i, layer in enumerate(model.layers):
             infer.neighbour = model
             child_in, outs[i] = infer(layer, nI, outs[i])
@@ -61,10 +67,15 @@ def _tuplify_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> 
 
 
 def tuple_getitem(idx: int) -> Model[tuple[Any, ...], Any]:
-    """Item `idx` of a tuple: Y = X[idx].
+    """Returns an item of a tuple: Y = X[idx].
 
-    X tuple of anything -> Y one of its items. The others have no gradient: it is None. Raises
-    InputError for anything but a tuple that has such an item.
+    The gradients of the other items are None.
+
+    Args:
+        idx: Index of the item. Negative indices count from the end.
+
+    Raises:
+        InputError: If the input of a pass is not a tuple with such an item.
 
     Example:
         >>> tuple_getitem(1).predict(("the first", "the second"))
@@ -81,7 +92,7 @@ def _tuple_getitem(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 def _tuple_getitem_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     idx = model.attrs["idx"]
-    if idx < 0:  # how many items stand before it is not known
+    if idx < 0:  # the index from the start is unknown, because items may be missing at the end
         return None, None
     width = infer.same(model, nO, item(nI, idx))
     return _with_item(nI, idx, width), width
@@ -90,7 +101,7 @@ def _tuple_getitem_widths(model: Any, nI: Width, nO: Width, infer: ShapeInferenc
 def _index(model: Model[Any, Any], X: Any) -> int:
     idx: int = model.attrs["idx"]
     if not isinstance(X, tuple) or not -len(X) <= idx < len(X):
-        raise InputError(f"{model.name} takes a tuple with an item {idx}, not {describe(X)}")
+        raise InputError(f"{model.name} expected a tuple with an item {idx}, got {describe(X)}")
     return idx
 
 
@@ -101,9 +112,14 @@ def _with_item(width: Width, idx: int, new: Width) -> Width:
 
 
 def with_getitem(idx: int, layer: Model[Any, Any]) -> Model[tuple[Any, ...], tuple[Any, ...]]:
-    """A layer applied to item `idx` of a tuple; the other items pass as they are.
+    """Applies a layer to one item of a tuple. The other items are unchanged.
 
-    Raises InputError for anything but a tuple that has such an item.
+    Args:
+        idx: Index of the item. Negative indices count from the end.
+        layer: Layer to apply to the item.
+
+    Raises:
+        InputError: If the input of a pass is not a tuple with such an item.
 
     Example:
         >>> import numpy as np
@@ -133,7 +149,7 @@ def _replaced(items: Any, idx: int, new: Any) -> tuple[Any, ...]:
 
 def _item_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     idx, layer = model.attrs["idx"], model.layers[0]
-    if idx < 0:  # how many items stand before it is not known
+    if idx < 0:  # the index from the start is unknown, as above
         infer(layer, None, None)
         return None, None
     child_in, child_out = infer(layer, item(nI, idx), item(nO, idx))
@@ -142,11 +158,17 @@ def _item_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Wid
 
 
 def siamese(layer: Model[A, B], similarity: Model[tuple[B, B], C]) -> Model[tuple[A, A], C]:
-    """One layer on each of two inputs, and a model of how the two results compare.
+    """Applies one layer to two inputs and compares the results: Y = similarity((f(X1), f(X2))).
 
-    X tuple of two batches -> Y = similarity((layer(X1), layer(X2))). The layer's gradients are
-    summed over both. Raises InputError for anything but a tuple of two. Bromley et al. 1993,
-    "Signature verification using a siamese time delay neural network".
+    The input is a tuple of two batches. The gradients of the layer are summed over both.
+
+    Args:
+        layer: Layer f for each of the two inputs.
+        similarity: Model from a tuple of two outputs of `layer` to the output, such as
+            `CauchySimilarity`.
+
+    Raises:
+        InputError: If the input of a pass is not a tuple of two.
 
     Example:
         >>> import numpy as np
@@ -154,6 +176,8 @@ def siamese(layer: Model[A, B], similarity: Model[tuple[B, B], C]) -> Model[tupl
         >>> model = siamese(Relu(4, 3), CauchySimilarity()).initialize(dtype="float64")
         >>> model.predict((np.ones((2, 3)), np.ones((2, 3))))
         array([1., 1.])
+
+    Source: Bromley et al. 1993, "Signature verification using a siamese time delay neural network".
     """
     return Model("siamese", _siamese, layers=[layer, similarity], widths=_siamese_widths)
 
@@ -176,11 +200,11 @@ def _siamese(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 def _siamese_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     both = infer.same(model, item(nI, 0), item(nI, 1))
-    return chained(model, both, nO, infer)  # one int: the width of each of the two
+    return chained(model, both, nO, infer)  # one int is the width of each of the two
 
 
 def pair(model: Model[Any, Any], X: object) -> tuple[Any, Any]:
-    """X, if it is a tuple of two; raises InputError otherwise."""
+    """Returns X if it is a tuple of two. Raises InputError otherwise."""
     if not isinstance(X, tuple) or len(X) != 2:
-        raise InputError(f"{model.name} takes a tuple of two, not {describe(X)}")
+        raise InputError(f"{model.name} expected a tuple of two, got {describe(X)}")
     return X

@@ -1,8 +1,9 @@
-"""A layer for one form of batch, made to take others: the batch is converted there and back.
+"""Wrappers that let a layer for one kind of batch accept other kinds.
 
-What goes in as a list comes out as a list of as many sequences; so do the gradients, on their way
-back. Inside, layers that look at neighbours know where sequences begin and end. A layer on rows
-keeps their number; one on lists, Ragged or Padded may change how long sequences are.
+A wrapper converts the batch for its layer and converts the output back: a list becomes a list of
+the same number of sequences. Gradients are converted in the same way. Inside, `run.lengths` says
+where sequences begin and end. A layer for rows must keep the number of rows. A layer for lists,
+Ragged or Padded can change the lengths of sequences.
 """
 
 from __future__ import annotations
@@ -27,9 +28,15 @@ if TYPE_CHECKING:
 
 
 def with_flatten(layer: Model[A, B]) -> Model[list[A], list[B]]:
-    """A layer on rows, applied to a list of arrays: all rows at once, then split as before.
+    """Applies a layer for rows to a list of arrays: to all rows at once, then splits the output.
 
-    X list of (n_i, ...) -> Y list of (n_i, nO). Raises InputError for anything but a list.
+    The input is a list of arrays (n_i, ...), the output a list of arrays (n_i, nO).
+
+    Args:
+        layer: Layer for an array of rows. It must keep the number of rows.
+
+    Raises:
+        InputError: If the input of a pass is not a list of arrays.
 
     Example:
         >>> import numpy as np
@@ -41,9 +48,15 @@ def with_flatten(layer: Model[A, B]) -> Model[list[A], list[B]]:
 
 
 def with_array(layer: Model[Array, Array]) -> Model[Form, Form]:
-    """A layer on rows, applied to a list of arrays, Ragged, Padded or an array as it is.
+    """Applies a layer for rows to a list of arrays, Ragged, Padded or an array.
 
-    Of Padded only the real rows go in.
+    The output has the same kind as the input. Padding is left out before the layer is called.
+
+    Args:
+        layer: Layer for an array of rows. It must keep the number of rows.
+
+    Raises:
+        InputError: If the input of a pass is something else.
 
     Example:
         >>> import numpy as np
@@ -55,10 +68,16 @@ def with_array(layer: Model[Array, Array]) -> Model[Form, Form]:
 
 
 def with_array2d(layer: Model[Floats2d, Floats2d]) -> Model[Form, Form]:
-    """`with_array` for rows of numbers: the layer gets an array (n, nI), or nobody does.
+    """Applies a layer for rows (n, nI) to a list of arrays, Ragged, Padded or an array.
 
-    X list of (n_i, nI), Ragged, Padded or an array (n, nI). Raises InputError for rows with more
-    axes or none.
+    Same as `with_array`, but rows must be vectors: arrays (n, nI), or Padded (longest, sequences,
+    nI).
+
+    Args:
+        layer: Layer for an array (n, nI). It must keep the number of rows.
+
+    Raises:
+        InputError: If the input of a pass is something else, or if its rows are not vectors.
 
     Example:
         >>> import numpy as np
@@ -75,14 +94,22 @@ def _with_array2d(model: Model[Any, Any], X: Any, run: Run) -> Any:
     first: Any = X[0] if isinstance(X, list) and X else X
     data = first.data if isinstance(first, Ragged | Padded) else first
     if hasattr(data, "dtype") and data.ndim != (3 if isinstance(first, Padded) else 2):
-        raise InputError(f"{model.name} takes rows of numbers, (n, nI), not {describe(X)}")
+        raise InputError(f"{model.name} expected rows of numbers (n, nI), got {describe(X)}")
     return _with(model, X, run)
 
 
 def with_list(layer: Model[Any, list[Any]]) -> Model[Form, Form]:
-    """A layer on lists of arrays, applied to a list, Ragged, Padded or one array.
+    """Applies a layer for lists of arrays to a list, Ragged, Padded or an array.
 
-    To a tuple of such, too: what comes out then has the form of the first.
+    The output has the same kind as the input. An array is one sequence, unless an outer wrapper has
+    set the lengths. The input can also be a tuple of such batches: the layer then receives a tuple
+    of lists, and the output has the kind of the first batch.
+
+    Args:
+        layer: Layer for a list of arrays. It must return a list.
+
+    Raises:
+        InputError: If the input of a pass is something else.
 
     Example:
         >>> import numpy as np
@@ -95,9 +122,17 @@ def with_list(layer: Model[Any, list[Any]]) -> Model[Form, Form]:
 
 
 def with_ragged(layer: Model[Any, Ragged]) -> Model[Form, Form]:
-    """A layer on Ragged, applied to a list of arrays, Ragged, Padded or one array.
+    """Applies a layer for Ragged to a list of arrays, Ragged, Padded or an array.
 
-    To a tuple of such, too: what comes out then has the form of the first.
+    The output has the same kind as the input. An array is one sequence, unless an outer wrapper has
+    set the lengths. The input can also be a tuple of such batches: the layer then receives a tuple
+    of Ragged, and the output has the kind of the first batch.
+
+    Args:
+        layer: Layer for Ragged. It must return Ragged.
+
+    Raises:
+        InputError: If the input of a pass is something else.
 
     Example:
         >>> import numpy as np
@@ -111,9 +146,17 @@ def with_ragged(layer: Model[Any, Ragged]) -> Model[Form, Form]:
 
 
 def with_padded(layer: Model[Any, Padded]) -> Model[Form, Form]:
-    """A layer on Padded, applied to a list of arrays, Ragged, Padded or one array.
+    """Applies a layer for Padded to a list of arrays, Ragged, Padded or an array.
 
-    To a tuple of such, too: what comes out then has the form of the first.
+    The output has the same kind as the input. An array is one sequence, unless an outer wrapper has
+    set the lengths. The input can also be a tuple of such batches: the layer then receives a tuple
+    of Padded, and the output has the kind of the first batch.
+
+    Args:
+        layer: Layer for Padded. It must return Padded.
+
+    Raises:
+        InputError: If the input of a pass is something else.
 
     Example:
         >>> import numpy as np
@@ -125,11 +168,17 @@ def with_padded(layer: Model[Any, Padded]) -> Model[Form, Form]:
 
 
 def with_reshape(layer: Model[Floats2d, Floats2d]) -> Model[Floats, Floats]:
-    """A layer on rows, applied to an array of more axes: all rows at once, then as before.
+    """Applies a layer for rows (n, nI) to an array with more axes, then restores these axes.
 
-    X (..., nI) -> Y (..., nO). Each stretch of the last axis but one is a sequence of its own:
-    in (batch, length, nI) no window of `expand_window` reaches into a neighbour. Raises InputError
-    for fewer than two axes.
+    The input is an array (..., nI), the output an array (..., nO). The second to last axis runs
+    over the rows of a sequence. In an input (batch, length, nI), a window of `expand_window` does
+    not reach into the neighbouring sequence.
+
+    Args:
+        layer: Layer for an array of rows. It must keep the number of rows.
+
+    Raises:
+        InputError: If the input of a pass is not an array with at least two axes.
 
     Example:
         >>> import numpy as np
@@ -143,7 +192,7 @@ def with_reshape(layer: Model[Floats2d, Floats2d]) -> Model[Floats, Floats]:
 
 def _with_reshape(model: Model[Any, Any], X: Any, run: Run) -> Any:
     if not hasattr(X, "dtype") or X.ndim < 2:
-        raise InputError(f"with_reshape takes an array (..., nI), not {describe(X)}")
+        raise InputError(f"with_reshape expected an array (..., nI), got {describe(X)}")
     if X.ndim == 2:
         return run(model.layers[0], X)
     outer, total = X.shape[:-1], math.prod(X.shape[:-1])
@@ -151,8 +200,7 @@ def _with_reshape(model: Model[Any, Any], X: Any, run: Run) -> Any:
     Y, callback = run.with_lengths(lengths)(model.layers[0], X.reshape(total, X.shape[-1]))
     if not hasattr(Y, "dtype") or Y.shape[:1] != (total,):
         raise InputError(
-            f"the layer in {model.name} has to give back a row for each of {total}, "
-            f"not {describe(Y)}"
+            f"{model.name} expected its layer to return {total} rows, got {describe(Y)}"
         )
 
     def backprop(dY: Any) -> Any:
@@ -167,10 +215,10 @@ _Leave: TypeAlias = "Callable[[Any], tuple[Any, Ints1d]]"
 
 
 class Conversion(NamedTuple):
-    """A form of batch: how it becomes Ragged, and how Ragged becomes it."""
+    """The conversions of one kind of batch to and from Ragged."""
 
     to_ragged: Callable[[Any], Ragged]
-    of_ragged: Callable[[Ragged], Any]
+    from_ragged: Callable[[Ragged], Any]
 
 
 _FORMS = {
@@ -192,18 +240,18 @@ def _wrapper(
 
 def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
     layer, inside = model.layers[0], model.attrs["inside"]
-    if isinstance(X, tuple) and inside != "array":  # rows of several have no lengths in common
+    if isinstance(X, tuple) and inside != "array":  # rows of several batches have no common lengths
         return _with_tuple(model, X, run)
     if _form_of(model, X) == inside:
         return run(layer, X, run.wants_dX)
-    if isinstance(X, list) and not X:
+    if isinstance(X, list) and not X:  # nothing shows the dtype or the width to convert to
         return X, lambda dY: dY
     if layer.accepts == "time_major2d" and isinstance(X, list | Ragged) and inside != "array":
-        return run(layer, X, run.wants_dX)  # it packs the rows itself: padding would be a detour
-    there, lengths, enter, leave = _cross(model, X, run)
+        return run(layer, X, run.wants_dX)  # it packs the rows itself, without padding
+    converted, lengths, enter, leave = _convert(model, X, run)
     inner = run.with_lengths(lengths if inside == "array" else None)
-    Y, callback = inner(layer, there, run.wants_dX)
-    out, out_lengths = leave(Y)  # what carries lengths may come back with others
+    Y, callback = inner(layer, converted, run.wants_dX)
+    out, out_lengths = leave(Y)  # the layer may have changed the lengths
 
     def backprop(dY: Any) -> Any:
         dX = callback(enter(dY, out_lengths))
@@ -218,8 +266,8 @@ def _with_tuple(model: Model[Any, Any], X: tuple[Any, ...], run: Run) -> Any:
         return run(layer, X)
     if all(isinstance(x, list) and not x for x in X):
         return X[0], lambda dY: X
-    there, _, enters, leaves = zip(*(_cross(model, x, run) for x in X), strict=True)
-    Y, callback = run.with_lengths(None)(layer, there)
+    converted, _, enters, leaves = zip(*(_convert(model, x, run) for x in X), strict=True)
+    Y, callback = run.with_lengths(None)(layer, converted)
     out, out_lengths = leaves[0](Y)
 
     def backprop(dY: Any) -> Any:
@@ -232,23 +280,23 @@ def _with_tuple(model: Model[Any, Any], X: tuple[Any, ...], run: Run) -> Any:
     return out, backprop
 
 
-def _cross(model: Model[Any, Any], X: Any, run: Run) -> tuple[Any, Ints1d, _Enter, _Leave]:
-    """X as it is inside, its lengths, and the ways in and out for other batches of its form."""
+def _convert(model: Model[Any, Any], X: Any, run: Run) -> tuple[Any, Ints1d, _Enter, _Leave]:
+    """Returns the converted X, its lengths, and functions to convert batches in and out."""
     outside, inside = _form_of(model, X), model.attrs["inside"]
     outer, inner = _FORMS[outside], _FORMS[inside]
-    there = outer.to_ragged(X)
-    lengths = run.lengths_of(X) if there.data is X else there.lengths
+    source = outer.to_ragged(X)
+    lengths = run.lengths_of(X) if source.data is X else source.lengths
 
     def enter(batch: Any, lengths: Ints1d) -> Any:
-        return inner.of_ragged(Ragged.unchecked(outer.to_ragged(batch).data, lengths))
+        return inner.from_ragged(Ragged.unchecked(outer.to_ragged(batch).data, lengths))
 
     def leave(batch: Any) -> tuple[Any, Ints1d]:
-        _check_output(model, batch, len(there.data))
+        _check_output(model, batch, len(source.data))
         rows = inside == "array"
         ragged = Ragged.unchecked(batch, lengths) if rows else inner.to_ragged(batch)
-        return outer.of_ragged(ragged), ragged.lengths
+        return outer.from_ragged(ragged), ragged.lengths
 
-    return inner.of_ragged(Ragged.unchecked(there.data, lengths)), lengths, enter, leave
+    return inner.from_ragged(Ragged.unchecked(source.data, lengths)), lengths, enter, leave
 
 
 def _form_of(model: Model[Any, Any], X: Any) -> str:
@@ -261,7 +309,7 @@ def _form_of(model: Model[Any, Any], X: Any) -> str:
     if hasattr(X, "dtype") and X.ndim >= 1:
         return "array"
     raise InputError(
-        f"{model.name} takes a list of arrays, Ragged, Padded or an array, not {describe(X)}"
+        f"{model.name} expected a list of arrays, Ragged, Padded or an array, got {describe(X)}"
     )
 
 
@@ -269,9 +317,9 @@ def _check_output(model: Model[Any, Any], Y: Any, rows: int) -> None:
     inside = model.attrs["inside"]
     if inside == "array":
         fits = hasattr(Y, "dtype") and Y.ndim > 0 and Y.shape[0] == rows
-        words = f"a row for each of {rows}"
+        words = f"{rows} rows"
     else:
         fits = isinstance(Y, _CLASSES[inside])
-        words = f"what it takes, {_CLASSES[inside].__name__}"
+        words = _CLASSES[inside].__name__
     if not fits:
-        raise InputError(f"the layer in {model.name} has to give back {words}, not {describe(Y)}")
+        raise InputError(f"{model.name} expected its layer to return {words}, got {describe(Y)}")

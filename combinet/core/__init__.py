@@ -1,4 +1,4 @@
-"""Model, passes, shapes, allocation, saving.
+"""Models: passes, shape inference, allocation, saving.
 
 Imports types, errors, ops, storage, batches and optimizers.
 """

@@ -1,7 +1,8 @@
-"""Builds stores for the parameters of a tree: new ones, on another device, in other shapes.
+"""Allocation: builds new stores for the parameters of a tree, on any device and in any shape.
 
-`allocate` changes the model as a whole or not at all, because every store is complete before the
-first layer gets its slots.
+The layout of a store never changes. Initialization, resizes, copies and device moves allocate new
+stores, fill them, and then exchange the slots of the layers. All stores are complete before the
+first layer gets its new slots, so an error leaves the model unchanged.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from combinet.types import Array, Generator, Ints1d, Shape
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-IndexMap: TypeAlias = Mapping[int, tuple[Ints1d, Ints1d]]  # by axis: indices before, and after
+IndexMap: TypeAlias = Mapping[int, tuple[Ints1d, Ints1d]]  # by axis: old indices, new indices
 
 
 class ParamSpec(NamedTuple):
-    """A parameter to allocate: a first value, then the contents of its old slot.
+    """How to allocate a parameter: an initial value, and an old slot whose content replaces it.
 
-    In a new shape the overlap stays, from index 0 on each axis, or as `index_map` says. The rest is
-    the first value, or 0.
+    If the shapes differ, the old content covers the part that both shapes have: from index 0 on
+    each axis, or as `index_map` says. The rest keeps the initial value, or 0 if
+    `value` is None.
     """
 
     shape: Shape
@@ -40,15 +42,15 @@ class ParamSpec(NamedTuple):
 
 Specs: TypeAlias = dict[tuple[Any, str], ParamSpec]  # by layer and name
 Values: TypeAlias = Mapping[tuple[Any, str], Array]
-_Moves: TypeAlias = "list[tuple[Slot, Slot, IndexMap]]"  # the old slot, the new one
+_Moves: TypeAlias = "list[tuple[Slot, Slot, IndexMap]]"  # old slot, new slot
 
 
 def specs_of(shapes: Mapping[tuple[Any, str], Shape], rng: Generator) -> Specs:
-    """Specs of these shapes, with first values where the present ones don't suffice."""
+    """Returns specs of these shapes. Initial values are drawn only where they are needed."""
     specs = {}
     for (node, name), shape in shapes.items():
         param, old = node.param(name), node.slots.get(name)
-        # New entries of a buffer begin as declared: a variance of 0 would magnify its column.
+        # New entries of a buffer get their initial value: a variance of 0 would magnify a column.
         drawn = old is None or param.ema_rate is not None
         specs[node, name] = ParamSpec(shape, param.init(shape, rng) if drawn else None, old)
     return specs
@@ -63,7 +65,7 @@ def _present_specs(nodes: Iterable[Any]) -> Specs:
 
 
 def move(model: Layer, nodes: Sequence[Any], ops: Ops) -> None:
-    """Take these layers of a model to another device with all that belongs to their parameters."""
+    """Moves layers to another device with gradients, averages and optimizer states."""
     own_slots(model)
     pinned = {
         below.id
@@ -74,14 +76,16 @@ def move(model: Layer, nodes: Sequence[Any], ops: Ops) -> None:
     }
     for node in nodes:
         if node.id in pinned:
-            raise DeviceError(f"{node.name} is to stay and to move: it stands in two places")
+            raise DeviceError(
+                f"{node.name} is used inside and outside with_cpu, so it cannot be moved"
+            )
     allocate(_present_specs(nodes), ops=ops)
     for node in nodes:
         node.ops = ops
 
 
 def duplicate(model: Layer, copy: Layer) -> None:
-    """Give a copy of the tree what the model has, where it has no weights yet."""
+    """Copies weights, gradients and averages to the layers of `copy` that have no weights."""
     pairs = zip(walk(model, "dfs_pre"), walk(copy, "dfs_pre"), strict=True)
     specs = {
         (new, name): spec
@@ -93,14 +97,17 @@ def duplicate(model: Layer, copy: Layer) -> None:
 
 
 def gather(model: Layer) -> None:
-    """Bring what lies in several stores of one device and dtype into one."""
+    """Merges stores of the same device and dtype.
+
+    An update then takes one operation for all parameters, instead of one for each store.
+    """
     stores = {slot.store for slot in own_slots(model)}
     if len(stores) > len({(store.ops.name, store.ops.device, store.dtype) for store in stores}):
         allocate(_present_specs(walk(model, "dfs_pre")))
 
 
 def own_slots(model: Layer) -> list[Slot]:
-    """The slots of all parameters. Raises StateError inside `use_params`, which overrides some."""
+    """Returns the slots of all parameters. Raises StateError inside `use_params`."""
     slots = [slot for node in walk(model) for slot in node.slots.values()]
     overridden = [slot.key for slot in slots if slot.overrides]
     if overridden:
@@ -112,10 +119,10 @@ def own_slots(model: Layer) -> list[Slot]:
 def allocate(
     specs: Specs, dtype: DTypeLike | None = None, *, ops: Ops | None = None, optimizers: bool = True
 ) -> None:
-    """Give layers slots as the specs say, in a store for each device and dtype.
+    """Gives layers the slots that the specs describe, in one store for each device and dtype.
 
-    A parameter with an old slot keeps its dtype, a new one gets `dtype`. All go to the device of
-    their layer, or of `ops`. With `optimizers` the state of optimizers goes along.
+    A parameter with an old slot keeps its dtype, a new parameter gets `dtype`. The device is `ops`,
+    or by default the device of the layer. With `optimizers`, optimizer states are copied too.
     """
     groups: dict[tuple[str, Any, np.dtype[Any]], tuple[Store, Specs]] = {}
     for (node, name), spec in specs.items():
@@ -131,7 +138,7 @@ def allocate(
 
 
 def assign(values: Values, averages: Values, dtype: DTypeLike | None) -> None:
-    """Set parameters and averages; parameters without slots get them, in `dtype`."""
+    """Sets parameters and averages. Allocates missing slots in `dtype`."""
     missing = {
         (node, name): ParamSpec(value.shape)
         for (node, name), value in values.items()
@@ -148,9 +155,9 @@ def assign(values: Values, averages: Values, dtype: DTypeLike | None) -> None:
 
 
 def _fill(store: Store, specs: Specs, optimizers: bool) -> dict[tuple[Any, str], Slot]:
-    """Slots in an empty store, for `allocate`; the old slots are unchanged."""
+    """Adds slots to an empty store and fills them. The old slots stay unchanged."""
     slots: dict[tuple[Any, str], Slot] = {}
-    # Buffers last, so that what is trained stays together.
+    # Buffers last: then all trained parameters are one span, which an update changes at once.
     for node, name in sorted(specs, key=lambda key: key[0].param(key[1]).ema_rate is not None):
         param, shape = node.param(name), specs[node, name].shape
         slots[node, name] = store.add((node.id, name), shape, param.order, param.ema_rate)
@@ -199,20 +206,21 @@ def _carry_optimizer_states(store: Store, moves: _Moves) -> None:
                 continue
             new = store.optimizer_state(optimizer)
             new.steps[slot.number] = steps
-            # An average in a new shape counts from there: a late one would hardly follow.
+            # A resized average counts its steps from here. After many steps an average hardly
+            # follows its weights: columns that begin at 0 would stay near 0 for a long time.
             if old.shape != slot.shape:
                 new.resized_at[slot.number] = steps
             elif old.number in state.resized_at:
                 new.resized_at[slot.number] = state.resized_at[old.number]
             targets = optimizer.state(slot)
             for name, source in optimizer.state(old).items():
-                # On some axes an optimizer may keep a single mean.
+                # A state can have one entry for a whole axis, as the means of Adafactor have.
                 along = {a: i for a, i in index_map.items() if source.shape[a] == old.shape[a]}
                 _copy_overlap(source, targets[name], along, store.ops)
 
 
 def _copy_overlap(source: Array, target: Array, index_map: IndexMap, ops: Ops) -> None:
-    """Copy the part that both shapes have."""
+    """Copies the entries that both shapes have."""
     shared = [min(a, b) for a, b in zip(source.shape, target.shape, strict=True)]
     if not index_map:
         corner = tuple(map(slice, shared))

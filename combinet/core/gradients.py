@@ -10,7 +10,13 @@ from combinet.types import Floats
 
 
 def get_gradients(model: Model[Any, Any]) -> dict[Key, tuple[Floats, Floats]]:
-    """The parameters with a gradient waiting, {(layer's id, name): (parameter, gradient's copy)}.
+    """Returns all parameters that have an accumulated gradient, with copies of these gradients.
+
+    Args:
+        model: Initialized model.
+
+    Returns:
+        A dict from (layer id, parameter name) to (parameter, gradient).
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Gives a model its weights and changes their sizes: whole, or not at all."""
+"""Initialization: infers dims and allocates weights. An error leaves the model unchanged."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from combinet.core.layer import Layer
 from combinet.core.run import InferRun
 from combinet.core.shape_inference import ShapeInference, Width
 from combinet.core.tree import walk
-from combinet.errors import InputError, StateError
+from combinet.errors import DimensionError, InputError, StateError, describe
 
 
 def initialize(model: Layer, X: object, Y: object, dtype: object) -> None:
-    """Infer what dims are missing, from the layers, then from X and Y; allocate what is missing."""
+    """Infers missing dims from the layers, X and Y, then allocates missing parameters.
+
+    See `Model.initialize`.
+    """
     own_slots(model)
     before = [(node, dict(node.dims)) for node in walk(model)]
     try:
@@ -25,7 +28,7 @@ def initialize(model: Layer, X: object, Y: object, dtype: object) -> None:
         dtypes |= {_float_dtype(dtype)} if dtype else set()
         _infer(model, X, Y, next(iter(dtypes), "float32"))
         shapes = {
-            (node, name): node.param_shape(name)  # all before the first draw: one may be refused
+            (node, name): node.param_shape(name)  # raises before anything is drawn from rng
             for node in walk(model, "dfs_pre")
             for name in node.param_names
         }
@@ -33,12 +36,15 @@ def initialize(model: Layer, X: object, Y: object, dtype: object) -> None:
         stores = {spec.old.store for spec in specs.values() if spec.old is not None}
         if len(dtypes) > 1:
             found = " and ".join(sorted(map(str, dtypes)))
-            raise StateError(f"{model.name} has weights of {found}")
+            raise StateError(f"{model.name} expected weights of one dtype, got {found}")
         devices = {(node.ops.name, node.ops.device) for node, _ in specs}
         if len(stores) == len(devices) and all(spec.old for spec in specs.values()):
             return
         allocate(specs, dtypes.pop() if dtypes else "float32")
-    except BaseException:
+    except BaseException as error:
+        is_unknown = any(None in node.dims.values() for node in walk(model))
+        if isinstance(error, DimensionError) and is_unknown and Y is not None and not width_of(Y):
+            error.message += f"; Y has no columns: {describe(Y)}, use to_categorical(Y, n_classes)"
         for node, dims in before:
             node.dims.update(dims)
         raise
@@ -50,45 +56,47 @@ def _float_dtype(dtype: Any) -> Any:
     except TypeError:
         name = ""
     if name not in ("float32", "float64"):
-        raise InputError(f"weights are float32 or float64, not {dtype!r}")
+        raise InputError(f"expected float32 or float64 as dtype of weights, got {dtype!r}")
     return np.dtype(name)
 
 
 def _infer(model: Layer, X: Any, Y: Any, dtype: Any) -> None:
-    _learn(model, width_of(X), width_of(Y))
+    _set_dims(model, width_of(X), width_of(Y))
     if X is None:
-        return  # what is still unknown and needed is refused by param_shape
+        return  # param_shape raises an error if a parameter needs a dim that is still unknown
     with model.ops.on_device():
         run = InferRun(model.ops, model.rng, dtype=dtype)
         if any(None in node.dims.values() for node in walk(model)):
-            run(model, _in_dtype(X, dtype))  # some layers cannot say their width without data
-            _learn(model, width_of(X), width_of(Y))
-        elif not _takes(model, _in_dtype(head(X), dtype), run):  # cheap
+            run(model, _in_dtype(X, dtype))  # the width of some layers depends on data
+            _set_dims(model, width_of(X), width_of(Y))
+        elif not _accepts(model, _in_dtype(head(X), dtype), run):  # cheaper than all of X
             run(model, _in_dtype(X, dtype))
 
 
-def _takes(model: Layer, X: Any, run: InferRun) -> bool:
+def _accepts(model: Layer, X: Any, run: InferRun) -> bool:
     try:
         run(model, X)
-    except Exception:  # it may need all of the sample: let that decide
+    except Exception:  # the model may need more rows: all of X decides
         return False
     return True
 
 
 def _in_dtype(X: Any, dtype: Any) -> Any:
-    """A sample with its floats in the dtype of the weights."""
+    """Converts the floats of a sample to the dtype of the weights."""
 
     def cast(x: Any) -> Any:
-        return x.astype(dtype) if hasattr(x, "dtype") and x.dtype.kind == "f" else x
+        return x.astype(dtype) if getattr(getattr(x, "dtype", None), "kind", "") == "f" else x
 
     return map_arrays(X, cast)
 
 
-def _learn(model: Layer, nI: Width, nO: Width) -> None:
-    """Set what dims follow from these widths."""
+def _set_dims(model: Layer, nI: Width, nO: Width) -> None:
+    """Sets the dims that follow from these widths."""
+    # If a shared layer gets a dim in one place, its neighbours in another place may follow from it.
+    # So repeat the inference until it finds no new dim.
     infer, known = ShapeInference(), -1
     while len(infer.found) > known:
         known = len(infer.found)
-        infer(model, nI, nO)  # what a layer learns in one place, its neighbours learn next time
+        infer(model, nI, nO)
     for (node, name), size in infer.found.items():
         node.set_dim(name, size)

@@ -1,4 +1,4 @@
-"""What passes, walks, shape rules and storage need of a layer, as a protocol."""
+"""Layer: the protocol that passes, tree walks, shape rules and storage rely on."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Backward: TypeAlias = Callable[[Any], Any]
 
 
 class Layer(Protocol):
-    """A node of a tree of layers. `Model` is one; the code below it asks for nothing else.
+    """A node of a tree of layers. `Model` implements this protocol and documents the attributes.
 
-    See `Model` for what each attribute means.
+    The modules that `Model` imports use only this protocol, which avoids import cycles.
     """
 
     id: int
@@ -33,37 +33,33 @@ class Layer(Protocol):
     accepts: str
     widths: Callable[[Any, Any, Any, Any], tuple[Any, Any]]
     pinned: bool
+    param_names: tuple[str, ...]
     slots: dict[str, Slot]
     ops: Ops
     noted: Noted | None
 
     def absorbs(self, layer: Layer) -> bool:
-        """Whether the layers of a sublayer stand for it without loss."""
+        """Returns whether the sublayers of a sublayer can replace it without loss."""
         ...
 
     def param(self, name: str) -> Param:
-        """The declaration of a parameter."""
+        """Returns the declaration of a parameter."""
         ...
 
     @property
     def rng(self) -> Generator:
-        """The generator of initial weights and of dropout."""
+        """The generator for initial weights and dropout masks."""
         ...
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """The dtype of the layer's own parameters; None if it has none yet."""
-        ...
-
-    @property
-    def param_names(self) -> tuple[str, ...]:
-        """The names of the layer's own parameters."""
+        """The dtype of the layer's own parameters, or None if it has no weights."""
         ...
 
     def param_shape(self, name: str, sizes: Mapping[Any, int] | None = None) -> Shape:
-        """The shape of a parameter, by the layer's dims or by `sizes`."""
+        """Returns the shape of a parameter for the layer's dims, or for `sizes`."""
         ...
 
     def set_dim(self, name: str, size: int) -> None:
-        """Give an unknown dim its size."""
+        """Sets an unknown dim."""
         ...

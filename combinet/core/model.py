@@ -1,4 +1,4 @@
-"""Model: a node of a tree of pure functions, with the surface that people call."""
+"""Model: a layer or a composition of layers, with all methods that users call."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from combinet.batches.structure import match_gradient, shape_of, spec_of
+from combinet.batches.structure import match_gradient, spec_of
 from combinet.core import allocation, initialization, saving
 from combinet.core.node import Node
 from combinet.core.operators import DEFAULT, Operators
 from combinet.core.resizing import resize
 from combinet.core.run import PredictRun, Run
 from combinet.core.tree import draw, movable, paths, walk
-from combinet.errors import DimensionError, InputError, StateError, describe
+from combinet.errors import InputError, StateError, describe
 from combinet.ops.backends import default_ops
 from combinet.ops.base import Ops
 from combinet.ops.cupy import CupyOps
@@ -39,26 +39,38 @@ C = TypeVar("C")
 
 
 class Backprop(Protocol[In]):
-    """The backward pass of `begin_update`: dY -> dX, and an optimizer step if one is given."""
+    """The callback of `begin_update`: maps dY to dX and can update the weights."""
 
     def __call__(self, dY: In, sgd: Optimizer | None = None) -> Any:
-        """The gradient of the input; None if it has none."""
+        """Returns the gradient of the input, or None if the input has none."""
         ...
 
 
 class Model(Node, Operators, Generic[In, Out]):
-    """A layer or a combination of layers: a pure function with its parameters declared.
+    """A layer or a composition of layers: a pure function with declared parameters.
 
-    `forward(model, X, run) -> (Y, backprop)`, with `backprop(dY) -> dX`, receives everything that
-    it may use: the sublayers are `model.layers`, called as `run(layer, X)`; weights come from
-    `run.params(model, ...)`, gradients go to `run.inc_grad(model, ...)`. `dims` are sizes by name
-    (None: unknown so far); `params` declares parameters by name as `Param`; `attrs` are settings
-    (plain ones are saved); `accepts` is the input kind, a key of `INPUT_KINDS` in
-    `combinet.core.inputs`; `widths` is the shape rule, see `combinet.shapes`. With `pinned` the
-    sublayers stay on their device when the model moves. With `flat` a sublayer with the same
-    `forward` and no settings of its own is replaced by its sublayers, as in a chain of chains.
+    Constructors such as `Linear` and combinators such as `chain` return models. Create a `Model`
+    directly to write a layer of your own. A composition raises DimensionError if the known widths
+    of its layers do not fit together.
 
-    Layers whose known widths disagree raise DimensionError here, when they are composed.
+    Args:
+        name: Name of the layer in paths and error messages.
+        forward: Forward function, `forward(model, X, run) -> (Y, backprop)`, with
+            `backprop(dY) -> dX`. It calls the sublayers in `model.layers` as `run(layer, X)`, reads
+            weights with `run.params(model, ...)` and adds gradients with
+            `run.inc_grad(model, ...)`.
+        layers: Sublayers.
+        dims: Sizes by name. A size of None is inferred later.
+        params: Declarations of parameters by name, each a `Param`.
+        attrs: Settings by name. Numbers, strings, None, arrays and lists of these are saved with
+            the model. Other values, such as functions, are not.
+        accepts: Input kind, a key of `INPUT_KINDS` in `combinet.core.inputs`. A pass raises
+            InputError for input of another kind.
+        widths: Shape rule, see `combinet.shapes`. By default the dims nI and nO are the widths of
+            the input and the output.
+        pinned: Whether the sublayers stay on their device when the model moves.
+        flat: Whether to replace a sublayer from the same combinator by its own sublayers, as in a
+            chain of chains. A sublayer that has attrs, dims, parameters or another name is kept.
 
     Example:
         >>> def forward(model, X, run):
@@ -84,58 +96,103 @@ class Model(Node, Operators, Generic[In, Out]):
         rng: Generator | int | None = None,
         wants_dX: bool = True,
     ) -> tuple[Out, Backprop[Out]]:
-        """The output for X, and the backward pass: `Y, backprop = model.begin_update(X)`.
+        """Runs the forward pass and returns the output with a callback for the backward pass.
 
-        `drop` (0 to below 1) reaches every layer that drops out and has no rate of its own; masks
-        are drawn from `rng`, a generator or a seed, by default the model's generator.
-        `backprop(dY, sgd=None)` returns dX, None for input that has no gradient (ids), and sums
-        gradients on the model; with an optimizer it then updates each parameter once, and the pass
-        is over: another call raises StateError. dY is the gradient of a sum over the batch; it has
-        the form and shape of Y, with None for an item of a tuple that has none. Any number of
-        passes may be under way, in threads too.
+        Any number of passes can be in progress at the same time, in several threads too. If a
+        backward pass raises an error, the gradients that it has added so far remain. Discard them
+        with `clear_gradients`.
 
-        Without `wants_dX` nobody needs the gradient of X: the first layers may spare themselves
-        the work, and backprop then returns None. That of the weights is the same.
+        Args:
+            X: Input batch.
+            drop: Dropout rate, from 0 to below 1, for all dropout layers without a rate.
+            rng: Generator or seed for dropout masks. `model.rng` by default.
+            wants_dX: Whether the gradient of X is needed. If False, the first layers can skip its
+                computation and the callback returns None. The gradients of the parameters are the
+                same.
 
-        A backward pass that fails leaves behind the gradients of the layers that it has been
-        through: see `clear_gradients`.
+        Returns:
+            The output Y and a callback `backprop(dY, sgd=None)`. dY is the gradient of the loss
+            with respect to Y, with the structure and shapes of Y. In a tuple, None marks an item
+            without a gradient. The callback adds to the gradients of the parameters, summed over
+            the batch, and returns dX, or None if X has no gradient, as ids have none. If `sgd` is
+            an optimizer, the callback then updates each parameter once. This ends the pass: another
+            call raises StateError.
+
+        Raises:
+            InputError: If the model does not accept X, or `drop` is out of range.
+            DimensionError: If X does not have nI columns.
+            StateError: If the model is not initialized.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import SGD, Linear, zeros
+            >>> model = Linear(1, 2, init_W=zeros).initialize(dtype="float64")
+            >>> Y, backprop = model.begin_update(np.array([[1.0, 2.0]]))
+            >>> dX = backprop(Y - 1, SGD(0.1, grad_clip=0))
+            >>> model.get_param("W"), model.get_param("b")
+            (array([[0.1, 0.2]]), array([0.1]))
         """
         if not 0 <= drop < 1:
-            raise InputError(f"drop is a rate from 0 to below 1, not {drop!r}")
+            raise InputError(f"{self.name} expected drop from 0 to below 1, got {drop!r}")
         ops = self.ops
         run = Run(ops, self.rng if rng is None else np.random.default_rng(rng), drop=drop)
         with ops.on_device():
             Y, callback = run(self, X, wants_dX)
-        form = spec_of(Y)
+        form = spec_of(Y)  # not Y itself, whose memory the caller may want to free
         pending: list[Callable[[Any], Any]] = [callback]
         del callback
 
         def backprop(dY: Any, sgd: Optimizer | None = None) -> Any:
             if not pending:
-                raise StateError(f"this pass over {self.name} has been applied: begin another one")
+                raise StateError(
+                    f"expected one update per pass over {self.name}, got a second call after an "
+                    f"update; call begin_update again"
+                )
             slots = None if sgd is None else self._slots_for(sgd)
             with ops.on_device():
                 dX = pending[0](match_gradient(form, dY))
                 if sgd is not None and slots is not None:
-                    pending.clear()  # it holds weights, which an update would then have to copy
+                    pending.clear()  # the callback holds weights, so the update would copy them
                     sgd.update(slots)
             return dX if wants_dX else None
 
         return Y, backprop
 
     def finish_update(self, sgd: Optimizer) -> None:
-        """Update each parameter that has a gradient waiting, once, and clear the gradients."""
+        """Updates every parameter that has a gradient, once, and clears the gradients.
+
+        Use it to accumulate the gradients of several passes before an update.
+
+        Args:
+            sgd: Optimizer.
+
+        Raises:
+            InputError: If `sgd` is not an optimizer.
+            StateError: If the weights are overridden by `use_params`.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import SGD, Linear, zeros
+            >>> model = Linear(1, 1, init_W=zeros).initialize(dtype="float64")
+            >>> for x in (1.0, 2.0):
+            ...     Y, backprop = model.begin_update(np.array([[x]]))
+            ...     dX = backprop(Y - 1)
+            >>> model.finish_update(SGD(0.1, grad_clip=0))
+            >>> model.get_param("W")
+            array([[0.3]])
+        """
         slots = self._slots_for(sgd)
         with self.ops.on_device():
             sgd.update(slots)
 
     def clear_gradients(self) -> None:
-        """Forget the gradients that wait, such as those of layers that are not to be trained.
+        """Discards accumulated gradients, for example of layers that should not be trained.
 
         Example:
+            >>> import numpy as np
             >>> from combinet import Linear
             >>> model = Linear(1, 1).initialize()
-            >>> Y, backprop = model.begin_update(np.ones((1, 1), "f"))
+            >>> Y, backprop = model.begin_update(np.ones((1, 1), "float32"))
             >>> dX = backprop(Y)
             >>> model.clear_gradients()
             >>> model.has_grad("W")
@@ -147,17 +204,34 @@ class Model(Node, Operators, Generic[In, Out]):
 
     def _slots_for(self, sgd: Optimizer) -> list[Slot]:
         if not isinstance(sgd, Optimizer):
-            raise InputError(f"{self.name} is updated by an optimizer, not {describe(sgd)}")
+            raise InputError(f"{self.name} expected an optimizer, got {describe(sgd)}")
         return allocation.own_slots(self)
 
     def predict(self, X: In) -> Out:
-        """The output for X alone: no dropout, nothing kept for a backward pass."""
+        """Returns the output, without dropout and without keeping data for a backward pass.
+
+        `model(X)` does the same.
+
+        Args:
+            X: Input batch.
+
+        Raises:
+            InputError: If the model does not accept X.
+            DimensionError: If X does not have nI columns.
+            StateError: If the model is not initialized.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import relu
+            >>> relu().predict(np.array([-1.0, 2.0]))
+            array([0., 2.])
+        """
         with self.ops.on_device():
             Y: Out = PredictRun(self.ops, self.rng, train=False)(self, X)[0]
         return Y
 
     def __call__(self, X: In) -> Out:
-        """`predict`."""
+        """Same as `predict`."""
         return self.predict(X)
 
     def initialize(
@@ -168,13 +242,38 @@ class Model(Node, Operators, Generic[In, Out]):
         rng: Generator | int | None = None,
         dtype: DTypeLike | None = None,
     ) -> Self:
-        """Infer the missing dims, allocate what parameters are missing, return the model.
+        """Infers unknown dims, allocates parameters without weights, and returns the model.
 
-        X and Y are samples of input and output; where the layers say enough they are not needed.
-        Weights are drawn from `rng`, a generator or a seed, in `dtype`: "float32", or "float64".
-        Weights that are there already stay. The model predicts the first row or sequence of X, or
-        all of X if it needs data to infer dims. Raises DimensionError, with the layer, where a size
-        cannot be known, and InputError or DimensionError for an X that the model cannot take.
+        Weights that exist are kept. The samples are optional if the layers determine all dims. If X
+        is given, the model also predicts it, to infer the remaining dims and to check that it
+        accepts X: the first row or sequence if that is enough, otherwise all of X. If an error is
+        raised, dims and weights are unchanged.
+
+        Args:
+            X: Sample of the input.
+            Y: Sample of the output.
+            rng: Generator or seed for initial weights and dropout masks. It becomes `model.rng`.
+                None keeps the present generator.
+            dtype: "float32" or "float64". By default the dtype of existing weights, or else
+                float32.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            DimensionError: If a dim cannot be inferred, or if sizes disagree.
+            InputError: If the model does not accept X, or if dtype is not one of the two.
+            StateError: If there are weights of another dtype, or overridden by `use_params`.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import Linear, Softmax, relu
+            >>> X, Y = np.ones((5, 3), "float32"), np.ones((5, 2), "float32")
+            >>> (Linear(4) >> relu() >> Softmax()).initialize(X, Y)
+            chain: 26 parameters
+              linear   nI=3 nO=4  16
+              relu
+              softmax  nI=4 nO=2  10
         """
         if rng is not None:
             self._rng = np.random.default_rng(rng)
@@ -187,7 +286,7 @@ class Model(Node, Operators, Generic[In, Out]):
         return len(self.layers)
 
     def __bool__(self) -> bool:
-        return True  # by default an object of length 0 is false, and a layer has no layers
+        return True  # otherwise a layer without sublayers would be false, because its length is 0
 
     def __iter__(self) -> Iterator[Model[Any, Any]]:
         return iter(self.layers)
@@ -202,19 +301,22 @@ class Model(Node, Operators, Generic[In, Out]):
         return True
 
     def __getitem__(self, index: int | str | slice) -> Model[Any, Any]:
-        """A layer by its position, its path or its name; a part of a chain by a slice.
+        """Returns a sublayer by position, path or name, or a part of a chain by slice.
 
-        A model is a sequence of its own layers: `model[0]`, `model[-1]`, `len(model)`, and
-        iteration gives them in order. `model["chain >> linear[2]"]` is the layer of that path, as
-        `paths` returns it; the name of a layer is enough if no other layer in the tree has it.
-        `model[1:3]` is a new chain of these layers, which it shares with the model. Its settings
-        are empty. Only chains have slices: `model.layers[1:3]` is a tuple for every model.
+        `model[0]`, `model[-1]`, `len(model)` and iteration refer to the sublayers in order.
+        `model["chain >> linear[2]"]` returns the layer with this path, as listed by `paths`. The
+        name of a layer is enough if no other layer in the tree has it. `model[1:3]` is a new chain
+        of these layers, without settings. It shares the layers with the model. Only chains have
+        slices: for other models use the tuple `model.layers[1:3]`.
+
+        Args:
+            index: Position, path, name or slice.
 
         Raises:
-            IndexError: There is no layer at this position.
-            KeyError: No layer has this path or name, or several have the name. The message lists
-                the nearest paths.
-            InputError: `index` has another type, or is a slice and the model is not a chain.
+            IndexError: If there is no layer at this position.
+            KeyError: If no layer has this path or name, or if several layers have this name. The
+                message lists similar paths.
+            InputError: If `index` has another type, or is a slice and the model is not a chain.
 
         Example:
             >>> from combinet import Linear, Softmax, relu
@@ -234,7 +336,7 @@ class Model(Node, Operators, Generic[In, Out]):
             chain: Callable[..., Model[Any, Any]] = DEFAULT[">>"]
             if self.forward is not chain().forward:
                 raise InputError(
-                    f"expected an index for {self.name}, got a slice: only a chain has slices, "
+                    f"expected an index for {self.name}, got a slice; only a chain has slices, "
                     f"use {self.name}.layers[...]"
                 )
             return chain(*self.layers[index])
@@ -252,7 +354,7 @@ class Model(Node, Operators, Generic[In, Out]):
         return layer
 
     def _find(self, name: str) -> Model[Any, Any]:
-        """The layer of this path, or else the only layer of this name."""
+        """Returns the layer with this path, or else the only layer with this name."""
         found: dict[str, Model[Any, Any]] = paths(self)
         if name in found:
             return found[name]
@@ -267,27 +369,71 @@ class Model(Node, Operators, Generic[In, Out]):
         )
 
     def walk(self, order: str = "bfs") -> Iterator[Model[Any, Any]]:
-        """Every layer once: breadth-first ("bfs") or depth-first ("dfs_pre"), this one first.
+        """Iterates over all layers of the tree, including this model.
 
-        Or "dfs_post": depth-first, each layer after its children, this one last.
+        A layer that occurs several times in the tree is visited once.
+
+        Args:
+            order: "bfs" (breadth-first, the default) or "dfs_pre" (depth-first): a layer comes
+                before its sublayers. "dfs_post" (depth-first): a layer comes after its sublayers.
+
+        Raises:
+            ValueError: If `order` is another value.
+
+        Example:
+            >>> from combinet import Linear, relu, residual
+            >>> model = residual(Linear(2, 2) >> relu())
+            >>> [layer.name for layer in model.walk()]
+            ['residual', 'chain', 'linear', 'relu']
+            >>> [layer.name for layer in model.walk("dfs_post")]
+            ['linear', 'relu', 'chain', 'residual']
         """
         return walk(self, order)
 
     def paths(self) -> dict[str, Model[Any, Any]]:
-        """Every layer once by its path, `chain >> linear[2]`, as in errors and exclusions."""
+        """Returns all layers of the tree by path.
+
+        Error messages and the exclusions of `to_bytes` use these paths. A name that several
+        sublayers share is followed by the position, as in `chain >> linear[2]`. A layer that occurs
+        several times in the tree is listed once, by its first path.
+
+        Example:
+            >>> from combinet import Linear, relu
+            >>> [*(Linear(4, 2) >> relu() >> Linear(3, 4)).paths()]
+            ['chain', 'chain >> linear[0]', 'chain >> relu', 'chain >> linear[2]']
+        """
         return paths(self)
 
     def slots_by_path(self) -> dict[str, Slot]:
-        """The initialized parameters by the path of their layer and their name."""
+        """Returns the slots of all initialized parameters by path and name.
+
+        Example:
+            >>> from combinet import Linear
+            >>> model = Linear(3, 2).initialize()
+            >>> {name: slot.shape for name, slot in model.slots_by_path().items()}
+            {'linear.W': (3, 2), 'linear.b': (3,)}
+        """
         named = paths(self).items()
         return {f"{path}.{name}": s for path, node in named for name, s in node.slots.items()}
 
     def copy(self) -> Self:
-        """A model like this one, weights, waiting gradients and averages too, sharing nothing.
+        """Returns an independent copy with weights, accumulated gradients and averages.
 
-        A layer that stands in several places of the tree is one layer in the copy as well. Settings
-        that are lists, dicts or arrays are copied, others shared. `copy.copy` and `copy.deepcopy`
-        do the same.
+        A layer that occurs several times in the tree is one layer in the copy too. Attrs that are
+        lists, dicts or arrays are copied, other values are shared. The layers of the copy have new
+        ids, and optimizers have no state for them. `copy.copy` and `copy.deepcopy` do the same.
+
+        Raises:
+            StateError: If the weights are overridden by `use_params`.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import Linear
+            >>> model = Linear(1, 1).initialize()
+            >>> copy = model.copy()
+            >>> copy.set_param("b", [5.0])
+            >>> model.get_param("b"), copy.get_param("b")
+            (array([0.], dtype=float32), array([5.], dtype=float32))
         """
         return self.__deepcopy__({})
 
@@ -300,16 +446,21 @@ class Model(Node, Operators, Generic[In, Out]):
         return copy
 
     def without_weights(self) -> Self:
-        """A model like this one, of the same layers and dims, without weights.
+        """Returns a copy with the same layers, dims and attrs, but without weights.
 
-        As the model itself, it can be pickled where its layers are functions of modules, as
-        combinet's own are. A model's pickle holds weights and averages; waiting gradients and
-        optimizers' moments stay behind.
+        Models can be pickled if their functions are defined at the top level of modules, as all
+        functions of combinet are. The pickle of a model contains weights and averages. It contains
+        neither accumulated gradients nor optimizer states.
+
+        Example:
+            >>> from combinet import Linear
+            >>> Linear(1, 2).initialize().without_weights()
+            linear  nI=2 nO=1: no parameters, not initialized
         """
         return self._copy({})
 
     def _copy(self, memo: dict[int, Any]) -> Self:
-        """A copy without weights, but with those layers that `memo` has; the others are added."""
+        """Copies without weights the layers that are not in `memo`, and adds them to it."""
         nodes = [node for node in self.walk() if id(node) not in memo]
         for node in nodes:
             copy = memo[id(node)] = object.__new__(type(node))
@@ -326,7 +477,7 @@ class Model(Node, Operators, Generic[In, Out]):
     def __setstate__(self, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
         fields, record = state
         self.__dict__.update(fields)
-        self._renew(self.layers)  # its id may be that of another layer in this process
+        self._renew(self.layers)  # another layer of this process may have its id
         saving.load(self, [(self.name, self, record)])
         allocation.gather(self)
 
@@ -336,15 +487,45 @@ class Model(Node, Operators, Generic[In, Out]):
     # -- devices, sizes, other weights -----------------------------------------------------
 
     def to_gpu(self, device_num: int = 0) -> Self:
-        """Move to a GPU: weights, waiting gradients, averages, optimizers' moments. Returns self.
+        """Moves the model to a GPU and returns it.
 
-        Nothing happens if the model is there. Raises DeviceError, the model unchanged, where
-        there is no such GPU or no CuPy.
+        Weights, accumulated gradients, averages and optimizer states move together. Nothing happens
+        if the model is already there.
+
+        Args:
+            device_num: Number of the GPU, from 0.
+
+        Raises:
+            DeviceError: If there is no such GPU, if CuPy is not installed, or if a layer occurs
+                both inside and outside `with_cpu`. The model is unchanged.
+            StateError: If the weights are overridden by `use_params`.
+
+        Example:
+            >>> from combinet import DeviceError, Linear
+            >>> model = Linear(3, 2).initialize()
+            >>> try:
+            ...     model = model.to_gpu()
+            ... except DeviceError:
+            ...     pass  # train on the CPU
         """
         return self._move(CupyOps(device_num))
 
     def to_cpu(self) -> Self:
-        """Move to the CPU, with all that `to_gpu` moves. Nothing happens if the model is there."""
+        """Moves the model to the CPU and returns it. The counterpart of `to_gpu`.
+
+        Nothing happens if the model is already there.
+
+        Raises:
+            DeviceError: If a layer occurs both inside and outside `with_cpu`. The model is
+                unchanged.
+            StateError: If the weights are overridden by `use_params`.
+
+        Example:
+            >>> from combinet import Linear
+            >>> model = Linear(3, 2).initialize()
+            >>> model.to_cpu() is model
+            True
+        """
         return self._move(default_ops())
 
     def _move(self, ops: Ops) -> Self:
@@ -354,48 +535,97 @@ class Model(Node, Operators, Generic[In, Out]):
         return self
 
     def resize_output(self, new_size: int) -> Self:
-        """Change the number of output columns, in training too; returns self.
+        """Changes the number of output columns, also during training, and returns the model.
 
-        Larger: the new weights are 0, statistics as at first; smaller: columns go from the end. The
-        change is made in the layer that the output comes from, and in all that must follow: where
-        output and input have one width, as in `residual` and layer norm, the input changes as
-        well, up to the layer that makes it. Optimizers' moments and averages follow; the
-        latter forget faster again, as at first, where the size has changed. Raises DimensionError,
-        the model unchanged, where no valid model results, or where no layer says which of a
-        concatenation's columns the weights behind it belong to.
+        New weights are 0, and new entries of buffers get their initial value. A smaller size
+        removes the last columns. The layer that produces the output changes, and so does every
+        layer that must follow. In layers with equal input and output widths, such as `residual` and
+        layer normalization, the input changes too, back to the layer that produces it.
+
+        Optimizer states and averages are resized as well. The average of a resized parameter
+        follows the weights quickly again, as it does after the first updates.
+
+        Args:
+            new_size: Number of columns, at least 1.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            DimensionError: If `new_size` is not a positive int, if the model cannot have this size,
+                or if it is ambiguous which columns of a concatenation the weights after it belong
+                to. The model is unchanged.
+            StateError: If the weights are overridden by `use_params`.
+
+        Example:
+            >>> from combinet import Linear, Softmax
+            >>> model = (Linear(4, 2) >> Softmax(3)).initialize()
+            >>> model.resize_output(5)
+            chain: 37 parameters
+              linear   nI=2 nO=4  12
+              softmax  nI=4 nO=5  25
         """
         resize(self, nO=new_size)
         return self
 
     def resize_input(self, new_size: int) -> Self:
-        """Change the number of input columns: as `resize_output`, from the other end."""
+        """Changes the number of input columns and returns the model. See `resize_output`.
+
+        Args:
+            new_size: Number of columns, at least 1.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            DimensionError: As in `resize_output`.
+            StateError: If the weights are overridden by `use_params`.
+
+        Example:
+            >>> from combinet import Linear
+            >>> Linear(4, 2).initialize().resize_input(3)
+            linear  nI=3 nO=4  16: 16 parameters
+        """
         resize(self, nI=new_size)
         return self
 
     @contextmanager
     def use_params(self, params: Mapping[Key, Any]) -> Iterator[None]:
-        """Other weights, such as an optimizer's `averages`, inside a `with` block.
+        """Overrides weights inside a `with` block, for example with averages.
 
-        `params` maps (model id, name) to arrays; those of other models are left alone. At the
-        block's end, by an exception too, the model's own weights are back. All threads see the
-        change. Inside, weights can be read, saved and borrowed again, but not updated or moved; of
-        blocks that overlap, in threads say, the last that was entered counts. Raises StateError if
-        there are params and all are of other models, as a copy's are: it has `averages` of its own.
+        Passes in all threads read the given arrays. At the end of the block, also after an
+        exception, passes read the model's own weights again. Inside the block, weights can be read,
+        saved and overridden again, but not updated or moved. If blocks overlap, for example in
+        several threads, the block that was entered last counts.
+
+        Args:
+            params: Arrays by (layer id, parameter name), such as `averages`. Entries of layers that
+                are not in this model are ignored.
+
+        Raises:
+            DimensionError: If an array does not have the shape of its parameter.
+            InputError: If a value is not made of numbers.
+            StateError: If `params` has entries but none belongs to this model. Layers of a copy or
+                of a loaded model have other ids: use the `averages` of that model.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import Linear
+            >>> model = Linear(1, 1).initialize()
+            >>> X = np.ones((1, 1), "float32")
+            >>> with model.use_params({(model.id, "W"): np.array([[2.0]])}):
+            ...     model.predict(X)
+            array([[2.]], dtype=float32)
         """
         chosen: list[tuple[Slot, Any]] = []
         for node in self.walk():
             for name, slot in node.slots.items():
                 if (node.id, name) in params:
-                    value = params[node.id, name]
-                    if shape_of(value) != slot.shape:
-                        raise DimensionError(
-                            f"{node.name}: {name} is {slot.shape}, not {shape_of(value)}"
-                        )
-                    chosen.append((slot, slot.store.ops.asarray(value, slot.store.dtype)))
+                    chosen.append((slot, node._value_for(name, params[node.id, name])))
         if params and not chosen:
             raise StateError(
-                f"none of these weights are of {self.name}: a copy of a model, or one that was "
-                f"loaded, has others, and averages of its own (model.averages)"
+                f"expected weights of {self.name}, got weights of other models only; a copy or a "
+                f"loaded model has other layer ids, use its own model.averages"
             )
         block, slots = object(), [slot for slot, _ in chosen]
         with locked(slots):
@@ -410,9 +640,20 @@ class Model(Node, Operators, Generic[In, Out]):
 
     @property
     def averages(self) -> dict[Key, Any]:
-        """The running means of the weights, kept by an optimizer or loaded, for `use_params`.
+        """The running means of the weights, by (layer id, parameter name), for `use_params`.
 
-        The mean of a parameter that is set, as by `set_param`, starts again at that value.
+        They come from an optimizer or a saved model. The dict is empty if there are none. Setting a
+        parameter, for example with `set_param`, restarts its average at the new value.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import Adam, Linear
+            >>> model = Linear(1, 1).initialize()
+            >>> X = np.ones((1, 1), "float32")
+            >>> Y, backprop = model.begin_update(X)
+            >>> dX = backprop(Y - 1, Adam(0.001))
+            >>> with model.use_params(model.averages):
+            ...     Y = model.predict(X)
         """
         slots = [slot for node in self.walk() for slot in node.slots.values()]
         averages: dict[Key, Any] = {}
@@ -423,36 +664,104 @@ class Model(Node, Operators, Generic[In, Out]):
     # -- saving ----------------------------------------------------------------------------
 
     def to_bytes(self, **exclude: bool) -> bytes:
-        """The model's dims, settings, parameters and averages as msgpack.
+        """Returns dims, attrs, parameters and averages in msgpack format.
 
-        What is named with False is left out: `params`, `dims`, `attrs`, `averages`, or all of
-        one layer and of those below it by its path, as `paths` gives it:
-        `model.to_bytes(averages=False, **{"chain >> softmax": False})`. The function itself is
-        not saved: load into a model that the same code has composed. Updates in other threads
-        wait meanwhile.
+        Forward functions are not saved: compose the model in code before you load it with
+        `from_bytes`. Updates in other threads are blocked until the weights have been read.
+
+        Args:
+            **exclude: Content to leave out, each with the value False: `params`, `dims`, `attrs`,
+                `averages`, or a path from `paths`, which leaves out this layer and its sublayers.
+                Excluding `params` also excludes the averages.
+
+        Raises:
+            FormatError: If an exclusion is neither a section nor a path, or is not False.
+
+        Example:
+            >>> from combinet import Linear, Softmax
+            >>> model = (Linear(4, 2) >> Softmax(3)).initialize()
+            >>> data = model.to_bytes(averages=False, **{"chain >> softmax": False})
         """
         return saving.to_bytes(self, exclude)
 
     def from_bytes(self, data: bytes, **exclude: bool) -> Self:
-        """Load what `to_bytes` has saved, and return self; the model need not be initialized.
+        """Loads the result of `to_bytes` and returns the model, which need not be initialized.
 
-        What is excluded stays as it is, and may have other sizes than what was saved. All is
-        checked before anything is assigned: FormatError or DimensionError, the model unchanged,
-        for bytes that are damaged or of another model. A setting that is loaded is of the kind
-        of the present one, an int for a float, or one of both is None.
+        Everything is checked before anything is assigned. A loaded attr must have the type of the
+        present value, except that an int can replace a float and that None is compatible with any
+        type.
+
+        Args:
+            data: Bytes from `to_bytes`.
+            **exclude: Content to ignore, as in `to_bytes`. It keeps its present values, and its
+                sizes may differ from the saved ones. Parameters that were excluded when saving must
+                be excluded again.
+
+        Raises:
+            FormatError: If `data` is not a saved model, is corrupt, or belongs to another model.
+                The model is unchanged.
+            DimensionError: If saved sizes differ from the known sizes. The model is unchanged.
+            StateError: If the weights are overridden by `use_params`.
+
+        Example:
+            >>> from combinet import Linear
+            >>> model = Linear(4, 2).initialize()
+            >>> Linear().from_bytes(model.to_bytes())
+            linear  nI=2 nO=4  12: 12 parameters
         """
         saving.from_bytes(self, data, exclude)
         return self
 
     def to_disk(self, path: str | os.PathLike[str], **exclude: bool) -> None:
-        """Write `to_bytes` to a file. The file is replaced whole or not at all."""
+        """Writes the model to a file in the format of `to_bytes`.
+
+        The file is written under a temporary name and then renamed, so that a crash cannot leave an
+        incomplete file.
+
+        Args:
+            path: Path of the file.
+            **exclude: Content to leave out, as in `to_bytes`.
+
+        Raises:
+            FormatError: If an exclusion is neither a section nor a path, or is not False.
+            OSError: If the file cannot be written.
+
+        Example:
+            >>> import os, tempfile
+            >>> from combinet import Linear
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     path = os.path.join(folder, "model.bin")
+            ...     Linear(4, 2).initialize().to_disk(path)
+            ...     Linear().from_disk(path)
+            linear  nI=2 nO=4  12: 12 parameters
+        """
         file_format.write(path, self.to_bytes(**exclude))
 
     def from_disk(self, path: str | os.PathLike[str], **exclude: bool) -> Self:
-        """`from_bytes` of a file."""
+        """Loads a file that `to_disk` has written and returns the model.
+
+        Args:
+            path: Path of the file.
+            **exclude: Content to ignore, as in `from_bytes`.
+
+        Raises:
+            FormatError: As in `from_bytes`. The model is unchanged.
+            DimensionError: As in `from_bytes`. The model is unchanged.
+            StateError: If the weights are overridden by `use_params`.
+            OSError: If the file cannot be read.
+
+        Example:
+            >>> import os, tempfile
+            >>> from combinet import Linear
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     path = os.path.join(folder, "model.bin")
+            ...     Linear(4, 2).initialize().to_disk(path)
+            ...     Linear().from_disk(path)
+            linear  nI=2 nO=4  12: 12 parameters
+        """
         return self.from_bytes(file_format.read(path), **exclude)
 
-    # -- operators: `combinet.core.operators` defines their meaning, here are their types ----------
+    # -- operators: their types; `combinet.core.operators` defines their meaning -------------------
 
     def __rshift__(self: Model[A, B], other: Model[B, C]) -> Model[A, C]:
         return self._operate(">>", other)  # type: ignore[no-any-return]

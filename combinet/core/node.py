@@ -1,4 +1,4 @@
-"""A node of a tree of layers: its dims, parameters and gradients, by name."""
+"""Node: the data of a layer: its dims, parameters and gradients, by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from combinet.batches.structure import shape_of
 from combinet.core.allocation import own_slots
 from combinet.core.inputs import INPUT_KINDS
 from combinet.core.layer import Layer
@@ -20,7 +19,7 @@ from combinet.errors import DimensionError, InputError, StateError, describe
 from combinet.ops.backends import default_ops
 from combinet.ops.base import Ops
 from combinet.storage.slots import Order, Slot
-from combinet.types import Floats, Generator, Initializer, Shape, is_size
+from combinet.types import Array, Floats, Generator, Initializer, Shape, is_array, is_size
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -30,16 +29,26 @@ _ids = count()
 
 
 class Param(NamedTuple):
-    """A parameter as a layer declares it: the dims that are its axes, and its first value.
+    """The declaration of a parameter: its axes and its initial value.
 
-    An axis that has no dim's name, but is an int, has that size always.
+    With an `ema_rate` the parameter is a buffer, such as the running mean of `BatchNorm`. A buffer
+    is not trained. Each pass adds an observed value with `run.inc_grad`, and each update moves the
+    buffer by `ema_rate` toward the mean of the values observed since the last update.
 
-    `order` is how it lies in memory: "F", column-major, so that the transpose of a weight
-    (nO, nI) is contiguous, as products with few rows want it, or "C", row by row, for tables.
+    Args:
+        axes: Axes of the parameter. A string is the name of a dim of the layer. An int is a size
+            that never changes.
+        init: Initializer, `init(shape, rng) -> array`.
+        order: Memory layout. "F" (column-major, the default) makes the transpose of a weight (nO,
+            nI) contiguous, which is faster in products with few rows. "C" (row-major) is for
+            tables.
+        ema_rate: Rate of the exponential moving average of a buffer. None declares a trained
+            parameter.
 
-    With an `ema_rate` it is a buffer, such as the running mean of `BatchNorm`, not trained.
-    Instead of a gradient each pass adds, by `run.inc_grad`, what it has seen, of this shape, and
-    each update moves the value by that rate toward the mean of what the passes since then saw.
+    Example:
+        >>> from combinet import Linear
+        >>> Linear(3, 2).param("W").axes
+        ('nO', 'nI')
     """
 
     axes: tuple[str | int, ...]
@@ -49,7 +58,7 @@ class Param(NamedTuple):
 
 
 class Node:
-    """What `Model` is before it can be called: see there for the arguments."""
+    """The data of a `Model`. `Model` documents the arguments and adds passes, saving and so on."""
 
     def __init__(
         self,
@@ -68,13 +77,15 @@ class Node:
         for layer in layers:
             if not isinstance(layer, Node):
                 called = getattr(layer, "__name__", "")
-                hint = f": {called}() makes one" if called and callable(layer) else ""
-                raise InputError(f"{name} is made of models, not {describe(layer)}{hint}")
+                hint = f"; call it: {called}()" if called and callable(layer) else ""
+                raise InputError(f"{name} expected models, got {describe(layer)}{hint}")
         if accepts not in INPUT_KINDS:
-            raise ValueError(f"{name} takes one of {sorted(INPUT_KINDS)}, not {accepts!r}")
+            raise ValueError(
+                f"{name} expected accepts to be one of {sorted(INPUT_KINDS)}, got {accepts!r}"
+            )
         for dim, size in (dims or {}).items():
             if size is not None and not is_size(size):
-                raise DimensionError(f"{name} takes a positive int for {dim}, not {size!r}")
+                raise DimensionError(f"{name} expected a positive int for {dim}, got {size!r}")
         for key, param in (params or {}).items():
             _check_param(name, key, param, dims or {})
         self.id = next(_ids)
@@ -97,20 +108,45 @@ class Node:
         self._rng: Generator | None = None
         if layers:
             with suppress(DimensionError):
-                compose(self)  # as given: a chain that is made longer is not looked at anew
+                # Before `layers` is flattened: the widths of a nested chain are known from its own
+                # composition. So a >> b >> c >> ... visits each layer once, not at each step.
+                compose(self)
         if flat:
             self.layers = tuple(chain.from_iterable(map(self.flattened, layers)))
         if layers and self.noted is None:
-            ShapeInference()(self, None, None)  # the error, with the path to the layer
+            ShapeInference()(self, None, None)  # raises the error with its path in the flat model
 
     def flattened(self, layer: Layer) -> tuple[Any, ...]:
-        """The layers that stand for a sublayer: its own if this node absorbs it, else itself."""
+        """Returns the layers that replace a sublayer: its own sublayers if this node absorbs it.
+
+        Args:
+            layer: Sublayer.
+
+        Example:
+            >>> from combinet import Linear, relu
+            >>> inner = Linear() >> relu()
+            >>> [layer.name for layer in (inner >> inner).flattened(inner)]
+            ['linear', 'relu']
+        """
         return tuple(layer.layers) if self.absorbs(layer) else (layer,)
 
     def absorbs(self, layer: Layer) -> bool:
-        """Whether a sublayer is of this kind, and loses nothing if only its layers are kept.
+        """Returns whether the sublayers of a sublayer can replace it without loss.
 
-        A chain that has attrs, or a name that was set, is kept as a layer of another chain.
+        They can if it comes from the same combinator and has no attrs, dims, parameters or changed
+        name. A chain with attrs, for example, remains a layer of another chain.
+
+        Args:
+            layer: Sublayer.
+
+        Example:
+            >>> from combinet import chain
+            >>> inner = chain()
+            >>> chain().absorbs(inner)
+            True
+            >>> inner.name = "tagger"
+            >>> chain().absorbs(inner)
+            False
         """
         if not isinstance(layer, Node) or layer.forward is not self.forward:
             return False
@@ -118,14 +154,21 @@ class Node:
         return plain and type(layer) is type(self)
 
     def _renew(self, layers: Sequence[Any]) -> None:
-        """Become another node with these layers, without weights: a step of `Model.copy`."""
+        """Gives a shallow copy a new id and these layers, and removes weights. For `Model.copy`."""
         self.id, self.layers, self.slots, self._rng = next(_ids), tuple(layers), {}, None
         self.dims, self.attrs = Watched(self.dims), Watched(_copied(dict(self.attrs)))
         self.noted = None
 
     @property
     def rng(self) -> Generator:
-        """The generator of first weights and of dropout; seeded with 0 unless one is handed in."""
+        """The generator for initial weights and dropout masks, seeded with 0 by default.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import Linear
+            >>> Linear().rng.random() == np.random.default_rng(0).random()
+            True
+        """
         if self._rng is None:
             self._rng = np.random.default_rng(0)
         return self._rng
@@ -133,43 +176,124 @@ class Node:
     def _width(self, name: str) -> int | None:
         nI, nO = ShapeInference()(self, None, None)
         width = {"nI": nI, "nO": nO}.get(name)
-        return None if isinstance(width, tuple) else width  # a tuple has no one width
+        return None if isinstance(width, tuple) else width
 
     def has_dim(self, name: str) -> bool | None:
-        """True if the dim is known, None if it is not yet, False if there is no such dim."""
+        """Returns True if a dim is known, None if it is unknown, False if it does not exist.
+
+        Args:
+            name: Name of the dim. Every model has nI and nO, the widths of its input and output.
+
+        Example:
+            >>> from combinet import Linear
+            >>> model = Linear(3)
+            >>> model.has_dim("nO"), model.has_dim("nI"), model.has_dim("nV")
+            (True, None, False)
+        """
         if name in ("nI", "nO") or name in self.dims:
             return True if self.maybe_get_dim(name) is not None else None
         return False
 
     def get_dim(self, name: str) -> int:
-        """A size: "nO" and "nI", the widths of output and input, also through combinators."""
+        """Returns the size of a dim.
+
+        Args:
+            name: Name of the dim. For every model, combinators included, "nI" and "nO" are the
+                widths of the input and the output.
+
+        Raises:
+            DimensionError: If the dim is unknown or does not exist.
+
+        Example:
+            >>> from combinet import Linear, relu
+            >>> (Linear(3, 2) >> relu()).get_dim("nO")
+            3
+        """
         size = self.maybe_get_dim(name)
         if size is None:
             raise DimensionError(
-                f"{self.name} has no {name} that is known: {self.dims}. Give it to the layer"
+                f"{self.name} expected a known {name}, got dims {self.dims}; pass {name} to the "
+                f"constructor, or samples to initialize(X, Y)"
             )
         return size
 
     def maybe_get_dim(self, name: str) -> int | None:
-        """The size, or None."""
+        """Returns the size of a dim, or None if it is unknown or does not exist.
+
+        Args:
+            name: Name of the dim, as in `get_dim`. The width of a tuple of batches counts as
+                unknown.
+
+        Example:
+            >>> from combinet import Linear
+            >>> Linear(3).maybe_get_dim("nI") is None
+            True
+        """
         return self.dims[name] if name in self.dims else self._width(name)
 
     def set_dim(self, name: str, size: int) -> None:
-        """Give a dim that is not known its size. A known one changes by `resize_output` alone."""
+        """Sets an unknown dim.
+
+        Use `resize_input` or `resize_output` to change a known one.
+
+        Args:
+            name: Name of a dim of this layer.
+            size: Size, at least 1.
+
+        Raises:
+            DimensionError: If the layer has no such dim, or it has another size, or `size` is not a
+                positive int.
+
+        Example:
+            >>> from combinet import Linear
+            >>> model = Linear(3)
+            >>> model.set_dim("nI", 2)
+            >>> model.get_dim("nI")
+            2
+        """
         if name not in self.dims:
-            raise DimensionError(f"{self.name} has no dim {name} of its own: {self.dims}")
+            raise DimensionError(
+                f"{self.name} expected one of its dims {[*self.dims]}, got {name!r}"
+            )
         if self.dims[name] not in (None, size):
-            raise DimensionError(f"{self.name} has {name}={self.dims[name]} already, not {size}")
+            raise DimensionError(f"{self.name} expected {name}={self.dims[name]}, got {size!r}")
         if not is_size(size):
-            raise DimensionError(f"{self.name} takes a positive int for {name}, not {size!r}")
+            raise DimensionError(f"{self.name} expected a positive int for {name}, got {size!r}")
         self.dims[name] = int(size)
 
     def param(self, name: str) -> Param:
-        """The declaration of a parameter."""
+        """Returns the declaration of a parameter.
+
+        Args:
+            name: Name of the parameter.
+
+        Raises:
+            KeyError: If the layer has no such parameter.
+
+        Example:
+            >>> from combinet import Embed
+            >>> Embed(3, 100).param("E").order
+            'C'
+        """
         return self._params[name]
 
     def param_shape(self, name: str, sizes: Mapping[Any, int] | None = None) -> Shape:
-        """A parameter's shape by the layer's dims, or by `sizes` {(model, dim): size} first."""
+        """Returns the shape of a parameter.
+
+        Args:
+            name: Name of the parameter.
+            sizes: Sizes by (layer, name of a dim). They replace the layer's dims, for example to
+                plan a resize. By default the dims are used.
+
+        Raises:
+            DimensionError: If a dim is unknown.
+            KeyError: If the layer has no such parameter.
+
+        Example:
+            >>> from combinet import Linear
+            >>> Linear(3, 2).param_shape("W")
+            (3, 2)
+        """
         axes = self._params[name].axes
         shape = [
             axis if isinstance(axis, int) else (sizes or {}).get((self, axis), self.dims[axis])
@@ -178,52 +302,148 @@ class Node:
         if None in shape:
             unknown = axes[shape.index(None)]
             raise DimensionError(
-                f"{self.name} needs {unknown} for its parameter {name}: give it to the layer, "
-                f"or samples to initialize(X, Y)"
+                f"{self.name} expected a known {unknown} for its parameter {name}, got None; pass "
+                f"it to the constructor, or samples to initialize(X, Y)"
             )
         return tuple(int(size) for size in shape if size is not None)
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """The dtype of the layer's own parameters; None if it has none yet."""
+        """The dtype of the layer's own parameters, or None if it has no weights.
+
+        Example:
+            >>> from combinet import Linear
+            >>> Linear(3, 2).initialize().dtype
+            dtype('float32')
+        """
         for slot in self.slots.values():
             return slot.store.dtype
         return None
 
     def _slot(self, name: str) -> Slot:
         if name not in self._params:
-            raise StateError(f"{self.name} has no parameter {name}, only {[*self._params]}")
+            raise StateError(
+                f"{self.name} expected one of its parameters {[*self._params]}, got {name!r}"
+            )
         if name not in self.slots:
-            raise StateError(f"{self.name} is not initialized: it has no {name} yet")
+            raise StateError(
+                f"{self.name} is not initialized and has no {name}; call initialize(X, Y)"
+            )
         return self.slots[name]
 
     def has_param(self, name: str) -> bool | None:
-        """True if the parameter is there, None if it is declared only, False if there is none."""
+        """Returns True if a parameter has a value, None if not yet, False if it is not declared.
+
+        Args:
+            name: Name of the parameter.
+
+        Example:
+            >>> from combinet import Linear
+            >>> model = Linear(3, 2)
+            >>> model.has_param("W"), model.initialize().has_param("W"), model.has_param("E")
+            (None, True, False)
+        """
         return (name in self.slots or None) if name in self._params else False
 
     def get_param(self, name: str) -> Floats:
-        """A parameter. Updates leave this array as it is; the model goes on with another."""
+        """Returns the array of a parameter.
+
+        Updates do not change this array, because the model continues with a copy. Do not write to
+        it: use `set_param`. Inside `use_params` it is the array that overrides the parameter.
+
+        Args:
+            name: Name of the parameter.
+
+        Raises:
+            StateError: If the layer has no such parameter or is not initialized.
+
+        Example:
+            >>> from combinet import Linear
+            >>> Linear(3, 2).initialize().get_param("b")
+            array([0., 0., 0.], dtype=float32)
+        """
         slot = self._slot(name)
         return slot.store.read([slot])[0]
 
     def set_param(self, name: str, value: ArrayLike) -> None:
-        """Set a parameter to a value of its shape."""
-        slot = self._slot(name)
-        if shape_of(value) != slot.shape:
-            raise DimensionError(f"{self.name}: {name} is {slot.shape}, not {shape_of(value)}")
+        """Sets the value of a parameter. Its average, if there is one, restarts at this value.
+
+        Args:
+            name: Name of the parameter.
+            value: Array of the parameter's shape. It is converted to the dtype and moved to the
+                device of the layer.
+
+        Raises:
+            DimensionError: If the value has another shape.
+            InputError: If the value is not made of numbers.
+            StateError: If the layer has no such parameter or is not initialized, or if its weights
+                are overridden by `use_params`.
+
+        Example:
+            >>> from combinet import Linear
+            >>> model = Linear(2, 3).initialize()
+            >>> model.set_param("b", [1, 2])
+            >>> model.get_param("b")
+            array([1., 2.], dtype=float32)
+        """
+        slot, array = self._slot(name), self._value_for(name, value)
         own_slots(self)
-        slot.store.write({slot: value})
+        slot.store.write({slot: array})
+
+    def _value_for(self, name: str, value: ArrayLike) -> Array:
+        """Returns a value for a parameter as an array of its shape and dtype, on its device."""
+        slot = self._slot(name)
+        try:
+            array: Any = value if is_array(value) else np.asarray(value, slot.store.dtype)
+        except (TypeError, ValueError):  # text, or rows of several lengths
+            raise InputError(
+                f"{self.name} expected numbers {slot.shape} for {name}, got {describe(value)}"
+            ) from None
+        if tuple(array.shape) != slot.shape:
+            raise DimensionError(
+                f"{self.name} expected {slot.shape} for {name}, got {tuple(array.shape)}"
+            )
+        return slot.store.ops.asarray(array, slot.store.dtype)
 
     def has_grad(self, name: str) -> bool:
-        """Whether a gradient of the parameter waits to be applied. A buffer has none."""
+        """Returns whether a parameter has an accumulated gradient. A buffer never has one.
+
+        Args:
+            name: Name of the parameter.
+
+        Raises:
+            StateError: If the layer has no such parameter or is not initialized.
+
+        Example:
+            >>> from combinet import Linear
+            >>> Linear(2, 3).initialize().has_grad("W")
+            False
+        """
         slot = self._slot(name)
         return slot.ema_rate is None and slot.grad.count > 0
 
     def get_grad(self, name: str) -> Floats:
-        """A copy of the gradient that waits. Raises StateError if there is none."""
+        """Returns a copy of the accumulated gradient of a parameter.
+
+        Args:
+            name: Name of the parameter.
+
+        Raises:
+            StateError: If the parameter has no gradient or does not exist, or the layer is not
+                initialized.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import Linear
+            >>> model = Linear(1, 1).initialize()
+            >>> Y, backprop = model.begin_update(np.array([[3.0]], "float32"))
+            >>> dX = backprop(Y)
+            >>> bool(model.get_grad("b") == Y[0])
+            True
+        """
         slot = self._slot(name)
         if not self.has_grad(name):
-            raise StateError(f"{self.name} has no gradient of {name} waiting")
+            raise StateError(f"{self.name} has no gradient of {name}; call backprop first")
         with slot.store.lock:
             gradient: Floats = slot.of(slot.store.writable_gradient()).copy()
         return gradient
@@ -232,17 +452,17 @@ class Node:
 def _check_param(layer: str, name: str, param: Any, dims: Mapping[str, Any]) -> None:
     if not isinstance(param, Param) or not callable(param.init):
         raise InputError(
-            f"{layer} declares its parameter {name} as Param(axes, initializer), not {param!r}"
+            f"{layer} expected Param(axes, initializer) for its parameter {name}, got {param!r}"
         )
     if isinstance(param.axes, str) or not all(is_size(a) or a in dims for a in param.axes):
         raise InputError(
-            f"{layer}'s parameter {name} has for axes a tuple of its dims {(*dims,)}, or of sizes, "
-            f"not {param.axes!r}"
+            f"{layer} expected a tuple of its dims {(*dims,)} or of sizes as axes of its parameter "
+            f"{name}, got {param.axes!r}"
         )
 
 
 def _copied(value: Any) -> Any:
-    """A setting for another node: lists, dicts and arrays are copied, all else is shared."""
+    """Copies lists, dicts and arrays of an attr. Other values are shared."""
     if type(value) is dict:
         return {name: _copied(each) for name, each in value.items()}
     if type(value) is list:

@@ -1,4 +1,4 @@
-"""What the operators between models mean: a table, which a context can change for itself."""
+"""The operators between models, such as `>>`: a table that a `with` block can change."""
 
 from __future__ import annotations
 
@@ -13,21 +13,29 @@ from combinet.errors import InputError
 Table: TypeAlias = Mapping[str, Callable[..., Any]]
 
 SYMBOLS = ("+", "-", "*", "@", "/", "//", "%", "**", "<<", ">>", "&", "^", "|")
-DEFAULT: dict[str, Callable[..., Any]] = {}  # filled where chain and the others are defined
+# combinators/compose.py fills the default table: importing the combinators here would be a cycle.
+DEFAULT: dict[str, Callable[..., Any]] = {}
 _current: ContextVar[Table] = ContextVar("combinet_operators", default=DEFAULT)
 
 
 class Operators:
-    """Mixed into `Model`: every operator is looked up in the table of the context."""
+    """The base class of `Model` that looks up each operator in the current table."""
 
     @classmethod
     @contextmanager
     def define_operators(cls, operators: Table) -> Iterator[None]:
-        """Give operators a meaning inside a `with` block, in this context (thread, task) alone.
+        """Redefines operators inside a `with` block, for the current thread or async task only.
 
-        Without it `>>` is chain, `|` concatenate, `+` add and `**` clone. Any of SYMBOLS can be
-        defined; those not named keep the meaning that they had outside. At the block's end, by
-        an exception too, all is as before.
+        By default `>>` is `chain`, `|` is `concatenate`, `+` is `add` and `**` is `clone`.
+        Operators that are not given keep their meaning. When the block ends, also after an
+        exception, the previous meanings apply again.
+
+        Args:
+            operators: Functions `(model, other) -> model` by operator. The operators are `+`, `-`,
+                `*`, `@`, `/`, `//`, `%`, `**`, `<<`, `>>`, `&`, `^` and `|`.
+
+        Raises:
+            InputError: If an operator is not one of these.
 
         Example:
             >>> from combinet import Linear, Model, add
@@ -35,7 +43,7 @@ class Operators:
             ...     model = Linear(2, 2) & Linear(2, 2)
         """
         if unknown := set(operators) - set(SYMBOLS):
-            raise InputError(f"there are no operators {sorted(unknown)} to define")
+            raise InputError(f"expected operators among {SYMBOLS}, got {sorted(unknown)}")
         token = _current.set({**_current.get(), **operators})
         try:
             yield
@@ -45,7 +53,10 @@ class Operators:
     def _operate(self, symbol: str, other: object) -> Any:
         meaning = _current.get().get(symbol)
         if meaning is None:
-            raise InputError(f"'{symbol}' has no meaning for models: see Model.define_operators")
+            raise InputError(
+                f"expected an operator with a meaning for models, got '{symbol}'; define it with "
+                f"Model.define_operators"
+            )
         return meaning(self, other)
 
     __sub__ = partialmethod(_operate, "-")

@@ -1,4 +1,9 @@
-"""Resizing: which layers follow a change of width, and where their weights go."""
+"""Resizing: which dims follow a change of width, and where the existing weights go.
+
+A resize has three steps. Shape inference with `resize=True` proposes new dims. A second inference
+checks them with the same rules that check a composition. Then new stores are allocated and filled.
+An error in any step leaves the model unchanged.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +25,21 @@ Concats: TypeAlias = "Mapping[tuple[Any, str], ConcatWidth]"
 
 
 def resize(model: Layer, *, nI: int | None = None, nO: int | None = None) -> None:
-    """Give a model another width, in all layers that have to follow. See `Model.resize_output`."""
+    """Changes the width of the input or the output. See `Model.resize_output`."""
     own_slots(model)
     size = nI if nO is None else nO
     if not is_size(size):
-        raise DimensionError(f"a width is a positive int, not {size!r}")
-    end = 0 if nO is None else 1
+        raise DimensionError(f"expected a positive int as width, got {size!r}")
+    end = 0 if nO is None else 1  # of (nI, nO)
     width = ShapeInference()(model, None, None)[end]
-    width = int(width) if isinstance(width, int) else width  # as `size` is: without its terms
+    width = int(width) if isinstance(width, int) else width  # without terms, like `size`
     infer = ShapeInference(resize=True)
     infer(model, nI, nO)
-    check = ShapeInference(dict(infer.found))  # the rules decide whether the proposal is valid
+    check = ShapeInference(dict(infer.found))  # without `resize`, it raises if sizes disagree
     if check(model, nI, nO)[end] != size or (not infer.found and width != size):
-        raise DimensionError(f"no layer in {model.name} has this width for its own")
+        raise DimensionError(
+            f"{model.name} expected a layer that can have the new width {size}, got none"
+        )
     sizes = {key: int(found) for key, found in check.found.items()}
     before = _concats(model, {}, *((width, None) if nO is None else (None, width)))
     after = _concats(model, sizes, nI, nO)
@@ -50,15 +57,22 @@ def resize(model: Layer, *, nI: int | None = None, nO: int | None = None) -> Non
 
 
 def _concats(model: Layer, sizes: Sizes, nI: Width, nO: Width) -> Concats:
-    """The dims that are sums, with these sizes; by one inference, so that terms match."""
+    """Returns all dims that are sums of widths, as they are with these sizes."""
+    # All terms come from one inference. With several, they would depend on the widths known
+    # earlier, and terms of different layers would be compared.
     infer = ShapeInference(dict(sizes))
     widths = ShapeInference(dict(sizes))(model, nI, nO)
-    infer(model, *widths)  # told, so that all learn their terms
+    infer(model, *widths)  # passes the terms on to all layers
     return infer.concats
 
 
 def _index_map(node: Layer, name: str, before: Concats, after: Concats) -> IndexMap:
-    """Which indices of a parameter go where, on the axes whose width is a sum."""
+    """Returns where the entries of a parameter move on axes whose size is a sum of widths.
+
+    Example: `(a | b) >> linear`. If `a` becomes wider, the columns of `b` start at a later index,
+    and so must the weights of `linear` for these columns. Only the terms of the sum, the widths of
+    `a` and `b`, show this. If they are unknown, a guess could be wrong: raises an error.
+    """
     index_map = {}
     for axis, dim in enumerate(node.param(name).axes):
         if isinstance(dim, int):
@@ -75,7 +89,7 @@ def _index_map(node: Layer, name: str, before: Concats, after: Concats) -> Index
             index_map[axis] = (source, target)
         elif new != node.dims[dim]:
             raise DimensionError(
-                f"which columns of {node.name}'s {name} belong to which part is not known: "
-                f"it has {dim}={node.dims[dim]}, and no layer says the width before the resize"
+                f"{node.name} expected {dim}={node.dims[dim]} of {name} as a sum of known widths, "
+                f"got an unknown width before the resize; the columns to keep are ambiguous"
             )
     return index_map

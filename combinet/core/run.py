@@ -1,4 +1,4 @@
-"""A pass over a model: the one argument that carries all that it may read and write."""
+"""Run: one pass over a model, with all that its layers may read and write."""
 
 from __future__ import annotations
 
@@ -17,18 +17,33 @@ from combinet.types import Array, Generator, Ints1d
 
 
 class Run:
-    """One pass: its ops, drop rate and generator, the weights it reads, the gradients it adds.
+    """One pass: device, dropout rate, generator, weights to read and gradients to add.
 
-    `ops` does the arrays; `train` tells training from prediction; `drop` is the rate for layers
-    without one of their own; `rng` is a generator on the host. `lengths` says how the rows of an
-    array are divided into sequences, or is None: all are one.
+    `begin_update` and `predict` create a `Run`, and each forward function receives it. A layer
+    calls its sublayers as `run(layer, X)`, never as `layer.forward(...)`: only there can a pass be
+    checked, timed or changed. Subclasses override `__call__`.
 
-    A layer calls its children by `run(layer, X)`, never by `layer.forward`: that is the one place
-    where a pass can be checked, timed or changed. Subclasses override `__call__`.
+    Inside a forward function, `run.wants_dX` says whether the gradient of the layer's input is
+    needed. If not, the backward pass may return None. A combinator can pass the flag on to the
+    sublayers that receive its input, which saves their work too: `run(layer, X, run.wants_dX)`.
 
-    While a layer's forward pass runs, `wants_dX` says whether anybody needs the gradient of its
-    input; where nobody does, its backward pass may return None. A layer that passes this on to the
-    children that get its own input saves their work: `run(layer, X, run.wants_dX)`.
+    Args:
+        ops: Array operations of the device.
+        rng: Generator on the host, for dropout masks.
+        train: Whether this is a training pass. False in a prediction.
+        drop: Dropout rate of layers without a rate.
+        lengths: Lengths of the sequences in an array of rows. None means that all rows are one
+            sequence.
+        wants_dX: Whether the gradient of the input is needed.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Model, relu
+        >>> def forward(model, X, run):
+        ...     Y, callback = run(model.layers[0], X, run.wants_dX)
+        ...     return 2 * Y, lambda dY: callback(2 * dY)
+        >>> Model("doubled", forward, layers=[relu()]).predict(np.array([-1.0, 1.0]))
+        array([0., 2.])
     """
 
     has_backprop = True
@@ -49,46 +64,83 @@ class Run:
         self.drop = drop
         self.lengths = lengths
         self.wants_dX = wants_dX
-        self._rows: int | None = None  # the sum of `lengths`, once a layer has asked for them
+        self._rows: int | None = None  # the sum of `lengths`, computed when first needed
 
     def __call__(self, layer: Layer, X: object, wants_dX: bool = True) -> tuple[Any, Backward]:
-        """The layer's output for X, and its backward pass: `no_backprop` if there is none."""
+        """Checks X, calls the layer and returns its output and callback."""
         outer, self.wants_dX = self.wants_dX, wants_dX
         try:
             check_input(layer, X, self.ops)
             result = layer.forward(layer, X, self)
             if type(result) is not tuple or len(result) != 2:
                 raise InputError(
-                    f"{layer.name}'s function has to give back the output and a backward pass, "
-                    f"not {describe(result)}"
+                    f"{layer.name} expected its forward function to return (Y, backprop), "
+                    f"got {describe(result)}"
                 )
         except CombinetError as error:
             error.within(layer)
             raise
         finally:
             self.wants_dX = outer
+        # Without a backward pass the callback is dropped now, with the arrays that it holds.
         return result if self.has_backprop else (result[0], no_backprop)
 
     def with_lengths(self, lengths: Ints1d | None) -> Run:
-        """This pass, where the rows of an array are sequences of these lengths."""
+        """Returns a copy of the run in which the rows of arrays are divided into sequences.
+
+        Args:
+            lengths: Lengths of the sequences. None means that all rows are one sequence.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import relu
+            >>> run = Run(relu().ops, np.random.default_rng(0))
+            >>> run.with_lengths(np.array([2, 1])).lengths_of(np.zeros((3, 4)))
+            array([2, 1])
+        """
         run = self._copy()
         run.lengths, run._rows = lengths, None
         return run
 
     def with_ops(self, ops: Ops) -> Run:
-        """This pass, on another device."""
+        """Returns a copy of the run on another device.
+
+        Args:
+            ops: Array operations of the device.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import relu
+            >>> ops = relu().ops
+            >>> Run(ops, np.random.default_rng(0)).with_ops(ops).ops is ops
+            True
+        """
         run = self._copy()
         run.ops = ops
         return run
 
     def _copy(self) -> Run:
-        """A shallow copy, with whatever a subclass keeps; copy.copy takes five times as long."""
+        """Copies the run with the attributes of subclasses, much faster than copy.copy."""
         copy: Run = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         return copy
 
     def lengths_of(self, X: Array) -> Ints1d:
-        """The lengths of the sequences that the rows of X are. Raises DimensionError."""
+        """Returns the lengths of the sequences in an array of rows.
+
+        Args:
+            X: Array of rows.
+
+        Raises:
+            DimensionError: If the number of rows of X is not the sum of `lengths`.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import relu
+            >>> run = Run(relu().ops, np.random.default_rng(0))
+            >>> run.lengths_of(np.zeros((3, 4)))
+            array([3])
+        """
         n = X.shape[0]
         if self.lengths is None:
             return np.array([n])
@@ -96,83 +148,140 @@ class Run:
             self._rows = int(self.lengths.sum())
         if self._rows != n:
             raise DimensionError(
-                f"the sequences here have {self._rows} rows in all, not {n}: a layer before this "
-                f"one has changed their number"
+                f"expected an array of {self._rows} rows, the sum of all lengths, got {n} rows; a "
+                f"previous layer changed the number of rows"
             )
         return self.lengths
 
     def params(self, model: Layer, *names: str) -> tuple[Any, ...]:
-        """The model's parameters of these names. They don't change while somebody holds them.
+        """Returns the arrays of parameters. They do not change while they are in use.
 
-        All are of one moment: none is from before an update of which another is the result.
+        All arrays are from the same moment: no update comes between them.
+
+        Args:
+            model: Layer that declares the parameters.
+            *names: Names of the parameters.
+
+        Raises:
+            StateError: If the layer has no such parameter or is not initialized.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import Linear
+            >>> model = Linear(3, 2).initialize()
+            >>> W, b = Run(model.ops, np.random.default_rng(0)).params(model, "W", "b")
+            >>> W.shape, b.shape
+            ((3, 2), (3,))
         """
         try:
             slots = [model.slots[name] for name in names]
         except KeyError:
             if model.slots:
-                raise StateError(f"{model.name} has no {names}, only {(*model.slots,)}") from None
+                raise StateError(
+                    f"{model.name} expected names of its parameters {(*model.slots,)}, got {names}"
+                ) from None
             raise StateError(
-                f"{model.name} has no weights yet: call initialize(X, Y) on the whole model"
+                f"{model.name} has no weights yet; call initialize(X, Y) on the whole model"
             ) from None
         return slots[0].store.read(slots)
 
     def inc_grad(self, model: Layer, /, **gradients: Array | None) -> None:
-        """Add to the gradients of parameters, each of its parameter's shape; None adds nothing.
+        """Adds to the gradients of parameters. Call it in the backward pass.
 
-        To a buffer, a `Param` with an `ema_rate`, what this pass has seen is added instead.
+        For a buffer, a `Param` with an `ema_rate`, pass the observed value instead of a gradient.
+
+        Args:
+            model: Layer that declares the parameters.
+            **gradients: Gradient by name of the parameter, with the parameter's shape. None adds
+                nothing.
+
+        Raises:
+            DimensionError: If a gradient does not have the shape of its parameter.
+            StateError: If the layer has no such parameter.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import Linear
+            >>> model = Linear(3, 2).initialize()
+            >>> run = Run(model.ops, np.random.default_rng(0))
+            >>> run.inc_grad(model, b=np.ones(3, "float32"))
+            >>> model.get_grad("b")
+            array([1., 1., 1.], dtype=float32)
         """
         for name, gradient in gradients.items():
             if gradient is None:
                 continue
             slot = model.slots.get(name)
             if slot is None:
-                raise StateError(f"{model.name} has no parameter {name}, only {(*model.slots,)}")
+                raise StateError(
+                    f"{model.name} expected one of its parameters {(*model.slots,)}, got {name!r}"
+                )
             if tuple(gradient.shape) != slot.shape:
                 raise DimensionError(
-                    f"the gradient of {name} of {model.name} is {tuple(gradient.shape)}, the "
-                    f"parameter {slot.shape}: resized since this pass began?"
+                    f"{model.name} expected a gradient {slot.shape} for {name}, "
+                    f"got {tuple(gradient.shape)}; was the model resized during this pass?"
                 )
             slot.store.add_gradient(slot, gradient)
 
     def inc_grad_rows(
         self, model: Layer, name: str, rows: Array, gradient: Array, lengths: Ints1d | None = None
     ) -> None:
-        """Add row i of `gradient` to the gradient of each of the rows rows[i] of a table.
+        """Adds rows to the gradient of a table. Call it in the backward pass.
 
-        With `lengths`, rows (total,) are those of sequences, and row i is added to each of the
-        lengths[i] rows of sequence i.
+        Row i of `gradient` is added to all rows of the table that `rows[i]` names. The update reads
+        `rows` again, so do not change this array before the update.
+
+        Args:
+            model: Layer that declares the table.
+            name: Name of the table.
+            rows: Indices of rows of the table (n, k), or (total,) with `lengths`.
+            gradient: Rows to add (n, nO).
+            lengths: Numbers of indices (n,). Row i of `gradient` belongs to the next lengths[i] of
+                the indices. None means that it belongs to the k indices `rows[i]`.
+
+        Raises:
+            DimensionError: If the rows do not have the width of the table.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import Embed
+            >>> model = Embed(1, 3).initialize()
+            >>> run = Run(model.ops, np.random.default_rng(0))
+            >>> run.inc_grad_rows(model, "E", np.array([[0], [2], [2]]), np.ones((3, 1), "float32"))
+            >>> model.get_grad("E").ravel()
+            array([1., 0., 2.], dtype=float32)
         """
         slot = model.slots[name]
         if gradient.shape[1:] != slot.shape[1:]:
             raise DimensionError(
-                f"the gradient of rows of {name} of {model.name} is {tuple(gradient.shape)}, the "
-                f"table {slot.shape}: resized since this pass began?"
+                f"{model.name} expected rows of {name} {slot.shape}, "
+                f"got {tuple(gradient.shape)}; was the model resized during this pass?"
             )
         slot.store.add_gradient_rows(slot, rows, gradient, lengths)
 
 
 def no_backprop(dY: object) -> NoReturn:
-    """The backward pass of a prediction: raises StateError."""
-    raise StateError("this is a prediction; its layers have no backward pass")
+    """The callback of a prediction: raises StateError."""
+    raise StateError("expected a pass of begin_update, got a prediction: it has no backward pass")
 
 
 class PredictRun(Run):
-    """A pass that forgets each backward pass at once, and with it what that would have needed."""
+    """A prediction: discards each callback at once, and the memory that it holds."""
 
     has_backprop = False
 
 
 class InferRun(PredictRun):
-    """A pass to learn dimensions from real data; weights that don't exist yet are read as zeros."""
+    """A pass that infers dims from a sample. Missing weights are read as zeros."""
 
     def __init__(self, ops: Ops, rng: Generator, *, dtype: np.dtype[Any]) -> None:
         super().__init__(ops, rng, train=False)
         self.dtype = dtype
-        self.infer, self.lock = ShapeInference(), Lock()  # of the whole pass: it knows what it saw
+        self.infer, self.lock = ShapeInference(), Lock()  # shared by all copies of this run
 
     def __call__(self, layer: Layer, X: object, wants_dX: bool = True) -> tuple[Any, Backward]:
-        """As a prediction; the width of X is noted first."""
-        with self.lock:  # parts of a batch may go through a layer in several threads
+        """Infers dims from the width of X, then predicts."""
+        with self.lock:  # with_threads calls layers from several threads
             self.infer(layer, width_of(X), None)
             for (model, name), size in self.infer.found.items():
                 model.set_dim(name, size)
@@ -180,7 +289,7 @@ class InferRun(PredictRun):
         return super().__call__(layer, X)
 
     def params(self, model: Layer, *names: str) -> tuple[Any, ...]:
-        """The model's parameters, or zeros of their shapes."""
+        """Returns the parameters of a layer, or zeros if it has no weights."""
         if model.slots:
             return super().params(model, *names)
         return tuple(self.ops.zeros(model.param_shape(name), self.dtype) for name in names)

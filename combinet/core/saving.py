@@ -1,4 +1,7 @@
-"""A model as bytes: a record for each layer, validated whole before anything is assigned."""
+"""Saving and loading: a model as bytes, with a record for each layer.
+
+Loading checks all records before it assigns anything.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ from combinet.storage import file_format
 from combinet.storage.store import locked
 from combinet.types import Array, is_size
 
-# For each layer its path, itself, and the sections of its record that are to be loaded.
+# For each layer: its path, the layer, and the sections of its record to load.
 Plan: TypeAlias = "Sequence[tuple[str, Any, Mapping[str, Any]]]"
-# For each layer its name and the numbers of its children.
+# For each layer: its name and the numbers of its sublayers.
 TreeStructure: TypeAlias = "list[tuple[str, list[int]]]"
 _INT, _FLOAT = (int, np.integer), (float, np.floating)
 _TYPES = ((bool, np.bool_), _INT, _FLOAT, (str,), (np.ndarray,))
@@ -26,7 +29,7 @@ _PLAIN = (bool, int, float, str, type(None), np.ndarray)
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a setting can be saved: a number, a text, None, an array, or a list of them."""
+    """Returns whether an attr can be saved: a number, string, None, array, or a list of these."""
     return isinstance(value, _PLAIN) or (isinstance(value, list) and all(map(_is_plain, value)))
 
 
@@ -35,7 +38,7 @@ def _is_array(value: Any) -> bool:
 
 
 class _Section(NamedTuple):
-    """A section of a layer's record: how it is read from the layer, and what its values must be."""
+    """A section of a record: how to read it from a layer, and a check of each value."""
 
     read: Callable[[Any], dict[str, Any]]
     is_valid: Callable[[Any], bool]
@@ -66,7 +69,7 @@ def to_bytes(model: Layer, exclude: Mapping[str, bool]) -> bytes:
     """See `Model.to_bytes`."""
     included = _included(model, exclude)
     slots = [slot for node in walk(model) for slot in node.slots.values()]
-    with locked(slots):  # all is of one moment, between two updates
+    with locked(slots):  # no update in between
         nodes = [
             {"name": name, "layers": children, **record_of(node, included(path))}
             for (path, node), (name, children) in zip(
@@ -77,12 +80,12 @@ def to_bytes(model: Layer, exclude: Mapping[str, bool]) -> bytes:
 
 
 def record_of(node: Layer, sections: Collection[str]) -> dict[str, Any]:
-    """These sections of a layer's record, arrays on the host; the caller has the locks."""
+    """Returns sections of a layer's record, with arrays on the host. The caller holds the locks."""
     return {name: _SECTIONS[name].read(node) for name in sections}
 
 
 def _structure_of(model: Layer) -> TreeStructure:
-    """For each path the layer's name and its children's numbers, which say what is shared too."""
+    """Returns the structure of a tree. The numbers show which sublayers are shared."""
     nodes = paths(model).values()
     number = {node.id: i for i, node in enumerate(nodes)}
     return [(node.name, [number[layer.id] for layer in node.layers]) for node in nodes]
@@ -103,11 +106,11 @@ def from_bytes(model: Layer, data: bytes, exclude: Mapping[str, bool]) -> None:
 
 
 def load(model: Layer, plan: Plan) -> None:
-    """Check a record for each layer, then assign them all, or raise."""
+    """Checks a record for each layer, then assigns all of them."""
     own_slots(model)
     before = [(node, node.attrs) for _, node, _ in plan]
     try:
-        _set_attrs(plan)  # first: widths follow from some of them
+        _set_attrs(plan)  # first, because shape rules read attrs
         sizes = _validated_dims(model, plan)
         dtype = _validate_params(plan, sizes)
     except BaseException:
@@ -121,7 +124,7 @@ def load(model: Layer, plan: Plan) -> None:
 
 
 def _by_param(plan: Plan, section: str) -> dict[tuple[Any, str], Array]:
-    """The arrays of a section of the records, in the order in which layers declare them."""
+    """Returns the arrays of a section, in the order in which the layers declare them."""
     return {
         (node, name): record[section][name]
         for _, node, record in plan
@@ -131,13 +134,13 @@ def _by_param(plan: Plan, section: str) -> dict[tuple[Any, str], Array]:
 
 
 def _included(model: Layer, exclude: Mapping[str, bool]) -> Callable[[str], list[str]]:
-    """A function that gives the sections to save or load of the layer with a path."""
+    """Returns a function from the path of a layer to the sections to save or load."""
     known = [*_SECTIONS, *paths(model)]
     for name, value in exclude.items():
         if name not in known:
-            raise FormatError(f"{name!r} is neither one of {(*_SECTIONS,)} nor a layer's path")
+            raise FormatError(f"expected one of {(*_SECTIONS,)} or a path, got {name!r}")
         if value is not False:
-            raise FormatError(f"{name}=False leaves it out; {name}={value!r} says nothing")
+            raise FormatError(f"expected {name}=False to exclude it, got {name}={value!r}")
     excluded = {*exclude, *(["averages"] if "params" in exclude else [])}
     sections = [name for name in _SECTIONS if name not in excluded]
 
@@ -149,24 +152,24 @@ def _included(model: Layer, exclude: Mapping[str, bool]) -> Callable[[str], list
 
 
 def _difference(named: list[str], structure: TreeStructure, saved: TreeStructure) -> str:
-    """Says where two trees differ: at the first layer with another name or other sublayers."""
+    """Describes the first layer at which two trees differ, by its name and its sublayers."""
     for path, here, there in zip(named, _outline(structure), _outline(saved), strict=False):
         if here != there:
-            return f"expected '{path}' to be {here}, the model saved has {there}"
-    return f"the model saved has the layers of '{named[0]}', but shares other ones of them"
+            return f"expected {here} at '{path}', got {there} in the saved model"
+    return f"expected the shared layers of '{named[0]}', got a saved model that shares other layers"
 
 
 def _outline(structure: TreeStructure) -> list[str]:
-    """Each layer's name, with the names of its sublayers."""
+    """Returns the name of each layer with the names of its sublayers."""
     names = [name for name, _ in structure]
     return [f"'{name}' with {[names[i] for i in layers]}" for name, layers in structure]
 
 
 def _records(content: Any) -> list[dict[str, Any]]:
-    """The records of the layers, each of the form that `to_bytes` gives it."""
+    """Returns the records of the layers, after a check of their structure."""
     records = content.get("nodes") if isinstance(content, dict) else None
     if not isinstance(records, list) or not all(_is_record(each, len(records)) for each in records):
-        raise FormatError("these bytes do not hold layers as a saved model does")
+        raise FormatError("expected a saved model, got other content or a damaged record")
     return records
 
 
@@ -188,18 +191,21 @@ def _is_table(table: Any, is_valid: Callable[[Any], bool]) -> bool:
 
 
 def _validated_dims(model: Layer, plan: Plan) -> dict[tuple[Any, str], int]:
-    """The dims to be set: from the record, and from the shapes of its arrays."""
+    """Returns the dims to assign, from the records and the shapes of their arrays."""
     infer = ShapeInference()
     for path, node, record in plan:
         found = dict(record.get("dims", {}))
         if set(found) - set(node.dims):
-            raise FormatError(f"'{path}' has no dims {sorted(set(found) - set(node.dims))}")
+            unknown = sorted(set(found) - set(node.dims))
+            raise FormatError(f"'{path}' expected dims {[*node.dims]}, got {unknown}")
         for name, array in record.get("params", {}).items():
             if name not in node.param_names:
-                raise FormatError(f"'{path}' has no parameter {name}")
+                raise FormatError(
+                    f"'{path}' expected parameters {[*node.param_names]}, got {name!r}"
+                )
             axes = node.param(name).axes
             if len(axes) != array.ndim:
-                raise DimensionError(f"{name} of '{path}' is {axes}, what was saved {array.shape}")
+                raise DimensionError(f"'{path}' expected axes {axes} for {name}, got {array.shape}")
             found |= {
                 axis: size
                 for axis, size in zip(axes, array.shape, strict=True)
@@ -210,70 +216,74 @@ def _validated_dims(model: Layer, plan: Plan) -> dict[tuple[Any, str], int]:
                 infer.dim(node, name, size)
             except DimensionError:
                 raise DimensionError(
-                    f"'{path}' has {name}={node.dims[name]}, the model saved {name}={size}"
+                    f"'{path}' expected {name}={node.dims[name]}, got {name}={size}"
                 ) from None
-    try:
+    try:  # with wrong attrs a shape rule can fail in any way
         infer(model, None, None)
     except CombinetError:
         raise
     except Exception as error:
-        raise FormatError(f"{model.name} can't have the attrs saved: {error}") from error
+        raise FormatError(f"{model.name} cannot use the saved attrs: {error}") from error
     for (node, name), size in infer.found.items():
         if not is_size(size):
-            raise DimensionError(f"{node.name} can't have {name}={size}, as the model saved has")
+            raise DimensionError(f"{node.name} expected a positive int, got {name}={size}")
     return infer.found
 
 
 def _validate_params(plan: Plan, sizes: Mapping[Any, int]) -> Any:
-    """Check all arrays; the dtype of them, None if there are none."""
+    """Checks all arrays and returns their dtype, or None if there are none."""
     dtypes: set[Any] = set()
     for path, node, record in plan:
         if "params" not in record:
             continue
         saved, averages = record["params"], record.get("averages", {})
         missing = set(node.param_names) - set(saved)
-        if missing and (node.slots or saved):
+        if missing and (node.slots or saved):  # a layer without weights may stay so
             raise FormatError(
-                f"the model saved has no {sorted(missing)} for '{path}': "
-                f"exclude what was excluded when it was saved"
+                f"'{path}' expected saved parameters {sorted(missing)}, got none; "
+                f"if they were excluded from saving, exclude them from loading too"
             )
         if extra := set(averages) - set(saved):
-            raise FormatError(f"the model saved has averages of {sorted(extra)} alone for '{path}'")
+            raise FormatError(
+                f"'{path}' expected parameters {sorted(extra)}, got only their averages"
+            )
         for arrays in (saved, averages):
             for name, array in arrays.items():
                 expected = node.param_shape(name, sizes)
                 if array.shape != expected:
-                    raise DimensionError(f"{name} of '{path}' is {expected}, not {array.shape}")
+                    raise DimensionError(
+                        f"'{path}' expected {expected} for {name}, got {array.shape}"
+                    )
                 dtypes.add(array.dtype)
         dtypes |= {slot.store.dtype for slot in node.slots.values()} if saved else set()
     if len(dtypes) > 1 or any(dtype.name not in ("float32", "float64") for dtype in dtypes):
         found = " and ".join(sorted(map(str, dtypes)))
-        raise FormatError(f"weights are all of float32 or all of float64, not of {found}")
+        raise FormatError(f"expected weights of one dtype, float32 or float64, got {found}")
     return dtypes.pop() if dtypes else None
 
 
 def _set_attrs(plan: Plan) -> None:
-    """Check each layer's attrs, then let it have them in place of its own."""
+    """Checks and sets the attrs of each layer. `load` restores them after an error."""
     for path, node, record in plan:
         attrs = record.get("attrs", {})
         for name, value in attrs.items():
             if name not in node.attrs:
-                raise FormatError(f"'{path}' has no attr {name} = {value!r}")
+                raise FormatError(f"'{path}' expected attrs {[*node.attrs]}, got {name!r}")
             if not _is_same_type(value, node.attrs[name]):
                 raise FormatError(
-                    f"{name} of '{path}' is of the kind {describe(node.attrs[name])}, "
-                    f"the model saved {describe(value)}"
+                    f"'{path}' expected {describe(node.attrs[name])} for {name}, "
+                    f"got {describe(value)}"
                 )
         node.attrs = Watched({**node.attrs, **attrs})
     changed()
 
 
 def _is_same_type(value: Any, present: Any) -> bool:
-    """Whether a setting has the type of the present one; None may be either of them."""
+    """Returns whether an attr has the type of the present one. None matches any type."""
     if value is None or present is None:
         return True
     if isinstance(value, list) and isinstance(present, list):
-        # An empty one is a place for any.
+        # An empty list has no item type, so it accepts any list.
         return not present or all(any(_is_same_type(i, each) for each in present) for i in value)
     new, old = (next((types for types in _TYPES if isinstance(each, types)), None)
                 for each in (value, present))  # fmt: skip

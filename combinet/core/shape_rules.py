@@ -1,4 +1,4 @@
-"""The shape rules of layers and combinators; `combinet.shapes` says how to use them."""
+"""The shape rules of layers and combinators. `combinet.shapes` documents how to use them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from combinet.errors import DimensionError
 
 
 def from_dims(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of a layer that has the dims nI and nO, or one of them, or neither (the default)."""
+    """The default shape rule: the widths are the dims nI and nO, if the layer has them.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear
+        >>> from_dims(Linear(4), 3, None, ShapeInference())
+        (3, 4)
+    """
     return tuple(  # type: ignore[return-value]
         infer.dim(model, name, size) if name in model.dims else None
         for name, size in (("nI", nI), ("nO", nO))
@@ -16,68 +25,113 @@ def from_dims(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widt
 
 
 def preserves(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of a layer that leaves the width as it is: activations, dropout, reductions."""
+    """The shape rule of a layer whose output is as wide as its input, such as an activation.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import relu
+        >>> preserves(relu(), 3, None, ShapeInference())
+        (3, 3)
+    """
     width = infer.same(model, nI, nO)
     return width, width
 
 
 def per_column(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of a layer with weights for each column, dim nI, that keeps their number."""
+    """The shape rule of a layer with weights for each column: input and output have width nI.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import LayerNorm
+        >>> per_column(LayerNorm(), None, 3, ShapeInference())
+        (3, 3)
+    """
     infer.dim(model, "nI", nI)
     width = infer.dim(model, "nI", nO)
     return width, width
 
 
 def fixed(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of a layer whose widths, its dims nI and nO, are checked and never change.
+    """The shape rule of a layer whose dims nI and nO are checked but never change.
 
-    For widths that are part of the layer's code or data. One that is no dim may be any.
+    For widths that are part of the layer's code or data. A width without a dim may be any.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear
+        >>> fixed(Linear(4, 3), None, None, ShapeInference())
+        (3, 4)
     """
     return tuple(  # type: ignore[return-value]
-        infer.fixed(model, name, model.dims.get(name), told)
-        for name, told in (("nI", nI), ("nO", nO))
+        infer.fixed(model, name, model.dims.get(name), given)
+        for name, given in (("nI", nI), ("nO", nO))
     )
 
 
 def delegates(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of a wrapper, which is as wide as its one child."""
+    """The shape rule of a wrapper: it has the widths of its only sublayer.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear, with_array
+        >>> delegates(with_array(Linear(4, 3)), None, None, ShapeInference())
+        (3, 4)
+    """
     return infer(model.layers[0], nI, nO)
 
 
 def chained(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of a chain: each layer's output is the next one's input."""
+    """The shape rule of a chain: the output of each layer is the input of the next.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear
+        >>> chained(Linear(4, 3) >> Linear(5), None, None, ShapeInference())
+        (3, 5)
+    """
     if infer.resize and nI is not None and nO is not None:
-        chained(model, None, nO, infer)  # each end's change stops where a layer absorbs it
+        chained(model, None, nO, infer)  # each change ends at a layer that absorbs it
         nO = None
     layers, width = model.layers, infer.noted_between(model)
     if width is not None:
-        return _told_ends(model, nI, nO, width, infer)
+        return _chained_with_note(model, nI, nO, width, infer)
     width = infer.between[model] = [nI, *[None] * (len(layers) - 1), nO]
     forth = [(i, i - 1) for i in range(len(layers))]
     back = [(i, i + 1) for i in reversed(range(len(layers)))]
-    # What is told of an end travels from that end first, so that a change reaches all it must.
+    # Start at the end whose width is given. In a resize the new width then reaches each layer
+    # before the old width of a layer behind it does.
     for i, neighbour in (back + forth) if nI is None else (forth + back):
         infer.neighbour = layers[neighbour] if 0 <= neighbour < len(layers) else None
         width[i], width[i + 1] = infer(layers[i], width[i], width[i + 1])
     return width[0], width[-1]
 
 
-def _told_ends(
+def _chained_with_note(
     model: Layer, nI: Width, nO: Width, width: list[Width], infer: ShapeInference
 ) -> Widths:
-    """The same for a chain whose widths are known: what is new travels as far as it is new."""
+    """Applies the rule to a chain with known widths: passes on only widths that are new."""
     infer.between[model] = width
     last = len(model.layers) - 1
     waiting = []
-    for i, place, told in ((0, 0, nI), (last, -1, nO)):
-        before, width[place] = width[place], infer.same(model, width[place], told)
+    for i, place, given in ((0, 0, nI), (last, -1, nO)):
+        before, width[place] = width[place], infer.same(model, width[place], given)
         if before != width[place]:
             waiting.append(i)
     while waiting:
         i = waiting.pop()
         left, right = width[i], width[i + 1]
         answers = infer(model.layers[i], left, right)
-        # A layer without a width of its own answers None; what its neighbours know stays known.
+        # A layer without fixed widths may answer None. The widths that its neighbours know remain.
         width[i] = infer.same(model, answers[0], left)
         width[i + 1] = infer.same(model, answers[1], right)
         waiting += [i - 1] * (i > 0 and width[i] != left)
@@ -86,9 +140,18 @@ def _told_ends(
 
 
 def parallel(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of layers on one input whose outputs have one width, as those of `add`."""
+    """The shape rule of layers with one input and outputs of one width, as in `add`.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear
+        >>> parallel(Linear(4, 3) + Linear(), None, None, ShapeInference())
+        (3, 4)
+    """
     infer.neighbour = model
-    for _ in range(2):  # what the last one knows reaches the first one in the second round
+    for _ in range(2):  # in the second round the first layer receives widths from the last
         for layer in model.layers:
             child_in, child_out = infer(layer, nI, nO)
             nI = infer.same(model, nI, child_in)
@@ -97,10 +160,19 @@ def parallel(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Width
 
 
 def one_width(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of layers whose input and output are summed, so that all have one width."""
-    # Of what is told, the output decides: it is what a chain tells first when it is resized.
+    """The shape rule of layers with one width for all inputs and outputs, as in `residual`.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear, residual
+        >>> one_width(residual(Linear()), 3, None, ShapeInference())
+        (3, 3)
+    """
+    # If both are given in a resize, the input counts.
     width = nO if nI is None else infer.same(model, nI, nO)
-    for _ in range(2):  # once to tell the children, once more with what they know
+    for _ in range(2):  # in the second round all layers receive widths from the others
         for layer in model.layers:
             child_in, child_out = infer(layer, width, width)
             width = infer.same(model, width, child_in, child_out)
@@ -108,9 +180,17 @@ def one_width(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widt
 
 
 def concatenated(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of layers on one input whose outputs are concatenated.
+    """The shape rule of layers with the same input whose outputs are concatenated.
 
-    An output that must become wider or narrower does so at its end, in the last layer.
+    If the output of the model must become wider or narrower, the last layer changes.
+
+    Args:
+        model, nI, nO, infer: See `combinet.shapes`.
+
+    Example:
+        >>> from combinet import Linear
+        >>> concatenated(Linear(4, 3) | Linear(5), None, None, ShapeInference())
+        (3, 9)
     """
     outs: list[int | None] = [None] * len(model.layers)
     source, infer.neighbour = infer.source, model
@@ -128,11 +208,13 @@ def concatenated(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> W
         return nI, nO
     if not unknown and not infer.resize:
         terms = " + ".join(str(out) for out in outs)
-        raise DimensionError(f"{model.name} has nO={terms}={total}, but {source} {nO}")
+        raise DimensionError(f"{model.name} expected nO={terms}={total}, but {source} {nO}")
     last = unknown[0] if unknown else len(outs) - 1
     rest = total - (outs[last] or 0)
     if nO <= rest:
-        raise DimensionError(f"{model.name} cannot have nO={nO}: the layers before take {rest}")
+        raise DimensionError(
+            f"{model.name} expected nO above {rest}, the width of all layers but one, got {nO}"
+        )
     child_in, out = infer(model.layers[last], nI, nO - rest)
     outs[last] = _columns(model, out)
     return infer.same(model, child_in, nI), ConcatWidth(out or 0 for out in outs)
@@ -140,5 +222,7 @@ def concatenated(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> W
 
 def _columns(model: Layer, width: Width) -> int | None:
     if isinstance(width, tuple):
-        raise DimensionError(f"{model.name} puts columns of arrays side by side, not tuples")
+        raise DimensionError(
+            f"{model.name} expected arrays with columns to concatenate, got tuples"
+        )
     return width

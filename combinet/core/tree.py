@@ -1,4 +1,4 @@
-"""Walking a tree of layers, naming what is in it, drawing it."""
+"""Walks over a tree of layers, the paths of its layers, and its text representation."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from combinet.errors import child_names
 
 
 def walk(model: Layer, order: str = "bfs") -> Iterator[Any]:
-    """Every layer once: see `Model.walk`."""
+    """Iterates over all layers, each once. See `Model.walk`."""
     if order not in ("bfs", "dfs_pre", "dfs_post"):
-        raise ValueError(f"a walk's order is 'bfs', 'dfs_pre' or 'dfs_post', not {order!r}")
+        raise ValueError(f"expected order 'bfs', 'dfs_pre' or 'dfs_post', got {order!r}")
     return _children_first(model) if order == "dfs_post" else _parents_first(model, order == "bfs")
 
 
 def movable(model: Layer) -> list[Any]:
-    """The layers that move to another device with the model: all but those below a pinned one."""
+    """Returns the layers that move with the model: all except those below a pinned layer."""
     return [*_parents_first(model, below=lambda node: () if node.pinned else node.layers)]
 
 
@@ -56,7 +56,7 @@ def _children_first(model: Layer) -> Iterator[Any]:
 
 
 def paths(model: Layer) -> dict[str, Any]:
-    """Every layer once, depth-first, by the first path that leads to it."""
+    """Returns each layer once, depth-first, by the first path that leads to it."""
     found: dict[str, Any] = {}
     seen: set[int] = set()
     waiting = [(model.name, model)]
@@ -71,7 +71,7 @@ def paths(model: Layer) -> dict[str, Any]:
 
 
 def draw(model: Layer) -> str:
-    """The tree in lines: each layer's name, sizes, own parameters; first the sum of them all."""
+    """Returns the text of `repr(model)`: for each layer a line with dims and parameter count."""
     lines: list[tuple[str, str, str]] = []
     seen: set[int] = set()
     total = 0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from combinet.ops.sequence import SequenceOps, offsets, positions
-from combinet.types import Array, Floats2d, Ints1d, Shape
+from combinet.types import Floats2d, Ints1d
 
 
 class AttentionOps(SequenceOps):
@@ -19,16 +18,8 @@ class AttentionOps(SequenceOps):
     it. Columns stand head by head.
     """
 
-    empty: Callable[[Shape, Any], Array]
-
     def attention(
-        self,
-        Q: Floats2d,
-        K: Floats2d,
-        V: Floats2d,
-        lengths: tuple[Ints1d, Ints1d],
-        heads: int,
-        causal: bool = False,
+        self, Q: Floats2d, K: Floats2d, V: Floats2d, lengths: Any, heads: int, causal: bool = False
     ) -> tuple[Floats2d, Any]:
         """Softmax(Q K' / sqrt(d)) V in each head and sequence: (n, nO), twice (m, nO) -> (n, nO).
 
@@ -36,70 +27,87 @@ class AttentionOps(SequenceOps):
         to gets zeros. The second result is for the backward pass. Vaswani et al. 2017,
         arXiv:1706.03762, equation 1.
         """
-        xp, shape = self.xp, Q.shape
-        order, order_kv, groups = _by_lengths(*lengths)
-        rows, rows_kv = (None if each is None else xp.asarray(each) for each in (order, order_kv))
+        xp, n = self.xp, len(Q)
+        rows, rows_kv, groups = self._by_lengths(*lengths)
         Q, K, V = self._ordered(Q, rows), self._ordered(K, rows_kv), self._ordered(V, rows_kv)
-        out = self.empty(Q.shape, Q.dtype)
-        kept = []
-        for part, part_kv, sequences in groups:
-            q = _split(Q[part], sequences, heads)
-            k, v = (_split(each[part_kv], sequences, heads) for each in (K, V))
+        Y, saved = self.empty(Q.shape, Q.dtype), []
+        for stretch, stretch_kv, sequences in groups:
+            q = _split(Q[stretch], sequences, heads)
+            k, v = (_split(each[stretch_kv], sequences, heads) for each in (K, V))
             P = self.empty((*q.shape[:3], k.shape[2]), q.dtype)
             xp.matmul(q, k.swapaxes(2, 3), out=P)
             self.attention_weights(P, q.shape[3] ** -0.5, causal)
-            xp.matmul(P, v, out=_split(out[part], sequences, heads))
-            kept.append((part, part_kv, q, k, v, P))
-        if rows is None:
-            return out, (rows, rows_kv, kept)
-        Y: Floats2d = xp.zeros(shape, dtype=out.dtype)
-        Y[rows] = out
-        return Y, (rows, rows_kv, kept)
+            xp.matmul(P, v, out=_split(Y[stretch], sequences, heads))
+            saved.append((stretch, stretch_kv, q, k, v, P))
+        Y = Y if rows is None else self.scatter_rows(Y, rows, n)
+        return Y, (rows, rows_kv, saved)
+
+    def _by_lengths(self, lengths: Ints1d, lengths_kv: Ints1d) -> tuple[Any, Any, list[Any]]:
+        """The rows of all sequences, those of equal lengths together, and of what they attend to.
+
+        None stands for all rows, as they are. Each group is a stretch of the ones, a stretch of the
+        others, and the number of sequences. Sequences that are empty, or have nothing to attend to,
+        are left out.
+        """
+        full = np.flatnonzero((lengths > 0) & (lengths_kv > 0))
+        chosen = full[np.lexsort((lengths_kv[full], lengths[full]))]
+        pairs = Counter(zip(lengths[chosen].tolist(), lengths_kv[chosen].tolist(), strict=True))
+        groups, start, start_kv = [], 0, 0
+        for (length, length_kv), n in pairs.items():
+            stop, stop_kv = start + n * length, start_kv + n * length_kv
+            groups.append((slice(start, stop), slice(start_kv, stop_kv), n))
+            start, start_kv = stop, stop_kv
+        return self._rows(lengths, chosen), self._rows(lengths_kv, chosen), groups
+
+    def _rows(self, lengths: Ints1d, chosen: Ints1d) -> Any:
+        """The rows of the chosen sequences, one after the other; None if that is all as it is."""
+        if (np.diff(chosen) > 0).all() and lengths[chosen].sum() == lengths.sum():
+            return None
+        starts = np.repeat(offsets(lengths)[chosen], lengths[chosen])
+        return self.xp.asarray(starts + positions(lengths[chosen]))
 
     def _ordered(self, X: Any, rows: Any) -> Any:
         return X if rows is None else self.take_rows(X, rows)
 
     def backprop_attention(
-        self, dY: Floats2d, kept: Any, dQ: Floats2d, dK: Floats2d, dV: Floats2d
+        self, dY: Floats2d, saved: Any, dQ: Floats2d, dK: Floats2d, dV: Floats2d
     ) -> None:
         """Put the gradients of Q, K and V into arrays like them, which hold zeros."""
-        xp = self.xp
-        rows, rows_kv, groups = kept
+        xp, (rows, rows_kv, groups) = self.xp, saved
         d_out = self._ordered(dY, rows)
         d_q, d_k, d_v = (
             dX if order is None else self.empty((len(order), dX.shape[1]), dX.dtype)
             for dX, order in ((dQ, rows), (dK, rows_kv), (dV, rows_kv))
         )
-        for part, part_kv, q, k, v, P in groups:
+        for stretch, stretch_kv, q, k, v, P in groups:
             sequences, heads = q.shape[:2]
-            d_o = _split(d_out[part], sequences, heads)
+            d_o = _split(d_out[stretch], sequences, heads)
             dS = self.empty(P.shape, P.dtype)
             xp.matmul(d_o, v.swapaxes(2, 3), out=dS)
             self.backprop_attention_weights(dS, P, q.shape[3] ** -0.5)
-            xp.matmul(dS, k, out=_split(d_q[part], sequences, heads))
-            xp.matmul(dS.swapaxes(2, 3), q, out=_split(d_k[part_kv], sequences, heads))
-            xp.matmul(P.swapaxes(2, 3), d_o, out=_split(d_v[part_kv], sequences, heads))
+            xp.matmul(dS, k, out=_split(d_q[stretch], sequences, heads))
+            xp.matmul(dS.swapaxes(2, 3), q, out=_split(d_k[stretch_kv], sequences, heads))
+            xp.matmul(P.swapaxes(2, 3), d_o, out=_split(d_v[stretch_kv], sequences, heads))
         for dX, order, gradient in ((dQ, rows, d_q), (dK, rows_kv, d_k), (dV, rows_kv, d_v)):
             if order is not None:
                 dX[order] = gradient
 
     def attention_weights(self, S: Any, scale: float, causal: bool) -> None:
-        """Softmax of scale * S over the last axis of S (sequences, heads, n, m), in its place.
+        """Softmax of scale * S over the last axis of S (..., n, m), in its place.
 
         With `causal`, row i has shares of the first i + 1 alone.
         """
         S *= scale
         if causal:  # put there, not added: what is infinite or no number has no say either
-            self.xp.copyto(
-                S, -np.inf, where=self.xp.asarray(np.triu(np.ones(S.shape[2:], bool), 1))
-            )
-        S -= S.max(axis=3, keepdims=True)
+            later = np.triu(np.ones(S.shape[-2:], bool), 1)
+            self.xp.copyto(S, -np.inf, where=self.xp.asarray(later))
+        S -= S.max(axis=-1, keepdims=True)
         self.xp.exp(S, out=S)
-        S /= S.sum(axis=3, keepdims=True)
+        S /= S.sum(axis=-1, keepdims=True)
 
     def backprop_attention_weights(self, dP: Any, P: Any, scale: float) -> None:
         """The gradient of S in the place of that of P, the weights."""
-        dP -= (dP * P).sum(axis=3, keepdims=True)
+        dP -= (dP * P).sum(axis=-1, keepdims=True)
         dP *= P
         dP *= scale
 
@@ -118,41 +126,10 @@ class AttentionOps(SequenceOps):
         sin = self.xp.asarray(np.sin(-angles if back else angles), dtype=X.dtype)[place, None]
         points: Any = X.reshape(n, heads, 2, half)
         a, b = points[:, :, 0], points[:, :, 1]
-        Y: Any = self.xp.empty(points.shape, dtype=X.dtype)
-        Y[:, :, 0] = a * cos - b * sin
-        Y[:, :, 1] = a * sin + b * cos
-        return Y.reshape(X.shape)  # type: ignore[no-any-return]
+        return self.xp.stack([a * cos - b * sin, a * sin + b * cos], axis=2).reshape(X.shape)
 
 
 def _split(X: Any, sequences: int, heads: int) -> Any:
     """Rows of so many sequences of one length as a view (sequences, heads, length, width)."""
     n, nO = X.shape
     return X.reshape(sequences, n // sequences, heads, nO // heads).transpose(0, 2, 1, 3)
-
-
-def _by_lengths(
-    lengths: Ints1d, lengths_kv: Ints1d
-) -> tuple[Ints1d | None, Ints1d | None, list[tuple[slice, slice, int]]]:
-    """The rows of all sequences, with those of equal lengths together, and of what they attend to.
-
-    None stands for all rows, as they are.
-    Each group is a stretch of the ones, a stretch of the others, and the number of sequences.
-    Sequences that are empty, or have nothing to attend to, are left out.
-    """
-    full = np.flatnonzero((lengths > 0) & (lengths_kv > 0))
-    pairs = Counter(zip(lengths[full].tolist(), lengths_kv[full].tolist(), strict=True))
-    chosen = full[np.lexsort((lengths_kv[full], lengths[full]))]
-    groups, start, start_kv = [], 0, 0
-    for (length, length_kv), n in sorted(pairs.items()):
-        stop, stop_kv = start + n * length, start_kv + n * length_kv
-        groups.append((slice(start, stop), slice(start_kv, stop_kv), n))
-        start, start_kv = stop, stop_kv
-    return _rows(lengths, chosen), _rows(lengths_kv, chosen), groups
-
-
-def _rows(lengths: Ints1d, chosen: Ints1d) -> Ints1d | None:
-    """The rows of the chosen sequences, one after the other; None if that is all as it is."""
-    if (np.diff(chosen) > 0).all() and lengths[chosen].sum() == lengths.sum():
-        return None
-    rows: Ints1d = np.repeat(offsets(lengths)[chosen], lengths[chosen]) + positions(lengths[chosen])
-    return rows

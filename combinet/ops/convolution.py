@@ -27,8 +27,7 @@ class Window(NamedTuple):
     @property
     def is_centred(self) -> bool:
         """Whether it is that of `SequenceOps.expand_window`: a row between its neighbours."""
-        beside = (self.before, self.after) == (self.width // 2,) * 2
-        return beside and self.width % 2 == self.stride == self.dilation == 1
+        return self == (2 * self.before + 1, 1, 1, self.before, self.before)
 
     def counts(self, lengths: Ints1d) -> Ints1d:
         """How many windows there are in each sequence."""
@@ -47,16 +46,16 @@ class ConvolutionOps(SequenceOps):
         Y: Any = self.xp.zeros((n, window.width, nI), dtype=X.dtype)
         for step, (windows, rows) in enumerate(self._places(window, lengths)):
             Y[:, step][windows] = X[rows]
-        return Y.reshape(n, window.width * nI)  # type: ignore[no-any-return]
+        return Y.reshape(n, window.width * nI)
 
     def backprop_unfold(self, dY: Floats2d, window: Window, lengths: Ints1d) -> Floats2d:
         """The gradient of X: the sum of each row's share in the windows that take it."""
         if window.is_centred:
             return self.backprop_expand_window(dY, window.before, lengths)
-        parts: Any = dY.reshape(dY.shape[0], window.width, dY.shape[1] // window.width)
-        dX: Floats2d = self.xp.zeros((int(lengths.sum()), parts.shape[2]), dtype=dY.dtype)
+        shares: Any = dY.reshape(dY.shape[0], window.width, dY.shape[1] // window.width)
+        dX: Floats2d = self.xp.zeros((int(lengths.sum()), shares.shape[2]), dtype=dY.dtype)
         for step, (windows, rows) in enumerate(self._places(window, lengths)):
-            dX[rows] += parts[:, step][windows]  # at one step no two windows share a row
+            dX[rows] += shares[:, step][windows]  # at one step no two windows share a row
         return dX
 
     def _places(self, window: Window, lengths: Ints1d) -> Iterator[tuple[Any, Any]]:

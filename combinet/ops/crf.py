@@ -31,18 +31,14 @@ class CrfOps(RecurrentOps):
         """
         xp, n = self.xp, int(sizes[:1].sum())
         log_sum, P, pairs = self.crf_marginals(X, T, start, end, sizes)
-        true_pairs = xp.matmul(self.previous_rows(Y, sizes).T, Y)
-        ending = xp.asarray(np.flatnonzero(_ending(sizes)))
+        true_pairs = xp.matmul(self.previous_rows(Y, (sizes, False)).T, Y)
+        still = np.repeat(np.append(sizes, 0)[1:], sizes)  # how many sequences go on after a row
+        ending = xp.asarray(np.flatnonzero(positions(sizes) >= still))
         firsts, lasts = Y[:n].sum(axis=0), Y[ending].sum(axis=0)
         ends = start * firsts + end * lasts
         true = sum(each.sum(dtype="float64") for each in (X * Y, T * true_pairs, ends))
-        gradients = (
-            P - Y,
-            pairs - true_pairs,
-            P[:n].sum(axis=0) - firsts,
-            P[ending].sum(axis=0) - lasts,
-        )
-        return (log_sum.sum() - true).astype(X.dtype), gradients
+        d_ends = P[:n].sum(axis=0) - firsts, P[ending].sum(axis=0) - lasts
+        return (log_sum.sum() - true).astype(X.dtype), (P - Y, pairs - true_pairs, *d_ends)
 
     def crf_marginals(
         self, X: Floats2d, T: Floats2d, start: Floats1d, end: Floats1d, sizes: Ints1d
@@ -104,12 +100,6 @@ class CrfOps(RecurrentOps):
                 place = xp.arange(running.stop) * k + labels[rows]
                 labels[before] = came_from[rows].reshape(-1)[place]
         return labels
-
-
-def _ending(sizes: Ints1d) -> Array:
-    """Whether each row is its sequence's last."""
-    still = np.append(sizes, 0)[1:]
-    return positions(sizes) >= np.repeat(still, sizes)
 
 
 def _log_sum(xp: Any, X: Any) -> Any:

@@ -42,7 +42,7 @@ class CupyOps(Ops):
 
     def on_device(self) -> AbstractContextManager[Any]:
         """The context in which this GPU is the current one."""
-        return self.xp.cuda.Device(self.device)  # type: ignore[no-any-return]
+        return self.xp.cuda.Device(self.device)
 
     @contextmanager
     def profile_range(self, name: str, color: int = -1) -> Iterator[None]:
@@ -56,11 +56,9 @@ class CupyOps(Ops):
     def asarray(self, X: Any, dtype: Any = None) -> Array:
         """X as a CuPy array on this device; a NumPy array is copied there."""
         if self.is_array(X) and X.device.id == self.device:
-            return X if dtype is None or X.dtype == dtype else X.astype(dtype)  # type: ignore[no-any-return]
+            return X if dtype is None or X.dtype == dtype else X.astype(dtype)
         with self.on_device():
-            if self.is_array(X):
-                return self.xp.array(X, dtype=dtype)  # type: ignore[no-any-return]
-            return self.xp.asarray(np.asarray(X), dtype=dtype)  # type: ignore[no-any-return]
+            return self.xp.array(X if self.is_array(X) else np.asarray(X), dtype=dtype)
 
     def run_program(self, program: Program, X: Floats, *outputs: Floats) -> None:
         """See `Ops.run_program`. One kernel, for float32 and float64."""

@@ -6,67 +6,52 @@ Each is one step of a layer, forward or backward, written once for NumPy and CuP
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from combinet.ops.arrays import ArrayOps
 from combinet.ops.erf import erf
 from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Shape
 
 
-class DenseOps:
+class DenseOps(ArrayOps):
     """Mixed into `Ops`: what layers do to each row alone."""
 
-    xp: Any
-    empty: Callable[[Shape, Any], Array]
-
-    def matmul(self, A: Floats2d, B: Floats2d, out: Floats2d) -> None:
+    def matmul(self, A: Floats2d, B: Floats2d, out: Any) -> Floats2d:
         """The product of A (m, k) and B (k, n), put into `out` (m, n), which lies row by row."""
-        self.xp.matmul(A, B, out=out)
+        return self.xp.matmul(A, B, out=out)
 
     def add(self, X: Array, Y: Array) -> Array:
         """X + Y, of one shape."""
-        total: Array = self.xp.add(X, Y, out=self.empty(X.shape, X.dtype))
-        return total
+        return self.xp.add(X, Y, out=self.empty(X.shape, X.dtype))
 
     def multiply(self, X: Array, Y: Array) -> Array:
         """X * Y, of one shape."""
-        product: Array = self.xp.multiply(X, Y, out=self.empty(X.shape, X.dtype))
-        return product
+        return self.xp.multiply(X, Y, out=self.empty(X.shape, X.dtype))
 
     def affine(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
         """Y = X @ W.T + b, for X (n, nI), W (nO, nI), b (nO,) or None: then Y = X @ W.T."""
-        Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
-        self.matmul(X, W.T, Y)
+        Y = self.matmul(X, W.T, self.empty((X.shape[0], W.shape[0]), X.dtype))
         if b is not None:
             Y += b
         return Y
 
     def backprop_affine(
-        self,
-        dY: Floats2d,
-        X: Floats2d,
-        W: Floats2d,
-        wants_dX: bool = True,
-        wants_db: bool = True,
+        self, dY: Floats2d, X: Floats2d, W: Floats2d, wants_dX: bool = True, wants_db: bool = True
     ) -> tuple[Floats2d | None, Floats2d, Any]:
         """The gradients of X, W and b, given that of Y. dW is column-major, as W is stored.
 
         Those of X and b are None unless wanted.
         """
-        dX: Any = None
-        if wants_dX:
-            dX = self.empty(X.shape, X.dtype)
-            self.matmul(dY, W, dX)
-        dW: Any = self.empty(W.shape[::-1], W.dtype)
-        self.matmul(X.T, dY, dW)
+        dX = self.matmul(dY, W, self.empty(X.shape, X.dtype)) if wants_dX else None
+        dW = self.matmul(X.T, dY, self.empty(W.shape[::-1], W.dtype))
         return dX, dW.T, dY.sum(axis=0) if wants_db else None
 
     def relu(self, X: Floats) -> Floats:
         """max(X, 0), element by element; NaN stays NaN."""
-        Y: Floats = self.xp.maximum(X, 0, out=self.empty(X.shape, X.dtype))
-        return Y
+        return self.xp.maximum(X, 0, out=self.empty(X.shape, X.dtype))
 
     def affine_relu(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
         """`relu` of `affine`."""
@@ -132,7 +117,7 @@ class DenseOps:
         """
         Y: Floats = self.xp.exp(X - X.max(axis=-1, keepdims=True))
         Y /= Y.sum(axis=-1, keepdims=True)
-        return self.xp.maximum(Y, np.finfo(Y.dtype).tiny, out=Y)  # type: ignore[no-any-return]
+        return self.xp.maximum(Y, np.finfo(Y.dtype).tiny, out=Y)
 
     def backprop_softmax(self, dY: Floats, Y: Floats) -> Floats:
         """Y * (dY - sum(Y * dY)), the sum over the last axis."""
@@ -140,10 +125,8 @@ class DenseOps:
         dX -= Y * dX.sum(axis=-1, keepdims=True)
         return dX
 
-    def layer_norm(
-        self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float
-    ) -> tuple[Floats2d, Floats2d, Floats2d]:
-        """Y = G * N + b, with N the rows of X at mean 0 and variance 1; Y, N (n, nI), 1/sd (n, 1).
+    def layer_norm(self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float) -> tuple[Floats2d, Any]:
+        """Y = G * N + b, with N the rows of X at mean 0 and variance 1; N and 1/sd are saved.
 
         Ba, Kiros and Hinton 2016, arXiv:1607.06450, equation 4; eps is added to the variance.
         """
@@ -154,12 +137,11 @@ class DenseOps:
         N *= scale
         Y: Floats2d = N * G
         Y += b
-        return Y, N, scale
+        return Y, (N, scale, G)
 
-    def backprop_layer_norm(
-        self, dY: Floats2d, N: Floats2d, scale: Floats2d, G: Floats1d
-    ) -> tuple[Floats2d, Floats1d, Floats1d]:
+    def backprop_layer_norm(self, dY: Floats2d, saved: Any) -> tuple[Floats2d, Floats1d, Floats1d]:
         """The gradients of X, G and b."""
+        N, scale, G = saved
         products = dY * N
         dG, db = products.sum(axis=0), dY.sum(axis=0)
         products *= G
@@ -171,9 +153,10 @@ class DenseOps:
 
     def batch_norm(
         self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float
-    ) -> tuple[Floats2d, Floats2d, Floats1d, Floats1d, Floats1d]:
-        """Y = G * N + b, with N the columns of X at mean 0 and variance 1; Y, N, 1/sd, mean, var.
+    ) -> tuple[Floats2d, Any, Floats1d, Floats1d]:
+        """Y = G * N + b, with N the columns of X at mean 0 and variance 1; the mean and variance.
 
+        N and 1/sd are saved.
         Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1; eps is added to the variance, which
         is the biased one.
         """
@@ -184,12 +167,11 @@ class DenseOps:
         N *= scale
         Y: Floats2d = N * G
         Y += b
-        return Y, N, scale, mean, var
+        return Y, (N, scale, G), mean, var
 
-    def backprop_batch_norm(
-        self, dY: Floats2d, N: Floats2d, scale: Floats1d, G: Floats1d
-    ) -> tuple[Floats2d, Floats1d, Floats1d]:
+    def backprop_batch_norm(self, dY: Floats2d, saved: Any) -> tuple[Floats2d, Floats1d, Floats1d]:
         """The gradients of X, G and b: X makes the mean and the variance as well."""
+        N, scale, G = saved
         dG, db = (dY * N).sum(axis=0), dY.sum(axis=0)
         dX: Floats2d = N * (dG / -dY.shape[0])
         dX += dY
@@ -206,8 +188,8 @@ class DenseOps:
         Y += b
         return Y
 
-    def rms_norm(self, X: Floats2d, G: Floats1d, eps: float) -> tuple[Floats2d, Floats2d, Floats2d]:
-        """Y = G * N, with N the rows of X at mean square 1; Y, N (n, nI), 1/rms (n, 1).
+    def rms_norm(self, X: Floats2d, G: Floats1d, eps: float) -> tuple[Floats2d, Any]:
+        """Y = G * N, with N the rows of X at mean square 1; N and 1/rms are saved.
 
         Zhang and Sennrich 2019, arXiv:1910.07467, equation 4; eps is added to the mean square.
         """
@@ -215,12 +197,11 @@ class DenseOps:
         scale += eps
         scale **= -0.5
         N = X * scale
-        return N * G, N, scale
+        return N * G, (N, scale, G)
 
-    def backprop_rms_norm(
-        self, dY: Floats2d, N: Floats2d, scale: Floats2d, G: Floats1d
-    ) -> tuple[Floats2d, Floats1d]:
+    def backprop_rms_norm(self, dY: Floats2d, saved: Any) -> tuple[Floats2d, Floats1d]:
         """The gradients of X and G."""
+        N, scale, G = saved
         products = dY * N
         dG: Floats1d = products.sum(axis=0)
         products *= G
@@ -236,8 +217,7 @@ class DenseOps:
         same mask. `seed` is below 2**32. The hash is Ettinger's low-bias 32-bit finalizer
         ("lowbias32", in the constants of the hash-prospector project).
         """
-        size = int(np.prod(shape))
-        bits = self.xp.arange(size, dtype="uint32")
+        bits = self.xp.arange(prod(shape), dtype="uint32")
         bits *= np.uint32(0x9E3779B9)
         bits += np.uint32(seed)
         for shift, factor in ((16, 0x21F0AAAD), (15, 0xD35A2D97)):

@@ -31,7 +31,7 @@ class EmbedOps(SequenceOps):
             mixed = _mix(keys + offset)
             for half, bits in enumerate((mixed & _LOW, mixed >> _HIGH)):
                 rows[:, 2 * pair + half] = (bits * np.uint64(nV)) >> _HIGH
-        return rows  # type: ignore[no-any-return]
+        return rows
 
     def gather_sum(self, E: Floats2d, rows: Ints2d) -> Floats2d:
         """The sum of the named rows of E: (nV, nO), (n, k) -> (n, nO)."""
@@ -54,8 +54,7 @@ class EmbedOps(SequenceOps):
 
     def mean_weights(self, lengths: Ints1d, dtype: Any) -> Floats2d:
         """What each row of a sequence is of its mean, (n, 1)."""
-        weights: Floats2d = self.xp.asarray(1 / np.maximum(lengths, 1)[:, None], dtype=dtype)
-        return weights
+        return self.xp.asarray(1 / np.maximum(lengths, 1)[:, None], dtype=dtype)
 
     def scatter_bags(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, Y: Floats2d) -> None:
         """Add row i of Y to each row of E that sequence i names, in place."""
@@ -68,14 +67,11 @@ class EmbedOps(SequenceOps):
     def segment_ids_on_device(self, lengths: Ints1d, total: int) -> Ints1d:
         """For each of `total` entries, the row that it is in, by lengths that lie on the device."""
         ends = self.xp.cumsum(lengths)
-        return self.xp.searchsorted(ends, self.xp.arange(total), side="right")  # type: ignore[no-any-return]
+        return self.xp.searchsorted(ends, self.xp.arange(total), side="right")
 
     def unique(self, ids: Sequence[Ints]) -> Ints1d:
         """All ids of some arrays, each once, rising; on a GPU, how many has to be waited for."""
-        ordered: Any = self.xp.sort(self.xp.concatenate([each.reshape(-1) for each in ids]))
-        new: Any = self.xp.ones(ordered.shape, dtype=bool)
-        new[1:] = ordered[1:] != ordered[:-1]
-        return ordered[new]  # type: ignore[no-any-return]
+        return self.xp.unique(self.xp.concatenate([each.reshape(-1) for each in ids]))
 
     def unique_rows(self, X: Ints2d) -> tuple[Ints1d, Ints1d]:
         """Where each distinct row of X first stands, and for each row the number of its equal.
@@ -94,9 +90,9 @@ class EmbedOps(SequenceOps):
     def look_up(self, keys: Ints1d, numbers: Ints1d, X: Ints1d, default: int) -> Ints1d:
         """The number beside each of X among the keys, which rise; `default` where it is not."""
         if not keys.shape[0]:
-            return self.xp.full(X.shape, default, dtype=numbers.dtype)  # type: ignore[no-any-return]
+            return self.xp.full(X.shape, default, dtype=numbers.dtype)
         place = self.xp.minimum(self.xp.searchsorted(keys, X), keys.shape[0] - 1)
-        return self.xp.where(keys[place] == X, numbers[place], default)  # type: ignore[no-any-return]
+        return self.xp.where(keys[place] == X, numbers[place], default)
 
 
 @lru_cache(256)
@@ -109,4 +105,4 @@ def seed_offsets(seed: int, k: int) -> Array:
 def _mix(X: Array) -> Array:
     mixed: Array = (X ^ (X >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))  # type: ignore[no-any-return]
+    return mixed ^ (mixed >> np.uint64(31))

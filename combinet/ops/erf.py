@@ -47,7 +47,7 @@ def erf(xp: Any, X: Floats) -> Floats:
         ratio = (np.pi**-0.5 - inverse * _ratio(inverse, _FAR)) / far
         result = xp.where(size > 4.0, 1 - xp.exp(-far * far) * ratio, result)
     result = xp.where(size > 0.46875, result, near * _ratio(near * near, _NEAR))
-    return xp.copysign(result, X)  # type: ignore[no-any-return]
+    return xp.copysign(result, X)
 
 
 def _ratio(X: Floats, coefficients: tuple[tuple[float, ...], tuple[float, ...]]) -> Floats:

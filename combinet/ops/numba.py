@@ -12,7 +12,7 @@ import numpy as np
 from combinet.ops.embed import N_HASHES, seed_offsets
 from combinet.ops.formulas.program import Program
 from combinet.ops.numpy import NumpyOps
-from combinet.ops.recurrent import filled, steps
+from combinet.ops.recurrent import Order, filled, halves, steps
 from combinet.ops.update import AdamStep
 from combinet.types import Array, Floats, Floats1d, Floats2d, Floats3d, Ints, Ints1d, Ints2d
 
@@ -60,13 +60,11 @@ class NumbaOps(NumpyOps):
         """See `Ops.scatter_add`."""
         self.kernels.embed.scatter_add(E, rows, Y)
 
-    def take_rows(self, X: Array, slots: Ints1d) -> Array:
+    def take_rows(self, X: Array, rows: Ints1d) -> Array:
         """See `Ops.take_rows`. Other than whole rows of numbers NumPy takes."""
         if X.ndim != 2 or not X.flags.c_contiguous or X.dtype not in _COMPILED:
-            return super().take_rows(X, slots)
-        Y = self.empty((len(slots), X.shape[1]), X.dtype)
-        self.kernels.embed.gather_sum(X, np.asarray(slots)[:, None], Y)
-        return Y
+            return super().take_rows(X, rows)
+        return self.gather_sum(X, np.asarray(rows)[:, None])
 
     def embed_bag(self, E: Floats2d, ids: Ints1d, lengths: Ints1d, mean: bool) -> Floats2d:
         """See `Ops.embed_bag`."""
@@ -87,8 +85,7 @@ class NumbaOps(NumpyOps):
 
     def affine(self, X: Floats2d, W: Floats2d, b: Floats1d | None = None) -> Floats2d:
         """See `Ops.affine`."""
-        Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
-        self.matmul(X, W.T, Y)
+        Y = self.matmul(X, W.T, self.empty((X.shape[0], W.shape[0]), X.dtype))
         if b is not None:
             self.kernels.dense.add_bias(Y, b)
         return Y
@@ -97,8 +94,7 @@ class NumbaOps(NumpyOps):
         """See `Ops.affine_relu`. Behind the product is one pass, in place."""
         if b is None:
             return super().affine_relu(X, W)
-        Y = self.empty((X.shape[0], W.shape[0]), X.dtype)
-        self.matmul(X, W.T, Y)
+        Y = self.affine(X, W)
         self.kernels.dense.add_relu(Y, b)
         return Y
 
@@ -108,10 +104,9 @@ class NumbaOps(NumpyOps):
         """See `Ops.affine_maxout`. Behind the product is one pass."""
         b = np.zeros(len(W), W.dtype) if b is None else b  # the kernel adds one in any case
         n, nO = X.shape[0], W.shape[0] // nP
-        Z: Any = self.empty((n, nP * nO), X.dtype)
-        self.matmul(X, W.T, Z)
         Y, which = self.empty((n, nO), X.dtype), self.empty((n, nO), "uint8")
-        self.kernels.dense.add_maxout(Z.reshape(n, nP, nO), b.reshape(nP, nO), Y, which)
+        Z: Any = self.affine(X, W).reshape(n, nP, nO)
+        self.kernels.dense.add_maxout(Z, b.reshape(nP, nO), Y, which)
         return Y, which
 
     def backprop_maxout(self, dY: Floats2d, which: Array, nP: int) -> Floats3d:
@@ -120,19 +115,16 @@ class NumbaOps(NumpyOps):
         self.kernels.dense.backprop_maxout(dY, which, dZ)
         return dZ
 
-    def layer_norm(
-        self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float
-    ) -> tuple[Floats2d, Floats2d, Floats2d]:
+    def layer_norm(self, X: Floats2d, G: Floats1d, b: Floats1d, eps: float) -> tuple[Floats2d, Any]:
         """See `Ops.layer_norm`."""
         Y, N = self.empty(X.shape, X.dtype), self.empty(X.shape, X.dtype)
         scale: Any = np.empty((X.shape[0], 1), dtype=X.dtype)
         self.kernels.dense.layer_norm(X, G, b, eps, Y, N, scale)
-        return Y, N, scale
+        return Y, (N, scale, G)
 
-    def backprop_layer_norm(
-        self, dY: Floats2d, N: Floats2d, scale: Floats2d, G: Floats1d
-    ) -> tuple[Floats2d, Floats1d, Floats1d]:
+    def backprop_layer_norm(self, dY: Floats2d, saved: Any) -> tuple[Floats2d, Floats1d, Floats1d]:
         """See `Ops.backprop_layer_norm`."""
+        N, scale, G = saved
         dX = self.empty(dY.shape, dY.dtype)
         dG, db = np.zeros_like(G), np.zeros_like(G)
         self.kernels.dense.backprop_layer_norm(dY, N, scale, G, dX, dG, db)
@@ -159,7 +151,7 @@ class NumbaOps(NumpyOps):
         if X.dtype != np.float32:
             return super().gelu_value(X)
         Y = self.empty(X.shape, X.dtype)
-        self.kernels.dense.gelu_value(X.reshape(-1), Y.reshape(-1))
+        self.kernels.dense.gelu(X.reshape(-1), Y.reshape(-1), None)
         return Y
 
     def softmax(self, X: Floats) -> Floats:
@@ -172,29 +164,22 @@ class NumbaOps(NumpyOps):
 
     def backprop_softmax(self, dY: Floats, Y: Floats) -> Floats:
         """See `Ops.backprop_softmax`."""
-        if Y.dtype not in _COMPILED:
+        if Y.dtype not in _COMPILED or not Y.size:
             return super().backprop_softmax(dY, Y)
         dX = self.empty(Y.shape, Y.dtype)
-        if Y.size:
-            self.kernels.dense.backprop_softmax(*(X.reshape(-1, Y.shape[-1]) for X in (dY, Y, dX)))
+        self.kernels.dense.backprop_softmax(*(X.reshape(-1, Y.shape[-1]) for X in (dY, Y, dX)))
         return dX
 
     def attention_weights(self, S: Any, scale: float, causal: bool) -> None:
         """See `Ops.attention_weights`. In float32; other dtypes take NumPy's."""
-        if S.dtype != np.float32:
-            super().attention_weights(S, scale, causal)
-        else:
-            self.kernels.sequence.attention_weights(
-                S.reshape(-1, *S.shape[2:]), np.float32(scale), causal
-            )
+        loops: Any = self.kernels.sequence if S.dtype == np.float32 else super()
+        loops.attention_weights(S.reshape(-1, *S.shape[2:]), S.dtype.type(scale), causal)
 
     def backprop_attention_weights(self, dP: Any, P: Any, scale: float) -> None:
         """See `Ops.backprop_attention_weights`."""
-        if P.dtype not in _COMPILED:
-            super().backprop_attention_weights(dP, P, scale)
-        else:
-            rows = (X.reshape(-1, X.shape[-1]) for X in (dP, P))
-            self.kernels.sequence.backprop_attention_weights(*rows, P.dtype.type(scale))
+        loops: Any = self.kernels.sequence if P.dtype in _COMPILED else super()
+        rows = (X.reshape(-1, X.shape[-1]) for X in (dP, P))
+        loops.backprop_attention_weights(*rows, P.dtype.type(scale))
 
     def reduce_sum(self, X: Floats2d, lengths: Ints1d) -> Floats2d:
         """See `Ops.reduce_sum`."""
@@ -202,14 +187,6 @@ class NumbaOps(NumpyOps):
             return super().reduce_sum(X, lengths)
         Y = self.empty((len(lengths), X.shape[1]), X.dtype)
         self.kernels.sequence.reduce_sum(X, lengths, Y)
-        return Y
-
-    def repeat_rows(self, X: Array, lengths: Ints1d) -> Array:
-        """See `Ops.repeat_rows`."""
-        if X.dtype not in _COMPILED:
-            return super().repeat_rows(X, lengths)
-        Y = self.empty((int(lengths.sum()), X.shape[1]), X.dtype)
-        self.kernels.sequence.repeat_rows(X, lengths, Y)
         return Y
 
     def expand_window(self, X: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
@@ -227,8 +204,8 @@ class NumbaOps(NumpyOps):
             return super().backprop_expand_window(dY, window, lengths)
         n, nI = dY.shape[0], dY.shape[1] // (2 * window + 1)
         dX = self.empty((n, nI), dY.dtype)
-        parts = dY.reshape(n, 2 * window + 1, nI)
-        self.kernels.sequence.backprop_expand_window(parts, window, lengths, dX)
+        shares = dY.reshape(n, 2 * window + 1, nI)
+        self.kernels.sequence.backprop_expand_window(shares, window, lengths, dX)
         return dX
 
     def run_program(self, program: Program, X: Floats, *outputs: Floats) -> None:
@@ -236,59 +213,38 @@ class NumbaOps(NumpyOps):
         if X.dtype not in _COMPILED or not _NUMPYS.isdisjoint(step.op for step in program.steps):
             super().run_program(program, X, *outputs)
         else:
-            import_module("combinet.ops.formulas.numba_loops").run_loop(program, X, *outputs)
+            loops = import_module("combinet.ops.formulas.numba_loops")
+            loops.loop(program.code, X.dtype.type)(X, *outputs)
 
-    def adam(
-        self, W: Floats1d, dW: Floats1d, first: Floats1d, second: Floats1d, step: AdamStep
-    ) -> None:
+    def adam(self, W: Floats1d, dW: Floats1d, moments: Sequence[Any], step: AdamStep) -> None:
         """See `Ops.adam`."""
-        self.kernels.update.adam(W, dW, first, second, *step)
+        self.kernels.update.adam(W, dW, *moments, tuple(step))
 
-    def adam_rows(
-        self, rows: Ints1d, W: Any, dW: Any, first: Any, second: Any, step: AdamStep
-    ) -> None:
+    def adam_rows(self, rows: Ints1d, W: Any, dW: Any, moments: Any, step: AdamStep) -> None:
         """See `Ops.adam_rows`. In place: each number is read once and written once."""
-        self.kernels.update.adam_rows(rows, W, dW, first, second, *step)
+        self.kernels.update.adam_rows(rows, W, dW, *moments, tuple(step))
 
-    def lstm(
-        self, Z: Floats2d, U: Floats2d, sizes: Ints1d, reverse: bool = False
-    ) -> tuple[Floats2d, Floats2d, Floats2d]:
+    def lstm(self, Z: Floats2d, U: Floats2d, order: Order) -> tuple[Floats2d, Any]:
         """See `Ops.lstm`. One sequence alone is one call."""
-        if Z.dtype != np.float32 or sizes[:1].sum() != 1:
-            return super().lstm(Z, U, sizes, reverse)
+        if Z.dtype != np.float32 or order[0][:1].sum() != 1:
+            return super().lstm(Z, U, order)
         Y, C, T = (self.empty((Z.shape[0], U.shape[0]), Z.dtype) for _ in range(3))
-        half = self._sigmoids((True, True, False, True), U.shape[0], Z.dtype)
-        self.kernels.recurrent.lstm_alone(Z, U, half, reverse, C, T, Y)
-        return Y, C, T
+        half = halves((True, True, False, True), U.shape[0], Z.dtype)
+        self.kernels.recurrent.lstm_alone(Z, U, half, order[1], C, T, Y)
+        return Y, (Z, C, T, U, order)
 
-    def lstm_cell(
-        self,
-        Z: Floats2d,
-        R: Floats2d,
-        half: Floats1d,
-        last: Floats2d,
-        C: Floats2d,
-        T: Floats2d,
-        Y: Floats2d,
-    ) -> None:
+    def lstm_cell(self, Z: Any, R: Any, half: Any, last: Any, C: Any, T: Any, Y: Any) -> None:
         """See `Ops.lstm_cell`. Tanh comes within 2e-7, in float32; other dtypes take NumPy's."""
-        cell = self.kernels.recurrent.lstm_cell if Z.dtype == np.float32 else super().lstm_cell
-        cell(Z, R, half, last, C, T, Y)
+        loops: Any = self.kernels.recurrent if Z.dtype == np.float32 else super()
+        loops.lstm_cell(Z, R, half, last, C, T, Y)
 
-    def backprop_lstm(
-        self,
-        dY: Floats2d,
-        gates: Floats2d,
-        C: Floats2d,
-        T: Floats2d,
-        U: Floats2d,
-        sizes: Ints1d,
-        reverse: bool = False,
-    ) -> Floats2d:
+    def backprop_lstm(self, dY: Floats2d, saved: Any) -> Floats2d:
         """See `Ops.backprop_lstm`. Step by step: there is less memory to go through."""
+        gates, C, T, U, order = saved
         dZ = self.empty(gates.shape, gates.dtype)
-        dH, dC, start = (np.zeros((int(sizes[:1].sum()), C.shape[1]), C.dtype) for _ in range(3))
-        for rows, before, continued in reversed(list(steps(sizes, reverse))):
+        first = int(order[0][:1].sum())
+        dH, dC, start = (np.zeros((first, C.shape[1]), C.dtype) for _ in range(3))
+        for rows, before, continued in reversed(list(steps(*order))):
             last, dz = filled(start, C[before], rows), dZ[rows]
             n = len(last)
             self.kernels.recurrent.backprop_lstm_cell(

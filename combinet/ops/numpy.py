@@ -17,8 +17,9 @@ from combinet.ops.workspace import SMALL, Workspace
 from combinet.types import Array, Floats, Floats1d, Floats2d, Ints1d, Ints2d, Shape
 
 _WORKSPACE = Workspace()
-_SMALL_COUNT = SMALL // 16  # numbers: fewer are less than SMALL bytes, whatever their dtype
-_FEW = SMALL // 16  # bytes: arrays that are smaller have more to look at than to copy
+# Fewer numbers are less than SMALL bytes, whatever their dtype; arrays of fewer bytes have more to
+# look at than to copy.
+_FEW = SMALL // 16
 _ROW = 64  # columns, from which on a row is worth a call of its own
 _LONG = 16  # rows of a sequence, from which on a product for it is worth its call
 
@@ -47,7 +48,7 @@ class NumpyOps(Ops):
     def empty(self, shape: Shape, dtype: Any) -> Array:
         """As `Ops.empty`; large arrays come from a `Workspace`."""
         count = prod(shape)
-        if count < _SMALL_COUNT:
+        if count < _FEW:
             return np.empty(shape, dtype)
         dtype = np.dtype(dtype)
         size = count * dtype.itemsize
@@ -59,11 +60,11 @@ class NumpyOps(Ops):
         if not isfinite(total):
             wide = X.astype("float64")
             total = np.vdot(wide, wide)
-        return total  # type: ignore[no-any-return]
+        return total
 
-    def matmul(self, A: Floats2d, B: Floats2d, out: Floats2d) -> None:
+    def matmul(self, A: Floats2d, B: Floats2d, out: Any) -> Floats2d:
         """As `Ops.matmul`, in tiles."""
-        product(A, B, out)
+        return product(A, B, out)
 
     def relu(self, X: Floats) -> Floats:
         """As `Ops.relu`: beside an array NumPy goes by vectors, beside a number one by one."""
@@ -89,10 +90,14 @@ class NumpyOps(Ops):
         out = self.empty((sum(map(len, arrays)), *arrays[0].shape[1:]), dtype)
         return np.concatenate(arrays, out=out, casting="no")
 
-    def take_rows(self, X: Array, slots: Ints1d) -> Array:
+    def take_rows(self, X: Array, rows: Ints1d) -> Array:
         """As `Ops.take_rows`."""
-        Y = self.empty((len(slots), *X.shape[1:]), X.dtype)
-        return np.take(X, slots, axis=0, out=Y, mode="clip")  # what "raise" does costs a copy
+        Y = self.empty((len(rows), *X.shape[1:]), X.dtype)
+        return np.take(X, rows, axis=0, out=Y, mode="clip")  # what "raise" does costs a copy
+
+    def repeat_rows(self, X: Array, lengths: Ints1d) -> Array:
+        """As `Ops.repeat_rows`; no number is asked for its sequence."""
+        return np.repeat(X, lengths, axis=0)
 
     def reduce_sum(self, X: Floats2d, lengths: Ints1d) -> Floats2d:
         """As `Ops.reduce_sum`, many times as fast: NumPy's add.at does a row at a time."""

@@ -6,12 +6,12 @@ word from the GPU. Index arrays made here go to the device; nothing comes back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from combinet.types import Array, Floats1d, Floats2d, Ints1d, Shape
+from combinet.ops.arrays import ArrayOps
+from combinet.types import Array, Floats1d, Floats2d, Ints1d
 
 
 def offsets(lengths: Ints1d) -> Ints1d:
@@ -39,11 +39,8 @@ def time_major_order(lengths: Ints1d) -> tuple[Ints1d, Ints1d]:
     return rows, real.sum(axis=1)
 
 
-class SequenceOps:
+class SequenceOps(ArrayOps):
     """Mixed into `Ops`: windows, padding, and reductions of sequences to one row each."""
-
-    xp: Any
-    empty: Callable[[Shape, Any], Array]
 
     def expand_window(self, X: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
         """Each row between its `window` neighbours on either side: (n, nI) -> (n, (2w+1) * nI).
@@ -60,16 +57,16 @@ class SequenceOps:
             head, tail = self._edges(lengths, step)
             left[head] = 0
             right[tail] = 0
-        return Y.reshape(n, (2 * window + 1) * nI)  # type: ignore[no-any-return]
+        return Y.reshape(n, (2 * window + 1) * nI)
 
     def backprop_expand_window(self, dY: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
         """The gradient of X: each row's share in its own window and in its neighbours'."""
         n, width = dY.shape[0], 2 * window + 1
-        parts: Any = dY.reshape(n, width, dY.shape[1] // width)
-        dX: Floats2d = parts[:, window].copy()
+        shares: Any = dY.reshape(n, width, dY.shape[1] // width)
+        dX: Floats2d = shares[:, window].copy()
         for step in range(1, window + 1):
             head, tail = self._edges(lengths, step)
-            left, right = parts[:, window - step].copy(), parts[:, window + step].copy()
+            left, right = shares[:, window - step].copy(), shares[:, window + step].copy()
             left[head] = 0
             right[tail] = 0
             dX[:-step] += left[step:]
@@ -83,22 +80,20 @@ class SequenceOps:
         asarray = self.xp.asarray
         return asarray(np.flatnonzero(place < step)), asarray(np.flatnonzero(from_end <= step))
 
-    def scatter_rows(self, X: Array, slots: Ints1d, n_slots: int, fill: float = 0) -> Array:
-        """An array of `n_slots` rows, with row i of X at slots[i] and `fill` in all others."""
-        Y = self.empty((n_slots, *X.shape[1:]), X.dtype)
+    def scatter_rows(self, X: Array, rows: Ints1d, n: int, fill: float = 0) -> Array:
+        """An array of `n` rows, with row i of X at rows[i] and `fill` in all others."""
+        Y = self.empty((n, *X.shape[1:]), X.dtype)
         Y[...] = fill
-        Y[self.xp.asarray(slots)] = X
+        Y[self.xp.asarray(rows)] = X
         return Y
 
-    def take_rows(self, X: Array, slots: Ints1d) -> Array:
-        """The rows of X at `slots`, in that order: what `pad` put there."""
-        Y: Array = X[self.xp.asarray(slots)]
-        return Y
+    def take_rows(self, X: Array, rows: Ints1d) -> Array:
+        """The rows of X with these numbers, in that order."""
+        return X[self.xp.asarray(rows)]
 
     def repeat_rows(self, X: Array, lengths: Ints1d) -> Array:
         """Row i of X lengths[i] times: what each sequence has, given to each of its rows."""
-        Y: Array = X[self.xp.asarray(segment_ids(lengths))]
-        return Y
+        return X[self.xp.asarray(segment_ids(lengths))]
 
     def reduce_sum(self, X: Floats2d, lengths: Ints1d) -> Floats2d:
         """The sum of each sequence's rows: (total, nO) -> (sequences, nO)."""
@@ -112,8 +107,8 @@ class SequenceOps:
         Of equal ones the first counts. Every sequence has at least one row.
         """
         n, longest = len(lengths), int(lengths.max(initial=1))
-        slots = segment_ids(lengths) * longest + positions(lengths)
-        padded = self.scatter_rows(X, slots, n * longest, -np.inf).reshape(n, longest, *X.shape[1:])
+        rows = segment_ids(lengths) * longest + positions(lengths)
+        padded = self.scatter_rows(X, rows, n * longest, -np.inf).reshape(n, longest, *X.shape[1:])
         which = padded.argmax(axis=1) + self.xp.asarray(offsets(lengths)[:, None])
         return padded.max(axis=1), which
 
@@ -129,7 +124,7 @@ class SequenceOps:
         scores: Any = X.reshape(-1, 1)
         Y: Any = self.xp.exp(scores - self.repeat_rows(self.reduce_max(scores, full)[0], full))
         Y /= self.repeat_rows(self.reduce_sum(Y, full), full)
-        return Y.reshape(-1)  # type: ignore[no-any-return]
+        return Y.reshape(-1)
 
     def backprop_softmax_sequences(self, dY: Floats1d, Y: Floats1d, lengths: Ints1d) -> Floats1d:
         """Y * (dY - sum(Y * dY)), the sum over each sequence alone."""

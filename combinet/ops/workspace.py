@@ -39,7 +39,7 @@ class Workspace(threading.local):
         blocks = self.blocks.setdefault(order, [])
         for known in blocks:
             if _users(known) == _ALONE:
-                return _array(shape, dtype, *known)
+                return np.ndarray(shape, dtype, *known)
         if self.total > _LIMIT:
             self._drop_unused()
         block = np.empty((1 << order) + 65 * _LINE, "uint8")
@@ -51,17 +51,12 @@ class Workspace(threading.local):
             blocks[self.forgotten % _MOST] = block, start
             self.forgotten += 1
         self.total += block.nbytes
-        return _array(shape, dtype, block, start)
+        return np.ndarray(shape, dtype, block, start)
 
     def _drop_unused(self) -> None:
         for blocks in self.blocks.values():
             blocks[:] = [known for known in blocks if _users(known) > _ALONE]
         self.total = sum(block.nbytes for known in self.blocks.values() for block, _ in known)
-
-
-def _array(shape: Shape, dtype: np.dtype[Any], block: Any, start: int) -> Array:
-    array: Array = np.ndarray(shape, dtype, block, start)
-    return array
 
 
 def _users(known: tuple[Any, int]) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from combinet.ops.update import AdafactorStep
 from combinet.optimizers.base import Optimizer, Options
 from combinet.optimizers.spans import Span
 from combinet.schedules import Bounds, require
@@ -86,9 +87,7 @@ class Adafactor(Optimizer):
                 dW += L2 * W
             least = self.eps[0] if self.eps[0] is not None else float(np.finfo(W.dtype).eps)
             t = int(steps[slot.number])
-            store.ops.adafactor(
-                W, dW, [*self.state(slot).values()],
-                fresh=t**self.beta2_decay, scale=min(rate, t**-0.5),
-                decay=rate * L2 if self.L2_is_weight_decay else 0.0,
-                eps=(least, self.eps[1]), d=self.d,
-            )  # fmt: skip
+            fresh, scale = t**self.beta2_decay, min(rate, t**-0.5)
+            decay = rate * L2 if self.L2_is_weight_decay else 0.0
+            step = AdafactorStep(fresh, scale, decay, (least, self.eps[1]), self.d)
+            store.ops.adafactor(W, dW, [*self.state(slot).values()], step)

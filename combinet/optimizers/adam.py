@@ -53,13 +53,13 @@ class Adam(Optimizer):
 
     def apply(self, ops: Ops, W: Array, dW: Array, state: list[Array], t: int, rate: float) -> None:
         """See `Optimizer.apply`."""
-        ops.adam(W, dW, state[0], state[1], self._plan(t, rate))
+        ops.adam(W, dW, state, self._plan(t, rate))
 
     def apply_rows(
         self, ops: Ops, rows: Ints1d, W: Array, dW: Array, state: list[Array], t: int, rate: float
     ) -> None:
         """See `Optimizer.apply_rows`."""
-        ops.adam_rows(rows, W, dW, state[0], state[1], self._plan(t, rate))
+        ops.adam_rows(rows, W, dW, state, self._plan(t, rate))
 
     def _plan(self, t: int, rate: float) -> AdamStep:
         """The numbers of the t-th step."""

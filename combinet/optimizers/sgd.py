@@ -48,10 +48,8 @@ class SGD(Optimizer):
 
     def apply(self, ops: Ops, W: Array, dW: Array, state: list[Array], t: int, rate: float) -> None:
         """See `Optimizer.apply`."""
-        if self.nesterov:
-            ops.nesterov(W, dW, state[0], rate, self.momentum)
-        elif state:
-            ops.momentum(W, dW, state[0], rate, self.momentum)
+        if state:
+            ops.momentum(W, dW, state[0], rate, self.momentum, self.nesterov)
         else:
             ops.add_scaled(W, dW, -rate)
 

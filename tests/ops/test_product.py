@@ -45,16 +45,16 @@ def test_it_is_the_product(shape: tuple[int, int, int], orders: str) -> None:
 @pytest.mark.parametrize("orders", ["CC", "CF", "FC"])
 def test_no_tile_is_beyond_what_the_kernels_take(shape: tuple[int, int, int], orders: str) -> None:
     m, k, n = shape
-    kind = module._kind(*operands(*shape, orders))
-    stretches = module._stretches(min(m, 64), k, n, kind) if kind else ()
-    assert stretches or k > 1000 or kind is None
+    layout = module._layout(*operands(*shape, orders))
+    stretches = module._stretches(min(m, 64), k, n, layout) if layout else ()
+    assert stretches or k > 1000 or layout is None
     if stretches:
-        ends = [0, *(part.stop for part in stretches)]
-        assert ends == [*(part.start for part in stretches), n]
-    for part in stretches:
-        assert part.rows * k * part.columns <= SMALL
-        assert part.rows * part.columns <= 1200 or orders[1] == "C"
-        assert (part.stop - part.start) % part.columns == 0
+        ends = [0, *(stretch.stop for stretch, _, _ in stretches)]
+        assert ends == [*(stretch.start for stretch, _, _ in stretches), n]
+    for stretch, rows, columns in stretches:
+        assert rows * k * columns <= SMALL
+        assert rows * columns <= 1200 or orders[1] == "C"
+        assert (stretch.stop - stretch.start) % columns == 0
 
 
 def test_a_layer_uses_tiles(monkeypatch: pytest.MonkeyPatch) -> None:

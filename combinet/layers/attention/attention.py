@@ -45,11 +45,7 @@ def self_attention(
     """
     attrs = {"heads": _at_least_one("self_attention", heads), "causal": causal, "rotary": rotary}
     return Model(
-        "self_attention",
-        _self_attention,
-        attrs=attrs,
-        accepts="floats2d",
-        widths=_self_attention_widths,
+        "self_attention", _self_attention, attrs=attrs, accepts="floats2d", widths=_self_widths
     )
 
 
@@ -61,21 +57,17 @@ def _at_least_one(name: str, heads: int) -> int:
 
 def _self_attention(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     heads, causal, rotary = (model.attrs[name] for name in ("heads", "causal", "rotary"))
-    if X.shape[1] % (3 * _multiple(model)):
-        raise DimensionError(
-            f"self_attention takes queries, keys and values in {_heads(model)}, "
-            f"so a multiple of {3 * _multiple(model)} columns, not {X.shape[1]}"
-        )
+    _check_columns(model, X.shape[1])
     ops, lengths, nO = run.ops, run.lengths_of(X), X.shape[1] // 3
     QK, V = X[:, : 2 * nO], X[:, 2 * nO :]
     if rotary:
         QK = ops.rotate(QK, lengths, 2 * heads)
-    Y, kept = ops.attention(QK[:, :nO], QK[:, nO:], V, (lengths, lengths), heads, causal)
+    Y, saved = ops.attention(QK[:, :nO], QK[:, nO:], V, (lengths, lengths), heads, causal)
 
     def backprop(dY: Floats2d) -> Any:
         dX: Any = ops.zeros((len(dY), 3 * nO), dY.dtype)
         dQK, dV = dX[:, : 2 * nO], dX[:, 2 * nO :]
-        ops.backprop_attention(dY, kept, dQK[:, :nO], dQK[:, nO:], dV)
+        ops.backprop_attention(dY, saved, dQK[:, :nO], dQK[:, nO:], dV)
         if rotary:
             dQK[...] = ops.rotate(dQK, lengths, 2 * heads, back=True)
         return dX
@@ -83,26 +75,21 @@ def _self_attention(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     return Y, backprop
 
 
-def _multiple(model: Model[Any, Any]) -> int:
-    """What divides the number of columns of queries."""
-    heads: int = model.attrs["heads"]
-    return 2 * heads if model.attrs["rotary"] else heads
-
-
-def _heads(model: Model[Any, Any]) -> str:
-    even = " of an even width" if model.attrs["rotary"] else ""
-    return f"{model.attrs['heads']} heads{even}"
-
-
-def _self_attention_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Widths:
-    width = nO if nI is None else nI // 3
-    if width is None:
-        return None, None
-    if width % _multiple(model) or nI not in (None, 3 * width):
+def _check_columns(model: Model[Any, Any], nI: int) -> None:
+    heads, even = model.attrs["heads"], model.attrs["rotary"]
+    multiple = 3 * heads * (2 if even else 1)
+    if nI % multiple:
         raise DimensionError(
-            f"self_attention takes 3 times as many columns as it gives, which {_heads(model)} "
-            f"share evenly, not {nI or 3 * width} for {width}"
+            f"{model.name} takes queries, keys and values in {heads} heads"
+            f"{' of an even width' * even}, so a multiple of {multiple} columns, not {nI}"
         )
+
+
+def _self_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Widths:
+    if nI is None and nO is None:
+        return None, None
+    width = nO if nI is None else nI // 3
+    _check_columns(model, 3 * nO if nI is None else nI)
     return ConcatWidth([width] * 3), infer.same(model, width, nO)
 
 
@@ -152,7 +139,7 @@ def cross_attention(heads: int) -> Model[tuple[Ragged, Ragged], Ragged]:
         [[3.0], [0.0], [0.0]]
     """
     attrs = {"heads": _at_least_one("cross_attention", heads)}
-    return Model("cross_attention", _cross_attention, attrs=attrs, widths=_cross_attention_widths)
+    return Model("cross_attention", _cross_attention, attrs=attrs, widths=_cross_widths)
 
 
 def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run) -> Any:
@@ -164,40 +151,36 @@ def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run)
     Q, KV = X
     if Q.data.dtype != KV.data.dtype:
         raise InputError(f"{model.name} takes a memory of its queries' dtype, not {describe(X)}")
-    nO, lengths = Q.data.shape[1], (Q.lengths, KV.lengths)
+    nO, lengths, shapes = Q.data.shape[1], (Q.lengths, KV.lengths), (Q.data.shape, KV.data.shape)
     if len(Q) != len(KV):
         raise DimensionError(
             f"{model.name} takes a memory for each of {len(Q)} sequences, not {len(KV)} of them"
         )
-    if nO % heads or KV.data.shape[1] != 2 * nO:
-        raise DimensionError(
-            f"{model.name} takes queries, and keys and values of twice their width, in {heads} "
-            f"heads, not {nO} and {KV.data.shape[1]} columns"
-        )
-    Y, kept = ops.attention(Q.data, KV.data[:, :nO], KV.data[:, nO:], lengths, heads)
+    _check_memory(model, nO, KV.data.shape[1])
+    Y, saved = ops.attention(Q.data, KV.data[:, :nO], KV.data[:, nO:], lengths, heads)
 
     def backprop(dY: Ragged) -> tuple[Ragged, Ragged]:
-        dQ, dKV = (
-            ops.zeros((int(each.sum()), width), dY.data.dtype)
-            for each, width in zip(lengths, (nO, 2 * nO), strict=True)
-        )
-        ops.backprop_attention(dY.data, kept, dQ, dKV[:, :nO], dKV[:, nO:])
+        dQ, dKV = (ops.zeros(shape, dY.data.dtype) for shape in shapes)
+        ops.backprop_attention(dY.data, saved, dQ, dKV[:, :nO], dKV[:, nO:])
         return Ragged(dQ, lengths[0]), Ragged(dKV, lengths[1])
 
     return Ragged(Y, lengths[0]), backprop
 
 
-def _cross_attention_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
+def _check_memory(model: Model[Any, Any], nO: int, nKV: int) -> None:
+    if nO % model.attrs["heads"] or nKV != 2 * nO:
+        raise DimensionError(
+            f"{model.name} takes queries, and keys and values of twice their width, in "
+            f"{model.attrs['heads']} heads, not {nO} and {nKV} columns"
+        )
+
+
+def _cross_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     both: Any = item(nI, 1)  # keys and values
     width: Any = infer.same(model, item(nI, 0), nO, None if both is None else both // 2)
     if width is None:
         return None, None
-    both = both or 2 * width
-    if width % model.attrs["heads"] or both != 2 * width:
-        raise DimensionError(
-            f"{model.name} takes queries, and keys and values of twice their width, which "
-            f"{model.attrs['heads']} heads share evenly, not {width} and {both} columns"
-        )
+    _check_memory(model, width, both or 2 * width)
     return (width, ConcatWidth([width] * 2)), width
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from combinet.combinators.compose import add, clone, gated, residual
 from combinet.combinators.tuples import tuple_getitem, tuplify, with_getitem
@@ -21,8 +21,7 @@ from combinet.layers.norm.layer_norm import LayerNorm
 from combinet.layers.norm.rms_norm import RMSNorm
 from combinet.types import Floats2d
 
-T = TypeVar("T")
-Normalizer: TypeAlias = Callable[[], Model[Floats2d, Floats2d]]
+Maker: TypeAlias = Callable[..., Model[Floats2d, Floats2d]]
 
 
 def FeedForward(
@@ -52,7 +51,7 @@ def FeedForward(
           linear    nI=8 nO=2
     """
     inner = 4 * nO if hidden is None else hidden
-    make = _named("activation", activation, _FIRST_PARTS)
+    make = _named("activation", activation, _FIRST_LAYERS)
     return make(inner, nI, bias=bias) >> Dropout() >> Linear(nO, inner, bias=bias)
 
 
@@ -60,14 +59,10 @@ def _swiglu(nO: int, nI: int | None, *, bias: bool) -> Model[Floats2d, Floats2d]
     return gated(Linear(nO, nI, bias=bias), Swish(nO, nI, bias=bias))
 
 
-_FIRST_PARTS: dict[str, Callable[..., Model[Floats2d, Floats2d]]] = {
-    "relu": Relu,
-    "gelu": Gelu,
-    "swiglu": _swiglu,
-}
+_FIRST_LAYERS: dict[str, Maker] = {"relu": Relu, "gelu": Gelu, "swiglu": _swiglu}
 
 
-def _named(what: str, name: str, makers: dict[str, T]) -> T:
+def _named(what: str, name: str, makers: dict[str, Maker]) -> Maker:
     if name not in makers:
         raise InputError(f"the {what} is one of {', '.join(makers)}, not {name!r}")
     return makers[name]
@@ -107,18 +102,18 @@ def TransformerEncoder(
     attention = MultiHeadAttention(nO, nO, heads=heads, causal=causal, rotary=rotary, bias=bias)
     maps = FeedForward(nO, nO, hidden=hidden, activation=activation, bias=bias)
     normalize = _normalizer(norm, nO, eps, bias)
-    block = _beside(attention, normalize, pre_norm) >> _beside(maps, normalize, pre_norm)
-    return clone(block, depth)
+    first, second = (_with_residual(layer, normalize, pre_norm) for layer in (attention, maps))
+    return clone(first >> second, depth)
 
 
-def _normalizer(norm: str, nO: int, eps: float, bias: bool) -> Normalizer:
+def _normalizer(norm: str, nO: int, eps: float, bias: bool) -> Maker:
     """A maker of normalizing layers, each with weights of its own."""
     layer, rms = partial(LayerNorm, nO, eps=eps, bias=bias), partial(RMSNorm, nO, eps=eps)
     return _named("norm", norm, {"layer": layer, "rms": rms})
 
 
-def _beside(
-    layer: Model[Floats2d, Floats2d], normalize: Normalizer, pre_norm: bool
+def _with_residual(
+    layer: Model[Floats2d, Floats2d], normalize: Maker, pre_norm: bool
 ) -> Model[Floats2d, Floats2d]:
     """A layer beside a residual path."""
     branch = layer >> Dropout()
@@ -163,15 +158,15 @@ def TransformerDecoder(
     memory = CrossAttention(nO, nO, nM, heads=heads, bias=bias)
     normalize = _normalizer(norm, nO, eps, bias)
     block = (
-        with_getitem(0, with_array(_beside(itself, normalize, pre_norm)))
-        >> tuplify(_beside_memory(memory, normalize, pre_norm), tuple_getitem(1))
-        >> with_getitem(0, with_array(_beside(maps, normalize, pre_norm)))
+        with_getitem(0, with_array(_with_residual(itself, normalize, pre_norm)))
+        >> tuplify(_memory_with_residual(memory, normalize, pre_norm), tuple_getitem(1))
+        >> with_getitem(0, with_array(_with_residual(maps, normalize, pre_norm)))
     )
     return with_ragged(clone(block, depth) >> tuple_getitem(0))
 
 
-def _beside_memory(
-    attention: Model[tuple[Any, Any], Any], normalize: Normalizer, pre_norm: bool
+def _memory_with_residual(
+    attention: Model[tuple[Any, Any], Any], normalize: Maker, pre_norm: bool
 ) -> Model[tuple[Any, Any], Any]:
     """Attention to a memory beside a residual path."""
     branch, normalized = attention >> with_array(Dropout()), with_array(normalize())

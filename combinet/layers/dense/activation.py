@@ -6,16 +6,17 @@ its constructors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from combinet.combinators.compose import chain
 from combinet.core.model import Model
-from combinet.core.run import Run, no_backprop
+from combinet.core.node import Forward
+from combinet.core.run import Run
 from combinet.core.shape_rules import preserves
 from combinet.errors import InputError
+from combinet.initializers import zeros
 from combinet.layers.dense.dropout import Dropout
-from combinet.layers.dense.linear import affine, affine_params
+from combinet.layers.dense.linear import affine, affine_layer, affine_params
 from combinet.layers.norm.layer_norm import LayerNorm
 from combinet.types import Floats, Floats2d, Initializer
 
@@ -85,45 +86,83 @@ def activation(name: str, settings: Settings | None = None) -> Model[Any, Any]:
 
 
 def _attrs(name: str, settings: Settings | None) -> dict[str, Any]:
-    kind, preset = _NAMED.get(name, (name, {}))
-    return {"activation": kind, **(settings or preset)}
+    row, preset = _NAMED.get(name, (name, {}))
+    return {"activation": row, **(settings or preset)}
 
 
 def _activate(model: Model[Any, Any], X: Floats, run: Run) -> Any:
     forward, backward, saved, names = ACTIVATIONS[model.attrs["activation"]]
-    settings = [model.attrs[name] for name in names]
-    ops = run.ops
-    if not run.train:
-        return getattr(ops, forward)(X, *settings), no_backprop
-    if saved in ("X", "Y"):
+    ops, settings = run.ops, [model.attrs[name] for name in names]
+    if saved in ("X", "Y") or not run.train:
         Y = getattr(ops, forward)(X, *settings)
-        kept = X if saved == "X" else Y
+        for_backward = X if saved == "X" else Y
     else:
-        Y, kept = getattr(ops, saved)(X, *settings)
-    return Y, lambda dY: getattr(ops, backward)(dY, kept, *settings)
+        Y, for_backward = getattr(ops, saved)(X, *settings)
+    return Y, lambda dY: getattr(ops, backward)(dY, for_backward, *settings)
+
+
+class Constructor(Protocol):
+    """What makes an affine map and an activation, without settings."""
+
+    def __call__(
+        self,
+        nO: int | None = None,
+        nI: int | None = None,
+        *,
+        init_W: Initializer = ...,
+        init_b: Initializer = ...,
+        bias: bool = True,
+        dropout: float | None = None,
+        normalize: bool = False,
+    ) -> Model[Floats2d, Floats2d]:
+        """The layer, or a chain of it and the norm and the dropout asked for."""
+        ...
+
+
+def affine_activation(
+    name: str, init: Initializer, fused: Forward | None = None
+) -> Callable[[Callable[[], None]], Constructor]:
+    """Make a `Constructor` of a function that has a name and a docstring alone.
+
+    `init` is what draws W unless the caller says otherwise. `fused` is a forward function that
+    stands in for the one of the tables.
+    """
+
+    def decorate(described: Callable[[], None]) -> Constructor:
+        def make(
+            nO: int | None = None,
+            nI: int | None = None,
+            *,
+            init_W: Initializer = init,
+            init_b: Initializer = zeros,
+            bias: bool = True,
+            dropout: float | None = None,
+            normalize: bool = False,
+        ) -> Model[Floats2d, Floats2d]:
+            params = affine_params(init_W, init_b, bias)
+            return dense_activation(name, nO, nI, params, normalize, dropout, fused=fused)
+
+        for attribute in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(make, attribute, getattr(described, attribute))
+        return make
+
+    return decorate
 
 
 def dense_activation(
     name: str,
     nO: int | None,
     nI: int | None,
-    init_W: Initializer,
-    init_b: Initializer,
-    bias: bool,
-    dropout: float | None = None,
+    params: Any,
     normalize: bool = False,
+    dropout: float | None = None,
     settings: Settings | None = None,
+    fused: Forward | None = None,
 ) -> Model[Any, Any]:
     """An affine map and an activation of the tables, with the norm and the dropout asked for."""
-    model: Model[Any, Any] = Model(
-        name,
-        _affine_activate,
-        dims={"nI": nI, "nO": nO},
-        params=affine_params(init_W, init_b, bias),
-        attrs=_attrs(name, settings),
-        accepts="floats2d",
-    )
-    return add_norm_dropout(model, normalize, dropout)
+    forward, attrs = (fused, None) if fused else (_affine_activate, _attrs(name, settings))
+    layer = affine_layer(name, forward, nO, nI, params, attrs=attrs)
+    return add_norm_dropout(layer, normalize, dropout)
 
 
 def _affine_activate(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
@@ -136,9 +175,8 @@ def add_norm_dropout(
     model: Model[Any, Any], normalize: bool, dropout: float | None
 ) -> Model[Any, Any]:
     """The model, followed by LayerNorm if `normalize`, then by Dropout if there is a rate."""
-    after: list[Model[Any, Any]] = []
     if normalize:
-        after.append(LayerNorm(model.dims["nO"]))
+        model = model >> LayerNorm(model.dims["nO"])
     if dropout is not None:
-        after.append(Dropout(dropout))
-    return chain(model, *after) if after else model
+        model = model >> Dropout(dropout)
+    return model

@@ -9,7 +9,6 @@ from combinet.core.inputs import INPUT_KINDS, check_dtype
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
-from combinet.core.shape_inference import ShapeInference, Width, Widths
 from combinet.errors import DimensionError, InputError, describe
 from combinet.initializers import ones
 from combinet.types import Floats1d, Floats2d, Initializer
@@ -29,13 +28,8 @@ def CauchySimilarity(
         >>> model.predict((np.array([[1.0, 2.0]]), np.array([[1.0, 3.0]])))
         array([0.5])
     """
-    return Model(
-        "cauchy_similarity",
-        _cauchy_similarity,
-        dims={"nI": nI},
-        params={"W": Param(("nI",), init_W)},
-        widths=_widths,
-    )
+    params = {"W": Param(("nI",), init_W)}
+    return Model("cauchy_similarity", _cauchy_similarity, dims={"nI": nI}, params=params)
 
 
 def _cauchy_similarity(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -61,7 +55,3 @@ def _cauchy_similarity(model: Model[Any, Any], X: Any, run: Run) -> Any:
         return dX1, -dX1
 
     return Y, backprop
-
-
-def _widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    return infer.dim(model, "nI", nI), None  # one number for each row, in no column

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from combinet.core.model import Model
-from combinet.initializers import he_normal, zeros
-from combinet.layers.dense.activation import activation, dense_activation
-from combinet.types import Floats, Floats2d, Initializer
+from combinet.initializers import he_normal
+from combinet.layers.dense.activation import activation, affine_activation
+from combinet.types import Floats
 
 
 def dish() -> Model[Floats, Floats]:
@@ -21,16 +21,8 @@ def dish() -> Model[Floats, Floats]:
     return activation("dish")
 
 
-def Dish(
-    nO: int | None = None,
-    nI: int | None = None,
-    *,
-    init_W: Initializer = he_normal,
-    init_b: Initializer = zeros,
-    bias: bool = True,
-    dropout: float | None = None,
-    normalize: bool = False,
-) -> Model[Floats2d, Floats2d]:
+@affine_activation("dish", he_normal)
+def Dish() -> None:
     """Affine map and `dish`: Y = Z / 2 * (1 + Z / sqrt(1 + Z * Z)), with Z = X @ W.T + b.
 
     X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
@@ -41,4 +33,3 @@ def Dish(
         >>> Dish(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation("dish", nO, nI, init_W, init_b, bias, dropout, normalize)

@@ -40,9 +40,6 @@ def _dropout(model: Model[Any, Any], X: Floats, run: Run) -> Any:
     return run.ops.multiply(X, mask), lambda dY: run.ops.multiply(dY, mask)
 
 
-_DROPOUT = Dropout().forward
-
-
 def set_dropout_rate(model: M, rate: float | None) -> M:
     """Give every `Dropout` in the tree this rate, None for that of the pass; returns the model.
 
@@ -54,6 +51,6 @@ def set_dropout_rate(model: M, rate: float | None) -> M:
     """
     checked = Dropout(rate).attrs["rate"]
     for node in model.walk():
-        if node.forward is _DROPOUT:
+        if node.forward is _dropout:
             node.attrs["rate"] = checked
     return model

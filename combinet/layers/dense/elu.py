@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from combinet.core.model import Model
 from combinet.initializers import he_normal, lecun_normal, zeros
-from combinet.layers.dense.activation import activation, dense_activation
+from combinet.layers.dense.activation import activation, affine_activation, dense_activation
+from combinet.layers.dense.linear import affine_params
 from combinet.types import Floats, Floats2d, Initializer
 
 
@@ -61,20 +62,12 @@ def ELU(
         >>> ELU(2, 3, alpha=0.5).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    settings = _settings(alpha)
-    return dense_activation("elu", nO, nI, init_W, init_b, bias, dropout, normalize, settings)
+    params = affine_params(init_W, init_b, bias)
+    return dense_activation("elu", nO, nI, params, normalize, dropout, _settings(alpha))
 
 
-def SELU(
-    nO: int | None = None,
-    nI: int | None = None,
-    *,
-    init_W: Initializer = lecun_normal,
-    init_b: Initializer = zeros,
-    bias: bool = True,
-    dropout: float | None = None,
-    normalize: bool = False,
-) -> Model[Floats2d, Floats2d]:
+@affine_activation("selu", lecun_normal)
+def SELU() -> None:
     """Affine map and `selu`: Y = 1.0507 * Z above 0, 1.7581 * (exp(Z) - 1) below.
 
     Z = X @ W.T + b. X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises
@@ -86,4 +79,3 @@ def SELU(
         >>> SELU(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation("selu", nO, nI, init_W, init_b, bias, dropout, normalize)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from combinet.core.model import Model
 from combinet.errors import InputError
 from combinet.initializers import glorot_uniform, he_normal, zeros
-from combinet.layers.dense.activation import activation, dense_activation, line
+from combinet.layers.dense.activation import activation, affine_activation, dense_activation, line
+from combinet.layers.dense.linear import affine_params
 from combinet.types import Floats, Floats2d, Initializer
 
 
@@ -120,10 +121,9 @@ def ClippedLinear(
         >>> ClippedLinear(2, 3, offset=0.25).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0.25, 0.25]], dtype=float32)
     """
+    params = affine_params(init_W, init_b, bias)
     settings = line(slope, offset, min_val, max_val)
-    return dense_activation(
-        "clipped_linear", nO, nI, init_W, init_b, bias, dropout, normalize, settings
-    )
+    return dense_activation("clipped_linear", nO, nI, params, normalize, dropout, settings)
 
 
 def ReluK(
@@ -148,19 +148,12 @@ def ReluK(
         >>> ReluK(2, 3, k=2.0).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation("relu_k", nO, nI, init_W, init_b, bias, dropout, normalize, _relu_k(k))
+    params = affine_params(init_W, init_b, bias)
+    return dense_activation("relu_k", nO, nI, params, normalize, dropout, _relu_k(k))
 
 
-def HardTanh(
-    nO: int | None = None,
-    nI: int | None = None,
-    *,
-    init_W: Initializer = glorot_uniform,
-    init_b: Initializer = zeros,
-    bias: bool = True,
-    dropout: float | None = None,
-    normalize: bool = False,
-) -> Model[Floats2d, Floats2d]:
+@affine_activation("hard_tanh", glorot_uniform)
+def HardTanh() -> None:
     """Affine map and `hard_tanh`: Y = min(max(X @ W.T + b, -1), 1).
 
     X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
@@ -171,19 +164,10 @@ def HardTanh(
         >>> HardTanh(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation("hard_tanh", nO, nI, init_W, init_b, bias, dropout, normalize)
 
 
-def HardSigmoid(
-    nO: int | None = None,
-    nI: int | None = None,
-    *,
-    init_W: Initializer = glorot_uniform,
-    init_b: Initializer = zeros,
-    bias: bool = True,
-    dropout: float | None = None,
-    normalize: bool = False,
-) -> Model[Floats2d, Floats2d]:
+@affine_activation("hard_sigmoid", glorot_uniform)
+def HardSigmoid() -> None:
     """Affine map and `hard_sigmoid`: Y = min(max(Z / 5 + 1/2, 0), 1), with Z = X @ W.T + b.
 
     X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
@@ -194,19 +178,10 @@ def HardSigmoid(
         >>> HardSigmoid(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0.5, 0.5]], dtype=float32)
     """
-    return dense_activation("hard_sigmoid", nO, nI, init_W, init_b, bias, dropout, normalize)
 
 
-def HardSwish(
-    nO: int | None = None,
-    nI: int | None = None,
-    *,
-    init_W: Initializer = he_normal,
-    init_b: Initializer = zeros,
-    bias: bool = True,
-    dropout: float | None = None,
-    normalize: bool = False,
-) -> Model[Floats2d, Floats2d]:
+@affine_activation("hard_swish", he_normal)
+def HardSwish() -> None:
     """Affine map and `hard_swish`: Y = Z * min(max(Z / 5 + 1/2, 0), 1), with Z = X @ W.T + b.
 
     X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
@@ -217,19 +192,10 @@ def HardSwish(
         >>> HardSwish(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation("hard_swish", nO, nI, init_W, init_b, bias, dropout, normalize)
 
 
-def HardSwishMobilenet(
-    nO: int | None = None,
-    nI: int | None = None,
-    *,
-    init_W: Initializer = he_normal,
-    init_b: Initializer = zeros,
-    bias: bool = True,
-    dropout: float | None = None,
-    normalize: bool = False,
-) -> Model[Floats2d, Floats2d]:
+@affine_activation("hard_swish_mobilenet", he_normal)
+def HardSwishMobilenet() -> None:
     """Affine map and `hard_swish_mobilenet`: Y = Z * min(max(Z + 3, 0), 6) / 6.
 
     Z = X @ W.T + b. X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises
@@ -240,6 +206,3 @@ def HardSwishMobilenet(
         >>> HardSwishMobilenet(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation(
-        "hard_swish_mobilenet", nO, nI, init_W, init_b, bias, dropout, normalize
-    )

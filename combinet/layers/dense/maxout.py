@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from combinet.core.model import Model
@@ -9,7 +10,7 @@ from combinet.core.run import Run
 from combinet.errors import DimensionError
 from combinet.initializers import glorot_uniform, zeros
 from combinet.layers.dense.activation import add_norm_dropout
-from combinet.layers.dense.linear import affine_params
+from combinet.layers.dense.linear import affine, affine_params
 from combinet.types import Floats2d, Initializer
 
 
@@ -43,7 +44,7 @@ def Maxout(
         "maxout",
         _maxout,
         dims={"nI": nI, "nO": nO, "nP": pieces},
-        params=affine_params(init_W, init_b, bias, ("nO", "nP", "nI"), ("nO", "nP")),
+        params=affine_params(init_W, init_b, bias, ("nO", "nP", "nI")),
         accepts="floats2d",
     )
     if (model.dims["nP"] or 0) > 256:  # which was the largest is noted in a byte
@@ -52,19 +53,11 @@ def Maxout(
 
 
 def _maxout(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    W, *b = run.params(model, *model.param_names)
-    wants_dX, wants_db = run.wants_dX, bool(b)
-    nO, nP, nI = W.shape
-    # Column-major, so these are views: all pieces as one affine map, the pieces first.
-    flat_W = W.T.reshape(nI, nP * nO).T
-    flat_b = b[0].T.reshape(nP * nO) if b else None
-    Y, which = run.ops.affine_maxout(X, flat_W, flat_b, nP)
+    nP: Any = model.dims["nP"]
+    (Y, which), backprop_affine = affine(model, X, run, partial(run.ops.affine_maxout, nP=nP))
 
-    def backprop(dY: Floats2d) -> Floats2d | None:
-        dZ: Any = run.ops.backprop_maxout(dY, which, nP).reshape(-1, nP * nO)
-        dX, dW, db = run.ops.backprop_affine(dZ, X, flat_W, wants_dX, wants_db)
-        db = db.reshape(nP, nO).T if wants_db else None
-        run.inc_grad(model, W=dW.T.reshape(nI, nP, nO).T, b=db)
-        return dX
+    def backprop(dY: Floats2d) -> Any:
+        dZ: Any = run.ops.backprop_maxout(dY, which, nP)  # all pieces are one map, pieces first
+        return backprop_affine(dZ.reshape(-1, nP * dY.shape[1]))
 
     return Y, backprop

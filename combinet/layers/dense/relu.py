@@ -6,10 +6,10 @@ from typing import Any
 
 from combinet.core.model import Model
 from combinet.core.run import Run
-from combinet.initializers import he_normal, zeros
-from combinet.layers.dense.activation import activation, add_norm_dropout
-from combinet.layers.dense.linear import affine_params
-from combinet.types import Floats, Floats2d, Initializer
+from combinet.initializers import he_normal
+from combinet.layers.dense.activation import activation, affine_activation
+from combinet.layers.dense.linear import affine
+from combinet.types import Floats, Floats2d
 
 
 def relu() -> Model[Floats, Floats]:
@@ -23,16 +23,13 @@ def relu() -> Model[Floats, Floats]:
     return activation("relu")
 
 
-def Relu(
-    nO: int | None = None,
-    nI: int | None = None,
-    *,
-    init_W: Initializer = he_normal,
-    init_b: Initializer = zeros,
-    bias: bool = True,
-    dropout: float | None = None,
-    normalize: bool = False,
-) -> Model[Floats2d, Floats2d]:
+def _relu(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+    Y, backprop_affine = affine(model, X, run, run.ops.affine_relu)
+    return Y, lambda dY: backprop_affine(run.ops.backprop_relu(dY, Y))
+
+
+@affine_activation("relu", he_normal, fused=_relu)
+def Relu() -> None:
     """Affine map and rectifier: Y = max(X @ W.T + b, 0).
 
     X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
@@ -43,25 +40,3 @@ def Relu(
         >>> Relu(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    model: Model[Any, Any] = Model(
-        "relu",
-        _relu,
-        dims={"nI": nI, "nO": nO},
-        params=affine_params(init_W, init_b, bias),
-        accepts="floats2d",
-    )
-    return add_norm_dropout(model, normalize, dropout)
-
-
-def _relu(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    W, *b = run.params(model, *model.param_names)
-    wants_dX, wants_db = run.wants_dX, bool(b)
-    Y = run.ops.affine_relu(X, W, *b)
-
-    def backprop(dY: Floats2d) -> Floats2d | None:
-        dZ: Any = run.ops.backprop_relu(dY, Y)
-        dX, dW, db = run.ops.backprop_affine(dZ, X, W, wants_dX, wants_db)
-        run.inc_grad(model, W=dW, b=db)
-        return dX
-
-    return Y, backprop

@@ -5,6 +5,7 @@ from __future__ import annotations
 from combinet.core.model import Model
 from combinet.initializers import zeros
 from combinet.layers.dense.activation import activation, dense_activation
+from combinet.layers.dense.linear import affine_params
 from combinet.types import Floats, Floats2d, Initializer
 
 
@@ -51,4 +52,4 @@ def Sigmoid(
         >>> Sigmoid(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0.5, 0.5]], dtype=float32)
     """
-    return dense_activation("sigmoid", nO, nI, init_W, init_b, bias)
+    return dense_activation("sigmoid", nO, nI, affine_params(init_W, init_b, bias))

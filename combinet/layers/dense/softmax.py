@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 from combinet.core.model import Model
@@ -13,7 +13,7 @@ from combinet.core.shape_rules import from_dims
 from combinet.errors import DimensionError, InputError
 from combinet.initializers import zeros
 from combinet.layers.dense.activation import activation
-from combinet.layers.dense.linear import affine, affine_params
+from combinet.layers.dense.linear import affine, affine_layer, affine_params
 from combinet.types import Floats, Floats2d, Initializer, is_size
 
 
@@ -43,14 +43,9 @@ def Softmax(
     """
     if not temperature > 0:
         raise InputError(f"softmax takes a temperature above 0, not {temperature!r}")
-    return Model(
-        "softmax",
-        _softmax,
-        dims={"nI": nI, "nO": nO},
-        params=affine_params(init_W, init_b, bias),
-        attrs={"softmax_normalize": normalize_outputs, "softmax_temperature": float(temperature)},
-        accepts="floats2d",
-    )
+    params = affine_params(init_W, init_b, bias)
+    attrs = {"softmax_normalize": normalize_outputs, "softmax_temperature": float(temperature)}
+    return affine_layer("softmax", _softmax, nO, nI, params, attrs=attrs)
 
 
 def _softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
@@ -106,14 +101,9 @@ def MultiSoftmax(
     if not nOs or not all(is_size(size) for size in nOs):
         raise InputError(f"multi_softmax takes the sizes of one group or more, not {nOs!r}")
     sizes = [int(size) for size in nOs]
-    return Model(
-        "multi_softmax",
-        _multi_softmax,
-        dims={"nI": nI, "nO": sum(sizes)},
-        params=affine_params(init_W, init_b, bias),
-        attrs={"nOs": sizes},
-        accepts="floats2d",
-        widths=_grouped_widths,
+    params, attrs = affine_params(init_W, init_b, bias), {"nOs": sizes}
+    return affine_layer(
+        "multi_softmax", _multi_softmax, sum(sizes), nI, params, attrs=attrs, widths=_grouped_widths
     )
 
 
@@ -128,17 +118,13 @@ def _grouped_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> 
 
 
 def _multi_softmax(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    sizes, ops = model.attrs["nOs"], run.ops
+    ops, bounds = run.ops, [*pairwise(accumulate(model.attrs["nOs"], initial=0))]
     Z, backprop_affine = affine(model, X, run)
-    outputs = [ops.softmax(group) for group in _groups(Z, sizes)]
+    outputs = [ops.softmax(Z[:, i:j]) for i, j in bounds]
 
     def backprop(dY: Floats2d) -> Any:
-        pairs = zip(_groups(dY, sizes), outputs, strict=True)
-        dZ = [ops.backprop_softmax(d, Y) for d, Y in pairs]
+        groups = zip(bounds, outputs, strict=True)
+        dZ = [ops.backprop_softmax(dY[:, i:j], Y) for (i, j), Y in groups]
         return backprop_affine(ops.concatenate(dZ, axis=1))
 
     return ops.concatenate(outputs, axis=1), backprop
-
-
-def _groups(X: Floats2d, sizes: list[int]) -> list[Any]:
-    return [X[:, end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]

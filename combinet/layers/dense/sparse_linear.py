@@ -47,13 +47,9 @@ def SparseLinear(
                [0., 0.],
                [2., 2.]])
     """
-    return Model(
-        "sparse_linear",
-        _sparse_linear,
-        dims={"nO": nO, "length": length},
-        params={"W": Param(("length", "nO"), init_W, "C"), "b": Param(("nO",), init_b)},
-        accepts="sparse",
-    )
+    dims = {"nO": nO, "length": length}
+    params = {"W": Param(("length", "nO"), init_W, "C"), "b": Param(("nO",), init_b)}
+    return Model("sparse_linear", _sparse_linear, dims=dims, params=params, accepts="sparse")
 
 
 def _sparse_linear(model: Model[Any, Any], X: Sparse, run: Run) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from combinet.core.model import Model
-from combinet.initializers import he_normal, zeros
-from combinet.layers.dense.activation import activation, dense_activation
-from combinet.types import Floats, Floats2d, Initializer
+from combinet.initializers import he_normal
+from combinet.layers.dense.activation import activation, affine_activation
+from combinet.types import Floats
 
 
 def swish() -> Model[Floats, Floats]:
@@ -21,16 +21,8 @@ def swish() -> Model[Floats, Floats]:
     return activation("swish")
 
 
-def Swish(
-    nO: int | None = None,
-    nI: int | None = None,
-    *,
-    init_W: Initializer = he_normal,
-    init_b: Initializer = zeros,
-    bias: bool = True,
-    dropout: float | None = None,
-    normalize: bool = False,
-) -> Model[Floats2d, Floats2d]:
+@affine_activation("swish", he_normal)
+def Swish() -> None:
     """Affine map and `swish`: Y = Z * sigmoid(Z), with Z = X @ W.T + b.
 
     X (n, nI) -> Y (n, nO). Params: W (nO, nI) and, if `bias`, b (nO,). Raises DimensionError if X
@@ -42,4 +34,3 @@ def Swish(
         >>> Swish(2, 3).initialize().predict(np.zeros((1, 3), dtype="float32"))
         array([[0., 0.]], dtype=float32)
     """
-    return dense_activation("swish", nO, nI, init_W, init_b, bias, dropout, normalize)

@@ -28,12 +28,10 @@ def sinusoidal_positions() -> Model[Floats2d, Floats2d]:
         array([[0.   , 1.   ],
                [0.841, 0.54 ]])
     """
-    return Model(
-        "sinusoidal_positions", _sinusoidal_positions, accepts="floats2d", widths=preserves
-    )
+    return Model("sinusoidal_positions", _sinusoidal, accepts="floats2d", widths=preserves)
 
 
-def _sinusoidal_positions(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
+def _sinusoidal(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     columns = np.arange(X.shape[1])
     angles = positions(run.lengths_of(X))[:, None] / 10000.0 ** (columns // 2 * 2 / len(columns))
     waves = np.where(columns % 2, np.cos(angles), np.sin(angles))

@@ -38,14 +38,10 @@ def StaticVectors(vectors: Floats2d, *, column: int | None = None) -> Model[Ints
     """
     if not hasattr(vectors, "dtype") or vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise InputError(f"StaticVectors takes floats (rows, nO), not {describe(vectors)}")
-    rows, nO = vectors.shape
+    dims = {"nO": vectors.shape[1], "nV": vectors.shape[0]}
+    attrs = {"vectors": DeviceTable(vectors), "column": column}
     return Model(
-        "static_vectors",
-        _static_vectors,
-        dims={"nO": int(nO), "nV": int(rows)},
-        attrs={"vectors": DeviceTable(vectors), "column": column},
-        accepts="ids",
-        widths=fixed,
+        "static_vectors", _static_vectors, dims=dims, attrs=attrs, accepts="ids", widths=fixed
     )
 
 
@@ -113,17 +109,13 @@ def premap_ids(
         if not isinstance(each, int | np.integer):
             raise InputError(f"premap_ids takes a mapping of ints to ints, not of {describe(each)}")
     pairs = sorted((int(key) % 2**64, int(number)) for key, number in mapping_table.items())
-    return Model(
-        "premap_ids",
-        _premap_ids,
-        attrs={
-            "keys": DeviceTable(np.array([key for key, _ in pairs], "uint64")),
-            "numbers": DeviceTable(np.array([number for _, number in pairs], "int64")),
-            "default": default,
-            "column": column,
-        },
-        accepts="ids",
-    )
+    attrs = {
+        "keys": DeviceTable(np.array([key for key, _ in pairs], "uint64")),
+        "numbers": DeviceTable(np.array([number for _, number in pairs], "int64")),
+        "default": default,
+        "column": column,
+    }
+    return Model("premap_ids", _premap_ids, attrs=attrs, accepts="ids")
 
 
 def _premap_ids(model: Model[Any, Any], X: Ints, run: Run) -> Any:

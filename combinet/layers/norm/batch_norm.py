@@ -7,9 +7,9 @@ from typing import Any
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run, no_backprop
-from combinet.core.shape_rules import per_column
 from combinet.errors import DimensionError, InputError, describe
 from combinet.initializers import ones, zeros
+from combinet.layers.norm.layer_norm import norm_layer
 from combinet.types import Floats2d
 
 
@@ -42,24 +42,15 @@ def BatchNorm(
         >>> model.get_param("mean"), model.get_param("var")
         (array([2.], dtype=float32), array([2.], dtype=float32))
     """
-    if not eps > 0 or not 0 < momentum <= 1:
-        raise InputError(
-            f"batch norm takes eps above 0 and 0 < momentum <= 1, not {eps!r} and {momentum!r}"
-        )
-    return Model(
-        "batch_norm",
-        _batch_norm,
-        dims={"nI": nI},
-        params={
-            "G": Param(("nI",), ones),
-            "b": Param(("nI",), zeros),
-            "mean": Param(("nI",), zeros, ema_rate=momentum),
-            "var": Param(("nI",), ones, ema_rate=momentum),
-        },
-        attrs={"eps": eps},
-        accepts="floats2d",
-        widths=per_column,
-    )
+    if not 0 < momentum <= 1:
+        raise InputError(f"batch_norm takes 0 < momentum <= 1, not {momentum!r}")
+    params = {
+        "G": Param(("nI",), ones),
+        "b": Param(("nI",), zeros),
+        "mean": Param(("nI",), zeros, ema_rate=momentum),
+        "var": Param(("nI",), ones, ema_rate=momentum),
+    }
+    return norm_layer("batch_norm", _batch_norm, nI, eps, params)
 
 
 def _batch_norm(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
@@ -73,10 +64,10 @@ def _batch_norm(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
             f"{model.name} needs 2 rows or more in training, for a variance, not {describe(X)}"
         )
     G, b = run.params(model, "G", "b")
-    Y, N, scale, mean, var = run.ops.batch_norm(X, G, b, eps)
+    Y, saved, mean, var = run.ops.batch_norm(X, G, b, eps)
 
     def backprop(dY: Floats2d) -> Floats2d:
-        dX, dG, db = run.ops.backprop_batch_norm(dY, N, scale, G)
+        dX, dG, db = run.ops.backprop_batch_norm(dY, saved)
         run.inc_grad(model, G=dG, b=db, mean=mean, var=var * (n / (n - 1)))
         return dX
 

@@ -7,9 +7,8 @@ from typing import Any
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
-from combinet.core.shape_rules import per_column
-from combinet.errors import InputError
 from combinet.initializers import ones
+from combinet.layers.norm.layer_norm import norm_layer
 from combinet.types import Floats2d
 
 
@@ -26,25 +25,15 @@ def RMSNorm(nI: int | None = None, *, eps: float = 1e-5) -> Model[Floats2d, Floa
         >>> RMSNorm(2).initialize().predict(np.array([[1, 7]], dtype="float32")).round(3)
         array([[0.2, 1.4]], dtype=float32)
     """
-    if not eps > 0:
-        raise InputError(f"rms norm takes eps above 0, not {eps!r}")
-    return Model(
-        "rms_norm",
-        _rms_norm,
-        dims={"nI": nI},
-        params={"G": Param(("nI",), ones)},
-        attrs={"eps": eps},
-        accepts="floats2d",
-        widths=per_column,
-    )
+    return norm_layer("rms_norm", _rms_norm, nI, eps, {"G": Param(("nI",), ones)})
 
 
 def _rms_norm(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     (G,) = run.params(model, "G")
-    Y, N, scale = run.ops.rms_norm(X, G, model.attrs["eps"])
+    Y, saved = run.ops.rms_norm(X, G, model.attrs["eps"])
 
     def backprop(dY: Floats2d) -> Floats2d:
-        dX, dG = run.ops.backprop_rms_norm(dY, N, scale, G)
+        dX, dG = run.ops.backprop_rms_norm(dY, saved)
         run.inc_grad(model, G=dG)
         return dX
 

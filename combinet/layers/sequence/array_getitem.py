@@ -29,10 +29,10 @@ def array_getitem(index: AxisIndex | tuple[AxisIndex, ...]) -> Model[Array, Arra
         >>> array_getitem((slice(None), -1)).predict(np.array([[1, 2], [3, 4]]))
         array([2, 4])
     """
-    for part in index if isinstance(index, tuple) else (index,):
-        numbers = np.asarray(part)
-        if not isinstance(part, slice) and numbers.size and numbers.dtype.kind not in "iu":
-            raise InputError(f"array_getitem takes ints, slices and lists of ints, not {part!r}")
+    for each in index if isinstance(index, tuple) else (index,):
+        numbers = np.asarray(each)
+        if not isinstance(each, slice) and numbers.size and numbers.dtype.kind not in "iu":
+            raise InputError(f"array_getitem takes ints, slices and lists of ints, not {each!r}")
     return Model("array_getitem", _array_getitem, attrs={"index": index})
 
 
@@ -40,14 +40,13 @@ def _array_getitem(model: Model[Any, Any], X: Array, run: Run) -> Any:
     if not run.ops.is_array(X):
         raise InputError(f"array_getitem takes an array, not {describe(X)}")
     given = model.attrs["index"]
-    parts = given if isinstance(given, tuple) else (given,)
-    basic = all(isinstance(part, int | np.integer | slice) for part in parts)
-    _check(parts, X)
+    axes = given if isinstance(given, tuple) else (given,)
+    _check(axes, X)
     index: Any = tuple(
-        part if isinstance(part, int | np.integer | slice) else run.ops.asarray(part, "int64")
-        for part in parts
+        each if isinstance(each, int | np.integer | slice) else run.ops.asarray(each, "int64")
+        for each in axes
     )
-    shape, dtype = X.shape, X.dtype
+    basic, shape, dtype = not any(map(run.ops.is_array, index)), X.shape, X.dtype
 
     def backprop(dY: Array) -> Array | None:
         if dtype.kind != "f":
@@ -62,11 +61,11 @@ def _array_getitem(model: Model[Any, Any], X: Array, run: Run) -> Any:
     return X[index], backprop
 
 
-def _check(parts: tuple[Any, ...], X: Array) -> None:
+def _check(axes: tuple[Any, ...], X: Array) -> None:
     """Raise DimensionError for what NumPy would refuse, and a GPU would read from elsewhere."""
-    fits = len(parts) <= X.ndim and all(
-        isinstance(part, slice) or ((np.asarray(part) >= -n) & (np.asarray(part) < n)).all()
-        for part, n in zip(parts, X.shape, strict=False)
+    fits = len(axes) <= X.ndim and all(
+        isinstance(each, slice) or ((np.asarray(each) >= -n) & (np.asarray(each) < n)).all()
+        for each, n in zip(axes, X.shape, strict=False)
     )
     if not fits:
-        raise DimensionError(f"array_getitem finds no {parts} in {describe(X)}")
+        raise DimensionError(f"array_getitem finds no {axes} in {describe(X)}")

@@ -42,13 +42,8 @@ def bidirectional(l2r: Model[Any, Any], r2l: Model[Any, Any] | None = None) -> M
     """
     layers = [l2r, l2r.copy() if r2l is None else r2l]
     packed = all(layer.accepts == "time_major2d" for layer in layers)
-    return Model(
-        "bidirectional",
-        _bidirectional,
-        layers=layers,
-        accepts="time_major2d" if packed else "padded",
-        widths=_bidirectional_widths,
-    )
+    accepts = "time_major2d" if packed else "padded"
+    return Model("bidirectional", _bidirectional, layers=layers, accepts=accepts, widths=_widths)
 
 
 def _bidirectional(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -77,12 +72,12 @@ def _padded(model: Model[Any, Any], X: Padded, run: Run) -> Any:
     l2r, r2l = model.layers
     mirror = _mirror(X)
 
-    def turned(batch: Any) -> Any:
-        return None if batch is None else map_arrays(batch, turned_rows)
-
     def turned_rows(data: Any) -> Any:
         flat = data.reshape(-1, *data.shape[2:])
         return run.ops.take_rows(flat, mirror).reshape(data.shape)
+
+    def turned(batch: Any) -> Any:
+        return map_arrays(batch, turned_rows)
 
     forth, callback_forth = run(l2r, X, run.wants_dX)
     back, callback_back = run(r2l, turned(X), run.wants_dX)
@@ -110,7 +105,7 @@ def _mirror(X: Padded) -> Any:
     return (np.where(t < X.lengths, X.lengths - 1 - t, t) * n + np.arange(n)).reshape(-1)
 
 
-def _bidirectional_widths(model: Any, nI: Any, nO: Any, infer: Any) -> Widths:
+def _widths(model: Any, nI: Any, nO: Any, infer: Any) -> Widths:
     if nO is not None:
         l2r, r2l = (infer(layer, nI, None)[1] for layer in model.layers)
         if (l2r is None or infer.resize) and l2r == r2l:

@@ -9,11 +9,9 @@ from combinet.core.model import Model
 from combinet.core.run import Run
 from combinet.errors import DimensionError, InputError
 from combinet.initializers import glorot_uniform, zeros
-from combinet.layers.dense.linear import affine_params
+from combinet.layers.dense.linear import affine, affine_params
 from combinet.ops.convolution import Window
 from combinet.types import Floats, Generator, Initializer, Shape, is_size
-
-_PADDINGS = ("same", "causal", "valid")
 
 
 def Conv1d(
@@ -54,8 +52,8 @@ def Conv1d(
     for name, value in (("stride", stride), ("dilation", dilation)):
         if not is_size(value):
             raise InputError(f"conv1d takes a {name} of 1 or more, not {value!r}")
-    if padding not in _PADDINGS:
-        raise InputError(f"conv1d takes one of {_PADDINGS} for its padding, not {padding!r}")
+    if padding not in ("same", "causal", "valid"):
+        raise InputError(f"conv1d takes 'same', 'causal' or 'valid' padding, not {padding!r}")
     return Model(
         "conv1d",
         _conv1d,
@@ -78,11 +76,7 @@ def _by_row(init: Initializer) -> Initializer:
 
 
 def _conv1d(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    W, *b = run.params(model, *model.param_names)
-    nO, nI, nW = W.shape
-    flat_W = W.T.reshape(nW * nI, nO).T  # column-major, so a view
     window, ragged = window_of(model), isinstance(X, Ragged)
-    wants_dX, wants_db = run.wants_dX, bool(b)
     rows, lengths = (X.data, X.lengths) if ragged else (X, run.lengths_of(X))
     counts = window.counts(lengths)
     if not ragged and run.lengths is not None and (counts != lengths).any():
@@ -90,16 +84,13 @@ def _conv1d(model: Model[Any, Any], X: Any, run: Run) -> Any:
             f"{model.name} with {', '.join(f'{k}={v!r}' for k, v in model.attrs.items())} changes "
             f"how long sequences are, which an array of them cannot tell: it takes Ragged here"
         )
-    unfolded = run.ops.unfold(rows, window, lengths)
-    Y = run.ops.affine(unfolded, flat_W, *b)
+    Y, backprop_affine = affine(model, run.ops.unfold(rows, window, lengths), run)
 
     def backprop(dY: Any) -> Any:
-        gradient = dY.data if ragged else dY
-        dZ, dW, db = run.ops.backprop_affine(gradient, unfolded, flat_W, wants_dX, wants_db)
-        run.inc_grad(model, W=dW.T.reshape(nW, nI, nO).T, b=db)
-        if dZ is None:
+        d_unfolded = backprop_affine(dY.data if ragged else dY)
+        if d_unfolded is None:
             return None
-        dX = run.ops.backprop_unfold(dZ, window, lengths)
+        dX = run.ops.backprop_unfold(d_unfolded, window, lengths)
         return Ragged(dX, lengths) if ragged else dX
 
     return Ragged(Y, counts) if ragged else Y, backprop

@@ -102,8 +102,4 @@ def _converted(X: Any, there: Callable[[Any], Any], back: Callable[[Any], Any]) 
 
 def _list2array(model: Model[Any, Any], X: list[Array], run: Run) -> Any:
     ragged = list_to_ragged(X)
-
-    def backprop(dY: Array) -> list[Array]:
-        return ragged_to_list(Ragged(dY, ragged.lengths))
-
-    return ragged.data, backprop
+    return ragged.data, lambda dY: ragged_to_list(Ragged(dY, ragged.lengths))

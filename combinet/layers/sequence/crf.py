@@ -11,6 +11,7 @@ from typing import Any
 from combinet.batches.packed import CRFOutput, pack_scores
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import map_arrays
+from combinet.core.inputs import INPUT_KINDS, check_dtype
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
@@ -49,17 +50,9 @@ def CRF(
         >>> (tagger >> viterbi()).predict(X)
         [array([0, 1, 2, 2])]
     """
-    return Model(
-        "crf",
-        _crf,
-        dims={"nI": nO},
-        params={
-            "T": Param(("nI", "nI"), init_T),
-            "start": Param(("nI",), zeros),
-            "end": Param(("nI",), zeros),
-        },
-        widths=per_column,
-    )
+    ends = {"start": Param(("nI",), zeros), "end": Param(("nI",), zeros)}
+    params = {"T": Param(("nI", "nI"), init_T), **ends}
+    return Model("crf", _crf, dims={"nI": nO}, params=params, widths=per_column)
 
 
 def _crf(model: Model[Any, Any], X: Any, run: Run) -> Any:
@@ -77,13 +70,11 @@ def _crf(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 def _check(model: Model[Any, Any], X: Any, run: Run) -> None:
     arrays = [X.data] if isinstance(X, Ragged) else X if isinstance(X, list) else [X]
-    dtype, nO = model.dtype, model.dims["nI"]
+    nO, dtype, fits = model.dims["nI"], model.dtype, INPUT_KINDS["floats2d"].fits
     for array in arrays:
-        floats = run.ops.is_array(array) and array.dtype.kind == "f" and array.ndim == 2
-        if not isinstance(X, list | Ragged) or not floats:
+        if not isinstance(X, list | Ragged) or not fits(array, run.ops):
             raise InputError(f"crf takes a list of floats (n, nO) or Ragged, not {describe(X)}")
-        if dtype is not None and array.dtype != dtype:
-            raise InputError(f"crf takes {dtype}, as its weights are, not {describe(X)}")
+        check_dtype(model.name, X, array.dtype, dtype)
         if array.shape[1] != nO:
             raise DimensionError(f"crf takes scores of nO={nO} labels, not {describe(X)}")
 
@@ -108,9 +99,6 @@ def viterbi() -> Model[CRFOutput, list[Array]]:
 
 def _viterbi(model: Model[Any, Any], X: CRFOutput, run: Run) -> Any:
     scores, order = pack_scores("viterbi", X)
-    labels = run.ops.viterbi(scores, *X[1:], order.sizes)
-
-    def backprop(dY: list[Array]) -> CRFOutput:
-        return map_arrays(X, run.ops.xp.zeros_like)
-
-    return run.ops.split(order.unpack(labels[:, None]).reshape(-1), order.lengths), backprop
+    labels = order.unpack(run.ops.viterbi(scores, *X[1:], order.sizes)[:, None]).reshape(-1)
+    Y, zeros_like = run.ops.split(labels, order.lengths), run.ops.xp.zeros_like
+    return Y, lambda dY: map_arrays(X, zeros_like)

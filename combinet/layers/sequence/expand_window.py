@@ -27,22 +27,14 @@ def expand_window(window_size: int = 1) -> Model[Floats2d, Floats2d]:
     """
     if not is_size(window_size):
         raise InputError(f"expand_window takes a window of 1 or more, not {window_size!r}")
-    return Model(
-        "expand_window",
-        _expand_window,
-        attrs={"window_size": int(window_size)},
-        accepts="floats2d",
-        widths=_widths,
-    )
+    attrs = {"window_size": int(window_size)}
+    return Model("expand_window", _expand_window, attrs=attrs, accepts="floats2d", widths=_widths)
 
 
 def _expand_window(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
-    window, lengths = model.attrs["window_size"], run.lengths_of(X)
-
-    def backprop(dY: Floats2d) -> Floats2d:
-        return run.ops.backprop_expand_window(dY, window, lengths)
-
-    return run.ops.expand_window(X, window, lengths), backprop
+    ops, window, lengths = run.ops, model.attrs["window_size"], run.lengths_of(X)
+    Y = ops.expand_window(X, window, lengths)
+    return Y, lambda dY: ops.backprop_expand_window(dY, window, lengths)
 
 
 def _widths(model: Any, nI: Any, nO: Any, infer: ShapeInference) -> Widths:

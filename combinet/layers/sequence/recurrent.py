@@ -11,7 +11,8 @@ computes padding.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from combinet.batches.packed import Packed
 from combinet.combinators.compose import chain
@@ -22,6 +23,7 @@ from combinet.core.run import Run
 from combinet.errors import DimensionError, InputError
 from combinet.initializers import glorot_uniform, zeros
 from combinet.layers.dense.dropout import Dropout
+from combinet.layers.dense.linear import affine, affine_params
 from combinet.layers.sequence.bidirectional import bidirectional
 from combinet.types import Initializer, is_size
 
@@ -58,8 +60,8 @@ def LSTM(
         >>> [y.shape for y in Y]
         [(5, 4), (2, 4)]
     """
-    params = _params(init_W, init_b, bias)
-    return _stack("lstm", _lstm, nO, nI, bi, depth, dropout, 4, params)
+    layer = partial(_layer, "lstm", _lstm, 4, _params(init_W, init_b, bias))
+    return _stack(layer, nO, nI, bi, depth, dropout)
 
 
 def GRU(
@@ -90,7 +92,7 @@ def GRU(
     params = _params(init_W, init_b, bias)
     if bias:
         params["c"] = Param(("nO",), init_b)
-    return _stack("gru", _gru, nO, nI, bi, depth, dropout, 3, params)
+    return _stack(partial(_layer, "gru", _gru, 3, params), nO, nI, bi, depth, dropout)
 
 
 def RNN(
@@ -119,30 +121,29 @@ def RNN(
     """
     if nonlinearity not in ("tanh", "relu"):
         raise InputError(f"rnn takes the nonlinearity 'tanh' or 'relu', not {nonlinearity!r}")
-    params = _params(init_W, init_b, bias)
-    attrs = {"nonlinearity": nonlinearity}
-    return _stack("rnn", _rnn, nO, nI, bi, depth, dropout, 1, params, attrs)
+    params, attrs = _params(init_W, init_b, bias), {"nonlinearity": nonlinearity}
+    return _stack(partial(_layer, "rnn", _rnn, 1, params, attrs=attrs), nO, nI, bi, depth, dropout)
 
 
 def _params(init_W: Initializer, init_b: Initializer, bias: bool) -> dict[str, Param]:
     # The gates in the middle, so that in column-major memory all are one matrix, gate by gate.
-    weights = {"W": Param(("nO", "nG", "nI"), init_W), "U": Param(("nO", "nG", "nO"), init_W)}
-    return {**weights, "b": Param(("nO", "nG"), init_b)} if bias else weights
+    params = affine_params(init_W, init_b, bias, ("nO", "nG", "nI"))
+    return {"W": params.pop("W"), "U": Param(("nO", "nG", "nO"), init_W), **params}
+
+
+def _layer(
+    name: str, forward: Any, nG: int, params: Any, nO: int | None, nI: int | None, attrs: Any = None
+) -> Model[Any, Any]:
+    """A layer of one direction."""
+    dims = {"nI": nI, "nO": nO, "nG": nG}
+    return Model(name, forward, dims=dims, params=params, attrs=attrs, accepts="time_major2d")
 
 
 def _stack(
-    name: str,
-    forward: Any,
-    nO: int | None,
-    nI: int | None,
-    bi: bool,
-    depth: int,
-    dropout: float,
-    gates: int,
-    params: dict[str, Param],
-    attrs: dict[str, Any] | None = None,
+    layer: partial[Any], nO: int | None, nI: int | None, bi: bool, depth: int, dropout: float
 ) -> Model[Form, Form]:
     """A layer of one direction, doubled by `bi`, stacked by `depth`."""
+    name = layer.args[0]
     if not is_size(depth):
         raise InputError(f"{name} has a depth from 1 on, not {depth!r}")
     if bi and nO is not None and nO % 2:
@@ -153,71 +154,48 @@ def _stack(
         between = Dropout(dropout)  # here, so that a rate that is none is refused at any depth
         if i and dropout:
             layers.append(with_array(between))
-        dims = {"nI": nO if i else nI, "nO": units, "nG": gates}
-        layer: Model[Any, Any] = Model(
-            name, forward, dims=dims, params=params, attrs=attrs, accepts="time_major2d"
-        )
-        layers.append(bidirectional(layer) if bi else layer)
+        one = layer(units, nO if i else nI)
+        layers.append(bidirectional(one) if bi else one)
     return layers[0] if depth == 1 else chain(*layers)
 
 
-def _flat(*weights: Any) -> list[Any]:
-    """Weights (nO, gates, n) as (n, gates * nO), biases as (gates * nO,): views of them."""
-    return [each.T.reshape(*each.T.shape[:-2], -1) for each in weights]
-
-
-def _unflat(gradient: Any, nO: int) -> Any:
-    """The gradient of a parameter in its own shape, given that of the flat one."""
-    return gradient.reshape(*gradient.shape[:-1], -1, nO).T
-
-
-_Backprop: TypeAlias = "Callable[[Any], tuple[Any, Any]]"
-_Recurrence: TypeAlias = "Callable[..., tuple[Any, _Backprop]]"
-
-
-def _recur(model: Any, X: Any, run: Run, recurrence: _Recurrence) -> Any:
+def _recur(model: Any, X: Any, run: Run, recurrence: Callable[..., Any]) -> Any:
     """Packs X, runs `recurrence` on its product with W, and returns a batch of the form of X.
 
-    `recurrence(Z, U, sizes, reverse)` returns the outputs Y and a function of their gradient,
-    which returns the gradients of Z and of each row's product with U.
+    `recurrence(Z, U, order)`, with c as well if there is one, returns the outputs Y and a function
+    of their gradient, which returns the gradients of Z and of each row's product with U.
     """
-    ops, wants_dX, bias = run.ops, run.wants_dX, "b" in model.param_names
-    batch = Packed.of(X, ops)
-    rows, order = batch.data, (batch.order.sizes, batch.reverse)
-    W, U = _flat(*run.params(model, "W", "U"))
-    b = _flat(*run.params(model, "b"))[0] if bias else ops.zeros(U.shape[1:], U.dtype)
-    Y, backprop_gates = recurrence(ops.affine(rows, W.T, b), U, *order)
+    batch = Packed.of(X, run.ops)
+    W, U, *biases = run.params(model, *model.param_names)
+    Z, backprop_affine = affine(model, batch.data, run, weights=(W, *biases[:1]))
+    order = batch.order.sizes, batch.reverse
+    Y, backprop_gates = recurrence(Z, U.T.reshape(len(U), -1), order, *biases[1:])
 
     def backprop(dY: Any) -> Any:
         dZ, dR = backprop_gates(batch.rows_of(dY))
-        dX, dW, db = ops.backprop_affine(dZ, rows, W.T, wants_dX)
-        dU = ops.backprop_recurrent_weights(dR, Y, *order)
-        nO = Y.shape[1]
-        biases = {"b": _unflat(db, nO)} if bias else {}
-        run.inc_grad(model, W=_unflat(dW.T, nO), U=_unflat(dU, nO), **biases)
+        dU = run.ops.backprop_recurrent_weights(dR, Y, order)
+        run.inc_grad(model, U=dU.reshape(U.T.shape).T)
+        dX = backprop_affine(dZ)
         return None if dX is None else batch.rebuild(X, dX)
 
     return batch.rebuild(X, Y), backprop
 
 
 def _lstm(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    def recurrence(gates: Any, U: Any, *order: Any) -> Any:
-        Y, C, T = run.ops.lstm(gates, U, *order)
-        return Y, lambda dY: (run.ops.backprop_lstm(dY, gates, C, T, U, *order),) * 2
+    def recurrence(Z: Any, U: Any, order: Any) -> Any:
+        Y, saved = run.ops.lstm(Z, U, order)
+        return Y, lambda dY: (run.ops.backprop_lstm(dY, saved),) * 2
 
     return _recur(model, X, run, recurrence)
 
 
 def _gru(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    bias = "c" in model.param_names
-
-    def recurrence(gates: Any, U: Any, *order: Any) -> Any:
-        nO = U.shape[0]
-        c = run.params(model, "c")[0] if bias else run.ops.zeros((nO,), U.dtype)
-        Y, M = run.ops.gru(gates, U, c, *order)
+    def recurrence(Z: Any, U: Any, order: Any, c: Any = None) -> Any:
+        nO, bias = U.shape[0], c is not None
+        Y, saved = run.ops.gru(Z, U, c if bias else run.ops.zeros((nO,), U.dtype), order)
 
         def backprop(dY: Any) -> Any:
-            dZ, dR = run.ops.backprop_gru(dY, gates, Y, M, U, *order)
+            dZ, dR = run.ops.backprop_gru(dY, saved)
             if bias:
                 run.inc_grad(model, c=dR[:, 2 * nO :].sum(axis=0))
             return dZ, dR
@@ -230,8 +208,8 @@ def _gru(model: Model[Any, Any], X: Any, run: Run) -> Any:
 def _rnn(model: Model[Any, Any], X: Any, run: Run) -> Any:
     activation = model.attrs["nonlinearity"]
 
-    def recurrence(Z: Any, U: Any, *order: Any) -> Any:
-        Y = run.ops.rnn(Z, U, activation, *order)
-        return Y, lambda dY: (run.ops.backprop_rnn(dY, Y, U, activation, *order),) * 2
+    def recurrence(Z: Any, U: Any, order: Any) -> Any:
+        Y, saved = run.ops.rnn(Z, U, activation, order)
+        return Y, lambda dY: (run.ops.backprop_rnn(dY, saved),) * 2
 
     return _recur(model, X, run, recurrence)

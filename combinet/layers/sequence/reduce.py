@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ def reduce_sum() -> Model[Ragged, Floats2d]:
         array([[3.],
                [3.]])
     """
-    return _reduction("reduce_sum", _reduce_sum)
+    return Model("reduce_sum", _reduce_sum, accepts="ragged2d", widths=preserves)
 
 
 def reduce_mean() -> Model[Ragged, Floats2d]:
@@ -41,7 +40,7 @@ def reduce_mean() -> Model[Ragged, Floats2d]:
         array([[1.5],
                [3. ]])
     """
-    return _reduction("reduce_mean", _reduce_mean)
+    return Model("reduce_mean", _reduce_mean, accepts="ragged2d", widths=preserves)
 
 
 def reduce_max() -> Model[Ragged, Floats2d]:
@@ -54,7 +53,7 @@ def reduce_max() -> Model[Ragged, Floats2d]:
         >>> reduce_max().predict(Ragged(np.array([[1.0, 2.0], [2.0, 1.0]]), [2]))
         array([[2., 2.]])
     """
-    return _reduction("reduce_max", _reduce_max)
+    return Model("reduce_max", _reduce_max, accepts="ragged2d", widths=preserves)
 
 
 def reduce_first() -> Model[Ragged, Floats2d]:
@@ -68,7 +67,7 @@ def reduce_first() -> Model[Ragged, Floats2d]:
         array([[1.],
                [3.]])
     """
-    return _reduction("reduce_first", _reduce_first)
+    return Model("reduce_first", _reduce_first, accepts="ragged2d", widths=preserves)
 
 
 def reduce_last() -> Model[Ragged, Floats2d]:
@@ -82,41 +81,25 @@ def reduce_last() -> Model[Ragged, Floats2d]:
         array([[2.],
                [3.]])
     """
-    return _reduction("reduce_last", _reduce_last)
-
-
-def _reduction(name: str, forward: Callable[..., Any]) -> Model[Ragged, Floats2d]:
-    return Model(name, forward, accepts="ragged2d", widths=preserves)
+    return Model("reduce_last", _reduce_last, accepts="ragged2d", widths=preserves)
 
 
 def _reduce_sum(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
-    lengths = X.lengths
-
-    def backprop(dY: Floats2d) -> Ragged:
-        return Ragged(run.ops.repeat_rows(dY, lengths), lengths)
-
-    return run.ops.reduce_sum(X.data, lengths), backprop
+    lengths, ops = X.lengths, run.ops
+    Y = ops.reduce_sum(X.data, lengths)
+    return Y, lambda dY: Ragged(ops.repeat_rows(dY, lengths), lengths)
 
 
 def _reduce_mean(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
-    lengths = X.lengths
-    weights = run.ops.mean_weights(lengths, X.data.dtype)
-
-    def backprop(dY: Floats2d) -> Ragged:
-        return Ragged(run.ops.repeat_rows(dY * weights, lengths), lengths)
-
-    return run.ops.reduce_sum(X.data, lengths) * weights, backprop
+    weights = run.ops.mean_weights(X.lengths, X.data.dtype)
+    total, backprop = _reduce_sum(model, X, run)
+    return total * weights, lambda dY: backprop(dY * weights)
 
 
 def _reduce_max(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
-    lengths = _filled(model, X)
-    n = X.data.shape[0]
-    Y, which = run.ops.reduce_max(X.data, lengths)
-
-    def backprop(dY: Floats2d) -> Ragged:
-        return Ragged(run.ops.backprop_reduce_max(dY, which, n), lengths)
-
-    return Y, backprop
+    lengths, ops, n = _filled(model, X), run.ops, len(X.data)
+    Y, which = ops.reduce_max(X.data, lengths)
+    return Y, lambda dY: Ragged(ops.backprop_reduce_max(dY, which, n), lengths)
 
 
 def _reduce_first(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
@@ -128,16 +111,15 @@ def _reduce_last(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
 
 
 def _pick(X: Ragged, rows: Ints1d, run: Run) -> Any:
-    n, lengths = X.data.shape[0], X.lengths
-
-    def backprop(dY: Floats2d) -> Ragged:
-        return Ragged(run.ops.scatter_rows(dY, rows, n), lengths)
-
-    return run.ops.take_rows(X.data, rows), backprop
+    lengths, ops, n = X.lengths, run.ops, len(X.data)
+    Y = ops.take_rows(X.data, rows)
+    return Y, lambda dY: Ragged(ops.scatter_rows(dY, rows, n), lengths)
 
 
 def _filled(model: Model[Any, Any], X: Ragged) -> Ints1d:
-    if (X.lengths == 0).any():
-        empty = int(np.flatnonzero(X.lengths == 0)[0])
-        raise DimensionError(f"{model.name} needs a row in every sequence; number {empty} is empty")
+    empty = np.flatnonzero(X.lengths == 0)
+    if empty.size:
+        raise DimensionError(
+            f"{model.name} needs a row in every sequence; number {empty[0]} is empty"
+        )
     return X.lengths

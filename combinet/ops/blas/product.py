@@ -12,18 +12,20 @@ several, it does products as a whole that are beyond two of the largest tiles.
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from combinet.ops.blas.threads import BLAS
 from combinet.types import Floats2d
 
+# Columns of a product, and the rows and columns of the tiles that they are done in.
+Stretch: TypeAlias = "tuple[slice, int, int]"
 SMALL = 1_000_000  # multiplications: the most that these kernels do
 _PAGE = 4096  # bytes: numbers that are such apart meet in the cache
 
 
-class _Kind(NamedTuple):
+class _Layout(NamedTuple):
     """How two matrices lie, and what tiles are best: of some, measured in whole models on Zen 4.
 
     `volume` is the most multiplications of a tile and `area` the most numbers; `heights` are tried
@@ -37,36 +39,28 @@ class _Kind(NamedTuple):
     area: int
 
 
-_STRAIGHT = _Kind((32, 16, 8), (64, 4), 48, SMALL, SMALL)  # both row by row
-_TURNED_A = _Kind((32, 16), (16,), 16, SMALL * 6 // 10, SMALL)
-_TURNED_B = _Kind((64, 32, 16), (16,), 16, SMALL, 1200)
+_STRAIGHT = _Layout((32, 16, 8), (64, 4), 48, SMALL, SMALL)  # both row by row
+_TURNED_A = _Layout((32, 16), (16,), 16, SMALL * 6 // 10, SMALL)
+_TURNED_B = _Layout((64, 32, 16), (16,), 16, SMALL, 1200)
 
 
-class Stretch(NamedTuple):
-    """Columns `start` to `stop` of a product, done in tiles of so many rows and columns."""
-
-    start: int
-    stop: int
-    rows: int
-    columns: int
-
-
-def product(A: Floats2d, B: Floats2d, out: Floats2d) -> None:
-    """Put A @ B into out: A (m, k), B (k, n), out (m, n), which lies row by row."""
+def product(A: Floats2d, B: Floats2d, out: Any) -> Floats2d:
+    """A @ B, put into out: A (m, k), B (k, n), out (m, n), which lies row by row."""
     (m, k), n = A.shape, B.shape[1]
     size = m * k * n
     stretches: tuple[Stretch, ...] = ()
     if m > 1 and m * n > _TURNED_B.area and size <= longest() and A.dtype == np.float32:
-        kind = _kind(A, B)
-        if kind is _TURNED_B or (kind is not None and size > SMALL):
-            stretches = _stretches(min(m, 64), k, n, kind)
+        layout = _layout(A, B)
+        if layout is _TURNED_B or (layout is not None and size > SMALL):
+            stretches = _stretches(min(m, 64), k, n, layout)
     if not stretches:
-        np.dot(A, B, out=out)
-    for start, stop, rows, columns in stretches:
-        _tiled(A, B[:, start:stop], out[:, start:stop], rows, columns)
+        return np.dot(A, B, out=out)
+    for stretch, rows, columns in stretches:
+        _tiled(A, B[:, stretch], out[:, stretch], rows, columns)
+    return out
 
 
-def _kind(A: Floats2d, B: Floats2d) -> _Kind | None:
+def _layout(A: Floats2d, B: Floats2d) -> _Layout | None:
     """None if there are no kernels, or none that are better than the product as a whole."""
     if A.flags.c_contiguous:
         if B.flags.c_contiguous:
@@ -78,29 +72,26 @@ def _kind(A: Floats2d, B: Floats2d) -> _Kind | None:
 
 
 @lru_cache(4096)
-def _stretches(m: int, k: int, n: int, kind: _Kind) -> tuple[Stretch, ...]:
+def _stretches(m: int, k: int, n: int, layout: _Layout) -> tuple[Stretch, ...]:
     """The columns of a product and their tiles, of m rows or fewer; none if no tile fits."""
-    unit = next((unit for unit in kind.units if n % unit == 0), 0)
-    widths = [n // parts for parts in range(1, n // kind.least + 1) if n % parts == 0]
-    tile = _tile(m, k, [width for width in widths if unit and width % unit == 0], kind)
+    unit = next((unit for unit in layout.units if n % unit == 0), n + 1)
+    widths = [n // pieces for pieces in range(1, n // layout.least + 1) if n % (pieces * unit) == 0]
+    tile = _tile(m, k, widths, layout)
     if tile:
-        return (Stretch(0, n, *tile),)
-    last = n % kind.units[0]  # too few to be divided
-    thin = _tile(m, k, [last] if last else [], kind)
-    others = _stretches(m, k, n - last, kind) if 0 < last < n else ()
+        return ((slice(0, n), *tile),)
+    last = n % layout.units[0]  # too few to be divided
+    thin = _tile(m, k, [last] if last else [], layout)
+    others = _stretches(m, k, n - last, layout) if 0 < last < n else ()
     if thin is None or not (others or last == n):
         return ()
-    return (*others, Stretch(n - last, n, *thin))
+    return (*others, (slice(n - last, n), *thin))
 
 
-def _tile(m: int, k: int, widths: list[int], kind: _Kind) -> tuple[int, int] | None:
+def _tile(m: int, k: int, widths: list[int], layout: _Layout) -> tuple[int, int] | None:
     """The first height, with the first width, that make a tile which is small enough."""
-    most = min(kind.volume // k, kind.area)
-    for height in kind.heights:
-        for width in widths:
-            if min(m, height) * width <= most:
-                return min(m, height), width
-    return None
+    most = min(layout.volume // k, layout.area)
+    tiles = ((min(m, height), width) for height in layout.heights for width in widths)
+    return next((tile for tile in tiles if tile[0] * tile[1] <= most), None)
 
 
 def _tiled(A: Any, B: Any, out: Any, rows: int, columns: int) -> None:

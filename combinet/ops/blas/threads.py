@@ -9,19 +9,15 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 def processors() -> int:
     """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
 
 def run_concurrently(jobs: Sequence[Callable[[], T]]) -> list[T]:
@@ -33,13 +29,11 @@ def run_concurrently(jobs: Sequence[Callable[[], T]]) -> list[T]:
     """
     others = [_pool().submit(copy_context().run, job) for job in jobs[1:]]
     try:
-        mine = {0: jobs[0]()}
-        for number in range(len(others), 0, -1):
-            if not others[number - 1].cancel():
-                break
-            mine[number] = jobs[number]()
-        numbers = range(len(jobs))
-        return [mine[i] if i in mine else others[i - 1].result() for i in numbers]
+        first, last = jobs[0](), []
+        while others and others[-1].cancel():
+            others.pop()
+            last.append(jobs[len(others) + 1]())
+        return [first, *(other.result() for other in others), *reversed(last)]
     except BaseException:
         for other in others:
             if not other.cancel():
@@ -48,7 +42,7 @@ def run_concurrently(jobs: Sequence[Callable[[], T]]) -> list[T]:
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def _pool() -> Any:
     from concurrent.futures import ThreadPoolExecutor  # not by `import combinet`: it takes 4 ms
 
     return ThreadPoolExecutor(max(processors() - 1, 1), thread_name_prefix="combinet")
@@ -103,11 +97,8 @@ def _controller() -> Any:
 @cache
 def _allowed() -> int:
     """How many threads BLAS may have: as its environment says, else one for each processor."""
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        number = os.environ.get(name, "")
-        if number.isdigit() and int(number):
-            return int(number)
-    return processors()
+    numbers = [os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")]
+    return next((int(n) for n in numbers if n.isdigit() and int(n)), processors())
 
 
 BLAS = Blas()

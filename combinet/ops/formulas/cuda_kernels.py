@@ -22,13 +22,9 @@ CONSTANTS = "const double inf = 1.0 / 0.0, nan = 0.0 / 0.0;"
 def kernel(cupy: Any, code: Code) -> Any:
     """The kernel (x, outputs...) of a program's code, which CuPy compiles at the first call."""
     lines, outputs = code
+    params = ", ".join(f"T y{k}" for k in range(len(outputs)))
     body = [f"const auto {name} = {value};" for name, value in lines]
-    stores = [f"y{k} = {name};" for k, name in enumerate(outputs)]
+    body += [f"y{k} = {name};" for k, name in enumerate(outputs)]
     return cupy.ElementwiseKernel(
-        "T x",
-        ", ".join(f"T y{k}" for k in range(len(outputs))),
-        "\n".join(body + stores),
-        "elementwise",
-        preamble=PREAMBLE,
-        loop_prep=CONSTANTS,
+        "T x", params, "\n".join(body), "elementwise", preamble=PREAMBLE, loop_prep=CONSTANTS
     )

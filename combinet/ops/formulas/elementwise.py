@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from combinet.ops.arrays import ArrayOps
 from combinet.ops.formulas.program import Program
 from combinet.types import Floats
 
 
-class ElementwiseOps:
+class ElementwiseOps(ArrayOps):
     """Mixed into `Ops`: what a layer made of a formula computes."""
-
-    xp: Any
-    block: int | None
 
     def elementwise(self, program: Program, X: Floats) -> list[Any]:
         """What the program's expressions are at each element of X; a float where one is constant.
@@ -32,17 +30,14 @@ class ElementwiseOps:
         work = [self.xp.empty(size, dtype=bool if truth else X.dtype) for truth in program.work]
         with np.errstate(all="ignore"):
             for start in range(0, X.size, size):
-                part = slice(start, start + size)
-                x = X[part]
+                block = slice(start, start + size)
+                x = X[block]
                 values = [x]
-                places = [Y[part] for Y in outputs] + [array[: x.size] for array in work]
+                places = [Y[block] for Y in outputs] + [array[: x.size] for array in work]
                 for op, operands, place in program.steps:
                     args = [values[a] if isinstance(a, int) else a for a in operands]
-                    values.append(self._step(op, args, places[place]))
-
-    def _step(self, op: str, args: list[Any], out: Any) -> Any:
-        if op != "where":
-            return getattr(self.xp, op)(*args, out=out)
-        self.xp.copyto(out, args[2])
-        self.xp.copyto(out, args[1], where=args[0])
-        return out
+                    if op == "where":  # which takes no `out`
+                        places[place][...] = self.xp.where(*args)
+                    else:
+                        getattr(self.xp, op)(*args, out=places[place])
+                    values.append(places[place])

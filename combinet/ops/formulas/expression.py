@@ -30,29 +30,28 @@ class Nothing:
     def __sub__(self, other: Any) -> Any:
         return -other
 
-    def __rsub__(self, other: Any) -> Any:
-        return other
-
-    def __mul__(self, other: Any) -> Nothing:
+    def __mul__(self, *other: Any) -> Nothing:
         return self
 
-    def __neg__(self) -> Nothing:
-        return self
-
-    __radd__ = __add__
-    __rmul__ = __truediv__ = __mul__
+    __radd__ = __rsub__ = __add__
+    __rmul__ = __truediv__ = __neg__ = __mul__
 
 
 NOTHING = Nothing()
 
 
-def _binary(op: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
-    """An operator and its reflected form."""
+def _operator(op: str) -> Callable[..., Any]:
+    """The method of an operator of one operand or two."""
 
-    def forward(a: Any, b: Any) -> Any:
-        return NotImplemented if b is NOTHING else function(op)(a, b)
+    def method(*operands: Any) -> Any:
+        return NotImplemented if operands[-1] is NOTHING else function(op)(*operands)
 
-    return forward, lambda b, a: function(op)(a, b)
+    return method
+
+
+def _binary(op: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The methods of an operator and of its reflected form."""
+    return _operator(op), lambda b, a: function(op)(a, b)
 
 
 class Expression:
@@ -79,20 +78,12 @@ class Expression:
     __or__, __ror__ = _binary("logical_or")
     __lt__, __gt__ = _binary("less")  # a > b is b < a
     __le__, __ge__ = _binary("less_equal")
-    __eq__ = _binary("equal")[0]
-    __ne__ = _binary("not_equal")[0]
-
-    def __neg__(self) -> Any:
-        return apply("negative", self)
-
-    def __pos__(self) -> Any:
-        return apply("positive", self)
-
-    def __abs__(self) -> Any:
-        return apply("absolute", self)
-
-    def __invert__(self) -> Any:
-        return apply("logical_not", self)
+    __eq__ = _operator("equal")
+    __ne__ = _operator("not_equal")
+    __neg__ = _operator("negative")
+    __pos__ = _operator("positive")
+    __abs__ = _operator("absolute")
+    __invert__ = _operator("logical_not")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         if method != "__call__" or kwargs:
@@ -119,11 +110,9 @@ class Expression:
 
 def function(name: str) -> Callable[..., Any]:
     """The function of expressions that has this name in NumPy."""
-    if name in _MADE:
-        return _MADE[name]
-    if name not in PRIMITIVES:
-        raise InputError(f"np.{name} is none of {', '.join(sorted({*PRIMITIVES, *_MADE}))}")
-    return partial(apply, name)
+    if name not in _FUNCTIONS:
+        raise InputError(f"np.{name} is none of {', '.join(sorted(_FUNCTIONS))}")
+    return _FUNCTIONS[name]
 
 
 def apply(op: str, *args: Any) -> Any:
@@ -131,7 +120,7 @@ def apply(op: str, *args: Any) -> Any:
     args = tuple(map(_operand, args))
     if op not in LOGIC:
         args = _numeric(op, *args)
-    elif not all(map(_is_condition, args)):
+    elif not all(getattr(arg, "truth", False) for arg in args):
         raise InputError(f"np.{op} takes conditions, such as x > 0")
     if op in ("add", "multiply", "maximum", "minimum") and isinstance(args[0], float):
         args = args[::-1]
@@ -153,13 +142,9 @@ def _operand(value: Any) -> Any:
     raise InputError(f"a formula is of its argument and of numbers, not of {describe(value)}")
 
 
-def _is_condition(value: Any) -> bool:
-    return isinstance(value, Expression) and value.truth
-
-
 def _numeric(op: str, *args: Any) -> tuple[Any, ...]:
     """The arguments with 1 and 0 for conditions, which count as numbers beside a number only."""
-    conditions = [_is_condition(arg) for arg in args]
+    conditions = [getattr(arg, "truth", False) for arg in args]
     if all(conditions):
         raise InputError(
             f"np.{op} takes numbers, not conditions alone: these have &, |, ~, and np.where"
@@ -201,7 +186,8 @@ def _power(a: Any, b: Any) -> Any:
     return _POWERS[b](a) if isinstance(b, float) and b in _POWERS else apply("power", a, b)
 
 
-_MADE: dict[str, Callable[..., Any]] = {
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: partial(apply, name) for name in PRIMITIVES},
     "where": _where,
     "clip": _clip,
     "power": _power,

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from combinet.ops.formulas.program import Code, Program
+from combinet.ops.formulas.program import Code
 from combinet.ops.formulas.vectorized import compiled, functions
-from combinet.types import Floats
-
-
-def run_loop(program: Program, X: Floats, *outputs: Floats) -> None:
-    """Write the program's outputs: flat arrays, all of float32 or all of float64."""
-    real: Any = X.dtype.type
-    _loop(program.code, real)(X, *outputs)
 
 
 @cache
-def _loop(code: Code, real: Any) -> Callable[..., None]:
-    """The loop of a program's code, compiled when it is first called.
+def loop(code: Code, real: Any) -> Any:
+    """The loop (X, outputs...) of a program's code, over flat arrays of the type `real`.
 
-    It is compiled once in a process: Numba's cache on disk wants functions that stand in a file.
+    It is compiled once in a process, when it is first called: Numba's cache on disk wants functions
+    that stand in a file.
     """
     lines, outputs = code
     names = [f"Y{k}" for k in range(len(outputs))]
@@ -32,6 +25,6 @@ def _loop(code: Code, real: Any) -> Callable[..., None]:
         *(f"        {name} = {value}" for name, value in lines),
         *(f"        {name}[i] = {value}" for name, value in zip(names, outputs, strict=True)),
     ]
-    known = dict(functions(real))
+    known = {**functions(real)}
     exec("\n".join(source), known)
     return compiled(known["loop"])

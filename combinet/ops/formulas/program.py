@@ -31,7 +31,8 @@ def trace(name: str, function: Callable[[Any], Any]) -> Any:
         raise InputError(f"{name} takes a function that returns a number, not a condition")
     if not isinstance(Y, Expression | int | float | np.number):
         raise InputError(f"{name} takes a function that returns a number, not {describe(Y)}")
-    if repr(Program(Y)) != repr(Program(again)):
+    programs = Program(Y), Program(again)
+    if len({repr((each.code, each.results)) for each in programs}) > 1:
         raise InputError(
             f"{name} takes a function that does the same at each call: this one draws random "
             f"numbers or keeps a state"
@@ -47,24 +48,24 @@ def differentiate(Y: Any) -> Any:
         return derivatives[a.number] if isinstance(a, Expression) else NOTHING
 
     with np.errstate(all="ignore"):
-        for part in _parts(Y):
-            if part.op == "x":
-                derivatives[part.number] = 1.0
+        for each in _subexpressions(Y):
+            if each.op == "x":
+                derivatives[each.number] = 1.0
             else:
-                rule = PRIMITIVES[part.op].derivative
-                derivatives[part.number] = rule(d, part, *part.args) if rule else NOTHING
+                rule = PRIMITIVES[each.op].derivative
+                derivatives[each.number] = rule(d, each, *each.args) if rule else NOTHING
     return 0.0 if d(Y) is NOTHING else d(Y)
 
 
-def _parts(*outputs: Any) -> list[Expression]:
+def _subexpressions(*outputs: Any) -> list[Expression]:
     """All that the outputs are made of, each after its own parts."""
     found: dict[int, Expression] = {}
     waiting = [*outputs]
     while waiting:
-        part = waiting.pop()
-        if isinstance(part, Expression) and part.number not in found:
-            found[part.number] = part
-            waiting += part.args
+        each = waiting.pop()
+        if isinstance(each, Expression) and each.number not in found:
+            found[each.number] = each
+            waiting += each.args
     return [found[number] for number in sorted(found)]
 
 
@@ -91,26 +92,20 @@ class Program:
         numbers: dict[int, int] = {}  # of values, by the number of the expression
         known: dict[str, int] = {}
         steps: list[tuple[str, tuple[int | float, ...]]] = []
-        for part in _parts(*wanted):
+        for each in _subexpressions(*wanted):
             operands = tuple(numbers[a.number] if isinstance(a, Expression) else a
-                             for a in part.args)  # fmt: skip
-            key = f"{part.op}{operands}"  # tells -0.0 from 0.0, and 1.0 from 1
+                             for a in each.args)  # fmt: skip
+            key = f"{each.op}{operands}"  # tells -0.0 from 0.0, and 1.0 from 1
             if key not in known:
                 known[key] = len(known)
-                steps.append((part.op, operands))
-            numbers[part.number] = known[key]
+                steps.append((each.op, operands))
+            numbers[each.number] = known[key]
         values = [numbers[y.number] if isinstance(y, Expression) else y for y in wanted]
         outputs = list(dict.fromkeys(value for value in values if isinstance(value, int)))
         self.results = [outputs.index(y) if isinstance(y, int) else y for y in values]
         self.outputs = len(outputs)
         self.work: list[bool] = []
         self.steps = self._placed(steps[1:], outputs)
-
-    def __repr__(self) -> str:
-        lines, outputs = self.code
-        return "\n".join([*(f"{name} = {value}" for name, value in lines),
-                          ", ".join(outputs[r] if isinstance(r, int) else str(r)
-                                    for r in self.results)])  # fmt: skip
 
     def _placed(self, steps: list[Any], outputs: list[int]) -> list[Step]:
         """The steps with a place for each result, which is free again after the last use."""
@@ -120,19 +115,14 @@ class Program:
         free: dict[bool, list[int]] = {True: [], False: []}
         placed = []
         for i, (op, operands) in enumerate(steps):
-            used = {a for a in operands if isinstance(a, int) and last[a] == i and a not in outputs}
-            done = [(PRIMITIVES[steps[a - 1][0]].truth, places[a]) for a in used if a]
-            early = op != "where"  # which writes before it has read all
-            for truth, place in done if early else ():
-                free[truth].append(place)
+            for a in {a for a in operands if isinstance(a, int) and last[a] == i} - {0, *outputs}:
+                free[PRIMITIVES[steps[a - 1][0]].truth].append(places[a])
             truth = PRIMITIVES[op].truth
             if i + 1 not in places:
                 if not free[truth]:
                     free[truth].append(len(outputs) + len(self.work))
                     self.work.append(truth)
                 places[i + 1] = free[truth].pop()
-            for truth, place in done if not early else ():
-                free[truth].append(place)
             placed.append(Step(op, operands, places[i + 1]))
         return placed
 

@@ -15,8 +15,22 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-# Unlike in `kernels.py` nothing is reordered: formulas are computed as they are written.
+# Unlike in `kernels` nothing is reordered: formulas are computed as they are written.
 compiled = numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
+
+where = compiled(lambda c, a, b: a if c else b)
+maximum = compiled(lambda a, b: where((a > b) | (a != a), a, b))
+minimum = compiled(lambda a, b: where((a < b) | (a != a), a, b))
+logical_not = compiled(lambda c: not c)
+
+
+@compiled
+def horner(terms: Any, x: Any) -> Any:
+    """A polynomial at x, by its coefficients, that of the highest power first."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total * x + term
+    return total
 
 
 class _Format(NamedTuple):
@@ -51,36 +65,8 @@ def functions(real: Any) -> dict[str, Any]:
     exp_terms = tuple(real(1 / factorial(k)) for k in range(form.terms[0] - 1, 1, -1))
     log_terms = tuple(real(2 / (2 * k + 1)) for k in range(form.terms[1] - 1, 0, -1))
 
-    @compiled
-    def where(c: Any, a: Any, b: Any) -> Any:
-        return a if c else b
-
-    @compiled
-    def logical_not(c: Any) -> Any:
-        return not c
-
-    @compiled
-    def maximum(a: Any, b: Any) -> Any:
-        return where((a > b) | (a != a), a, b)
-
-    @compiled
-    def minimum(a: Any, b: Any) -> Any:
-        return where((a < b) | (a != a), a, b)
-
-    @compiled
-    def sign(a: Any) -> Any:
-        return where(a > zero, one, where(a < zero, -one, a))
-
-    @compiled
-    def power_of_two(n: Any) -> Any:
-        return integer((n + bias) << digits).view(real)
-
-    @compiled
-    def horner(terms: Any, x: Any) -> Any:
-        total = terms[0]
-        for term in terms[1:]:
-            total = total * x + term
-        return total
+    sign = compiled(lambda a: where(a > zero, one, where(a < zero, -one, a)))
+    power_of_two = compiled(lambda n: integer((n + bias) << digits).view(real))
 
     @compiled
     def reduced(x: Any) -> Any:
@@ -116,9 +102,7 @@ def functions(real: Any) -> dict[str, Any]:
         result = k * log2_high - ((square - rest) - f)
         return where(u > zero, where(u < infinity, result, u), where(u == zero, -infinity, nan))
 
-    @compiled
-    def log(x: Any) -> Any:
-        return log_plus(x, zero)
+    log = compiled(lambda x: log_plus(x, zero))
 
     @compiled
     def log1p(x: Any) -> Any:

@@ -30,3 +30,17 @@ def kernel(function: Any) -> Any:
 
 
 exp = functions(np.float32)["exp"]
+
+
+@kernel
+def copy(x: Any, y: Any) -> None:
+    """Put the row x into y."""
+    for k in range(y.shape[0]):
+        y[k] = x[k]
+
+
+@kernel
+def add(x: Any, y: Any) -> None:
+    """Add the row x to y."""
+    for k in range(y.shape[0]):
+        y[k] += x[k]

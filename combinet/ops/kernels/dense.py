@@ -6,9 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from combinet.ops.kernels.compiled import exp, kernel
+from combinet.ops.formulas.vectorized import horner
+from combinet.ops.kernels.compiled import add, exp, kernel
 
 _MASK = np.int32(-4096)  # keeps the first 12 digits of a float32: their square is exact
+_EXP = tuple(map(np.float32, (1 / 24, 1 / 6, 1 / 2, 1, 1)))
+_TAIL = tuple(map(np.float32, (
+    -0.063552194, 0.23588558, -0.243916036, 0.261665794, -0.0399819409, 0.104803509,
+    0.0749260109, 0.0854241095, 0.0847451564,
+)))  # fmt: skip
 
 
 @kernel
@@ -23,20 +29,9 @@ def _normal(x: Any) -> Any:
     head = np.int32(np.float32(t).view(np.int32) & _MASK).view(np.float32)
     c = np.float32(-0.5) * (t - head) * (t + head)
     e = exp(np.float32(-0.5) * head * head)
-    e *= np.float32(1) + c * (
-        np.float32(1) + c * (np.float32(1 / 2) + c * (np.float32(1 / 6) + c * np.float32(1 / 24)))
-    )
+    e *= horner(_EXP, c)
     z = np.float32(1) / (np.float32(1) + np.float32(0.2125) * t)
-    q = np.float32(-0.063552194)
-    q = q * z + np.float32(0.23588558)
-    q = q * z + np.float32(-0.243916036)
-    q = q * z + np.float32(0.261665794)
-    q = q * z + np.float32(-0.0399819409)
-    q = q * z + np.float32(0.104803509)
-    q = q * z + np.float32(0.0749260109)
-    q = q * z + np.float32(0.0854241095)
-    q = q * z + np.float32(0.0847451564)
-    tail = e * q * z
+    tail = e * horner(_TAIL, z) * z
     density = e * np.float32(0.3989422804014327)
     return (tail if x < np.float32(0) else np.float32(1) - tail), density
 
@@ -54,9 +49,7 @@ def relu(X: Any, Y: Any) -> None:
 def add_bias(X: Any, b: Any) -> None:
     """In place, row by row: a fifth of the time of NumPy's."""
     for i in range(X.shape[0]):
-        x = X[i]
-        for o in range(x.shape[0]):
-            x[o] += b[o]
+        add(b, X[i])
 
 
 @kernel
@@ -72,22 +65,14 @@ def add_relu(X: Any, b: Any) -> None:
 
 @kernel
 def gelu(X: Any, Y: Any, S: Any) -> None:
-    """Function and derivative at once: they have the exponential in common."""
+    """The function and, unless S is None, its derivative: they have the exponential in common."""
     for i in range(X.shape[0]):
         # Beyond, the function is 0 or X, and no infinity meets a 0.
         x = max(X[i], np.float32(-20))
         P, p = _normal(x)
         Y[i] = x * P
-        S[i] = P + min(x, np.float32(20)) * p
-
-
-@kernel
-def gelu_value(X: Any, Y: Any) -> None:
-    """As `gelu`, without the derivative."""
-    for i in range(X.shape[0]):
-        x = max(X[i], np.float32(-20))
-        P, _ = _normal(x)
-        Y[i] = x * P
+        if S is not None:
+            S[i] = P + min(x, np.float32(20)) * p
 
 
 @kernel

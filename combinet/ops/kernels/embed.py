@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from combinet.ops.kernels.compiled import kernel
+from combinet.ops.kernels.compiled import add, copy, kernel
 from combinet.ops.kernels.prefetch import AHEAD, prefetch
 
 
@@ -54,13 +54,9 @@ def gather_sum(E: Any, rows: Any, Y: Any) -> None:
     for i in range(rows.shape[0]):
         for k in range(rows.shape[1]):
             prefetch(E, rows[min(i + AHEAD // 2, last), k])
-        y, first = Y[i], E[rows[i, 0]]
-        for o in range(y.shape[0]):
-            y[o] = first[o]
+        copy(E[rows[i, 0]], Y[i])
         for k in range(1, rows.shape[1]):
-            e = E[rows[i, k]]
-            for o in range(y.shape[0]):
-                y[o] += e[o]
+            add(E[rows[i, k]], Y[i])
 
 
 @kernel
@@ -69,8 +65,7 @@ def embed_bag(E: Any, ids: Any, lengths: Any, mean: Any, Y: Any) -> None:
     place, last = 0, ids.shape[0] - 1
     for i in range(lengths.shape[0]):
         y, stop = Y[i], place + lengths[i]
-        for o in range(y.shape[0]):
-            y[o] = 0
+        y[:] = 0
         while place + 4 <= stop:
             for k in range(4):
                 prefetch(E, ids[min(place + AHEAD + k, last)])
@@ -79,9 +74,7 @@ def embed_bag(E: Any, ids: Any, lengths: Any, mean: Any, Y: Any) -> None:
                 y[o] += a[o] + b[o] + c[o] + d[o]
             place += 4
         while place < stop:
-            e = E[ids[place]]
-            for o in range(y.shape[0]):
-                y[o] += e[o]
+            add(E[ids[place]], y)
             place += 1
         if mean:
             share = E.dtype.type(1 / max(lengths[i], 1))
@@ -94,12 +87,9 @@ def scatter_bags(E: Any, ids: Any, lengths: Any, Y: Any) -> None:
     """Sequence by sequence, row by row."""
     start, last = 0, ids.shape[0] - 1
     for i in range(lengths.shape[0]):
-        y = Y[i]
         for place in range(start, start + lengths[i]):
             prefetch(E, ids[min(place + AHEAD, last)])
-            e = E[ids[place]]
-            for o in range(y.shape[0]):
-                e[o] += y[o]
+            add(Y[i], E[ids[place]])
         start += lengths[i]
 
 
@@ -109,9 +99,7 @@ def set_rows(E: Any, rows: Any, Y: Any) -> None:
     last = rows.shape[0] - 1
     for i in range(rows.shape[0]):
         prefetch(E, rows[min(i + AHEAD, last)])
-        e, y = E[rows[i]], Y[i]
-        for o in range(e.shape[0]):
-            e[o] = y[o]
+        copy(Y[i], E[rows[i]])
 
 
 @kernel
@@ -120,9 +108,7 @@ def fill_rows(E: Any, rows: Any, value: Any) -> None:
     last = rows.shape[0] - 1
     for i in range(rows.shape[0]):
         prefetch(E, rows[min(i + AHEAD, last)])
-        e = E[rows[i]]
-        for o in range(e.shape[0]):
-            e[o] = value
+        E[rows[i]] = value
 
 
 @kernel
@@ -132,8 +118,5 @@ def scatter_add(E: Any, rows: Any, Y: Any) -> None:
     for i in range(rows.shape[0]):
         for k in range(rows.shape[1]):
             prefetch(E, rows[min(i + AHEAD // 2, last), k])
-        y = Y[i]
         for k in range(rows.shape[1]):
-            e = E[rows[i, k]]
-            for o in range(y.shape[0]):
-                e[o] += y[o]
+            add(Y[i], E[rows[i, k]])

@@ -6,45 +6,34 @@ from typing import Any
 
 import numpy as np
 
-from combinet.ops.kernels.compiled import exp, kernel
+from combinet.ops.kernels.compiled import add, copy, exp, kernel
 
 
 @kernel
 def expand_window(X: Any, window: int, lengths: Any, Y: Any) -> None:
     """Neighbour by neighbour; zeros beyond the ends of the sequence."""
-    nI = X.shape[1]
-    zero = X.dtype.type(0)
     start = 0
     for length in lengths:
         for i in range(start, start + length):
             for step in range(-window, window + 1):
                 y = Y[i, step + window]
                 if start <= i + step < start + length:
-                    x = X[i + step]
-                    for o in range(nI):
-                        y[o] = x[o]
+                    copy(X[i + step], y)
                 else:
-                    for o in range(nI):
-                        y[o] = zero
+                    y[:] = 0
         start += length
 
 
 @kernel
 def backprop_expand_window(dY: Any, window: int, lengths: Any, dX: Any) -> None:
     """Each row collects its gradient from the windows that it is in."""
-    nI = dX.shape[1]
     start = 0
     for length in lengths:
         for i in range(start, start + length):
-            x = dX[i]
-            own = dY[i, window]
-            for o in range(nI):
-                x[o] = own[o]
+            copy(dY[i, window], dX[i])
             for step in range(-window, window + 1):
                 if step != 0 and start <= i - step < start + length:
-                    d = dY[i - step, step + window]
-                    for o in range(nI):
-                        x[o] += d[o]
+                    add(dY[i - step, step + window], dX[i])
         start += length
 
 
@@ -54,25 +43,9 @@ def reduce_sum(X: Any, lengths: Any, Y: Any) -> None:
     start = 0
     for i in range(lengths.shape[0]):
         y = Y[i]
-        for o in range(y.shape[0]):
-            y[o] = 0
+        y[:] = 0
         for row in range(start, start + lengths[i]):
-            x = X[row]
-            for o in range(y.shape[0]):
-                y[o] += x[o]
-        start += lengths[i]
-
-
-@kernel
-def repeat_rows(X: Any, lengths: Any, Y: Any) -> None:
-    """Sequence by sequence, row by row."""
-    start = 0
-    for i in range(lengths.shape[0]):
-        x = X[i]
-        for row in range(start, start + lengths[i]):
-            y = Y[row]
-            for o in range(y.shape[0]):
-                y[o] = x[o]
+            add(X[row], y)
         start += lengths[i]
 
 

@@ -11,9 +11,10 @@ from combinet.ops.kernels.prefetch import AHEAD, prefetch
 
 
 @kernel
-def _typed(W: Any, beta1: float, beta2: float, scale: float, root: float, eps: float) -> Any:
+def _typed(W: Any, step: Any) -> Any:
     """The numbers of a step in the dtype of W, with what the betas lack to 1."""
     real = W.dtype.type
+    beta1, beta2, scale, root, eps = step
     b1, b2, one = real(beta1), real(beta2), real(1)
     return b1, one - b1, b2, one - b2, real(scale), real(root), real(eps)
 
@@ -28,30 +29,22 @@ def _step(w: Any, g: Any, m: Any, v: Any, numbers: Any) -> Any:
 
 
 @kernel
-def adam(
-    W: Any, dW: Any, first: Any, second: Any,
-    beta1: float, beta2: float, scale: float, root: float, eps: float,
-) -> None:  # fmt: skip
+def adam(W: Any, dW: Any, first: Any, second: Any, step: Any) -> None:
     """One pass over all weights."""
-    numbers = _typed(W, beta1, beta2, scale, root, eps)
+    numbers = _typed(W, step)
     for i in range(W.shape[0]):
         W[i], first[i], second[i] = _step(W[i], dW[i], first[i], second[i], numbers)
 
 
 @kernel
-def adam_rows(
-    rows: Any, W: Any, dW: Any, first: Any, second: Any,
-    beta1: float, beta2: float, scale: float, root: float, eps: float,
-) -> None:  # fmt: skip
+def adam_rows(rows: Any, W: Any, dW: Any, first: Any, second: Any, step: Any) -> None:
     """As `adam`, row by row. A call of it for each row would take twice as long."""
-    numbers = _typed(W, beta1, beta2, scale, root, eps)
+    numbers = _typed(W, step)
     last = rows.shape[0] - 1
     for i in range(rows.shape[0]):
         ahead, row = rows[min(i + AHEAD // 2, last)], rows[i]
-        prefetch(W, ahead)
-        prefetch(dW, ahead)
-        prefetch(first, ahead)
-        prefetch(second, ahead)
+        for table in (W, dW, first, second):
+            prefetch(table, ahead)
         w, d, f, s = W[row], dW[row], first[row], second[row]
         for o in range(w.shape[0]):
             w[o], f[o], s[o] = _step(w[o], d[o], f[o], s[o], numbers)

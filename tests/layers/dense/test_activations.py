@@ -1,5 +1,7 @@
 """Activations: their values and slopes over the whole range, with and without an affine map."""
 
+import inspect
+import pickle
 from collections.abc import Callable
 from decimal import Context, Decimal, localcontext
 from itertools import pairwise
@@ -271,3 +273,18 @@ def test_selu_keeps_mean_and_variance() -> None:
     weights = weights / weights.sum()
     Y = cb.selu().predict(nodes)
     np.testing.assert_allclose([weights @ Y, weights @ (Y * Y)], [0, 1], atol=2e-3)
+
+
+@pytest.mark.parametrize("make", [cb.Swish, cb.HardSwish, cb.SELU, cb.Relu])
+def test_constructors_of_one_signature_look_as_if_each_were_written_out(make: Any) -> None:
+    parameters = inspect.signature(make).parameters
+    first = {"SELU": cb.lecun_normal}.get(make.__name__, cb.he_normal)
+    assert {name: each.default for name, each in parameters.items()} == {
+        "nO": None, "nI": None, "init_W": first, "init_b": cb.zeros, "bias": True,
+        "dropout": None, "normalize": False,
+    }  # fmt: skip
+    assert parameters["nI"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert parameters["init_W"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert pickle.loads(pickle.dumps(make)) is make is getattr(cb, make.__qualname__)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        make(anything=1)

@@ -418,7 +418,7 @@ def test_too_few_rows_have_no_variance(n: int) -> None:
 
 @pytest.mark.parametrize("options", [{"momentum": 0.0}, {"momentum": 1.5}])
 def test_settings_that_mean_nothing_are_refused(options: Any) -> None:
-    with raises(cb.InputError, "eps"):
+    with raises(cb.InputError, "momentum"):
         cb.BatchNorm(**options)
 
 

@@ -1,0 +1,78 @@
+"""Input of other types and libraries: the error says how to convert it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import combinet as cb
+from helpers.arrays import floats
+from helpers.errors import raises
+
+WORDS = "features"
+
+
+def _linear() -> Any:
+    return cb.Linear(2, 3).initialize()
+
+
+def _flat() -> Any:
+    return cb.with_flatten(_linear())
+
+
+@pytest.mark.parametrize("make", [_linear, _flat], ids=["array", "list"])
+def test_a_tensor_of_pytorch(make: Any) -> None:
+    torch = pytest.importorskip("torch")
+    X = torch.ones(4, 3)
+    with raises(cb.InputError, "torch", "numpy()", "linear"):
+        make().predict(X if make is _linear else [X])
+
+
+def test_a_sparse_matrix_of_scipy() -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    for form in (sparse.csr_matrix, sparse.csr_array):
+        with raises(cb.InputError, "scipy", "toarray()", "linear"):
+            _linear().predict(form(floats(4, 3)))
+
+
+@pytest.mark.parametrize(
+    ("X", "hint"),
+    [("words", WORDS), (["words"], WORDS), ([[1.0, 2.0]], "asarray"), ([1.0], "asarray")],
+)
+def test_text_and_numbers_of_python(X: Any, hint: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with raises(cb.InputError, hint, "linear"):
+            _linear().predict(X)
+
+
+@pytest.mark.parametrize("value", [[[1, 2], [3]], "text", [["a", "b", "c"]] * 2])
+def test_values_of_parameters_that_are_no_numbers(value: Any) -> None:
+    model = _linear()
+    before = model.get_param("W")
+    with raises(cb.InputError, "linear", "W", "(2, 3)"):
+        model.set_param("W", value)
+    with raises(cb.InputError, "linear", "W"), model.use_params({(model.id, "W"): value}):
+        pass
+    assert model.get_param("W") is before
+
+
+@pytest.mark.parametrize(
+    "Y", [np.array([0, 1, 2, 0]), [0, 1, 2, 0], ["a", "b", "a", "c"], np.array(["a", "b"])]
+)
+def test_classes_as_a_sample_of_the_output(Y: Any) -> None:
+    model = cb.Linear(4, 3) >> cb.Softmax()
+    with raises(cb.DimensionError, "nO", "softmax", "to_categorical"):
+        model.initialize(floats(4, 3), Y)
+    classes = cb.to_categorical(np.array([0, 1, 2, 0]))
+    assert model.initialize(floats(4, 3), classes).get_dim("nO") == 3
+
+
+def test_an_error_is_short_whatever_it_quotes() -> None:
+    error = cb.FormatError(f"expected a short name, got {'x' * 250_000}; rename it")
+    assert len(str(error)) < 1100
+    assert str(error).startswith("expected a short name")
+    assert str(error).endswith("rename it")
