@@ -114,7 +114,7 @@ def describe(X: object) -> str:
 
 
 def conversion_hint(X: Any) -> str:
-    """Returns how to convert a value of Python or of another library to an array, or ""."""
+    """Returns a hint on how to convert a list or another library's value to an array, or ""."""
     if isinstance(X, str):
         return "; turn words into ids first, for example with combinet.text.features"
     if isinstance(X, list | tuple) and X:

@@ -91,7 +91,7 @@ def pairs(Y: Any, dY: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
         y, dy = tensor_of(Y), tensor_of(dY)
         return [] if y is None or dy is None else [(y, dy)]
     if gradients is None or gradients.keys() != items.keys():
-        form = f"{type(Y).__name__} of {[*items]!s:.99}"
+        form = f"{type(Y).__name__} of {[*items]}"
         raise InputError(f"expected a gradient in the form of Y, a {form}, got {describe(dY)}")
     return [pair for key in items for pair in pairs(items[key], gradients[key])]
 

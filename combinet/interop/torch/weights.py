@@ -72,7 +72,7 @@ def take_weights(model: Model[Any, Any], module: nn.Module) -> None:
     values = {name: _plain(tensor) for name, tensor in named}
     stored = [*functional.parameters, *functional.buffers]
     if missing := {*stored, *functional.constants} - values.keys():
-        raise InputError(f"{model.name} expected {sorted(missing)!s:.199}, got {[*values]!s:.199}")
+        raise InputError(f"{model.name} expected {sorted(missing)}, got {[*values]}")
     for name in stored:
         expected, found = model.slots[name].shape, values[name].shape
         if found != expected:
