@@ -13,10 +13,10 @@ _MOVED = {f"spacy.{name}.v{n}" for name in ("HashEmbedCNN", "Tok2Vec") for n in 
 def move(nlp: Any) -> Any:
     """Replaces the tok2vec models of a trained pipeline by combinet's with the same weights.
 
-    Each `spacy.HashEmbedCNN.v2` becomes a `combinet.Tok2Vec.v1` that computes the same vectors, and
-    so does each `spacy.Tok2Vec.v2` made of MultiHashEmbed and MaxoutWindowEncoder. Both the
-    components and their config change, so the pipeline can be saved, loaded and trained further.
-    The rest of the pipeline does not change. An error leaves the whole pipeline unchanged.
+    Each `spacy.HashEmbedCNN` (v1 or v2) becomes a `combinet.Tok2Vec.v1` that computes the same
+    vectors, and so does each `spacy.Tok2Vec` made of MultiHashEmbed and MaxoutWindowEncoder. Both
+    the components and their config change, so the pipeline can be saved, loaded and trained
+    further. The rest of the pipeline does not change. An error leaves the whole pipeline unchanged.
 
     Args:
         nlp: A trained pipeline. It is changed in place.
