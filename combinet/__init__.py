@@ -180,7 +180,7 @@ from combinet.schedules import warmup_linear as warmup_linear
 
 __version__ = "0.1.0.dev0"
 
-if not TYPE_CHECKING:  # type checkers read the list above; `import *` takes these names alone
+if not TYPE_CHECKING:  # type checkers read the imports above; `import *` reads __all__
     __all__ = sorted(
         name for name, value in globals().items() if getattr(value, "__name__", None) == name
     )

@@ -1,4 +1,4 @@
-"""What goes wrong, said so that one can act on it: where, what was expected, what arrived."""
+"""The exceptions of combinet, and how their messages describe layers and values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,23 @@ _LONGEST = 1000  # characters of a message
 
 
 class CombinetError(Exception):
-    """The base of all errors that combinet raises.
+    """The base class of all errors that combinet raises.
 
-    As it leaves each layer on its way out, the layer is put before `path`, so that the message
-    ends with the way from the model that was called to the layer that refused.
+    As the error leaves each layer, that layer is inserted at the front of `path`. The message then
+    ends with the path from the model that was called to the layer that raised the error.
+
+    Args:
+        message: What was expected and what arrived.
+
+    Example:
+        >>> import numpy as np
+        >>> from combinet import Linear, relu
+        >>> model = relu() >> Linear(2, 3)
+        >>> try:
+        ...     model.initialize().predict(np.ones((1, 4), dtype="float32"))
+        ... except CombinetError as error:
+        ...     print(type(error).__name__, [layer.name for layer in error.path])
+        DimensionError ['chain', 'linear']
     """
 
     def __init__(self, message: str) -> None:
@@ -25,7 +38,11 @@ class CombinetError(Exception):
         self.path: list[Any] = []
 
     def within(self, layer: object) -> None:
-        """Note that the error has left `layer`."""
+        """Records that the error has left `layer`.
+
+        Args:
+            layer: The layer to insert at the front of `path`.
+        """
         self.path.insert(0, layer)
 
     def __str__(self) -> str:
@@ -36,27 +53,27 @@ class CombinetError(Exception):
 
 
 class DimensionError(CombinetError, ValueError):
-    """Sizes that disagree, or one that is not known."""
+    """Sizes do not match, or a size is unknown."""
 
 
 class InputError(CombinetError, TypeError):
-    """A value of the wrong kind: a list for an array, float64 for float32, too few axes."""
+    """A value has the wrong type, such as a list instead of an array, or float64 for float32."""
 
 
 class StateError(CombinetError, RuntimeError):
-    """A call that the model is not ready for: not initialized, or its weights are overridden."""
+    """The model is not ready for the call: it is not initialized, or its weights are overridden."""
 
 
 class FormatError(CombinetError, ValueError):
-    """Bytes that are no saved model, or one of another shape."""
+    """Data is not a valid saved model, or is a saved model of another structure."""
 
 
 class DeviceError(CombinetError, RuntimeError):
-    """No such device here, or no CuPy to use it with."""
+    """The device does not exist, cannot be used by the layer, or needs CuPy."""
 
 
 def path_name(path: list[Any]) -> str:
-    """The way through nested layers by their names, `tagger >> with_flatten >> linear[2]`."""
+    """The names from the root of a tree to a layer: `tagger >> with_flatten >> linear[2]`."""
     names = [path[0].name]
     for parent, layer in pairwise(path):
         named = zip(child_names(parent.layers), parent.layers, strict=True)
@@ -65,10 +82,11 @@ def path_name(path: list[Any]) -> str:
 
 
 def child_names(layers: Sequence[Any]) -> list[str]:
-    """The names of a layer's children in paths.
+    """The names of a layer's sublayers in paths.
 
-    A name that several of them have gets the position among them all, as does one that ends as if
-    it had it. A child that is there several times is named by its first position.
+    A name that occurs several times gets the position among all sublayers, as in `linear[2]`. So
+    does a name that already ends with a bracket. A sublayer that occurs several times has the name
+    of its first position.
     """
     counts = Counter(layer.name for layer in layers)
     first = {id(layer): i for i, layer in reversed([*enumerate(layers)])}
@@ -81,7 +99,7 @@ def child_names(layers: Sequence[Any]) -> list[str]:
 
 
 def describe(X: object) -> str:
-    """What a value is, in a few words: `float64 array (5, 3)`, `list of 2: float32 array (4,)`."""
+    """The type and size of a value: `float64 array (5, 3)`, `list of 2: float32 array (4,)`."""
     if is_array(X):
         where = type(X).__module__.partition(".")[0]
         where = "" if where in ("numpy", "combinet") else f"{where} "
@@ -96,7 +114,7 @@ def describe(X: object) -> str:
 
 
 def conversion_hint(X: Any) -> str:
-    """Returns how to convert a value of Python or of another library to an array, or ""."""
+    """Returns a hint on how to convert a list or another library's value to an array, or ""."""
     if isinstance(X, str):
         return "; turn words into ids first, for example with combinet.text.features"
     if isinstance(X, list | tuple) and X:

@@ -1,4 +1,4 @@
-"""Keyword arguments named as in other libraries raise an error that gives the name here."""
+"""Keyword arguments with the names of other libraries raise an error that gives combinet's name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from combinet.errors import InputError
 
-# The name in another library: the names here. The last that the function takes is the right one.
+# Names in other libraries, with the names here. The last one that a function takes applies.
 _NAMES = {
     "in_features": "nI", "in_channels": "nI", "input_size": "nI", "input_dim": "nI",
     "num_features": "nI", "normalized_shape": "nI",
@@ -28,11 +28,11 @@ _NAMES = {
 
 
 def explain_foreign_names(public: Iterable[Any]) -> None:
-    """Make functions and classes raise InputError, a TypeError, that says which name to use.
+    """Makes public functions and classes raise InputError for other libraries' argument names.
 
-    A class gets another `__init__`. A function is replaced where it is imported from, in combinet
-    and in its own module; other modules of the package, imported before, call it directly. So
-    constructors need no decorator, and none is forgotten.
+    A class gets a new `__init__`. A function is replaced by a wrapper in the `combinet` namespace
+    and in the module that defines it. Modules that imported it earlier call the original directly.
+    This way no constructor needs a decorator, and none can be forgotten.
     """
     for value in public:
         if not isinstance(value, type):
@@ -44,7 +44,10 @@ def explain_foreign_names(public: Iterable[Any]) -> None:
 
 
 def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, checking its keywords first; the same object if there is none to check."""
+    """A wrapper that checks keyword names before it calls the function.
+
+    Returns the function itself if none of the names applies to it.
+    """
     taken = function.__annotations__
     ours = {
         theirs: name

@@ -1,8 +1,8 @@
-"""Checks of what every layer must hold to, for people's own layers as for the built-in ones.
+"""Checks for your own layers: the invariants that every layer must satisfy.
 
-`check_layer(model, X)` runs them all; each is a function (model, X, ops) that raises AssertionError
-with what differs. A model is used in copies, initialized in float64 if it is not initialized; X is
-a sample input on the CPU whose floats are float64. With `ops` both go to that device first.
+An invariant is a function `(model, X, ops)` that raises AssertionError if the model violates it.
+`check_layer` runs all of them. The checks work on copies of the model and of X, so they change
+neither. They add small random numbers to the weights of the copy, so that no weight is 0 or 1.
 
     >>> import numpy as np
     >>> from combinet import Linear, expand_window, residual
@@ -38,10 +38,24 @@ Invariant: TypeAlias = "Callable[[Model[Any, Any], Any, Ops | None], None]"
 def check_layer(
     model: Model[Any, Any], X: Any, ops: Ops | None = None, *, skip: Collection[Invariant] = ()
 ) -> None:
-    """Run every invariant on a model with a sample input. Raises AssertionError with what differs.
+    """Runs every invariant on a model with a sample input.
 
-    `skip` are laws that do not hold by the model's nature: with `BatchNorm` in it, which
-    predicts by running statistics, `skip=[check_predict]`.
+    Args:
+        model: The model to check. It is copied. The copy is initialized in float64 if the model
+            is not initialized.
+        X: A sample input on the CPU. Its floats are float64.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
+        skip: Invariants to leave out because the model violates them by design. A model that
+            contains `BatchNorm` needs `skip=[check_predict]`, because it predicts from running
+            statistics.
+
+    Raises:
+        AssertionError: If the model violates an invariant. The message says what differs.
+
+    Example:
+        >>> from combinet import BatchNorm
+        >>> X = np.random.default_rng(0).normal(size=(6, 3))
+        >>> check_layer(BatchNorm(), X, skip=[check_predict])
     """
     for invariant in INVARIANTS:
         if invariant not in skip:
@@ -51,20 +65,36 @@ def check_layer(
 def check_backprop(
     model: Model[Any, Any], X: Any, ops: Ops | None = None, *, drop: float = 0.0
 ) -> None:
-    """The gradients of X and of what is trained agree with central differences, in float64.
+    """Checks the gradients of the input and the parameters against central differences.
 
-    With f = sum(R * Y) for random R, each number x of the input and of the parameters (at most
-    40 of each array, spread over it) is moved by h = 1e-5 up and down, and
-    (f(x + h) - f(x - h)) / 2h must be its gradient, within 1e-6 of the largest in its array.
-    Choose X away from the kinks of rectifiers and maxima. The same dropout mask is drawn for
-    each evaluation. Of statistics, which have no gradient, something must have been added. Raises
-    AssertionError with the parameter, the index and both numbers, InputError for a sample in
-    float32.
+    The check computes f = sum(R * Y) for a random R. It moves one number x of the input or of a
+    parameter by h = 1e-5 in both directions. The gradient of x must equal
+    (f(x + h) - f(x - h)) / 2h within 1e-6 times the largest gradient in the array. At most 40
+    numbers of each array are checked, evenly spaced. Each evaluation draws the same dropout mask.
+
+    A buffer has no gradient: the check only requires that the backward pass adds something to it.
+    Choose X away from the points where a rectifier or a maximum has no derivative.
+
+    Args:
+        model: The model to check. It is copied. It must be in float64 or not initialized.
+        X: A sample input on the CPU. Its floats are float64.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
+        drop: The dropout rate of the passes, from 0 to below 1.
+
+    Raises:
+        AssertionError: If a gradient is wrong or missing. The message names the parameter, the
+            index and both numbers.
+        InputError: If X contains floats other than float64.
+
+    Example:
+        >>> from combinet import Linear, tuplify
+        >>> X = np.random.default_rng(0).normal(size=(4, 3))
+        >>> check_backprop(tuplify(Linear(2), Linear(1)), X)
     """
     if any(array.dtype.kind == "f" and array.dtype != np.float64 for array in _arrays(X)):
         raise InputError(
-            f"central differences are taken in float64, of X.astype('float64') and a model "
-            f"that is not initialized or is in float64, not of {describe(X)}"
+            f"check_backprop expected floats in float64, got {describe(X)}; use "
+            f"X.astype('float64') and a model that is not initialized or is in float64"
         )
     model, X = _prepared(model, X, ops)
 
@@ -83,41 +113,85 @@ def check_backprop(
     gradients = [None] * len(arrays) if dX is None else _arrays(dX)
     for i, (array, gradient) in enumerate(zip(arrays, gradients, strict=True)):
         if array.dtype.kind == "f":
-            assert gradient is not None, f"{model.name} gives no gradient for its input {i}"
+            assert gradient is not None, f"{model.name} returned no gradient for input {i}"
             _check_array(f"input {i}", array, gradient, value)
         else:
-            assert gradient is None, f"{model.name} gives a gradient for integers: {gradient!r}"
+            assert gradient is None, f"{model.name} returned a gradient for integers: {gradient!r}"
     for path, slot in model.slots_by_path().items():
-        assert slot.grad.count, f"{path} got no gradient"
+        assert slot.grad.count, f"{path} has no gradient"
         if slot.ema_rate is None:
             _check_array(path, slot.view, slot.of(slot.store.writable_gradient()), value)
 
 
 def check_pure(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
-    """Neither pass changes its input, the gradient it gets, or the weights."""
+    """Checks that no pass changes its input, the gradient it receives or the weights.
+
+    Args:
+        model: The model to check. It is copied. The copy is initialized in float64 if the model
+            is not initialized.
+        X: A sample input on the CPU. Its floats are float64.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
+
+    Raises:
+        AssertionError: If the model violates the invariant.
+
+    Example:
+        >>> from combinet import Linear
+        >>> check_pure(Linear(2), np.random.default_rng(0).normal(size=(4, 3)))
+    """
     model, given = _prepared(model, X, ops)
     weights = _weights(model)
     Y, backprop = model.begin_update(_frozen(given))
     before = map_arrays(Y, lambda y: y.copy())
     backprop(_frozen(_random_like(Y)))
     _same("the input", given, X)
-    _same("the output, after the backward pass", Y, before)
+    _same("the output after the backward pass", Y, before)
     _same("the weights", _weights(model), weights)
 
 
 def check_predict(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
-    """Predict gives what begin_update gives without dropout."""
+    """Checks that `predict` returns the same as `begin_update` without dropout.
+
+    Args:
+        model: The model to check. It is copied. The copy is initialized in float64 if the model
+            is not initialized.
+        X: A sample input on the CPU. Its floats are float64.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
+
+    Raises:
+        AssertionError: If the model violates the invariant.
+
+    Example:
+        >>> from combinet import Linear
+        >>> check_predict(Linear(2), np.random.default_rng(0).normal(size=(4, 3)))
+    """
     model, X = _prepared(model, X, ops)
     _same("predict", model.predict(X), model.begin_update(X, drop=0.0)[0])
 
 
 def check_saving(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
-    """A copy without weights, loaded from bytes or from disk, predicts the same."""
+    """Checks that a model loaded from bytes or from disk predicts as the saved model does.
+
+    The loaded model must also save the same bytes again.
+
+    Args:
+        model: The model to check. It is copied. The copy is initialized in float64 if the model
+            is not initialized.
+        X: A sample input on the CPU. Its floats are float64.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
+
+    Raises:
+        AssertionError: If the model violates the invariant.
+
+    Example:
+        >>> from combinet import Linear
+        >>> check_saving(Linear(2), np.random.default_rng(0).normal(size=(4, 3)))
+    """
     initialized, sample = _prepared(model, X, ops)
     data, expected = initialized.to_bytes(), initialized.predict(sample)
     loaded = _prepared(model, X, ops, _SEED + 1)[0].from_bytes(data)
     _same("predict of the model loaded from bytes", loaded.predict(sample), expected)
-    assert loaded.to_bytes() == data, f"{model.name} saves other bytes than it loaded"
+    assert loaded.to_bytes() == data, f"{model.name} did not save the bytes it loaded"
     with tempfile.TemporaryDirectory() as folder:
         initialized.to_disk(Path(folder) / "model")
         loaded = _prepared(model, X, ops, _SEED + 2)[0].from_disk(Path(folder) / "model")
@@ -125,7 +199,23 @@ def check_saving(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None
 
 
 def check_sums(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
-    """Two passes over one layer sum their gradients: twice the gradient of one."""
+    """Checks that two passes sum their gradients.
+
+    The gradients after two equal passes must be twice the gradients after one.
+
+    Args:
+        model: The model to check. It is copied. The copy is initialized in float64 if the model
+            is not initialized.
+        X: A sample input on the CPU. Its floats are float64.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
+
+    Raises:
+        AssertionError: If the model violates the invariant.
+
+    Example:
+        >>> from combinet import Linear
+        >>> check_sums(Linear(2), np.random.default_rng(0).normal(size=(4, 3)))
+    """
     model, X = _prepared(model, X, ops)
     sums = []
     for _ in range(2):
@@ -137,7 +227,21 @@ def check_sums(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
 
 
 def check_interleaved(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
-    """A pass begun before another one, and before an update, has the right gradients after."""
+    """Checks that a pending pass has the right gradients after another pass and an update.
+
+    Args:
+        model: The model to check. It is copied. The copy is initialized in float64 if the model
+            is not initialized.
+        X: A sample input on the CPU. Its floats are float64.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
+
+    Raises:
+        AssertionError: If the model violates the invariant.
+
+    Example:
+        >>> from combinet import Linear
+        >>> check_interleaved(Linear(2), np.random.default_rng(0).normal(size=(4, 3)))
+    """
     model, X = _prepared(model, X, ops)
     Y, backprop = model.begin_update(X)
     R = _random_like(Y)
@@ -148,12 +252,28 @@ def check_interleaved(model: Model[Any, Any], X: Any, ops: Ops | None = None) ->
     _, first = other.begin_update(X)
     Y2, second = other.begin_update(X)
     second(_random_like(Y2, seed=1), SGD(0.5))
-    _same("the input's gradient of a pass with an update in it", first(R), dX)
-    _same("the gradients of a pass with an update in it", _gradients(other), expected)
+    _same("the input's gradient after an update", first(R), dX)
+    _same("the gradients after an update", _gradients(other), expected)
 
 
 def check_copy(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
-    """A copy gives the same and shares nothing: training it leaves the model as it was."""
+    """Checks that a copy predicts the same and shares no layer or weight with the model.
+
+    Training the copy must not change the model.
+
+    Args:
+        model: The model to check. It is copied. The copy is initialized in float64 if the model
+            is not initialized.
+        X: A sample input on the CPU. Its floats are float64.
+        ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
+
+    Raises:
+        AssertionError: If the model violates the invariant.
+
+    Example:
+        >>> from combinet import Linear
+        >>> check_copy(Linear(2), np.random.default_rng(0).normal(size=(4, 3)))
+    """
     model, X = _prepared(model, X, ops)
     before, weights = model.predict(X), _weights(model)
     copied = model.copy()
@@ -161,12 +281,29 @@ def check_copy(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     assert not {n.id for n in copied.walk()} & {n.id for n in model.walk()}, "a layer is shared"
     Y, backprop = copied.begin_update(X)
     backprop(_random_like(Y), SGD(0.5))
-    _same("the weights, after an update of the copy", _weights(model), weights)
-    _same("predict, after an update of the copy", model.predict(X), before)
+    _same("the weights after an update of the copy", _weights(model), weights)
+    _same("predict after an update of the copy", model.predict(X), before)
 
 
 def check_device(model: Model[Any, Any], X: Any, ops: Ops, *, drop: float = 0.0) -> None:
-    """On the device of `ops` all numbers are those of the CPU: output, gradients, updates."""
+    """Checks that a model computes the same numbers on a device as on the CPU.
+
+    The check compares the output, the gradients and the prediction after an update.
+
+    Args:
+        model: The model to check. It is copied. The copy is initialized in float64 if the model
+            is not initialized.
+        X: A sample input on the CPU. Its floats are float64.
+        ops: Ops of the device to compare with the CPU, such as `CupyOps()`.
+        drop: The dropout rate of the passes, from 0 to below 1.
+
+    Raises:
+        AssertionError: If the numbers differ.
+
+    Example:
+        >>> from combinet import Linear, NumpyOps
+        >>> check_device(Linear(2), np.random.default_rng(0).normal(size=(4, 3)), NumpyOps())
+    """
     expected, found = (_numbers(model, X, each, drop) for each in (default_ops(), ops))
     for what, value in expected.items():
         _same(f"{what} on {ops!r}", found[what], value)
@@ -186,7 +323,7 @@ INVARIANTS: tuple[Invariant, ...] = (
 def _prepared(
     model: Model[Any, Any], X: Any, ops: Ops | None, seed: int = _SEED
 ) -> tuple[Model[Any, Any], Any]:
-    """Copies on the device: of X, and of the model with weights of which none is 0 or 1."""
+    """Copies of the model and of X on the device. The weights get small random numbers added."""
     model = model.copy()
     if all(slot.store.dtype == np.float64 for slot in model.slots_by_path().values()):
         model.initialize(X, rng=seed, dtype="float64")
@@ -194,15 +331,15 @@ def _prepared(
     for slot in model.slots_by_path().values():
         slot.store.write({slot: slot.view + rng.normal(0, 0.1, slot.shape)})
     model._move(ops or default_ops())
-    # Each array by itself: one that stands in several places is moved in one alone.
+    # deepcopy array by array: an array that occurs twice in X must become two arrays.
     return model, to_device(map_arrays(X, deepcopy), model.ops)
 
 
 def _numbers(model: Model[Any, Any], X: Any, ops: Ops, drop: float) -> dict[str, Any]:
-    """What a model computes on a device."""
+    """The output, gradients and prediction after an update that a model computes on a device."""
     model, X = _prepared(model, X, ops)
     Y, backprop = model.begin_update(X, drop=drop, rng=np.random.default_rng(_SEED))
-    assert all(map(ops.is_array, _arrays(Y))), f"{model.name}: {Y!r}"
+    assert all(map(ops.is_array, _arrays(Y))), f"{model.name}: expected {ops!r} arrays, got {Y!r}"
     numbers = {"the output": Y, "the input's gradient": backprop(_random_like(Y))}
     numbers["the gradients"] = _gradients(model)
     model.finish_update(SGD(0.1))
@@ -210,6 +347,7 @@ def _numbers(model: Model[Any, Any], X: Any, ops: Ops, drop: float) -> dict[str,
 
 
 def _check_array(name: str, array: Any, gradient: Any, value: Callable[[], float]) -> None:
+    """Compares the gradient of an array with central differences of `value`."""
     gradient, h = to_host(gradient), 1e-5
     largest = float(np.abs(gradient).max(initial=0))
     for flat in np.unique(np.linspace(0, array.size - 1, min(array.size, 40)).astype(int)):
@@ -222,8 +360,8 @@ def _check_array(name: str, array: Any, gradient: Any, value: Callable[[], float
         array[index] = before
         expected = (above - below) / (2 * h)
         assert abs(gradient[index] - expected) <= 1e-6 * max(largest, abs(expected), 1e-3), (
-            f"the gradient of {name} at {index} is {gradient[index]}, "
-            f"by central differences {expected}"
+            f"the gradient of {name} at {index}: expected {expected} by central differences, "
+            f"got {gradient[index]}"
         )
 
 
@@ -236,7 +374,7 @@ def _arrays(X: Any) -> list[Any]:
 
 
 def _random_like(Y: Any, seed: int = 0) -> Any:
-    """Random numbers of Y's form; 0 where Padded has none of its own."""
+    """Random numbers in the form of Y; 0 in the padding of Padded."""
     rng = np.random.default_rng(seed)
 
     def draw(y: Any) -> Any:
@@ -250,7 +388,7 @@ def _random_like(Y: Any, seed: int = 0) -> Any:
 
 
 def _frozen(X: Any) -> Any:
-    """The batch itself, unchangeable from now on where arrays can be told to be so: NumPy's."""
+    """The same batch. Its NumPy arrays become read-only."""
     for array in _arrays(X):
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
@@ -268,11 +406,11 @@ def _gradients(model: Model[Any, Any]) -> dict[str, Any]:
 
 def _same(what: str, found: Any, expected: Any) -> None:
     if isinstance(expected, dict):
-        assert found.keys() == expected.keys(), f"{what}: {[*found]}, not {[*expected]}"
+        assert found.keys() == expected.keys(), f"{what}: expected {[*expected]}, got {[*found]}"
         found, expected = [*found.values()], [*expected.values()]
     found, expected = (to_device(X, default_ops()) for X in (found, expected))
-    assert type(found) is type(expected), f"{what}: {found!r}, not {expected!r}"
+    assert type(found) is type(expected), f"{what}: expected {expected!r}, got {found!r}"
     for a, b in zip(_arrays(found), _arrays(expected), strict=True):
-        assert (a is None) == (b is None), f"{what}: {a!r}, not {b!r}"
+        assert (a is None) == (b is None), f"{what}: expected {b!r}, got {a!r}"
         if a is not None:  # integers in a tuple have no gradient
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12, err_msg=what)

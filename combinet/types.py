@@ -1,6 +1,6 @@
-"""The words that everything else uses: arrays by kind and number of axes.
+"""Types for annotations: arrays by dtype and number of axes, shapes, initializers and schedules.
 
-Arrays are NumPy's, or CuPy's, which follow the same interface; to a type checker both are NumPy's.
+An array is NumPy's or CuPy's. Both have the same interface, and a type checker sees NumPy's.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    # The form of a batch, as the context says it: a list, Ragged, Padded or an array.
+    # The type of a batch: a list, Ragged, Padded or an array.
     Form = TypeVar("Form", default=Any)
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -24,17 +24,17 @@ Ints1d: TypeAlias = np.ndarray[tuple[int], np.dtype[np.integer[Any]]]
 Ints2d: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.integer[Any]]]
 
 Shape: TypeAlias = tuple[int, ...]
-# Quoted: NumPy imports its random module only when somebody asks for it.
+# Quoted because evaluating np.random would import NumPy's random module.
 Generator: TypeAlias = "np.random.Generator"
 Initializer: TypeAlias = "Callable[[Shape, np.random.Generator], Floats]"
 Schedule: TypeAlias = Callable[[int], float]
 
 
 def is_array(X: object) -> TypeGuard[Array]:
-    """Whether a value is an array, of any library and on any device."""
+    """Whether a value is an array of any library, on any device."""
     return hasattr(X, "dtype") and hasattr(X, "shape")
 
 
 def is_size(value: object) -> bool:
-    """Whether a value can be a width: an int from 1."""
+    """Whether a value can be the size of a dim: an int of at least 1, not a bool."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) > 0

@@ -1,5 +1,5 @@
-"""Other libraries' models as layers, and combinet's models where other libraries want theirs.
+"""Models of other libraries as layers, and combinet's models inside other libraries.
 
-One module for each library, which is imported with it alone: `combinet.interop.torch` and so on.
-`import combinet` loads none of them.
+Each library has its own module, such as `combinet.interop.torch`. `import combinet` loads none of
+them.
 """

@@ -1,4 +1,4 @@
-"""Importing libraries that an extra installs."""
+"""Imports of optional libraries, with an error that names the extra to install."""
 
 from __future__ import annotations
 
@@ -8,22 +8,27 @@ from contextlib import contextmanager
 
 @contextmanager
 def extra(name: str, *libraries: str) -> Iterator[None]:
-    """Import optional libraries inside this block.
+    """Imports optional libraries inside this block.
 
-    Raises ImportError, which names the extra to install, if one of the libraries is missing.
+    Args:
+        name: The extra of combinet that installs the libraries, such as "torch".
+        *libraries: The names of the libraries, as in an import statement.
+
+    Raises:
+        ImportError: If one of the libraries is not installed. The message names the extra.
 
     Example:
         >>> with extra("some", "nowhere"):
         ...     import nowhere
         Traceback (most recent call last):
-        ImportError: nowhere is not installed: pip install 'combinet[some]' brings it
+        ImportError: nowhere is not installed; run pip install 'combinet[some]'
     """
     try:
         yield
     except ModuleNotFoundError as error:
         library = (error.name or "").partition(".")[0]
         if library not in libraries:
-            raise  # the library is installed, but something that it needs is not
+            raise  # the library is installed, but one of its dependencies is not
         raise ImportError(
-            f"{library} is not installed: pip install 'combinet[{name}]' brings it"
+            f"{library} is not installed; run pip install 'combinet[{name}]'"
         ) from None

@@ -29,24 +29,38 @@ def JaxWrapper(
 ) -> Model[Any, Any]:
     """A pure function of JAX as a layer: Y = apply(params, X), with gradients by `jax.vjp`.
 
-    `params` is a pytree of floats. Each leaf is declared as a parameter of this layer, named by its
-    path in the tree ("dense.W" of {"dense": {"W": ...}}; "params", if the tree is a leaf), with
-    the leaf as first value. So weights are saved, copied, averaged, and updated by combinet's
-    optimizers, as those of every layer; the leaves themselves never change.
+    Each leaf of `params` becomes a parameter of the layer. Its name is the leaf's path in the
+    pytree: "dense.W" in {"dense": {"W": ...}}, or "params" if the pytree is a single leaf. The
+    leaves are the initial values and never change. Weights are saved, copied, averaged and updated
+    as in any other layer.
 
-    X and Y are arrays, or tuples, lists or dicts of them; in them floats have gradients, and for
-    integers there is None. What comes out are NumPy's arrays, read-only. JAX keeps to float32 and
-    32-bit integers, unless it is told otherwise (`jax_enable_x64`): float64 is refused without.
+    X and Y are arrays, or tuples, lists or dicts of arrays. Floats have gradients; the gradient of
+    integers is None. Outputs and gradients are read-only NumPy arrays. JAX computes in float32 and
+    32-bit integers by default, so the layer rejects float64 unless the option `jax_enable_x64` is
+    on.
 
-    The function is compiled by `jax.jit`, once for each shape and dtype of X, and again for each
-    of prediction, training, and training without dX. With `dropout` it is called as
-    apply(params, X, key, drop): in training `key` is a key of `jax.random`, drawn from the
-    pass's generator, and `drop` the pass's rate; in prediction they are None and 0.
+    `jax.jit` compiles the function once for each shape and dtype of X, separately for prediction,
+    for training, and for training without dX. The layer runs on the CPU; in a model on a GPU, wrap
+    it in `with_cpu`.
 
-    `nI` and `nO` are the widths of X and Y, where these are arrays, for checks and for neighbours
-    whose widths are inferred. They cannot be resized. Arrays come from the CPU and go back there:
-    on a GPU wrap the layer in `with_cpu`. Raises InputError for leaves that are not floats, that
-    are empty, or whose paths read alike; in a pass, for what JAX has no arrays for.
+    Args:
+        apply: The function. It is called as apply(params, X), or with `dropout` as apply(params, X,
+            key, drop).
+        params: A pytree of float arrays, the initial weights. Use () for a function without
+            weights.
+        nI: Number of columns of X, if X is an array. It is used for checks and shape inference and
+            cannot be resized. None leaves it unknown.
+        nO: Number of columns of Y, if Y is an array, with the same use.
+        dropout: Whether to call `apply` with `key` and `drop`. In training, `key` is a key of
+            `jax.random` drawn from the generator of the pass, and `drop` is the dropout rate of the
+            pass. In prediction they are None and 0.
+        name: Name of the layer.
+
+    Raises:
+        InputError: If `apply` is not a function, or if a leaf is empty, is not an array of floats,
+            or has the same path as another leaf. In a pass: if X contains something that JAX has no
+            array for, or if an output is not a float in training.
+        DeviceError: If the layer runs on a GPU.
 
     Example:
         >>> import jax.numpy as jnp
@@ -59,7 +73,7 @@ def JaxWrapper(
         (2, 2)
     """
     if isinstance(apply, Model) or not callable(apply):
-        raise InputError(f"{name} takes a function apply(params, X), not {describe(apply)}")
+        raise InputError(f"{name} expected a function apply(params, X), got {describe(apply)}")
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
     dims = {dim: size for dim, size in (("nI", nI), ("nO", nO)) if size is not None}
     params, attrs = _declared(name, leaves), {"compiled": _Compiled(apply, tree, dropout)}
@@ -68,7 +82,7 @@ def JaxWrapper(
 
 def _jax(model: Model[Any, Any], X: Any, run: Run) -> Any:
     if run.ops.name != "numpy":
-        raise DeviceError(f"{model.name} takes arrays on the CPU: wrap it, as in with_cpu(layer)")
+        raise DeviceError(f"{model.name} expected arrays on the CPU; wrap it: with_cpu(layer)")
     compiled: _Compiled = model.attrs["compiled"]
     weights = tuple(weights_of(model, run).values())
     _check(model, (X, weights))
@@ -78,9 +92,9 @@ def _jax(model: Model[Any, Any], X: Any, run: Run) -> Any:
     Y, vjp = compiled.begin(weights, X, seed, run.drop, run.wants_dX)
     for y in jax.tree.leaves(Y):
         if y.dtype.kind != "f":
-            raise InputError(f"{model.name} gives {describe(y)}; in training it has to give floats")
+            raise InputError(f"{model.name} expected floats as training output, got {describe(y)}")
 
-    # Of stride 0: the backward pass needs the shapes of Y, and holds none of its memory.
+    # Stride 0: the backward pass needs only the shapes of Y, so it does not keep Y in memory.
     zeros = jax.tree.map(lambda y: np.broadcast_to(y.dtype.type(0), y.shape), Y)
 
     def backprop(dY: Any) -> Any:
@@ -93,9 +107,10 @@ def _jax(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 class _Compiled:
-    """A function of JAX, compiled: by itself, and with its gradients.
+    """The compiled functions of a layer: prediction, forward pass and backward pass.
 
-    The backward pass is a pytree as well: one compiled function gives it, another one takes it.
+    The callback of `jax.vjp` is a pytree, so `begin` can return it from one compiled function and
+    `backprop` can receive it in another.
     """
 
     def __init__(self, apply: Callable[..., Any], tree: Any, dropout: bool) -> None:
@@ -120,26 +135,26 @@ class _Compiled:
 
 
 def _none_of_ints(gradient: Any) -> Any:
-    """JAX has gradients of a dtype of their own, float0, for integers."""
+    """None for the gradient of integers, which has JAX's dtype float0."""
     return None if gradient.dtype == jax.dtypes.float0 else gradient
 
 
 def _to_host(X: Any) -> Any:
-    return jax.tree.map(np.asarray, X)  # a third of the time that jax.device_get takes
+    return jax.tree.map(np.asarray, X)  # on a CPU, takes a third of the time of jax.device_get
 
 
 def _check(model: Model[Any, Any], X: Any) -> None:
-    """Raise InputError for what JAX has no arrays for, or would round without a word."""
+    """Raises InputError for values that JAX has no array for, or would silently round."""
     for leaf in jax.tree.leaves(X):
         if not hasattr(leaf, "dtype") or leaf.dtype.kind not in "fiub":
             raise InputError(
-                f"{model.name} takes arrays, or tuples, lists or dicts of them, not "
-                f"{describe(leaf)}: with_array or with_padded gives it those of a batch"
+                f"{model.name} expected arrays, or tuples, lists or dicts of arrays, got "
+                f"{describe(leaf)}; use with_array or with_padded for batches of sequences"
             )
         dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
         if dtype != leaf.dtype and leaf.dtype.name in ("float64", "uint64"):
             raise InputError(
-                f"{model.name} takes {dtype}, not {describe(leaf)}, unless JAX is told: "
+                f"{model.name} expected {dtype}, got {describe(leaf)}; cast it, or call "
                 f"jax.config.update('jax_enable_x64', True)"
             )
 
@@ -150,17 +165,17 @@ def _declared(name: str, leaves: list[tuple[Any, Any]]) -> dict[str, Param]:
         label, value = _label(path), np.array(leaf)
         if not jax.numpy.issubdtype(value.dtype, jax.numpy.floating) or not value.size:
             raise InputError(
-                f"{name} takes parameters of floats, not {describe(value)}, {label}: "
-                f"what is not trained is a part of the function"
+                f"{name} expected parameters that are float arrays and not empty, got "
+                f"{describe(value)} for {label}; make untrained values part of the function"
             )
         if label in params:
-            raise InputError(f"{name} takes parameters with distinct names, not two called {label}")
+            raise InputError(f"{name} expected parameters with distinct names, got {label} twice")
         params[label] = param_from(value)
     return params
 
 
 def _label(path: tuple[Any, ...]) -> str:
-    """The name of a leaf: the keys, indices and attributes that lead to it."""
+    """The name of a leaf: the keys, indices and attributes on its path, joined by dots."""
     fields = ("key", "idx", "name")
     steps = (next((getattr(key, f) for f in fields if hasattr(key, f)), key) for key in path)
     return ".".join(map(str, steps)) or "params"

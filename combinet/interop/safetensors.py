@@ -1,4 +1,4 @@
-"""A model's weights as a file of Hugging Face's safetensors, which other libraries read too."""
+"""Weights in safetensors files, the format of Hugging Face that other libraries can read."""
 
 from __future__ import annotations
 
@@ -24,12 +24,19 @@ VERSION = "1"
 
 
 def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None:
-    """Write the weights by their names, those of `model.slots_by_path()`, to a file.
+    """Writes the weights of a model to a safetensors file.
 
-    Each is there in its standard shape, such as (nO, nI), row by row, and in its own dtype. A layer
-    that stands in several places is there once. The file is replaced whole or not at all. It holds
-    weights alone: dims, settings and averages are for `to_disk`. Raises StateError for a model that
-    is not initialized.
+    Each weight has its name from `model.slots_by_path()`, its standard shape, such as (nO, nI), and
+    its dtype. It is stored row by row. A layer that occurs several times is written once. The file
+    contains only weights; use `Model.to_disk` to save dims, settings and averages as well. An
+    interrupted call leaves an existing file unchanged.
+
+    Args:
+        model: An initialized model.
+        path: The file to write. An existing file is replaced.
+
+    Raises:
+        StateError: If the model is not initialized.
 
     Example:
         >>> import os, tempfile
@@ -51,21 +58,38 @@ def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None
 
 
 def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> Model[Any, Any]:
-    """Read weights that `to_safetensors` wrote, or another library under the same names.
+    """Loads the weights of a model from a safetensors file and returns the model.
 
-    The model need not be initialized; sizes that are not known are those of the file. Returns the
-    model. Running averages start again at what is read. All is checked before anything is assigned:
-    FormatError for a file that is none, for a name that is missing or that no parameter has, and
-    for another dtype; DimensionError for another shape. They name the parameter; the model is
-    unchanged.
+    The file may come from `to_safetensors` or from another library that uses the same names.
+    Running averages restart from the loaded weights. The whole file is checked before any weight is
+    assigned, so an error leaves the model unchanged.
+
+    Args:
+        model: The model to load into. It need not be initialized: unknown sizes are taken from the
+            file.
+        path: The file to read.
+
+    Raises:
+        FormatError: If the file is not a safetensors file, lacks a parameter of the model, contains
+            a name that the model does not have, or holds a weight of another dtype.
+        DimensionError: If a weight has another shape. The message names the parameter.
+
+    Example:
+        >>> import os, tempfile
+        >>> from combinet import Linear, relu
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "model.safetensors")
+        ...     to_safetensors((Linear(2, 3) >> relu()).initialize(), path)
+        ...     from_safetensors(Linear() >> relu(), path).get_dim("nI")
+        3
     """
     weights, layers = _weights_in(path), paths(model).items()
     expected = {f"{place}.{name}" for place, node in layers for name in node.param_names}
     missing, extra = sorted(expected - weights.keys()), sorted(weights.keys() - expected)
     if missing or extra:
         raise FormatError(
-            f"{model.name} has other parameters than the file: {_few(missing)} the file lacks, "
-            f"{_few(extra)} it has instead"
+            f"expected a file with the parameters of {model.name}; missing: {_few(missing)}; "
+            f"unexpected: {_few(extra)}"
         )
     plan = []
     for place, node in layers:
@@ -83,27 +107,27 @@ def _weights_in(path: str | os.PathLike[str]) -> dict[str, Any]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             about = file.metadata() or {}
     except (SafetensorError, KeyError, TypeError) as error:
-        raise FormatError(f"{os.fspath(path)!r} holds no weights: {error}") from None
+        raise FormatError(f"{os.fspath(path)!r} is not a safetensors file: {error}") from None
     if about.get("format") == FORMAT and about.get("version") != VERSION:
         raise FormatError(
-            f"{os.fspath(path)!r} was written in version {about.get('version')} of the format; "
-            f"this is version {VERSION}"
+            f"expected version {VERSION} of the format, got version {about.get('version')} "
+            f"in {os.fspath(path)!r}"
         )
     return weights
 
 
 def _check(name: str, node: Any, axes: tuple[str | int, ...], value: Any) -> None:
-    """Raise FormatError or DimensionError if the model can't have this value for a parameter."""
+    """Raises FormatError or DimensionError if the model cannot have this value for a parameter."""
     wanted = [str(node.dtype)] if node.slots else ["float32", "float64"]
     if str(value.dtype) not in wanted:
-        raise FormatError(f"{name!r} is {' or '.join(wanted)}, not {value.dtype} as in the file")
-    shape = [node.dims.get(axis) or axis for axis in axes]  # its name where it has no size yet
+        raise FormatError(f"{name!r}: expected {' or '.join(wanted)}, got {value.dtype}")
+    shape = [node.dims.get(axis) or axis for axis in axes]  # the dim's name if its size is unknown
     pairs = zip(shape, value.shape, strict=True)
     if len(shape) != value.ndim or any(is_size(size) and size != found for size, found in pairs):
         sizes = ", ".join(map(str, shape))
-        raise DimensionError(f"{name!r} is ({sizes}), not {value.shape} as in the file")
+        raise DimensionError(f"{name!r}: expected shape ({sizes}), got {value.shape}")
 
 
 def _few(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return (", ".join(map(repr, names[:3])) or "nothing") + more
+    return (", ".join(map(repr, names[:3])) or "none") + more

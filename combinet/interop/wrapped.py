@@ -1,4 +1,4 @@
-"""What layers that wrap another library's functions share: their weights."""
+"""Parameters of layers that wrap a model of another library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from combinet.types import Floats, Generator, Shape
 
 
 def param_from(value: Any) -> Param:
-    """A parameter whose first value is that of the other library, row by row as it lies there."""
+    """A parameter whose initial value is this array, stored row by row."""
     return Param(value.shape, partial(_first_value, value), order="C")
 
 
@@ -19,6 +19,6 @@ def _first_value(value: Floats, shape: Shape, rng: Generator) -> Floats:
 
 
 def weights_of(model: Any, run: Run) -> dict[str, Any]:
-    """All weights of a layer by name, of one moment; the layer may have none."""
+    """All weights of a layer by name, read at the same time. The layer may have none."""
     names = model.param_names
     return dict(zip(names, run.params(model, *names), strict=True)) if names else {}

@@ -174,7 +174,7 @@ def test_another_version_and_damage_are_refused(tmp_path: Path) -> None:
     _refused(cb.Linear(), tmp_path / "weights", cb.FormatError, "2", "1")
     for damaged in (b"", b"no weights", (tmp_path / "weights").read_bytes()[:-1]):
         (tmp_path / "damaged").write_bytes(damaged)
-        _refused(cb.Linear(), tmp_path / "damaged", cb.FormatError, "weights")
+        _refused(cb.Linear(), tmp_path / "damaged", cb.FormatError, "safetensors")
     _refused(cb.Linear(), tmp_path / "nowhere", FileNotFoundError, "nowhere")
 
 

@@ -182,7 +182,7 @@ def test_packed_ids_have_no_gradient() -> None:
 
 def test_an_empty_sequence_is_refused() -> None:
     X = cb.list2padded().predict([floats(2, 3), floats(0, 3)])
-    with raises(cb.InputError, "row"):
+    with raises(cb.InputError, "empty"):
         TorchWrapper(lstm()).predict(X)
 
 

@@ -1,9 +1,9 @@
-"""Models as ONNX graphs, which onnxruntime and other runtimes compute."""
+"""Export of models to ONNX graphs, which onnxruntime and other runtimes execute."""
 
 from combinet.interop.extras import extra
 
 with extra("onnx", "onnx"):
-    from combinet.interop.onnx import (  # noqa: F401  each registers its converters
+    from combinet.interop.onnx import (  # noqa: F401  importing them registers converters
         activations,
         attention,
         combinators,

@@ -1,4 +1,4 @@
-"""Activations, and formulas step by step."""
+"""Activations and formulas."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ _Op: TypeAlias = Callable[..., Tensor]
 
 
 def _dish(op: _Op, X: Tensor) -> Tensor:
-    # The rectifier less what it is more than the function, so that no digits cancel.
+    # The rectifier minus its difference to dish. The direct formula would lose digits.
     size = op("Abs", X)
     root = op("Sqrt", X * X + 1.0)
     return op("Relu", X) - size * 0.5 / (root * (root + size))
 
 
-# Functions of `layers.activation`, with the settings in its order, and of `ops.primitives`. All
-# others are operators of the same name, capitalized, without "logical_"; an arcsine is an Asin.
+# The functions of `layers.dense.activation`, with the settings in that order, and of
+# `ops.formulas.primitives` that need more than a change of name. All others become the operator
+# with the capitalized name, without "logical_" and with "a" for "arc": arcsin becomes Asin.
 _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "softmax": lambda op, X: op("Softmax", X, axis=-1),
     "swish": lambda op, X: X * op("Sigmoid", X),
@@ -36,7 +37,7 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "less_equal": lambda op, a, b: op("LessOrEqual", a, b),
     "not_equal": lambda op, a, b: op("Not", op("Equal", a, b)),
 }
-# Those that ONNX names by their first three letters.
+# Functions that ONNX names by their first three letters.
 _SHORT = {"subtract", "multiply", "divide", "negative", "power", "maximum", "minimum", "absolute"}
 
 
@@ -49,7 +50,7 @@ def _apply(op: _Op, name: str, *args: Any) -> Tensor:
 
 @converts(cb.relu())
 def activation(model: Any, X: Tensor, to: Export) -> Tensor:
-    """The activation that a layer's attrs name."""
+    """The activation that the layer's attrs name."""
     name = model.attrs["activation"]
     return _apply(to.op, name, X, *(float(model.attrs[s]) for s in ACTIVATIONS[name].settings))
 
@@ -58,7 +59,7 @@ def activation(model: Any, X: Tensor, to: Export) -> Tensor:
 def _elementwise(model: Any, X: Tensor, to: Export) -> Tensor:
     values, output = [X], X
     for name, operands, place in model.attrs["value"].steps:
-        # A number of the formula has the dtype of its argument, whatever the other operand is.
+        # A number in the formula gets the dtype of X, even if the other operand has another dtype.
         args = [values[a] if isinstance(a, int) else to.graph.constant(X.dtype.type(a))
                 for a in operands]  # fmt: skip
         values.append(_apply(to.op, name, *args))

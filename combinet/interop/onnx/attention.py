@@ -1,4 +1,4 @@
-"""Attention, over padded sequences with a mask for what is none."""
+"""Attention over padded sequences, with a mask for the padding."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from combinet.interop.onnx.sequence import waves
 
 
 def _attention(
-    Q: Tensor, K: Tensor, V: Tensor, asking: Layout, asked: Layout, heads: int, causal: bool
+    Q: Tensor, K: Tensor, V: Tensor, q_layout: Layout, kv_layout: Layout, heads: int, causal: bool
 ) -> Tensor:
-    """Softmax(Q K' / sqrt(d)) V in each head and sequence: `AttentionOps.attention`."""
+    """Softmax(Q K' / sqrt(d)) V in each head and sequence, as in `AttentionOps.attention`."""
     op, nO, d = Q.graph.op, Q.width, Q.width // heads
 
     def split(rows: Tensor, layout: Layout) -> Tensor:  # (sequences, heads, longest, d)
         return layout.pad(rows).reshape(0, 0, heads, d).transpose(1, 2, 0, 3)
 
-    q, k, v = split(Q, asking), split(K, asked), split(V, asked)
+    q, k, v = split(Q, q_layout), split(K, kv_layout), split(V, kv_layout)
     scores = q @ k.transpose(0, 1, 3, 2) * d**-0.5
-    real = asked.mask.transpose(1, 0).unsqueeze(1, 2)
+    real = kv_layout.mask.transpose(1, 0).unsqueeze(1, 2)
     if causal:
-        real = real & (asking.steps.unsqueeze(1) >= asked.steps)
-    # Not -inf: a row that has nothing to attend to gets shares of rows of zeros, not of NaN.
+        real = real & (q_layout.steps.unsqueeze(1) >= kv_layout.steps)
+    # Not -inf, which would give NaN for a row that has nothing to attend to.
     lowest = float(np.finfo(Q.dtype).min)
     shares = op("Softmax", op("Where", real, scores, lowest), axis=-1)
-    return asking.unpad((shares @ v).transpose(2, 0, 1, 3).reshape(0, 0, nO))
+    return q_layout.unpad((shares @ v).transpose(2, 0, 1, 3).reshape(0, 0, nO))
 
 
 @converts(cb.self_attention(1))
@@ -45,7 +45,7 @@ def _self_attention(model: Any, X: Tensor, to: Export) -> Tensor:
 
 
 def _rotate(X: Tensor, layout: Layout, heads: int) -> Tensor:
-    """Each head of each row turned by angles that grow with its place: `AttentionOps.rotate`."""
+    """Rotates each head of each row by angles that grow with position: `AttentionOps.rotate`."""
     half = X.width // heads // 2
     speeds = 10000.0 ** -(np.arange(half) / half)
     cos, sin = (
@@ -60,6 +60,6 @@ def _rotate(X: Tensor, layout: Layout, heads: int) -> Tensor:
 @converts(cb.cross_attention(1))
 def _cross_attention(model: Any, X: tuple[Sequences, Sequences], to: Export) -> Sequences:
     (Q, lengths), (KV, lengths_kv) = X
-    asking, asked, nO = to.layout(lengths), to.layout(lengths_kv), Q.width
+    q_layout, kv_layout, nO = to.layout(lengths), to.layout(lengths_kv), Q.width
     K, V = KV.slice(0, nO, axis=1), KV.slice(nO, 2 * nO, axis=1)
-    return Sequences(_attention(Q, K, V, asking, asked, model.attrs["heads"], False), lengths)
+    return Sequences(_attention(Q, K, V, q_layout, kv_layout, model.attrs["heads"], False), lengths)

@@ -1,4 +1,4 @@
-"""Batches as the inputs and outputs of a graph: arrays by name."""
+"""Batches as inputs and outputs of a graph: arrays by name."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ from combinet.types import Array
 
 
 def to_arrays(batch: Any, name: str = "X") -> dict[str, Array]:
-    """The arrays by which a graph of `to_onnx` knows a batch, by the names of its inputs.
+    """Converts a batch to the arrays that a graph made by `to_onnx` receives, by name.
 
-    An array is `X`. Sequences, as a list of arrays, Ragged or Padded, are two: `X`, all rows in
-    the order in which the sequences were given, and `X_lengths`. The items of a tuple are `X_0`,
-    `X_1` and so on. A list of words is an array of strings. With the name "Y" it is what the graph
-    gives for the output. Raises InputError for anything else.
+    An array becomes `X`. Sequences (a list of arrays, Ragged or Padded) become two arrays: `X`, all
+    rows in the order of the sequences, and `X_lengths`. The items of a tuple become `X_0`, `X_1`
+    and so on. A list of words becomes an array of strings.
+
+    Args:
+        batch: An input or output of the model.
+        name: The name that all keys begin with. Use "Y" for the names of the graph's outputs.
+
+    Raises:
+        InputError: If the batch has any other type.
 
     Example:
         >>> to_arrays([np.array([1.0, 2.0]), np.array([3.0])])
@@ -39,14 +45,14 @@ def to_arrays(batch: Any, name: str = "X") -> dict[str, Array]:
     if isinstance(batch, Ragged):
         return {name: to_host(batch.data), f"{name}_lengths": batch.lengths}
     if not hasattr(batch, "dtype"):
-        raise InputError(f"ONNX has no inputs for {describe(batch)}")
+        raise InputError(f"ONNX expected arrays or sequences, got {describe(batch)}")
     return {name: to_host(batch)}
 
 
 def tensors_like(graph: Graph, example: Any, name: str = "X") -> Any:
-    """A batch like the example, of tensors with the names of `to_arrays`.
+    """A batch of tensors with the structure of the example and the names of `to_arrays`.
 
-    Only the last axis of an array with several has the example's size.
+    All sizes are variable, except the last axis of an array with several axes.
     """
     if isinstance(example, tuple):
         return tuple(tensors_like(graph, item, f"{name}_{i}") for i, item in enumerate(example))

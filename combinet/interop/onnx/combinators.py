@@ -1,4 +1,4 @@
-"""Models made of models, and what happens beside a layer's pass, of which a graph has no trace."""
+"""Combinators, and layers that have no effect in a graph, such as dropout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from combinet.interop.onnx.graph import Sequences, Tensor
 
 
 def _zip(function: Callable[..., Tensor], *batches: Any) -> Any:
-    """A batch whose tensors are made of those of batches of one form."""
+    """Applies a function to the tensors of batches with the same structure."""
     first = batches[0]
     if isinstance(first, Sequences):
         return Sequences(function(*(each.rows for each in batches)), first.lengths)
@@ -30,7 +30,7 @@ def _chain(model: Any, X: Any, to: Export) -> Any:
 
 
 def _joins(layer: Model[Any, Any], function: Callable[..., Tensor]) -> None:
-    """Register for a layer that the outputs of its sublayers are joined by a function of `op`."""
+    """Registers the function of `op` that joins the outputs of a layer's sublayers."""
 
     def convert(model: Any, X: Any, to: Export) -> Any:
         return _zip(partial(function, to.op), *(to(sublayer, X) for sublayer in model.layers))
@@ -61,7 +61,7 @@ def _sublayer(model: Any, X: Any, to: Export) -> Any:
     return to(model.layers[0], X)
 
 
-# In a graph Dropout has no effect, and a list of arrays, Ragged and Padded are one and the same.
+# In a graph, dropout has no effect, and lists of arrays, Ragged and Padded are the same.
 converts(cb.noop(), cb.Dropout())(lambda model, X, to: X)
 converts(cb.list2ragged(), cb.ragged2list())(lambda model, X, to: X)
 converts(cb.list2padded(), cb.padded2list())(lambda model, X, to: X)

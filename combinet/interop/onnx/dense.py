@@ -1,4 +1,4 @@
-"""Layers that look at each row alone."""
+"""Layers that compute each row separately."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of vectors, and keys that are hashed to their rows."""
+"""Tables of vectors, and hashing of keys to rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from combinet.ops.embed import N_HASHES, seed_offsets
 
 
 def _ids(model: Any, X: Tensor, dtype: str = "int64") -> Tensor:
-    """The ids of the layer's column, or all of them where it has none."""
+    """The ids in the layer's column, or all ids if it has none."""
     column = model.attrs["column"]
     return (X if column is None else X.take(column, axis=1)).cast(dtype)
 
@@ -74,7 +74,7 @@ def _sparse_linear(model: Any, X: tuple[Tensor, ...], to: Export, W: Tensor, b: 
 
 
 def _look_up(to: Export, X: Tensor, dtype: str, table: Mapping[Any, int], default: int) -> Tensor:
-    """The number beside each of X in a table, which for the operator has at least one key."""
+    """The value of each key in a table. The operator requires at least one key."""
     table = table or {{"strings": "", "int64s": 0}[dtype]: default}
     columns: dict[str, Any] = {f"keys_{dtype}": [*table], "values_int64s": [*table.values()]}
     return to.op("LabelEncoder", X, domain="ai.onnx.ml", default_int64=default, **columns)
@@ -91,5 +91,5 @@ def _premap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
 def _remap_ids(model: Any, X: Tensor, to: Export) -> Tensor:
     table = model.attrs["mapping_table"]
     if not all(isinstance(word, str) for word in table):
-        raise InputError(f"{model.name} has an ONNX form for a mapping of words alone")
+        raise InputError(f"{model.name} expected a mapping of words only to export to ONNX")
     return _look_up(to, X, "strings", table, model.attrs["default"])

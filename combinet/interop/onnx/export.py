@@ -1,4 +1,4 @@
-"""From a model to an ONNX graph: each layer by the converter of its forward function."""
+"""Conversion of a model to an ONNX graph. The forward function of a layer selects its converter."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _converters: dict[Forward, Callable[..., Any]] = {}
 
 
 def converts(*layers: Model[Any, Any]) -> Callable[[_Converter], _Converter]:
-    """Register the function that converts all layers with the forward functions of these.
+    """Registers a function as converter of all layers with the same forward functions as these.
 
-    It is called as `converter(layer, X, to, *params)`, with all parameters of the layer.
+    The converter is called as `converter(layer, X, to, *params)`, with all parameters of the layer.
     """
 
     def register(converter: _Converter) -> _Converter:
@@ -38,9 +38,10 @@ def converts(*layers: Model[Any, Any]) -> Callable[[_Converter], _Converter]:
 
 
 class Export:
-    """What a `Run` is to a forward pass: `to(layer, X)` is the layer's output, of tensors.
+    """The state of an export, like `Run` for a pass: `to(layer, X)` returns the layer's output.
 
-    `lengths` says how the rows of an array are divided into sequences, or is None: all are one.
+    X and the output are batches of tensors. `lengths` are the lengths of the sequences that the
+    rows of an array form. None means that all rows are one sequence.
     """
 
     def __init__(self, model: Model[Any, Any], graph: Graph) -> None:
@@ -52,50 +53,56 @@ class Export:
         self._layouts: dict[str, Layout] = {}
 
     def __call__(self, layer: Model[Any, Any], X: Any) -> Any:
-        """The layer's output for X. Raises InputError if it has no converter."""
+        """The layer's output for X. Raises InputError if the layer has no converter."""
         try:
             if layer.forward not in _converters:
-                raise InputError(f"{layer.name} has no ONNX form")
+                raise InputError(f"{layer.name} cannot be exported to ONNX")
             return _converters[layer.forward](layer, X, self, *self.params(layer))
         except CombinetError as error:
             error.within(layer)
             raise
 
     def with_lengths(self, lengths: Tensor | None) -> Export:
-        """The same, where the rows of an array are sequences of these lengths."""
+        """The same export with other lengths."""
         export = copy(self)
         export.lengths = lengths
         return export
 
     def lengths_of(self, X: Tensor) -> Tensor:
-        """The lengths of the sequences that the rows of X are."""
+        """The lengths of the sequences that the rows of X form."""
         return X.size(0) if self.lengths is None else self.lengths
 
     def sequences(self, X: Any) -> Sequences:
-        """X as sequences, which it may be already."""
+        """X as sequences."""
         return X if isinstance(X, Sequences) else Sequences(X, self.lengths_of(X))
 
     def layout(self, lengths: Tensor) -> Layout:
-        """Where the rows of sequences of these lengths are, computed once."""
+        """The layout of sequences with these lengths, made once."""
         return self._layouts.setdefault(lengths.name, Layout(lengths))
 
     def params(self, layer: Model[Any, Any]) -> list[Tensor]:
-        """The layer's parameters in their standard shapes, named as in `slots_by_path`."""
+        """The layer's parameters in their standard shapes, with names as in `slots_by_path`."""
         return [self.table(layer, *each) for each in weights_of(layer, self._run).items()]
 
     def table(self, layer: Model[Any, Any], name: str, values: Array) -> Tensor:
-        """An array of the layer's, named by the way to the layer."""
+        """An array of the layer as an initializer, named by the layer's path."""
         return self.graph.initializer(f"{self._paths[layer.id]}.{name}", to_host(values))
 
 
 def to_onnx(model: Model[Any, Any], example: Any) -> onnx.ModelProto:
-    """The model's prediction as an ONNX graph, to be written by `onnx.save`.
+    """Converts the prediction of a model to an ONNX graph.
 
-    The example, a batch that the model takes, says what inputs the graph has: `to_arrays(example)`
-    names them. How many rows and sequences there are, and how long, is open. Weights have the
-    model's dtype and the names of `model.slots_by_path()`; runtimes know float32 best. Dropout is
-    off, and checks of the input are gone. Raises InputError, with the path, for a layer that has
-    no ONNX form.
+    Save the result with `onnx.save`. The numbers of rows and sequences, and the lengths, are
+    variable. Weights have the model's dtype and their names from `model.slots_by_path()`. Use
+    float32: runtimes support it best. The graph has no dropout and does not check its input.
+
+    Args:
+        model: An initialized model.
+        example: A batch that the model accepts. `to_arrays(example)` gives the names of the inputs.
+
+    Raises:
+        InputError: If a layer cannot be expressed in ONNX. The message contains its path.
+        StateError: If the model is not initialized.
 
     Example:
         >>> import numpy as np
@@ -104,7 +111,7 @@ def to_onnx(model: Model[Any, Any], example: Any) -> onnx.ModelProto:
         >>> [node.op_type for node in proto.graph.node]
         ['Gemm', 'Identity']
     """
-    expected = model.predict(example)  # what it does not take is refused in its own words
+    expected = model.predict(example)  # the model itself rejects an invalid example
     graph = Graph()
     try:
         X = tensors_like(graph, example)

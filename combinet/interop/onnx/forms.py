@@ -1,4 +1,4 @@
-"""Layers for one form of batch that are made to take others, and parts of a batch."""
+"""Conversions between types of batches, and parts of batches."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def _with_square_sequences(model: Any, X: Sequences, to: Export) -> Sequences:
 
 
 def _each(model: Any, X: Sequences, to: Export, function: Callable[[Tensor], Any]) -> Sequences:
-    """A function of the rows of each sequence alone, one sequence after the other."""
+    """Applies a function to the rows of each sequence separately, one sequence after the other."""
     graph, offsets = to.graph, to.layout(X.lengths).offsets
     with graph.subgraph():
-        sample = function(X.rows)  # which tells what kind of result there will be
+        sample = function(X.rows)  # shows the type of the result
     if not isinstance(sample, Tensor):
-        raise InputError(f"{model.name} has an ONNX form for a layer that gives arrays alone")
+        raise InputError(f"{model.name} expected a layer that returns arrays, for ONNX")
 
     def step(i: Tensor, done: Tensor) -> tuple[Tensor, Tensor]:
         number = i.reshape(1)
@@ -79,8 +79,8 @@ def _array_getitem(model: Any, X: Tensor, to: Export) -> Tensor:
     indices = given if isinstance(given, tuple) else (given,)
     chosen = [index for index in indices if not isinstance(index, slice)]
     if len(chosen) > 1 and not all(isinstance(index, int) for index in chosen):
-        raise InputError(f"{model.name} has an ONNX form with a list on one axis alone")
-    for axis, index in reversed([*enumerate(indices)]):  # the last first: an int removes its axis
+        raise InputError(f"{model.name} expected a list on only one axis, for ONNX")
+    for axis, index in reversed([*enumerate(indices)]):  # last first: an int removes its axis
         if not isinstance(index, slice):
             X = X.take(index, axis=axis)
         elif index != slice(None):

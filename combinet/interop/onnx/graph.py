@@ -1,4 +1,4 @@
-"""An ONNX graph as it is built: tensors that know their dtype and shape, and one node at a time."""
+"""An ONNX graph under construction, built node by node, with tensors of known dtype and shape."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from onnx.shape_inference import infer_node_outputs
 
 from combinet.types import Array
 
-_VERSIONS = {"": 20, "ai.onnx.ml": 4}  # the first with Gelu; newer runtimes run it as well
+_VERSIONS = {"": 20, "ai.onnx.ml": 4}  # the first version with Gelu; newer runtimes support it too
 OPSETS = [onnx.helper.make_opsetid(*each) for each in _VERSIONS.items()]
 _FAR = 2**63 - 1  # beyond the end of every axis
-_SMALL = 64  # up to so many numbers a constant may be a shape, which inference has to see
+_SMALL = 64  # largest constant that shape inference reads, because it may be a shape
 
 
 def _operator(op_type: str, **attributes: Any) -> Callable[[Tensor, Any], Tensor]:
@@ -23,7 +23,7 @@ def _operator(op_type: str, **attributes: Any) -> Callable[[Tensor, Any], Tensor
 
 
 class Tensor:
-    """A value of a graph, with operators that add a node to it."""
+    """A tensor of a graph. Its operators add nodes to the graph."""
 
     def __init__(self, graph: Graph, name: str, type: Any) -> None:
         self.graph = graph
@@ -37,12 +37,12 @@ class Tensor:
 
     @property
     def dtype(self) -> Any:
-        """The dtype, as NumPy has it."""
+        """The dtype, as in NumPy."""
         return onnx.helper.tensor_dtype_to_np_dtype(self.type.tensor_type.elem_type)
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """The size of each axis; None where it is known when the graph runs."""
+        """The size of each axis; None if it is known only when the graph runs."""
         dims = self.type.tensor_type.shape.dim
         return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in dims)
 
@@ -59,34 +59,34 @@ class Tensor:
         return self.graph.op("Shape", self, start=axis, end=axis + 1)
 
     def cast(self, dtype: Any) -> Tensor:
-        """The same numbers in another dtype, if it is another."""
+        """The same numbers in this dtype."""
         if self.dtype == np.dtype(dtype):
             return self
         return self.graph.op("Cast", self, to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def reshape(self, *sizes: int) -> Tensor:
-        """In another shape: 0 keeps the size of the axis, -1 is what remains."""
+        """The same numbers in another shape. 0 keeps the size of an axis; -1 is inferred."""
         return self.graph.op("Reshape", self, sizes)
 
     def transpose(self, *axes: int) -> Tensor:
-        """With the axes in another order."""
+        """The tensor with its axes in another order."""
         return self.graph.op("Transpose", self, perm=axes)
 
     def unsqueeze(self, *axes: int) -> Tensor:
-        """With axes of size 1 put in."""
+        """The tensor with new axes of size 1."""
         return self.graph.op("Unsqueeze", self, axes)
 
     def take(self, indices: Tensor | int | Sequence[int], axis: int = 0) -> Tensor:
-        """What is at indices of an axis; one index removes the axis."""
+        """The items at the indices of an axis. A single index removes the axis."""
         return self.graph.op("Gather", self, indices, axis=axis)
 
     def slice(self, start: Any, stop: Any, axis: int = 0, step: int = 1) -> Tensor:
-        """A stretch of an axis; its ends are ints, tensors (1,), or None as in NumPy."""
+        """A slice of an axis. The ends are ints, tensors (1,), or None as in NumPy."""
         first, last = (0, _FAR) if step > 0 else (_FAR, -_FAR)
         ends = (first if start is None else start, last if stop is None else stop)
         inputs = [end if isinstance(end, Tensor) else [end] for end in ends]
         result = self.graph.op("Slice", self, *inputs, [axis], [step])
-        if isinstance(start, Tensor) or isinstance(stop, Tensor):  # inference gives up all axes
+        if isinstance(start, Tensor) or isinstance(stop, Tensor):  # inference would drop all sizes
             sizes = [*self.shape]
             sizes[axis] = None
             result.type = tensor_type(self.dtype, sizes)
@@ -105,9 +105,9 @@ class Tensor:
 
 
 class Sequences(NamedTuple):
-    """A list of arrays, Ragged or Padded: all rows, one sequence after the other, and lengths.
+    """Several sequences: all rows, one sequence after the other, and the lengths.
 
-    In a graph the three are one and the same.
+    In a graph, a list of arrays, Ragged and Padded all have this form.
     """
 
     rows: Tensor
@@ -118,7 +118,7 @@ Step: TypeAlias = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Graph:
-    """Nodes and initializers. Constants that are alike are there once."""
+    """The nodes and initializers of a graph. Equal constants are stored once."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -129,9 +129,10 @@ class Graph:
     def op(
         self, op_type: str, *inputs: Any, domain: str = "", name: str = "", **attributes: Any
     ) -> Tensor:
-        """A node with one output, which has a name of its own or this one.
+        """Adds a node with one output and returns the output. By default it gets a new name.
 
-        An input that is no tensor becomes a constant: a float in the dtype of the floats beside it.
+        Inputs that are not tensors become constants. A float gets the dtype of the float tensors
+        among the inputs.
         """
         tensors = [self._tensor(x, inputs) for x in inputs]
         names, name = [x.name for x in tensors], name or self.new_name(op_type)
@@ -148,7 +149,7 @@ class Graph:
         return self.constant(value)
 
     def _types(self, node: Any, inputs: Sequence[Tensor]) -> dict[str, Any]:
-        """The types of a node's outputs, as they follow from those of its inputs."""
+        """The types of a node's outputs, inferred from the types of its inputs."""
         schema = onnx.defs.get_schema(node.op_type, _VERSIONS[node.domain], node.domain)
         types = {x.name: x.type for x in inputs}
         known = [self.initializers[name] for name in types if name in self.initializers]
@@ -157,7 +158,7 @@ class Graph:
 
     @contextmanager
     def subgraph(self) -> Iterator[list[Any]]:
-        """Inside a `with` block nodes go to another list, which is given; constants do not."""
+        """Collects the nodes added inside a `with` block in a separate list, without constants."""
         outer, self.nodes = self.nodes, []
         try:
             yield self.nodes
@@ -165,11 +166,11 @@ class Graph:
             self.nodes = outer
 
     def loop(self, times: Tensor, start: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Call `step(i, carried) -> (carried, result)` for i = 0, 1 and so on.
+        """Calls `step(i, carried) -> (carried, result)` for i = 0, 1 and so on.
 
-        Gives what is carried in the end, and all results, on a new first axis. What is carried
-        stays like `start`. The step may use what has been computed before it; what it computes
-        itself is known in there alone.
+        Returns the last `carried`, and all results along a new first axis. `carried` keeps the type
+        of `start`. The step may use tensors computed before the loop. Tensors computed inside the
+        step are not available outside it.
         """
         int64, truth = (tensor_type(np.dtype(name), []) for name in ("int64", "bool"))
         with self.subgraph() as nodes:
@@ -191,7 +192,7 @@ class Graph:
         return f"{op_type}.{self._count}"
 
     def constant(self, value: Any) -> Tensor:
-        """A tensor of numbers that are known."""
+        """A tensor with a known value."""
         array = np.asarray(value)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
@@ -199,16 +200,16 @@ class Graph:
         return self._constants[key]
 
     def initializer(self, name: str, array: Array) -> Tensor:
-        """A tensor of numbers that are known, under a name of its own, which stands for them."""
+        """A tensor with a known value under this name. An existing name returns its tensor."""
         if name not in self.initializers:
             self.initializers[name] = onnx.numpy_helper.from_array(array, name)
         return Tensor(self, name, tensor_type(array.dtype, array.shape))
 
     def full(self, shape: Tensor, value: Any) -> Tensor:
-        """A tensor of one number, in the dtype of `value`, an array (1,)."""
+        """A tensor filled with the number in `value`, an array (1,), in its dtype."""
         return self.op("ConstantOfShape", shape, value=onnx.numpy_helper.from_array(value))
 
 
 def tensor_type(dtype: Any, shape: Sequence[int | str | None]) -> Any:
-    """The type of a tensor; an axis may have a name for its size."""
+    """The type of a tensor. An axis may have a name in place of a size."""
     return onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(dtype), shape)

@@ -1,4 +1,4 @@
-"""Where the rows of sequences are that lie one after the other, as tensors: see `ops.sequence`."""
+"""The positions of the rows of concatenated sequences, as tensors. See `ops.sequence`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from combinet.interop.onnx.graph import Tensor
 
 
 class Layout:
-    """What follows from the lengths (sequences,), each computed in the graph once."""
+    """Tensors that follow from the lengths (sequences,). The graph computes each of them once."""
 
     def __init__(self, lengths: Tensor) -> None:
         self.lengths = lengths
@@ -25,7 +25,7 @@ class Layout:
 
     @cached_property
     def offsets(self) -> Tensor:
-        """The row at which each sequence begins (sequences,)."""
+        """The first row of each sequence (sequences,)."""
         return self.op("CumSum", self.lengths, 0, exclusive=1)
 
     @cached_property
@@ -35,8 +35,8 @@ class Layout:
 
     @cached_property
     def segment_ids(self) -> Tensor:
-        """For each row, the number of the sequence that it is in (total,)."""
-        # A 1 for each sequence where it begins, summed up; empty ones begin where the next does.
+        """The index of the sequence that each row belongs to (total,)."""
+        # Sums a 1 at the start of each sequence. An empty one starts where the next one starts.
         marks = self.graph.full(self.total + 1, np.zeros(1, "int64"))
         ones = self.graph.full(self.lengths.size(0), np.ones(1, "int64"))
         marks = self.op("ScatterElements", marks, self.offsets, ones, reduction="add")
@@ -44,42 +44,42 @@ class Layout:
 
     @cached_property
     def positions(self) -> Tensor:
-        """For each row, how far it is from the start of its sequence (total,)."""
+        """The position of each row in its sequence (total,)."""
         rows = self.op("Range", 0, self.op("Squeeze", self.total, [0]), 1)
         return rows - self.offsets.take(self.segment_ids)
 
     @cached_property
     def steps(self) -> Tensor:
-        """The numbers below the longest length, at least one (longest,): no axis is empty."""
+        """The numbers below the largest length (longest,). There is at least one."""
         lengths = self.op("Concat", self.lengths, [1], axis=0)
         return self.op("Range", 0, self.op("ReduceMax", lengths, keepdims=0), 1)
 
     @cached_property
     def mask(self) -> Tensor:
-        """Which rows of padded sequences are real, (longest, sequences) of bool."""
+        """Whether a row of padded sequences is real, (longest, sequences) of bool."""
         return self.steps.unsqueeze(1) < self.lengths
 
     def pad(self, rows: Tensor) -> Tensor:
-        """Rows (total, nI) as (longest, sequences, nI), zeros at the ends."""
+        """Rows (total, nI) as (longest, sequences, nI), padded with zeros."""
         numbers = self.steps.unsqueeze(1) + self.offsets
         return with_zero_row(rows).take(self.op("Where", self.mask, numbers, self.total))
 
     def unpad(self, padded: Tensor) -> Tensor:
-        """What `pad` has put there, in the order in which it was."""
+        """The rows of padded sequences in their original order. The inverse of `pad`."""
         places = [each.unsqueeze(1) for each in (self.positions, self.segment_ids)]
         return self.op("GatherND", padded, self.op("Concat", *places, axis=1))
 
     def sum(self, rows: Tensor) -> Tensor:
-        """The sum of each sequence's rows, 0 for an empty one."""
+        """The sum of each sequence's rows; 0 for an empty sequence."""
         return self._reduce(rows, "add", 0.0)
 
     def mean(self, rows: Tensor) -> Tensor:
-        """The mean of each sequence's rows, 0 for an empty one."""
+        """The mean of each sequence's rows; 0 for an empty sequence."""
         counts = self.op("Max", self.lengths, 1).cast(rows.dtype)
         return self.sum(rows) / counts.unsqueeze(1)
 
     def max(self, rows: Tensor) -> Tensor:
-        """The largest of each sequence's rows, by column."""
+        """The maximum of each sequence's rows, by column."""
         return self._reduce(rows, "max", -np.inf)
 
     def _reduce(self, rows: Tensor, reduction: str, start: float) -> Tensor:
@@ -91,6 +91,6 @@ class Layout:
 
 
 def with_zero_row(rows: Tensor) -> Tensor:
-    """Rows with one of zeros after them."""
+    """The rows, followed by one row of zeros."""
     shape: Any = (1, *rows.shape[1:])
     return rows.graph.op("Concat", rows, np.zeros(shape, rows.dtype), axis=0)

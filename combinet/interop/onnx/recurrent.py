@@ -1,4 +1,4 @@
-"""Recurrent layers by ONNX's own, over padded sequences of their lengths."""
+"""Recurrent layers by ONNX's recurrent operators, over padded sequences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _recurrent(
     *weights: Tensor,
     **attrs: Any,
 ) -> Sequences:
-    """A layer of one direction: the operator of this name, which has the gates in this order."""
+    """A layer of one direction: the operator `name`, with the gates in the order that ONNX uses."""
     W, U, *biases = (_gates(weight, order) for weight in weights)
     nO, layout = model.get_dim("nO"), to.layout(X.lengths)
     no_bias = np.zeros((1, model.get_dim("nG") * nO), model.dtype)
@@ -31,7 +31,7 @@ def _recurrent(
 
 
 def _gates(weight: Tensor, order: list[int]) -> Tensor:
-    """A weight (nO, gates, ...) as ONNX has it, (1, gates * nO, ...), the gates in this order."""
+    """A weight (nO, gates, ...) in ONNX's form (1, gates * nO, ...), in this order of gates."""
     axes = len(weight.shape)
     turned = weight.take(order, axis=1).transpose(*(1, 0, 2)[:axes])
     return turned.reshape(*(1, -1, 0)[:axes])
@@ -45,7 +45,7 @@ def _lstm(model: Any, X: Sequences, to: Export, *weights: Tensor) -> Sequences:
 @converts(cb.GRU())
 def _gru(model: Any, X: Sequences, to: Export, *weights: Tensor) -> Sequences:
     *others, last = weights
-    if "c" in model.param_names:  # the bias of the new value alone, beside the recurrent product
+    if "c" in model.param_names:  # the bias c in r * (U @ Y + c), for the new value only
         no_bias = np.zeros((model.get_dim("nO"), 2), model.dtype)
         last = to.op("Concat", no_bias, last.unsqueeze(1), axis=1)
     # z r n

@@ -1,4 +1,4 @@
-"""Layers that look at a row's neighbours, its place, or a whole sequence."""
+"""Layers that read the neighbours or the position of a row, or a whole sequence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from combinet.ops.convolution import Window
 
 
 def _unfold(X: Sequences, window: Window, to: Export) -> Sequences:
-    """The rows of each window side by side, (windows, width * nI), zeros beyond a sequence."""
+    """The rows of each window as one row, (windows, width * nI), with zeros beyond a sequence."""
     inside = to.layout(X.lengths)
     reach = window.before + window.after - window.dilation * (window.width - 1) - 1
     counts = to.op("Max", X.lengths + (reach + window.stride), 0) / window.stride
@@ -46,9 +46,10 @@ def _conv1d(model: Any, X: Any, to: Export, W: Tensor, *b: Tensor) -> Any:
 
 
 def waves(places: Tensor, speeds: Any, cosine: Any, dtype: Any) -> Tensor:
-    """Sines of places (n,) times speeds (k,), (n, k), cosines where `cosine` is true.
+    """Sines of positions (n,) times speeds (k,): (n, k). Cosines where `cosine` is true.
 
-    Angles are in float64, and both are by one operator, for which onnxruntime has float64.
+    The angles are float64. Cosines use the operator Sin too, which onnxruntime supports for
+    float64.
     """
     angles = places.cast("float64").unsqueeze(1) * speeds + np.where(cosine, np.pi / 2, 0.0)
     return places.graph.op("Sin", angles).cast(dtype)

@@ -1,4 +1,4 @@
-"""What all estimators share: a model that is composed, trained in epochs, and saved."""
+"""The base class of the estimators: builds a model, trains it in epochs, and pickles it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from combinet.errors import describe
 from combinet.losses.base import Loss
 from combinet.types import Array, Floats2d, Schedule, is_size
 
-FLOATS: Any = ["float64", "float32"]  # dtypes of tables that stay; others become the first one
+FLOATS: Any = ["float64", "float32"]  # tables of other dtypes are converted to the first one
 
 
 @dataclass(eq=False, repr=False)
 class Estimator(BaseEstimator):  # type: ignore[misc]
-    """What classifier and regressor share: epochs of batches, and saving."""
+    """The settings, the training loop and the pickling that classifier and regressor share."""
 
     build: Callable[[], Model[Any, Any]] | None = None
     _: KW_ONLY
@@ -35,8 +35,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     random_state: Any = None
 
     _loss: ClassVar[Loss]
-    _output: ClassVar[Any]  # makes the last layer of the network without `build`
-    _y_checks: ClassVar[dict[str, bool]] = {}  # options of scikit-learn's check of y
+    _output: ClassVar[Any]  # makes the last layer if `build` is None
+    _y_checks: ClassVar[dict[str, bool]] = {}  # options of scikit-learn's validation of y
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -44,7 +44,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _encode(self, y: Any, *, new: bool, classes: Any) -> Array:
-        """Check y, and bring it into the form that the loss takes."""
+        """Checks y and converts it to the form that the loss expects."""
         raise NotImplementedError
 
     def _compose(self) -> Model[Any, Any]:
@@ -52,19 +52,24 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             return Relu(128) >> Dropout() >> self._output()  # type: ignore[no-any-return]
         model = self.build()
         if not isinstance(model, Model):
-            raise InputError(f"build is a function that returns a model, not {describe(model)}")
-        return model.copy()  # every fit begins from its weights, if it has any
+            raise InputError(f"expected build to return a model, got {describe(model)}")
+        return model.copy()  # so that every fit starts from the same weights
 
     def _new_optimizer(self) -> Optimizer:
         make = self.optimizer or partial(Adam, use_averages=False)
         return make(self.learn_rate)
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Train a new model on X and y (n,), or for a regressor (n, k); returns the estimator."""
+        """Trains a new model and returns the estimator.
+
+        Args:
+            X: A table (n, columns), or with `validate=False` an input of the model with n items.
+            y: The targets (n,). A regressor also accepts (n, k).
+        """
         return self._fit(X, y, self.epochs, new=True, classes=y)
 
     def _fit(self, X: Any, y: Any, epochs: int, *, new: bool, classes: Any = None) -> Self:
-        """Train a new model or the fitted one."""
+        """Trains a new model, or continues with the fitted one."""
         if self.validate:
             X, y = validation.validate_data(self, X, y, reset=new, dtype=FLOATS, **self._y_checks)
         else:
@@ -84,9 +89,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _start(self, X: Any, Y: Floats2d) -> None:
-        """Make the model with its first weights and its optimizer. Y is a sample of the output."""
+        """Makes the model, its initial weights and its optimizer. Y is a sample of the output."""
         if not is_size(self.epochs):
-            raise InputError(f"epochs is an int from 1, not {self.epochs!r}")
+            raise InputError(f"expected epochs to be an int of at least 1, got {self.epochs!r}")
         seed = validation.check_random_state(self.random_state).randint(2**31)
         self._rng = np.random.default_rng(seed)
         model = self._compose()
@@ -98,7 +103,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self.loss_curve_: list[float] = []
 
     def _outputs(self, X: Any) -> Floats2d:
-        """What the model gives, batch after batch."""
+        """The predictions of the model, computed batch by batch."""
         validation.check_is_fitted(self, "model_")
         if self.validate:
             X = validation.validate_data(self, X, reset=False, dtype=FLOATS)
@@ -106,10 +111,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return np.concatenate([self.model_.predict(batch) for batch in batches])
 
     def _input(self, X: Any) -> Any:
-        """X as the model takes it: a table in its dtype, or what it is without validation."""
+        """X in the form that the model accepts."""
         if self.validate:
             return X.astype(self._dtype, copy=False)
-        # pandas would take the numbers of a batch for labels.
+        # pandas would read the row numbers of a batch as labels.
         return X.to_numpy() if hasattr(X, "iloc") else X
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""spaCy 3: architectures that a config file names, and trained pipelines moved to them.
+"""spaCy 3: architectures for config files, and the conversion of trained pipelines.
 
-spaCy finds the architectures, `combinet.Tok2Vec.v1` and so on, through entry points once combinet
-is installed; nobody has to import this.
+If combinet is installed, spaCy finds the architectures, such as `combinet.Tok2Vec.v1`, through
+entry points. No import is needed.
 """
 
 from combinet.interop.extras import extra
@@ -15,6 +15,6 @@ with extra("spacy", "spacy", "thinc"):
 
 __all__ = ["SpanCategorizer", "Tagger", "TextCat", "Tok2Vec", "TransitionBasedParser", "move"]
 
-# Once more, for a checkout that is used without being installed: there it has to be imported.
+# A checkout that is not installed has no entry points: importing this package registers them.
 for _each in (SpanCategorizer, Tagger, TextCat, Tok2Vec, TransitionBasedParser):
     registry.architectures(f"combinet.{_each.__name__}.v1", func=_each)

@@ -1,4 +1,4 @@
-"""Layers that read spaCy's documents: hashes of words' features, and vectors of the vocabulary."""
+"""Layers that read spaCy's documents: hashes of word attributes, and vectors of the vocabulary."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from combinet.ops.backends import default_ops
 
 
 def doc_features(columns: Sequence[str]) -> Model[Any, Ragged]:
-    """The hashes of words' features, by spaCy's names of attributes: documents -> (total, columns).
+    """The hashes of word attributes: a list of Doc or Span to Ragged (total, columns) of uint64.
 
-    X list of Doc or Span -> Y Ragged of uint64. There is no gradient.
+    The input has no gradient.
+
+    Args:
+        columns: The names of the attributes, such as "NORM".
     """
     return Model("doc_features", _doc_features, attrs={"columns": list(columns)})
 
@@ -29,16 +32,18 @@ def _doc_features(model: Model[Any, Any], X: Sequence[Any], run: Run) -> Any:
 
 
 def _attributes(docs: Sequence[Any], columns: Sequence[Any]) -> Ragged:
-    """The attributes of each word, (total, columns), by names or numbers."""
-    numbers = [intify_attr(column) for column in columns]  # Span takes numbers alone
+    """The attributes of each word, (total, columns), by name or number."""
+    numbers = [intify_attr(column) for column in columns]  # Span.to_array requires numbers
     return list_to_ragged([doc.to_array(numbers).reshape(len(doc), len(columns)) for doc in docs])
 
 
 def doc_vectors() -> Model[Any, Ragged]:
-    """The vectors that the vocabulary of the documents has for their words; 0 where it has none.
+    """The vocabulary's vectors of words: a list of Doc or Span to Ragged (total, width) of float32.
 
-    X list of Doc or Span -> Y Ragged of (total, width of the vectors) in float32. There is no
-    gradient. Raises InputError for a vocabulary without vectors.
+    A word without a vector gets zeros. The input has no gradient.
+
+    Raises:
+        InputError: If the vocabulary has no vectors.
     """
     return Model("doc_vectors", _doc_vectors)
 
@@ -46,7 +51,7 @@ def doc_vectors() -> Model[Any, Ragged]:
 def _doc_vectors(model: Model[Any, Any], X: Sequence[Any], run: Run) -> Any:
     vectors = X[0].vocab.vectors
     if not vectors.shape[1]:
-        raise InputError("the vocabulary has no vectors: name some under `initialize.vectors`")
+        raise InputError("expected vectors in the vocabulary; set initialize.vectors in the config")
     words = _attributes(X, [vectors.attr])
     keys = words.data[:, 0]
     if vectors.mode == Mode.floret:
@@ -58,10 +63,16 @@ def _doc_vectors(model: Model[Any, Any], X: Sequence[Any], run: Run) -> Any:
 
 
 def HashTable(nO: int, nV: int, *, seed: int, column: int) -> Model[Any, Any]:
-    """`HashEmbed` with Thinc's hash, so that tables that Thinc has trained fit.
+    """`HashEmbed` with Thinc's hash function, for tables that Thinc has trained.
 
-    X (n, columns) integers, of which `column` is taken -> Y (n, nO). Params: E (nV, nO). The rows
-    are those of Thinc's HashEmbed with this seed, MurmurHash3 modulo nV.
+    The input is an array of integers (n, columns), the output an array (n, nO). The rows are the
+    same as in Thinc's HashEmbed with this seed: MurmurHash3 modulo nV.
+
+    Args:
+        nO: Number of output columns.
+        nV: Number of rows of the table.
+        seed: Seed of the hash function.
+        column: The column of the input to look up.
     """
     dims, attrs = {"nO": nO, "nV": nV}, {"column": column, "seed": seed}
     params = {"E": Param(("nV", "nO"), uniform(-0.1, 0.1), "C")}

@@ -1,4 +1,4 @@
-"""What components predict from the vectors of words."""
+"""The models of spaCy's components, each on top of a tok2vec."""
 
 from __future__ import annotations
 
@@ -15,20 +15,46 @@ from combinet.types import Floats2d
 
 
 def Tagger(tok2vec: Any, nO: int | None = None) -> Any:
-    """Scores of each word's tags, for the tagger, the morphologizer and their like.
+    """A model that scores the tags of each word, for components such as tagger and morphologizer.
 
-    List of Doc -> list of arrays (words, nO): in training probabilities, in prediction their
-    logits, which have the same order and cost less.
+    The input is a list of Doc, the output a list of arrays (words, nO). In training they are
+    probabilities. In prediction they are logits, which have the same order and cost less.
+
+    Args:
+        tok2vec: A model from documents to arrays (words, width), such as `Tok2Vec`.
+        nO: Number of tags. Set by the component if None.
+
+    Example:
+        >>> import spacy
+        >>> from combinet.interop.spacy import Tok2Vec
+        >>> docs = [spacy.blank("en")("Any three words")]
+        >>> tok2vec = Tok2Vec(8, 1, [50, 50], attrs=["NORM", "SHAPE"])
+        >>> Tagger(tok2vec, 5).initialize(docs).predict(docs)[0].shape
+        (3, 5)
     """
     scores = cb.Softmax(nO, normalize_outputs=False) >> probabilities(in_prediction=False)
     return _component(tok2vec, tok2vec, cb.with_array(scores))
 
 
 def TextCat(tok2vec: Any, exclusive_classes: bool, nO: int | None = None) -> Any:
-    """Probabilities of documents' categories, from the words weighed by attention.
+    """A model for the categories of documents: attention weights the words of a document.
 
-    List of Doc -> array (documents, nO). With `exclusive_classes`, for `textcat`, they add up to
-    1; without, for `textcat_multilabel`, each category is a question of its own.
+    The input is a list of Doc, the output an array of probabilities (documents, nO).
+
+    Args:
+        tok2vec: A model from documents to arrays (words, width), such as `Tok2Vec`.
+        exclusive_classes: Whether the probabilities of a document sum to 1, as `textcat` requires.
+            If False, each category has an independent probability, as `textcat_multilabel`
+            requires.
+        nO: Number of categories. Set by the component if None.
+
+    Example:
+        >>> import spacy
+        >>> from combinet.interop.spacy import Tok2Vec
+        >>> docs = [spacy.blank("en")("Any three words")]
+        >>> tok2vec = Tok2Vec(8, 1, [50, 50], attrs=["NORM", "SHAPE"])
+        >>> TextCat(tok2vec, True, 2).initialize(docs).predict(docs).shape
+        (1, 2)
     """
     document = cb.list2ragged() >> cb.ParametricAttention() >> cb.reduce_sum()
     model = _component(tok2vec, tok2vec, document >> _classes(nO, exclusive_classes))
@@ -39,11 +65,29 @@ def TextCat(tok2vec: Any, exclusive_classes: bool, nO: int | None = None) -> Any
 def SpanCategorizer(
     tok2vec: Any, hidden_size: int = 128, exclusive_classes: bool = False, nO: int | None = None
 ) -> Any:
-    """Probabilities of spans' labels, from their first, last, mean and largest vectors.
+    """A model for the labels of spans, from the first, last, mean and largest vector of each span.
 
-    List of Doc with a Ragged of spans (total, 2), as suggested -> array (total, nO). With
-    `exclusive_classes`, for `spancat_singlelabel`, they add up to 1; without, for `spancat`, each
-    label is a question of its own.
+    The input is a list of Doc and a Ragged of spans (total, 2), as a suggester returns them. The
+    output is an array of probabilities (total, nO).
+
+    Args:
+        tok2vec: A model from documents to arrays (words, width), such as `Tok2Vec`.
+        hidden_size: Number of columns of the hidden layer.
+        exclusive_classes: Whether the probabilities of a span sum to 1, as `spancat_singlelabel`
+            requires. If False, each label has an independent probability, as `spancat` requires.
+        nO: Number of labels. Set by the component if None.
+
+    Example:
+        >>> import spacy
+        >>> from combinet.interop.spacy import Tok2Vec
+        >>> docs = [spacy.blank("en")("Any three words")]
+        >>> tok2vec = Tok2Vec(8, 1, [50, 50], attrs=["NORM", "SHAPE"])
+        >>> import numpy as np
+        >>> from thinc.types import Ragged
+        >>> spans = Ragged(np.array([[0, 2], [1, 3]]), np.array([2], dtype="int32"))
+        >>> model = SpanCategorizer(tok2vec, nO=4).initialize((docs, spans))
+        >>> model.predict((docs, spans)).shape
+        (2, 4)
     """
     pooled = cb.reduce_first() | cb.reduce_last() | cb.reduce_mean() | cb.reduce_max()
     hidden = pooled >> cb.Maxout(hidden_size) >> cb.LayerNorm() >> cb.Dropout()
@@ -60,10 +104,27 @@ def TransitionBasedParser(
     use_upper: bool = True,
     nO: int | None = None,
 ) -> Any:
-    """The parser of dependencies or of entities that spaCy has, on any vectors of words.
+    """A model for spaCy's dependency parser and entity recognizer, on any tok2vec.
 
-    The states and their scores are spaCy's own, which its parser computes outside of any layer:
-    this is `spacy.TransitionBasedParser.v2` with defaults, and what is combinet's is `tok2vec`.
+    This is `spacy.TransitionBasedParser.v2` with default values. spaCy computes the states and
+    their scores outside of layers, so only the `tok2vec` can be combinet's.
+
+    Args:
+        tok2vec: A model from documents to arrays (words, width), such as `Tok2Vec`.
+        state_type: "parser" or "ner".
+        extra_state_tokens: Whether the states include more tokens than by default.
+        hidden_width: Number of columns of the hidden layer.
+        maxout_pieces: Number of pieces of its maxout.
+        use_upper: Whether to add a layer between the hidden layer and the scores.
+        nO: Number of actions. Set by the component if None.
+
+    Example:
+        >>> import spacy
+        >>> from combinet.interop.spacy import Tok2Vec
+        >>> tok2vec = Tok2Vec(8, 1, [50, 50], attrs=["NORM", "SHAPE"])
+        >>> model = TransitionBasedParser(tok2vec, "parser")
+        >>> model.get_ref("tok2vec").has_dim("nO")
+        True
     """
     build = registry.architectures.get("spacy.TransitionBasedParser.v2")
     return build(
@@ -72,7 +133,7 @@ def TransitionBasedParser(
 
 
 def _component(tok2vec: Any, reader: Any, head: cb.Model[Any, Any]) -> Any:
-    """Reader and head, with the names by which spaCy's components look for parts of a model."""
+    """Chains the tok2vec and the head, and sets the references that spaCy's components use."""
     output = to_thinc(head)
     model: Any = thinc.chain(reader, output)
     model.set_ref("tok2vec", tok2vec)
@@ -94,9 +155,13 @@ def _classes(nO: int | None, exclusive: bool) -> cb.Model[Any, Any]:
 
 
 def probabilities(*, in_prediction: bool = True) -> cb.Model[Floats2d, Floats2d]:
-    """Softmax whose backward pass takes the gradient of the logits, as spaCy's losses give it.
+    """A softmax whose backward pass returns dY, because spaCy's losses differentiate the logits.
 
-    X logits (n, nO) -> Y (n, nO) probabilities; in prediction X itself unless `in_prediction`.
+    The input is an array of logits (n, nO), the output an array of the same shape.
+
+    Args:
+        in_prediction: Whether to return probabilities in prediction. If False, prediction returns
+            the logits.
     """
     attrs = {"in_prediction": in_prediction}
     return cb.Model("probabilities", _probabilities, attrs=attrs, widths=preserves)

@@ -13,11 +13,16 @@ from combinet.types import Floats2d
 
 
 def with_margins(layer: Model[Any, Any], rows: int) -> Model[Floats2d, Floats2d]:
-    """A layer applied to all sequences as one, with rows of zeros around and between them.
+    """Applies a layer to all sequences as one, with rows of zeros around and between them.
 
-    X (n, nI) -> Y (n, nO). The layer keeps the number of rows. Where its windows reach no
-    further than `rows` in all, none reaches into another sequence; what they make of the rows of
-    zeros counts, other than without margins, where beyond a sequence there is nothing but 0.
+    The input is an array (n, nI), the output an array (n, nO). The layer must keep the number of
+    rows. If its windows reach at most `rows` rows to each side in total, no window reaches into
+    another sequence. The layer also transforms the rows of zeros, so they may differ from 0 after
+    its first sublayer. Without margins, a window sees 0 beyond the sequence.
+
+    Args:
+        layer: The layer.
+        rows: Number of rows of zeros between two sequences.
     """
     return Model(
         "with_margins", _with_margins, layers=[layer], attrs={"rows": rows}, widths=delegates

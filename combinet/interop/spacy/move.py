@@ -1,4 +1,4 @@
-"""Trained pipelines moved: the weights of spaCy's own tok2vec in combinet's."""
+"""The conversion of trained pipelines: copies the weights of spaCy's tok2vec to combinet's."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ _MOVED = {f"spacy.{name}.v{n}" for name in ("HashEmbedCNN", "Tok2Vec") for n in 
 
 
 def move(nlp: Any) -> Any:
-    """A trained pipeline whose tok2vecs are combinet's, with the weights that it had: `nlp` itself.
+    """Replaces the tok2vec models of a trained pipeline by combinet's with the same weights.
 
-    Each `spacy.HashEmbedCNN.v2`, or `spacy.Tok2Vec.v2` of the same parts (MultiHashEmbed and
-    MaxoutWindowEncoder), becomes a `combinet.Tok2Vec.v1` that gives the same vectors, in the
-    components and in their config, so that the pipeline can be saved, loaded and trained further.
-    All else stays. Raises InputError for a pipeline without such a part, or with another tok2vec
-    in its place, StateError for one that is not trained; then nothing has changed.
+    Each `spacy.HashEmbedCNN` (v1 or v2) becomes a `combinet.Tok2Vec.v1` that computes the same
+    vectors, and so does each `spacy.Tok2Vec` made of MultiHashEmbed and MaxoutWindowEncoder. Both
+    the components and their config change, so the pipeline can be saved, loaded and trained
+    further. The rest of the pipeline does not change. An error leaves the whole pipeline unchanged.
+
+    Args:
+        nlp: A trained pipeline. It is changed in place.
+
+    Returns:
+        The same pipeline.
+
+    Raises:
+        InputError: If the pipeline has no such tok2vec, or one of another architecture.
+        StateError: If the pipeline is not trained.
 
     Example:
         >>> import spacy
@@ -36,7 +45,7 @@ def move(nlp: Any) -> Any:
         for config, tok2vec in _pairs(name, nlp.get_pipe_config(name), component.model)
     ]
     if not moves:
-        raise InputError(f"none of {nlp.pipe_names} has a tok2vec of spaCy's own")
+        raise InputError(f"expected a tok2vec of spaCy, got the components {nlp.pipe_names}")
     for component, config, tok2vec, settings, node in moves:
         if component.model is tok2vec:
             component.model = node
@@ -47,16 +56,16 @@ def move(nlp: Any) -> Any:
 
 
 def _pairs(name: str, config: Any, model: Any) -> list[tuple[dict[str, Any], Any]]:
-    """The tok2vecs of spaCy's own in a component: the block of the config, and the node."""
+    """The tok2vecs of spaCy in a component: for each, its block of the config and its node."""
     blocks = _blocks(config)
     nodes = [n for n in model.walk(order="dfs_pre") if {"embed", "encode"} <= {*n.ref_names}]
     if len(blocks) != len(nodes):
-        raise InputError(f"{name} has {len(nodes)} tok2vecs where its config has {len(blocks)}")
+        raise InputError(f"{name} expected {len(blocks)} tok2vecs by its config, got {len(nodes)}")
     return list(zip(blocks, nodes, strict=True))
 
 
 def _blocks(config: Any) -> list[dict[str, Any]]:
-    """The blocks that name such an architecture."""
+    """The blocks of the config that name one of these architectures."""
     if not isinstance(config, dict):
         return []
     if config.get("@architectures") in _MOVED:
@@ -65,7 +74,7 @@ def _blocks(config: Any) -> list[dict[str, Any]]:
 
 
 def _converted(tok2vec: Any) -> tuple[dict[str, Any], Any]:
-    """The settings and the weights of a tok2vec of spaCy's: for the config, and as a node."""
+    """The settings of a tok2vec of spaCy for the config, and the new node with its weights."""
     embed, encode = tok2vec.get_ref("embed"), tok2vec.get_ref("encode")
     tables, extractors = _named(embed, "hashembed"), _named(embed, "extract_features")
     vectors = _named(embed, "static_vectors")
@@ -79,10 +88,10 @@ def _converted(tok2vec: Any) -> tuple[dict[str, Any], Any]:
         or not (tables and windows and len(extractors) == 1)
         or seeds != [*range(FIRST_SEED, FIRST_SEED + len(tables))]
     ):
-        raise InputError(f"{tok2vec.name} is not made of MultiHashEmbed and MaxoutWindowEncoder")
+        raise InputError(f"expected MultiHashEmbed and MaxoutWindowEncoder, got {tok2vec.name}")
     for node in sources:
         if not all(map(node.has_param, node.param_names)):
-            raise StateError(f"{node.name} has no weights yet: train or load the pipeline first")
+            raise StateError(f"{node.name} expected weights; first train or load the pipeline")
     settings = {
         "width": tables[0].get_dim("nO"),
         "depth": len(windows),
@@ -108,6 +117,6 @@ def _with_weights(node: Any, sources: list[Any]) -> Any:
             layer.set_dim("nI", source.get_dim("nM"))
     node.initialize()
     for layer, source in pairs:
-        for name in source.param_names:  # static_vectors has no bias: that stays 0
+        for name in source.param_names:  # static_vectors has no bias, so the layer's bias stays 0
             layer.set_param(name, source.get_param(name))
     return node

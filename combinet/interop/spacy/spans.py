@@ -1,4 +1,4 @@
-"""The rows of spans, out of those of documents."""
+"""The rows of spans within documents."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from combinet.shapes import ShapeInference, Width, Widths, item
 
 
 def extract_spans() -> Model[Any, Ragged]:
-    """The rows of each span, of documents and spans: a sequence for each of them.
+    """The rows of each span, as one sequence per span.
 
-    X tuple of a list of (n_i, nI) and Ragged of the spans of each, (total, 2) integers: where one
-    begins, and before which row of its document it ends -> Y Ragged of (rows of all spans, nI).
-    Spans may share rows. The spans have no gradient.
+    The input is a tuple: a list of arrays (n_i, nI), one for each document, and a Ragged of
+    integers (total, 2), the first row of each span and the row after its last. The output is a
+    Ragged with nI columns. Spans may share rows. The gradient of the spans is None.
     """
     return Model("extract_spans", _extract_spans, widths=_widths)
 

@@ -1,4 +1,4 @@
-"""Vectors of words in context, for any component of a pipeline."""
+"""Vectors of words in context, for all components of a pipeline."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from combinet.interop.spacy.docs import HashTable, doc_features, doc_vectors
 from combinet.interop.spacy.margins import with_margins
 from combinet.interop.thinc import to_thinc
 
-FIRST_SEED = 8  # of the tables, as spaCy counts them
-_EPS = 1e-8  # of layer norms, as in Thinc
+FIRST_SEED = 8  # the seed of the first table, as in spaCy
+_EPS = 1e-8  # the eps of layer norms, as in Thinc
 
 
 def Tok2Vec(
@@ -23,17 +23,36 @@ def Tok2Vec(
     include_static_vectors: bool = False,
     margins: bool = False,
 ) -> Any:
-    """Words' features in hash tables, mixed by maxout, then `depth` windows of maxout on them.
+    """A model from documents to word vectors: hash tables of attributes, then an encoder.
 
-    List of Doc -> list of arrays (words, width). For each of `attrs` there is a table of as many
-    `rows`; `include_static_vectors` sets the vocabulary's vectors beside them. Each of the
-    encoder's layers sees `window_size` words on either side, none beyond the document. With
-    `margins` there are rows of zeros around each document, on which the encoder's layers work
-    as well: what spaCy's own MaxoutWindowEncoder does. Then the weights of `spacy.HashEmbedCNN.v2`
-    give the same vectors here; see `move`. Raises InputError unless each of attrs has its rows.
+    The input is a list of Doc, the output a list of arrays (words, width). A maxout layer mixes the
+    rows of all tables. Each layer of the encoder is a residual maxout over a window of words.
+
+    Args:
+        width: Number of columns of the vectors.
+        depth: Number of encoder layers.
+        rows: Number of rows of each table, one for each of `attrs`.
+        window_size: Number of words on either side that a layer of the encoder sees.
+        maxout_pieces: Number of pieces of the encoder's maxouts.
+        attrs: spaCy's names of the word attributes. Each has its own table.
+        include_static_vectors: Whether to concatenate the vocabulary's vectors, projected to
+            `width`, with the rows of the tables.
+        margins: Whether the encoder also transforms rows of zeros around each document, as spaCy's
+            MaxoutWindowEncoder does. With margins, the weights of `spacy.HashEmbedCNN.v2` give the
+            same vectors here; see `move`. If False, a window sees zeros beyond the document.
+
+    Raises:
+        InputError: If `rows` and `attrs` have different lengths.
+
+    Example:
+        >>> import spacy
+        >>> docs = [spacy.blank("en")("Any three words")]
+        >>> model = Tok2Vec(8, 1, [50, 50], attrs=["NORM", "SHAPE"])
+        >>> model.initialize(docs).predict(docs)[0].shape
+        (3, 8)
     """
     if len(rows) != len(attrs):
-        raise cb.InputError(f"combinet.Tok2Vec.v1 takes rows for each of {attrs}, not {rows}")
+        raise cb.InputError(f"combinet.Tok2Vec.v1 expected rows for each of {attrs}, got {rows}")
     tables = [HashTable(width, nV, seed=FIRST_SEED + i, column=i) for i, nV in enumerate(rows)]
     embed = doc_features(attrs) >> cb.with_array(cb.concatenate(*tables))
     if include_static_vectors:

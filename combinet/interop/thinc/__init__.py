@@ -1,4 +1,4 @@
-"""Thinc 8: combinet's models as nodes of Thinc's, and Thinc's models as layers of combinet's."""
+"""Thinc 8: combinet's models as nodes of Thinc, and Thinc's models as layers of combinet."""
 
 from combinet.interop.extras import extra
 

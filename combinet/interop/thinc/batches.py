@@ -1,4 +1,4 @@
-"""Batches as Thinc holds them and as combinet does: the arrays are the same, the classes differ."""
+"""Conversion of batches between Thinc and combinet: the arrays stay, the classes change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from combinet.ops.backends import default_ops
 
 
 def to_combinet(X: Any) -> Any:
-    """A batch of Thinc's as combinet's; what is neither Ragged nor Padded is the same in both."""
+    """Converts Thinc's Ragged and Padded to combinet's. Other batches are the same in both."""
     if isinstance(X, list | tuple):
         return rebuild(X, [to_combinet(x) for x in X])
     if isinstance(X, types.Ragged):
@@ -26,10 +26,10 @@ def to_combinet(X: Any) -> Any:
 
 
 def to_thinc(X: Any) -> Any:
-    """The other way round.
+    """Converts combinet's Ragged and Padded to Thinc's. Other batches are the same in both.
 
-    Columns of Padded come in the order in which Thinc puts them: of equally long sequences the one
-    given last is the first. So they fit those that Thinc's own layers go on with.
+    The columns of Padded are put in Thinc's order, where the last of several sequences of equal
+    length comes first. So the batch fits the batches of Thinc's own layers.
     """
     if isinstance(X, list | tuple):
         return rebuild(X, [to_thinc(x) for x in X])

@@ -1,4 +1,4 @@
-"""A Thinc model as one combinet layer."""
+"""A Thinc model as one layer."""
 
 from __future__ import annotations
 
@@ -18,15 +18,24 @@ from combinet.shapes import fixed
 
 
 def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
-    """A layer that computes what an initialized Thinc model does, from a copy of its weights.
+    """A layer that computes the same as an initialized Thinc model, with a copy of its weights.
 
-    X and Y are as the model's, with combinet's Ragged and Padded for Thinc's. Params: those of
-    all nodes of the model, float32, named by the node's place in `walk()` and its name, such as
-    `0.linear.W`. They are combinet's: its optimizers update them, `to_bytes` saves them, copies
-    have their own, and the Thinc model given stays as it is. `drop` reaches every node whose
-    `dropout_rate` is 0; Thinc draws masks by NumPy's global generator, not by the pass's. The
-    widths are those of the model and can't be resized. Raises StateError for a model that is
-    not initialized, InputError for one whose weights live elsewhere, in shims.
+    X and Y are as in the Thinc model, with combinet's Ragged and Padded in place of Thinc's. The
+    layer has the float32 parameters of all nodes. A parameter's name contains the node's position
+    in `walk()` and its name, such as `0.linear.W`. Combinet's optimizers update the parameters,
+    `to_bytes` saves them, and copies have their own. The given Thinc model does not change. The
+    widths cannot be resized.
+
+    The `drop` of a pass sets the rate of every node whose `dropout_rate` is 0; other rates stay.
+    Thinc draws dropout masks from NumPy's global generator, not from the generator of the pass.
+
+    Args:
+        model: An initialized Thinc model.
+
+    Raises:
+        StateError: If the model is not initialized.
+        InputError: If `model` is not a Thinc model, or if it keeps weights in shims. In a backward
+            pass, if an item of dY is None.
 
     Example:
         >>> import numpy as np
@@ -37,16 +46,16 @@ def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
         (5, 2)
     """
     if not isinstance(model, thinc.Model):
-        raise InputError(f"from_thinc takes a Thinc model, not {describe(model)}")
+        raise InputError(f"from_thinc expected a Thinc model, got {describe(model)}")
     model = model.copy()
     names: dict[tuple[int, str], str] = {}
     params: dict[str, Param] = {}
     for i, node in enumerate(model.walk()):
         if node.shims:
-            raise InputError(f"{node.name} keeps its weights in shims, where none can be read")
+            raise InputError(f"from_thinc expected weights in params, got {node.name} with shims")
         for name in node.param_names:
             if not node.has_param(name):
-                raise StateError(f"{node.name} has no {name} yet: initialize the Thinc model")
+                raise StateError(f"{node.name} expected weights {name}, got none; initialize it")
             label = names[node.id, name] = f"{i}.{node.name}.{name}"
             params[label] = param_from(node.get_param(name))
         node._params = _Weights()
@@ -58,12 +67,12 @@ def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
     ).initialize()
 
 
-# The pass under way: the layer, the run, and the weights by Thinc's keys.
+# The current pass: the layer, the run, and the weights by Thinc's keys.
 _current: ContextVar[tuple[Model[Any, Any], Run, dict[tuple[int, str], Any]]] = ContextVar("pass")
 
 
 class _Weights(ParamServer):
-    """In place of a node's own weights: those of the pass under way."""
+    """Replaces the weights of a node by the weights of the current pass."""
 
     def has_param(self, model_id: int, name: str) -> bool:
         return True
@@ -81,15 +90,15 @@ def _forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
     weights = dict(zip(model.attrs["names"], weights_of(model, run).values(), strict=True))
     context = copy_context()
     context.run(_current.set, (model, run, weights))
-    with model.attrs["lock"]:  # one thread at a time, since the nodes hold the rate of dropout
+    with model.attrs["lock"]:  # one thread at a time, because the nodes store the dropout rate
         for node in model.attrs["droppers"]:
             node.attrs["dropout_rate"] = run.drop
         Y, callback = context.run(model.attrs["thinc"], batches.to_thinc(X), run.train)
 
     def backprop(dY: Any) -> Any:
         if isinstance(dY, tuple) and any(dy is None for dy in dY):
-            raise InputError(f"{model.name} takes zeros where an item has no gradient, not None")
-        writable = map_arrays(dY, lambda dy: dy.copy())  # some of Thinc's layers write into it
+            raise InputError(f"{model.name} expected each item's gradient, got None; pass zeros")
+        writable = map_arrays(dY, lambda dy: dy.copy())  # some of Thinc's layers write to dY
         dX = context.run(callback, batches.to_thinc(writable))
         return _floats(batches.to_combinet(dX))
 
@@ -97,7 +106,7 @@ def _forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def _floats(dX: Any) -> Any:
-    """None instead of what Thinc's layers give for the gradient of ids and documents."""
+    """The gradient of the input, with None for ids and documents."""
     if isinstance(dX, list | tuple):
         items = [_floats(dx) for dx in dX]
         return None if all(item is None for item in items) else rebuild(dX, items)

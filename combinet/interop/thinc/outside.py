@@ -17,17 +17,20 @@ from combinet.types import is_array
 
 
 def to_thinc(model: Model[Any, Any]) -> thinc.Model[Any, Any]:
-    """A Thinc model of one node that is `model`: its weights are the model's own, not copies.
+    """A Thinc model of one node that shares its weights with `model`.
 
-    X and Y are as the model's, with Thinc's Ragged and Padded for combinet's. The node has the
-    attr `dropout_rate`, for `set_dropout_rate`, and the dims nI and nO as far as they are one
-    number. `initialize` draws the weights that are missing, and leaves those that are there; it
-    draws by NumPy's global generator, which `fix_random_seed` seeds.
+    X and Y are as in the model, with Thinc's Ragged and Padded in place of combinet's. The node has
+    the attr `dropout_rate`, which Thinc's `set_dropout_rate` changes, the attr `resize_output`, and
+    the dims nI and nO if they are known numbers. `initialize` draws missing weights from NumPy's
+    global generator, which `fix_random_seed` seeds, and keeps existing weights.
 
-    Weights live in `node.shims[0].model`, which is `model`; the node has no params of its own.
-    Its attr `resize_output` is the function of that name. `finish_update` calls Thinc's optimizer
-    once for each parameter that has a gradient, and its averages come back by `use_params`.
-    Saving, copying and moving to a GPU go through as well.
+    The node has no params. Its weights are in `node.shims[0].model`, which is `model`.
+    `finish_update` calls Thinc's optimizer once for each parameter with a gradient, and
+    `use_params` accepts the averages of that optimizer. Saving, copying and moving to a GPU also
+    work.
+
+    Args:
+        model: The combinet model. It need not be initialized.
 
     Example:
         >>> import numpy as np
@@ -47,24 +50,35 @@ def to_thinc(model: Model[Any, Any]) -> thinc.Model[Any, Any]:
 
 
 def resize_output(node: Any, nO: int) -> Any:
-    """Change the number of output columns of a node made by `to_thinc`; returns the node."""
+    """Changes the number of output columns of a node made by `to_thinc` and returns the node.
+
+    Args:
+        node: The node.
+        nO: The new number of columns.
+
+    Example:
+        >>> from combinet import Linear
+        >>> node = to_thinc(Linear(2, 3)).initialize()
+        >>> resize_output(node, 4).get_dim("nO")
+        4
+    """
     node.shims[0].model.resize_output(nO)
     _tell_dims(node)
     return node
 
 
 def _tell_dims(node: Any) -> None:
-    """Set a node's dims to those of the combinet model in it."""
+    """Sets a node's dims to the dims of its combinet model."""
     for name in ("nI", "nO"):
         if size := node.shims[0].model.maybe_get_dim(name):
             node.set_dim(name, size, force=True)
 
 
 def _init(node: Any, X: Any = None, Y: Any = None) -> None:
-    seed = int(np.random.randint(2**31))  # Thinc's way: whoever wants another calls fix_random_seed
+    seed = int(np.random.randint(2**31))  # Thinc's fix_random_seed seeds this generator
     model, X = node.shims[0].model, batches.to_combinet(X)
     try:
-        # Without Y where that is enough: Thinc's chain offers its own Y to inner layers as well.
+        # First without Y: Thinc's chain passes the Y of the whole chain to inner layers too.
         model.initialize(X, rng=seed)
     except DimensionError:
         model.initialize(X, batches.to_combinet(Y), rng=seed)
@@ -73,13 +87,13 @@ def _init(node: Any, X: Any = None, Y: Any = None) -> None:
 
 def _forward(node: Any, X: Any, is_train: bool) -> tuple[Any, Any]:
     model, X = node.shims[0].model, batches.to_combinet(X)
-    if not is_train:  # Thinc asks for a callback all the same, and does not call it
+    if not is_train:  # Thinc expects a callback here, but does not call it
         return batches.to_thinc(model.predict(X)), lambda dY: dY
     Y, backprop = model.begin_update(X, node.attrs["dropout_rate"] or 0.0)
 
     def callback(dY: Any) -> Any:
         dX = backprop(batches.to_combinet(dY))
-        if dX is None:  # Thinc's layers give zeros for ids; what is no array has no gradient
+        if dX is None:  # Thinc's layers return zeros for ids, and no gradient for other values
             dX = map_arrays(X, lambda x: x * 0 if is_array(x) else None)
         return batches.to_thinc(dX)
 
@@ -87,7 +101,7 @@ def _forward(node: Any, X: Any, is_train: bool) -> tuple[Any, Any]:
 
 
 class Shim(thinc.Shim):
-    """What a Thinc node asks for updates, other weights, bytes and copies of a combinet model."""
+    """Lets a Thinc node update, override, save, copy and move a combinet model."""
 
     @property
     def model(self) -> Model[Any, Any]:
@@ -95,37 +109,37 @@ class Shim(thinc.Shim):
         return self._model  # type: ignore[no-any-return]
 
     def finish_update(self, optimizer: Any) -> None:
-        """Let Thinc's optimizer update each parameter that has a gradient waiting."""
+        """Lets Thinc's optimizer update each parameter that has a gradient."""
         self.model.finish_update(_Borrowed(optimizer))
 
     def use_params(self, params: Mapping[Any, Any]) -> Any:
-        """Other weights inside a `with` block: those of an optimizer's averages."""
+        """Overrides weights inside a `with` block, by the averages of Thinc's optimizer."""
         slots = self.model.slots_by_path().values()
         chosen = {s.key: _by_rows(s, params[_key(s)]) for s in slots if _key(s) in params}
         return self.model.use_params(chosen)
 
     def to_device(self, device_type: str, device_id: int) -> None:
-        """Move the model to where Thinc says: "cpu" or "gpu"."""
+        """Moves the model to "cpu" or "gpu"."""
         if device_type == "gpu":
             self.model.to_gpu(device_id)
         else:
             self.model.to_cpu()
 
     def to_bytes(self) -> bytes:
-        """The bytes of the model."""
+        """Returns the model as bytes."""
         return self.model.to_bytes()
 
     def from_bytes(self, data: bytes) -> Shim:
-        """Load the model, which need not be initialized."""
+        """Loads the model from bytes. It need not be initialized."""
         self.model.from_bytes(data)
         return self
 
 
 class _Borrowed(Optimizer):
-    """Thinc's optimizer, for one update.
+    """Runs Thinc's optimizer for one update.
 
-    It clips, decays and averages each parameter by itself, as those of Thinc's own layers; what
-    it remembers lies with it, by the keys that it is given.
+    Thinc's optimizer clips, decays and averages each parameter separately, as for Thinc's own
+    layers. It keeps its state by the keys that it receives.
     """
 
     def __init__(self, update: Any) -> None:
@@ -133,7 +147,7 @@ class _Borrowed(Optimizer):
         self._update = update
 
     def apply_span(self, span: Span, rate: float, L2: float) -> None:
-        """See `Optimizer.apply_span`: Thinc's step, once for each parameter."""
+        """Runs Thinc's step for each parameter of a span. See `Optimizer.apply_span`."""
         store = span.store
         for slot in span.slots():
             W = _by_rows(slot, slot.of(store.weights))
@@ -141,19 +155,19 @@ class _Borrowed(Optimizer):
             new, _ = self._update(_key(slot), W, dW)
             if not store.ops.xp.may_share_memory(W, new):
                 W[...] = new
-            slot.grad.rows = None  # dW may have been written to in any row
+            slot.grad.rows = None  # Thinc's optimizer may write to any row of dW
 
 
 def _by_rows(slot: Slot, array: Any) -> Any:
-    """An array of a parameter's shape, transposed where that makes it contiguous; and back."""
+    """An array of a parameter's shape, transposed if that makes it contiguous."""
     return array if slot.order == "C" else array.T
 
 
 def _key(slot: Slot) -> tuple[int, str]:
-    """How Thinc's optimizer knows a parameter.
+    """The key of a parameter in Thinc's optimizer.
 
-    Ids of combinet's layers may be those of Thinc's: the name tells them apart. After a resize
-    it is another parameter, whose moments begin anew, as that of a new layer in Thinc.
+    Layers of combinet and of Thinc may have equal ids, so the key contains "combinet". It contains
+    the shape because the moments of a resized parameter must restart.
     """
     node, name = slot.key
     return node, f"combinet.{name}{slot.shape}"

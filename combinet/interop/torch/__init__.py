@@ -1,4 +1,4 @@
-"""PyTorch: its modules as layers, models as its modules, its optimizers."""
+"""PyTorch: its modules as layers, models as its modules, and its optimizers."""
 
 from combinet.interop.extras import extra
 

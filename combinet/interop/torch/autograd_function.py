@@ -20,9 +20,15 @@ from combinet.storage.slots import Key
 
 @dataclass
 class Call:
-    """One pass: its input X, nested tensors, and once it has been run its nested `outputs`.
+    """One pass over a model, with tensors as input and output.
 
-    `tensors` are those of the model, by key, `weights` the keys of those that are trained.
+    Args:
+        model: The model.
+        run: The run of the pass.
+        X: The input, a nested batch of tensors.
+        tensors: The tensors of the model's parameters and buffers, by key.
+        weights: The keys of the parameters that are trained.
+        outputs: The nested output, set after the forward pass.
     """
 
     model: Model[Any, Any]
@@ -34,7 +40,7 @@ class Call:
     _callback: Callable[[Any], Any] = no_backprop
 
     def compute(self, wants_dX: bool = False) -> Any:
-        """The nested outputs."""
+        """Runs the forward pass and returns the nested output."""
         run, ops = self.run, self.run.ops
         with ops.on_device():
             X = convert.to_arrays(self.X, ops)
@@ -42,7 +48,10 @@ class Call:
             return convert.to_tensors(_unshared(Y, X, ops, run.weights.values()), ops)
 
     def backward(self, dYs: Iterable[torch.Tensor]) -> list[torch.Tensor | None]:
-        """The gradients of all weights, then of the tensors of X; None where there is none."""
+        """Runs the backward pass.
+
+        Returns the gradients of all weights, then of the tensors in X. A missing gradient is None.
+        """
         run, ops, gradients = self.run, self.run.ops, iter(dYs)
 
         def gradient(y: torch.Tensor) -> torch.Tensor | None:
@@ -51,12 +60,12 @@ class Call:
 
         with ops.on_device():
             dY = convert.to_arrays(convert.with_tensors(self.outputs, gradient, keep=False), ops)
-            # In place: what the run has become within layers shares them.
+            # Clear in place: copies of the run made inside layers share these dicts.
             run.gradients.clear()
             run.seen.clear()
             dX = self._callback(dY)
             self._move_buffers()
-            # What PyTorch is given for a gradient it may add to in place.
+            # PyTorch may add to the gradients it receives in place, so they must not share memory.
             dX = convert.to_tensors(_unshared(dX, dY, ops), ops)
         gradients_by_id = {id(x): dx for x, dx in convert.pairs(self.X, dX)}
         dW = run.gradients
@@ -64,7 +73,7 @@ class Call:
         return weights + [gradients_by_id.get(id(x)) for x in convert.tensors_in(self.X)]
 
     def _move_buffers(self) -> None:
-        """Let each buffer move, as an update does, toward the mean of what has been seen."""
+        """Moves each buffer toward the mean of the values that the pass added, like an update."""
         for slot, values in self.run.seen.items():
             assert slot.ema_rate is not None
             buffer = self.tensors[slot.key]
@@ -73,18 +82,18 @@ class Call:
 
 
 class ModelFunction(torch.autograd.Function):
-    """Through this a pass is part of PyTorch's graph."""
+    """Makes a pass an operation in PyTorch's graph."""
 
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The tensors of the outputs."""
+        """Runs the pass and returns the tensors in its output."""
         ctx.call = call
         Y = call.compute(wants_dX=any(ctx.needs_input_grad[1 + len(call.weights) :]))
         outputs = tuple(convert.tensors_in(Y))
-        # Held here, which the outputs hold themselves, their memory would never be free again.
+        # The outputs hold ctx. If ctx held them too, the cycle would keep their memory alive.
         call.X, call.outputs = _form(call.X), _form(Y)
         ctx.mark_non_differentiable(*(y for y in outputs if not y.is_floating_point()))
-        # Saved so that PyTorch refuses the backward pass if one has been written to since.
+        # Saved so that PyTorch rejects the backward pass if a tensor was changed in place.
         ctx.save_for_backward(*tensors, *outputs)
         return outputs
 
@@ -93,18 +102,19 @@ class ModelFunction(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *dYs: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
-        """See `Call.backward`."""
+        """Runs `Call.backward` and returns the gradients that PyTorch asks for."""
         _ = ctx.saved_tensors
         wanted = zip(ctx.needs_input_grad[1:], ctx.call.backward(dYs), strict=True)
         return None, *(gradient if wants else None for wants, gradient in wanted)
 
 
 def _form(X: Any) -> Any:
+    """The nested batch with empty tensors, so that it holds no memory."""
     return convert.with_tensors(X, lambda tensor: tensor.new_empty(0))
 
 
 def _unshared(X: Any, other: Any, ops: Ops, weights: Iterable[Any] = ()) -> Any:
-    """A nested batch with a copy of each array that may share memory with weights or another."""
+    """Copies the arrays in X that may share memory with a weight or with an array in `other`."""
     found: list[Any] = []
     convert.map_tree(other, lambda leaf: map_arrays(leaf, found.append))
     arrays = [*weights, *filter(ops.is_array, found)]

@@ -1,7 +1,8 @@
-"""Arrays become tensors and tensors arrays, by DLPack: both are views of one memory.
+"""Conversion between arrays and tensors by DLPack: both view the same memory.
 
-Batches may be nested: tuples, lists and dicts of arrays, of `Padded` and `Ragged`, and of whatever
-else, which passes as it is. To PyTorch `Padded` is `PackedSequence`; `Ragged` stays, of a tensor.
+Batches may be nested: tuples, lists and dicts of arrays, `Padded`, `Ragged` or other values. Other
+values pass unchanged. In PyTorch, `Padded` becomes `PackedSequence`, and `Ragged` stays Ragged with
+a tensor as data.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from combinet.ops.base import Ops
 
 
 def to_tensor(array: Any) -> torch.Tensor:
-    """A tensor that views the array's memory.
+    """A tensor that views the memory of an array.
 
-    PyTorch knows neither arrays that must not be written to nor steps backwards: of those it gets
-    a copy.
+    PyTorch supports neither read-only arrays nor negative strides, so such an array is copied.
 
     Example:
         >>> array = np.zeros(2)
@@ -40,7 +40,7 @@ def to_tensor(array: Any) -> torch.Tensor:
 
 
 def to_array(tensor: torch.Tensor, ops: Ops) -> Any:
-    """An array of the backend that views the tensor's memory, which must be on its device.
+    """An array of the backend that views the memory of a tensor on the same device.
 
     Example:
         >>> from combinet import NumpyOps
@@ -53,10 +53,11 @@ def to_array(tensor: torch.Tensor, ops: Ops) -> Any:
 
 
 def map_tree(X: Any, function: Callable[[Any], Any]) -> Any:
-    """Tuples, lists and dicts of the same form, with `function` applied to all else in them.
+    """Applies a function to every leaf of nested tuples, lists and dicts.
 
-    Of `Ragged` it is applied to the data; where it gives None, all is None. Named tuples and other
-    dicts, such as the outputs of Hugging Face's models, come out plain.
+    In `Ragged` the function is applied to the data; if it returns None, the Ragged becomes None.
+    Named tuples become tuples, and other mappings, such as the outputs of Hugging Face's models,
+    become dicts.
 
     Example:
         >>> map_tree({"a": (1, [2])}, lambda x: x + 1)
@@ -74,9 +75,9 @@ def map_tree(X: Any, function: Callable[[Any], Any]) -> Any:
 
 
 def pairs(Y: Any, dY: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The tensors that stand in the same place of two nested batches of one form.
+    """The pairs of tensors in the same place of two nested batches.
 
-    The second one may have None in place of anything. Raises InputError where the forms differ.
+    `dY` may have None in any place. Raises InputError if the structures differ.
 
     Example:
         >>> a, b, c = torch.tensor([1, 2, 3])
@@ -91,12 +92,12 @@ def pairs(Y: Any, dY: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
         return [] if y is None or dy is None else [(y, dy)]
     if gradients is None or gradients.keys() != items.keys():
         form = f"{type(Y).__name__} of {[*items]}"
-        raise InputError(f"the gradient of a {form} is one too, not {describe(dY)}")
+        raise InputError(f"expected a gradient in the form of Y, a {form}, got {describe(dY)}")
     return [pair for key in items for pair in pairs(items[key], gradients[key])]
 
 
 def _items(X: Any) -> Any:
-    """What a dict, list or tuple holds, by key or number; None for anything else."""
+    """The items of a dict, list or tuple by key or index; None for any other value."""
     return X if isinstance(X, dict) else dict(enumerate(X)) if _is_sequence(X) else None
 
 
@@ -105,7 +106,7 @@ def _is_sequence(X: Any) -> bool:
 
 
 def to_tensors(X: Any, ops: Ops) -> Any:
-    """A nested batch with tensors in place of its arrays."""
+    """A nested batch with its arrays converted to tensors."""
 
     def convert(x: Any) -> Any:
         if isinstance(x, Padded):
@@ -116,9 +117,9 @@ def to_tensors(X: Any, ops: Ops) -> Any:
 
 
 def to_arrays(X: Any, ops: Ops, dtype: Any = None) -> Any:
-    """A nested batch with arrays in place of its tensors.
+    """A nested batch with its tensors converted to arrays.
 
-    Floats that combinet has no use for, float16 and bfloat16, become `dtype`, one of PyTorch's.
+    float16 and bfloat16, which combinet does not compute with, become `dtype`, a dtype of PyTorch.
     """
 
     def convert(x: Any) -> Any:
@@ -134,7 +135,7 @@ def to_arrays(X: Any, ops: Ops, dtype: Any = None) -> Any:
 
 
 def tensor_of(x: Any) -> torch.Tensor | None:
-    """The tensor in a leaf of a nested batch, if there is one."""
+    """The tensor in a leaf of a nested batch, or None."""
     data = x.data if isinstance(x, PackedSequence | Ragged) else x
     return data if isinstance(data, torch.Tensor) else None
 
@@ -147,9 +148,9 @@ def tensors_in(X: Any) -> list[torch.Tensor]:
 
 
 def with_tensors(X: Any, function: Callable[[torch.Tensor], Any], *, keep: bool = True) -> Any:
-    """A nested batch with other tensors in place of its own; None where `function` gives that.
+    """A nested batch with each tensor replaced by `function(tensor)`, which may be None.
 
-    What has no tensor stays, or becomes None too if it is not to be kept.
+    Other values stay, or become None if `keep` is False.
     """
 
     def replaced(x: Any) -> Any:
@@ -164,9 +165,9 @@ def with_tensors(X: Any, function: Callable[[torch.Tensor], Any], *, keep: bool 
 
 
 def _to_packed(X: Padded, data: torch.Tensor) -> PackedSequence:
-    """The packed sequence of a padded batch whose data is this tensor.
+    """The packed sequence for a padded batch and its data as a tensor.
 
-    Raises InputError for an empty sequence: PyTorch has none.
+    Raises InputError if a sequence is empty, because PyTorch cannot pack empty sequences.
 
     Example:
         >>> X = Padded(np.array([[1, 4], [2, 5], [3, 0]]), [2, 2, 1], [3, 2], [0, 1])
@@ -174,16 +175,16 @@ def _to_packed(X: Padded, data: torch.Tensor) -> PackedSequence:
         tensor([1, 4, 2, 5, 3])
     """
     if not (X.lengths.all() and X.size_at_t.all()):
-        raise InputError(f"PyTorch packs sequences of a row or more, not {X.lengths.tolist()}")
+        raise InputError(f"PyTorch expected no empty sequence or step, got one in {describe(X)}")
     packed = pack_padded_sequence(data, torch.as_tensor(X.lengths))
     order = torch.as_tensor(X.indices, device=data.device)
     return PackedSequence(packed.data, packed.batch_sizes, order)
 
 
 def _from_packed(packed: PackedSequence, rows: torch.Tensor, ops: Ops) -> Padded:
-    """The padded batch of a packed sequence whose rows are this tensor.
+    """The padded batch for a packed sequence and its rows as a tensor.
 
-    On a GPU this waits for the order of the sequences, which PyTorch keeps there.
+    On a GPU this synchronizes the device, because PyTorch stores the order of the sequences there.
     """
     data, lengths = pad_packed_sequence(PackedSequence(rows, packed.batch_sizes))
     order = packed.sorted_indices

@@ -33,7 +33,7 @@ def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
     drop = run.drop if run.train and model.attrs["use_drop"] else None
     watched = _watched(inputs, weights | buffers)
     tensors, (args, kwargs) = weights | new | constants, _arguments(inputs)
-    with _surroundings(model, run, learns=learns):
+    with _torch_settings(model, run, learns=learns):
         outputs = functional(tensors, args, kwargs, train=run.train, drop=drop)
     _check_unwritten(model, watched)
 
@@ -43,7 +43,7 @@ def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
             if id(weight) in gradients:
                 _add_gradient(model, run, name, gradients[id(weight)])
         for name, buffer in buffers.items():
-            # Of what is written to buffers PyTorch does not keep count: only the values tell.
+            # PyTorch's version counter misses some writes to buffers, so the values are compared.
             if not new[name].equal(buffer):
                 run.inc_grad(model, **{name: convert.to_array(new[name].to(dtype), run.ops)})
         if not wants_dX:
@@ -55,7 +55,7 @@ def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def _tensors(model: Model[Any, Any], run: Run) -> tuple[Named, Named, Named]:
-    """Views of the weights and buffers, and what is constant."""
+    """The weights and buffers as tensors that view the store, and the constants."""
     functional: FunctionalModule = model.attrs["module"]
     tensors = {name: convert.to_tensor(array) for name, array in weights_of(model, run).items()}
     weights = {name: tensors[name] for name in functional.parameters}
@@ -70,7 +70,7 @@ def _tensors(model: Model[Any, Any], run: Run) -> tuple[Named, Named, Named]:
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The positional arguments and those by keyword that a batch is."""
+    """The positional and the keyword arguments that a batch contains."""
     if not isinstance(inputs, tuple) or isinstance(inputs, PackedSequence):
         inputs = (inputs,)
     if inputs and isinstance(inputs[-1], dict):
@@ -79,16 +79,16 @@ def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 @contextmanager
-def _surroundings(model: Model[Any, Any], run: Run, *, learns: bool) -> Iterator[None]:
-    """What a module runs in: gradients or none, a type of number, a seed of the pass's own.
+def _torch_settings(model: Model[Any, Any], run: Run, *, learns: bool) -> Iterator[None]:
+    """Sets gradients, autocast and the seed of PyTorch's generator for one pass.
 
-    Afterwards PyTorch's generator is as it was.
+    Restores the generator afterwards.
     """
     precision, gpus = model.attrs["autocast"], [run.ops.device] if run.ops.device >= 0 else []
     device = "cuda" if gpus else "cpu"
     autocast = torch.autocast(device, getattr(torch, precision)) if precision else nullcontext()
     with torch.set_grad_enabled(learns), autocast, torch.random.fork_rng(gpus, run.train):
-        if run.train:  # torch.manual_seed would seed all devices
+        if run.train:  # torch.manual_seed would seed every device
             generators = torch.cuda.default_generators
             generator = generators[gpus[0]] if gpus else torch.default_generator
             generator.manual_seed(int(run.rng.integers(2**63)))
@@ -96,27 +96,31 @@ def _surroundings(model: Model[Any, Any], run: Run, *, learns: bool) -> Iterator
 
 
 def _watched(inputs: Any, weights: Named) -> list[tuple[str, torch.Tensor, int]]:
+    """Each tensor that the module must not change, with its name and the address of its memory."""
     named = [("its input", tensor) for tensor in convert.tensors_in(inputs)] + [*weights.items()]
     return [(name, tensor, tensor.data_ptr()) for name, tensor in named]
 
 
 def _check_unwritten(model: Model[Any, Any], watched: list[tuple[str, torch.Tensor, int]]) -> None:
-    """Raise StateError if the memory of others has been written to; a tensor may have moved."""
+    """Raises StateError if the module has changed a watched tensor in place.
+
+    A tensor that has moved to other memory is allowed.
+    """
     for name, tensor, pointer in watched:
         if tensor._version and tensor.data_ptr() == pointer:
-            raise StateError(f"{model.name} has written to {name} in its forward pass, in place")
+            raise StateError(f"{model.name} changed {name} in place; turn off inplace or max_norm")
 
 
 def _gradients(
     model: Model[Any, Any], leaves: list[torch.Tensor], outputs: Any, dY: Any
 ) -> dict[int, torch.Tensor]:
-    """The gradients of leaves, by their ids, that have one."""
+    """The gradients of the leaves by their ids. Leaves without a gradient are left out."""
     ends = [(y, dy) for y, dy in convert.pairs(outputs, dY) if y.requires_grad]
     for y, dy in ends:
         if y.shape != dy.shape:
             raise DimensionError(
-                f"{model.name} takes the gradient of an output {tuple(y.shape)} in that shape, "
-                f"not {tuple(dy.shape)}"
+                f"{model.name} expected the gradient of an output {tuple(y.shape)} in that "
+                f"shape, got {tuple(dy.shape)}"
             )
     if not ends or not leaves:
         return {}
@@ -124,7 +128,7 @@ def _gradients(
     def compute(factor: float = 1.0) -> Any:
         tops = [y for y, _ in ends]
         starts = [(dy * factor if factor != 1 else dy).to(y.dtype) for y, dy in ends]
-        # The graph stays: a pass may be run backward again. It goes with the callback.
+        # Keep the graph: the callback may run again. The graph is freed with the callback.
         return torch.autograd.grad(tops, leaves, starts, retain_graph=True, allow_unused=True)
 
     scaled = model.attrs["autocast"] == "float16"
@@ -133,7 +137,7 @@ def _gradients(
 
 
 def _add_gradient(model: Model[Any, Any], run: Run, name: str, gradient: torch.Tensor) -> None:
-    """Add to a parameter's gradient; by rows, where the module has it so."""
+    """Adds a gradient to a parameter: by rows if it is sparse."""
     if not gradient.is_sparse:
         run.inc_grad(model, **{name: convert.to_array(gradient, run.ops)})
         return

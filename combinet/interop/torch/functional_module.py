@@ -1,4 +1,4 @@
-"""A module of PyTorch's without its weights, which each pass brings along."""
+"""A module of PyTorch without its weights, which each pass supplies."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ _DROPOUTS = (
 
 
 class FunctionalModule:
-    """A module whose weights are shapes alone; it is called with tensors in their place.
+    """A module that is called with its weights and buffers as an argument.
 
-    A call sets tensors, mode and rates in a module, and passes run in parallel. So each call
-    borrows a replica for itself, of which there are soon as many as passes run at once.
+    A call sets tensors, the training mode and dropout rates in a module, and passes may run in
+    parallel. So each call uses a replica of the module that no other call uses. A call makes a new
+    replica if none is free. The given module does not change.
 
-    `parameters` and `buffers` are what has to be kept elsewhere, by PyTorch's names: buffers of
-    floats, such as running means, and single integers, which count. `constants` are the other
-    buffers that PyTorch saves: no pass changes them. `specs` are all three. The module that is
-    given stays as it is.
+    `parameters` and `buffers` hold shapes by PyTorch's names; the model stores the values.
+    `buffers` are the buffers that a pass may change: floats, such as running means, and single
+    integers, such as counters. `constants` are the other buffers in the module's state dict; no
+    pass changes them. `specs` contains all three.
 
     Raises InputError for a lazy module, and for weights that are not floats.
     """
@@ -35,18 +36,18 @@ class FunctionalModule:
         parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
         for name, parameter in parameters.items():
             if nn.parameter.is_lazy(parameter):
-                raise InputError(f"{name} has no shape yet: call the module on a sample first")
+                raise InputError(f"{name} has no shape; call the lazy module on a sample first")
             if not parameter.is_floating_point():
-                raise InputError(f"{name} is {parameter.dtype}; weights here are floats")
+                raise InputError(f"expected weights that are floats, got {parameter.dtype}: {name}")
         self.parameters = {name: _shape(value) for name, value in parameters.items()}
         self.buffers = {name: _shape(value) for name, value in buffers.items() if _changes(value)}
         saved = module.state_dict(keep_vars=True)
         self.constants = {n: buffers[n] for n in saved if n in buffers and n not in self.buffers}
         self.specs = self.parameters | self.buffers | self.constants
-        # Where a copy of the module is to have these: weights as shapes, all else shared.
+        # For deepcopy: replaces weights by their shapes and shares all other tensors.
         shapes = self.parameters | self.buffers
         memo = {id(t): shapes.get(name, t) for name, t in (parameters | buffers).items()}
-        for each in module.modules():  # what was computed in a pass is not to be copied
+        for each in module.modules():  # deepcopy rejects tensors that a pass computed
             tensors = [value for value in vars(each).values() if torch.is_tensor(value)]
             memo |= {id(value): value.detach() for value in tensors if not value.is_leaf}
         self._module: nn.Module = copy.deepcopy(module, memo).train()
@@ -54,16 +55,16 @@ class FunctionalModule:
         self._replicas: list[nn.Module] = []
 
     def copy(self, tensors: Named) -> nn.Module:
-        """A module with these tensors, by name, which shares nothing with the replicas."""
+        """A new module with these tensors by name; it shares nothing with the replicas."""
         memo: dict[int, Any] = {id(spec): tensors[name] for name, spec in self.specs.items()}
         return copy.deepcopy(self._module, memo)
 
     def __call__(
         self, tensors: Named, args: tuple[Any, ...], kwargs: Any, *, train: bool, drop: float | None
     ) -> Any:
-        """What the module gives with these tensors for its weights and buffers.
+        """Calls the module with these tensors as weights and buffers and returns its output.
 
-        It is in training mode or not; with `drop`, its dropout has that rate.
+        `drop` is the rate of all dropout in the module; None keeps the module's rates.
         """
         try:
             module = self._replicas.pop()
@@ -81,16 +82,18 @@ class FunctionalModule:
 
 
 def constant_name(buffer: str) -> str:
-    """The setting of a wrapped module's model in which a constant buffer is stored."""
+    """The name of the attr that holds a constant buffer."""
     return f"buffers.{buffer}"
 
 
 def _shape(value: torch.Tensor) -> torch.Tensor:
+    """A tensor or parameter on the device `meta`, which has a shape and no memory."""
     empty = torch.empty_like(value, device="meta")
     return nn.Parameter(empty, value.requires_grad) if isinstance(value, nn.Parameter) else empty
 
 
 def _changes(buffer: torch.Tensor) -> bool:
+    """Whether a pass may change a buffer: it is a float or a counter."""
     counts = buffer.ndim == 0 and buffer.dtype in (torch.int64, torch.int32)
     return counts or buffer.is_floating_point()
 
@@ -99,12 +102,15 @@ def _set_dropout(module: nn.Module, rate: float) -> None:
     for each in module.modules():
         if isinstance(each, _DROPOUTS):
             each.p = rate
-        elif isinstance(getattr(each, "dropout", None), float):  # as recurrent ones, and attention
+        elif isinstance(getattr(each, "dropout", None), float):  # recurrent modules, attention
             each.dropout = rate  # type: ignore[assignment]
 
 
 def _forget_weights(module: nn.Module) -> None:
-    """Recurrent modules note the weights they ran with; held, each update would copy them."""
+    """Puts shapes in place of the weights that recurrent modules store during a call.
+
+    A stored weight would count as a reference, so each update would copy the weights.
+    """
     for each in module.modules():
         if isinstance(each, nn.RNNBase):
             for name, shape in each.named_parameters(recurse=False):

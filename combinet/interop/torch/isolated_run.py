@@ -1,4 +1,4 @@
-"""A pass over a model with weights that are not its own, whose gradients are nobody else's."""
+"""A pass over a model with other weights, whose gradients do not go to the model's store."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from combinet.types import Array, Ints1d
 
 
 class IsolatedRun(Run):
-    """A pass that reads `weights` and adds to `gradients`, both by (model id, name).
+    """A run that reads from `weights` and adds to `gradients`, both by (model id, name).
 
-    What it has seen for buffers it notes in `seen`. The model's store is left alone.
+    `seen` collects the values that the pass adds to buffers. The model's store does not change.
     """
 
     def __init__(self, weights: dict[Key, Any], *args: Any, **kwargs: Any) -> None:
@@ -23,8 +23,13 @@ class IsolatedRun(Run):
         self.seen: dict[Slot, list[Any]] = {}
 
     def params(self, model: Any, *names: str) -> tuple[Any, ...]:
+<<<<<<< HEAD
         """The weights that this pass was given for a model's parameters."""
         return tuple([self.weights[model.id, name] for name in names or model.param_names])
+=======
+        """The weights that this run has for a layer's parameters."""
+        return tuple([self.weights[model.id, name] for name in names])
+>>>>>>> b554f33e4c77e1d7d2e25aeb5ca3078be98980a3
 
     def inc_grad(self, model: Any, /, **gradients: Array | None) -> None:
         """See `Run.inc_grad`."""
@@ -37,7 +42,7 @@ class IsolatedRun(Run):
                 continue
             total, shape = self._total(model, name), tuple(gradient.shape)
             if total.shape != shape:
-                raise DimensionError(f"{model.name}: {name} is {total.shape}, its gradient {shape}")
+                raise DimensionError(f"{model.name} expected d{name} {total.shape}, got {shape}")
             total += gradient
 
     def inc_grad_rows(
@@ -58,4 +63,4 @@ class IsolatedRun(Run):
 
 
 class IsolatedPrediction(PredictRun, IsolatedRun):
-    """The same for a prediction: no backward pass."""
+    """The same for a prediction, which has no backward pass."""

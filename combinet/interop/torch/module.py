@@ -1,4 +1,4 @@
-"""A model as a module of PyTorch's."""
+"""A model as a module of PyTorch."""
 
 from __future__ import annotations
 
@@ -18,20 +18,26 @@ from combinet.storage.slots import Key, Slot
 
 
 def as_torch(model: Model[Any, Any], *, drop: float = 0.0) -> CombinetModule:
-    """An initialized model as a torch.nn.Module, with its weights as the module's parameters.
+    """An initialized model as a torch.nn.Module, with the model's weights as its parameters.
 
-    Parameters (buffers are buffers) have the names of `slots_by_path`, with / for each dot, and
-    view the model's memory: what PyTorch's optimizers, `load_state_dict` or initializers write
-    there, the model has. What combinet changes, the module has from its next call, or `refresh`,
-    on.
+    The module's parameters and buffers view the model's memory. Their names come from
+    `slots_by_path`, with / instead of each dot. A change by PyTorch (an optimizer,
+    `load_state_dict`, an initializer) therefore changes the model. A change by combinet reaches the
+    module at its next call, or when you call `refresh`.
 
-    The module takes tensors, `PackedSequence` for Padded, and tuples, lists and dicts of them;
-    several arguments are a tuple, keywords a dict, as `TorchWrapper` has it. In training mode
-    `drop` is the rate of layers without one of their own, masks are drawn by PyTorch's seed, and a
-    backward pass moves buffers. `torch.optim` trains it; gradients of gradients there are none.
-    Weights are of the model's dtype and stay so.
+    The module accepts tensors, `PackedSequence` for Padded, and tuples, lists and dicts of them.
+    Several positional arguments become a tuple and keyword arguments a dict, as in `TorchWrapper`.
+    In training mode, dropout masks depend on PyTorch's seed, and the backward pass moves buffers.
+    The module supports `torch.optim`, but not gradients of gradients. The weights keep the model's
+    dtype.
 
-    Raises StateError for a model without weights.
+    Args:
+        model: An initialized model.
+        drop: Dropout rate in training mode, from 0 to below 1, for dropout layers without their own
+            rate.
+
+    Raises:
+        StateError: If the model is not initialized.
 
     Example:
         >>> import torch
@@ -48,7 +54,12 @@ def as_torch(model: Model[Any, Any], *, drop: float = 0.0) -> CombinetModule:
 
 
 class CombinetModule(nn.Module):
-    """What `as_torch` gives: `model` is the model, `drop` the rate of dropout in training."""
+    """The module that `as_torch` returns.
+
+    Args:
+        model: The model.
+        drop: Dropout rate in training mode.
+    """
 
     def __init__(self, model: Model[Any, Any], drop: float = 0.0) -> None:
         super().__init__()
@@ -59,7 +70,7 @@ class CombinetModule(nn.Module):
         self._views: dict[str, Any] = {}  # the arrays that the tensors view
         for path, node in model.paths().items():
             if set(node.param_names) - set(node.slots):
-                raise StateError(f"'{path}' has no weights yet: initialize the model first")
+                raise StateError(f"expected weights in '{path}', got none; initialize the model")
             for name, slot in node.slots.items():
                 key = f"{path}.{name}".replace(".", "/")
                 self._places[key], self._views[key] = (node, name), slot.view
@@ -71,11 +82,11 @@ class CombinetModule(nn.Module):
         self._tensors: dict[str, Any] = {**self._parameters, **self._buffers}
 
     def extra_repr(self) -> str:
-        """The model's name, for PyTorch's drawing of modules."""
+        """Returns the model's name, which PyTorch prints."""
         return self.model.name
 
     def refresh(self) -> None:
-        """View the model's weights as they are now, after a change that combinet has made."""
+        """Updates the module's tensors after combinet has changed the model's weights."""
         for key, slot in self._slots().items():
             array, tensor = slot.view, self._tensors[key]
             if array is not self._views[key]:
@@ -85,7 +96,7 @@ class CombinetModule(nn.Module):
                     tensor.grad = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The model's output, in tensors."""
+        """Runs the model and returns its output as tensors."""
         self.refresh()
         X = (*args, kwargs) if args and kwargs else kwargs or (args[0] if len(args) == 1 else args)
         named: dict[str, Any] = {**self._parameters, **self._buffers}
@@ -98,7 +109,7 @@ class CombinetModule(nn.Module):
         weights = [slot.key for slot in slots.values() if slot.ema_rate is None]
         inputs = [*(tensors[key] for key in weights), *tensors_in(X)]
         learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
-        # Masks come from PyTorch's generator: who seeds that, seeds them.
+        # The seed of the masks comes from PyTorch's generator, so torch.manual_seed sets it.
         rng = np.random.default_rng(int(torch.randint(2**63 - 1, ())) if self.training else 0)
         drop = self.drop if self.training else 0.0
         run_type = IsolatedRun if learns else IsolatedPrediction
@@ -110,7 +121,7 @@ class CombinetModule(nn.Module):
         return with_tensors(call.outputs, lambda _: next(found))
 
     def _slots(self) -> dict[str, Slot]:
-        """The slots by the names of the tensors that view them; a resize makes new ones."""
+        """The slots by the names of the tensors that view them. A resize makes new slots."""
         return {key: node.slots[name] for key, (node, name) in self._places.items()}
 
     def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
@@ -122,26 +133,26 @@ class CombinetModule(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
         named = {**self._parameters, **self._buffers}
         if any(named[key] is not tensor for key, tensor in self._tensors.items()):
-            raise StateError("with assign=True the weights would no longer be the model's")
+            raise StateError("expected assign=False, because assign=True would detach the model")
 
     def _apply(self, fn: Any, recurse: bool = True) -> CombinetModule:
-        """Go where PyTorch sends the module: the model moves there, and the tensors with it."""
+        """Moves the model as `to`, `cpu` or `cuda` asks, then updates the module's tensors."""
         sample = next(iter(self._tensors.values()), torch.empty(0))
         target = fn(sample.new_empty(0))
         if target.dtype != sample.dtype:
-            raise StateError(f"the weights are {sample.dtype} and stay so")
+            raise StateError(f"expected the dtype to stay {sample.dtype}, got {target.dtype}")
         if target.device != sample.device:
             if target.device.type == "cuda":
                 self.model.to_gpu(target.device.index or 0)
             elif target.device.type == "cpu":
                 self.model.to_cpu()
             else:
-                raise StateError(f"combinet has no arrays on the device {target.device}")
+                raise StateError(f"expected the device cpu or cuda, got {target.device}")
             self.refresh()
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CombinetModule:
-        """A module of a copy of the model, that shares nothing with this one."""
+        """A module for a copy of the model; it shares nothing with this one."""
         copied = CombinetModule(self.model.copy(), self.drop).train(self.training)
         for tensors in ("_parameters", "_buffers"):
             new: dict[str, Any] = getattr(copied, tensors)

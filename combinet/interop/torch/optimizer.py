@@ -1,4 +1,4 @@
-"""An optimizer of PyTorch's in the place of one of combinet's."""
+"""PyTorch's optimizers for combinet's models."""
 
 from __future__ import annotations
 
@@ -19,15 +19,23 @@ from combinet.types import Array, Schedule
 
 
 class TorchOptimizer(Optimizer):
-    """A torch.optim optimizer for the weights of any model, those of wrapped modules or not.
+    """A torch.optim optimizer for the weights of any model.
 
-    `kind` is its class, `learn_rate` a number or a schedule of the number of updates so far, and
-    `options` are the class's own. Clipping and averages are combinet's, see `Optimizer`; unlike
-    there nothing is clipped unless asked. The weights and their gradients are where they always
-    are, PyTorch views them: pending passes keep what they read, as with any update. What the
-    optimizer remembers goes to another device with the weights, and begins anew in a new size.
+    PyTorch views the weights and gradients in the model's memory. A pending pass keeps the weights
+    that it read, as with any other optimizer. Gradient clipping and averages work as in
+    `Optimizer`, but clipping is off by default. The state of the optimizer moves to another device
+    with the weights. If a parameter is resized, its state restarts.
 
-    Not for optimizers that call the model themselves, as LBFGS does.
+    Optimizers that call the model themselves, such as LBFGS, are not supported.
+
+    Args:
+        kind: The class of the optimizer, such as torch.optim.AdamW.
+        learn_rate: Learning rate, or a schedule of the number of updates so far.
+        grad_clip: Largest norm over all gradients; larger gradients are scaled down. 0 turns
+            clipping off.
+        use_averages: Whether to keep running averages of the weights.
+        average_decay: Largest decay rate of the averages, from 0 to 1.
+        **options: Other arguments of the class, such as weight_decay.
 
     Example:
         >>> import numpy as np
@@ -55,16 +63,16 @@ class TorchOptimizer(Optimizer):
         self._kind = kind
         self._parameters: dict[Key, nn.Parameter] = {}
         self._shapes: dict[Key, Any] = {}
-        # The rate is set for each step.
+        # `apply_span` sets the learning rate of each step.
         self._optimizer = kind([{"params": []}], lr=1.0, **options)
 
     @property
     def kind(self) -> str:
-        """The name under which the state is saved."""
+        """The name of the optimizer class in saved states."""
         return f"torch {getattr(self._kind, '__name__', 'optimizer')}"
 
     def apply_span(self, span: Span, rate: float, L2: float) -> None:
-        """See `Optimizer.apply_span`: PyTorch's step."""
+        """Runs PyTorch's step for the slots of a span. See `Optimizer.apply_span`."""
         slots = span.slots()
         parameters = [self._parameter(slot, slot.of(span.store.weights)) for slot in slots]
         try:
@@ -74,12 +82,13 @@ class TorchOptimizer(Optimizer):
                 group["lr"] = rate
             self._optimizer.step()
         finally:
-            for parameter in parameters:  # held on to, the weights would be copied by each update
+            # A reference that remains would make each update copy the weights.
+            for parameter in parameters:
                 parameter.grad = None
                 parameter.data = parameter.new_empty(0)
 
     def _parameter(self, slot: Slot, value: Array) -> nn.Parameter:
-        """PyTorch's parameter for a slot, a view of `value`; what is remembered goes along."""
+        """PyTorch's parameter for a slot, a view of `value`. Its state moves with it."""
         tensor, parameter = to_tensor(value), self._parameters.get(slot.key)
         if parameter is None:
             parameter = self._parameters[slot.key] = nn.Parameter(tensor)
@@ -94,7 +103,11 @@ class TorchOptimizer(Optimizer):
         return parameter
 
     def to_bytes(self, model: Any) -> bytes:
-        """The steps and what PyTorch remembers, by each parameter's path."""
+        """Returns the step counts and PyTorch's state of each parameter of a model as bytes.
+
+        Args:
+            model: The model that the optimizer updates.
+        """
         states = {}
         for path, slot in model.slots_by_path().items():
             if slot.key in self._parameters:
@@ -106,15 +119,23 @@ class TorchOptimizer(Optimizer):
         return file_format.encode("optimizer", content)
 
     def from_bytes(self, data: bytes, model: Any) -> TorchOptimizer:
-        """Take up what `to_bytes` saved, for the same model; returns self.
+        """Loads a state that `to_bytes` saved and returns the optimizer.
 
-        Raises FormatError or DimensionError, before anything is changed, if the bytes are of
-        another kind of optimizer or of a model with other parameters.
+        An error leaves the optimizer unchanged.
+
+        Args:
+            data: The bytes.
+            model: The model that the optimizer updates.
+
+        Raises:
+            FormatError: If the bytes are from another class of optimizer, or from a model with
+                other parameters.
+            DimensionError: If a parameter had another shape when its state was saved.
         """
         content, slots = self._decode(data, model)
         for path, saved in content["kept"].items():
             if tuple(saved["shape"]) != slots[path].shape:
-                raise DimensionError(f"'{path}' is {slots[path].shape}, saved was {saved['shape']}")
+                raise DimensionError(f"{path}: expected {slots[path].shape}, got {saved['shape']}")
         for path, saved in content["kept"].items():
             slot = slots[path]
             slot.store.optimizer_state(self).steps[slot.number] = saved["steps"]
@@ -127,7 +148,7 @@ class TorchOptimizer(Optimizer):
 
 
 def _moved(value: Any, target: torch.Tensor) -> Any:
-    """What is kept for each weight, on the device of the weights; counts stay where they are."""
+    """An array of the state on the device of the weights. Scalars, such as step counts, stay."""
     return value.to(target.device) if isinstance(value, torch.Tensor) and value.ndim else value
 
 

@@ -1,4 +1,4 @@
-"""Gradients of float16, which has no small numbers, are computed of a larger sum."""
+"""Scaling of gradients in float16, where small numbers would become 0."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ Gradients = Sequence[torch.Tensor | None]
 
 
 class GradientScale:
-    """The factor by which gradients are larger while they are computed, and its changes.
+    """The factor that scales gradients during a backward pass in float16.
 
-    Where a gradient gets too large for float16 the backward pass is run again at half the factor,
-    so that none is lost; after `interval` passes without that the factor is doubled. Micikevicius
-    et al. 2018, arXiv:1710.03740, section 3.2; the first factor and the interval are those of
-    `torch.amp.GradScaler`.
+    If a gradient overflows, the backward pass runs again with half the factor, so no gradient is
+    lost. After `interval` passes without an overflow the factor doubles. The default values are
+    those of `torch.amp.GradScaler`.
+
+    Args:
+        factor: Initial factor.
+        interval: Number of passes without an overflow before the factor doubles.
 
     Example:
         >>> scale = GradientScale(2.0**20)
         >>> half = scale(lambda factor: [torch.tensor(factor / 2, dtype=torch.float16).float()])
         >>> half, scale.factor
         ([tensor(0.5000)], 65536.0)
+
+    Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.2.
     """
 
     def __init__(self, factor: float = 2.0**16, interval: int = 2000) -> None:
         self.factor = factor
         self.interval = interval
-        self._good = 0  # passes since the factor last changed
+        self._good = 0  # passes since the factor changed
 
     def __call__(self, compute: Callable[[float], Gradients]) -> list[torch.Tensor | None]:
-        """The gradients, where `compute` gives them times the factor that it is told."""
+        """The gradients. `compute(factor)` returns them multiplied by the factor."""
         factor = self.factor
         gradients = compute(factor)
         while factor > 1 and not all(g is None or _is_finite(g) for g in gradients):

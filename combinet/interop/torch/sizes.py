@@ -1,4 +1,4 @@
-"""Which axes of a module's weights are its width: those of its first and last affine map."""
+"""The axes of a module's weights that determine its input and output width."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import nn
 from combinet.core.shape_inference import ShapeInference, Width, Widths
 from combinet.core.shape_rules import from_dims
 
-Axis = tuple[str, int]  # a parameter by its name, and one of its axes
+Axis = tuple[str, int]  # the name of a parameter, and one of its axes
 
-# What leaves the number of columns as it is, and has no weight for each.
+# Layers that keep the number of columns and have no weights per column.
 _SAME_WIDTH = (
     nn.AlphaDropout, nn.CELU, nn.Dropout, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid,
     nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU, nn.LogSigmoid, nn.LogSoftmax, nn.Mish,
@@ -22,7 +22,7 @@ _SAME_WIDTH = (
 )  # fmt: skip
 
 
-# The axes that are the width of a layer's input, and those that are the width of its output.
+# For each type of layer: the axes of its input width, and the axes of its output width.
 _ENDS: dict[type, tuple[dict[Axis, str], dict[Axis, str]]] = {
     nn.Linear: ({("weight", 1): "nI"}, {("weight", 0): "nO", ("bias", 0): "nO"}),
     nn.Embedding: ({("weight", 0): "nV"}, {("weight", 1): "nO"}),
@@ -30,11 +30,12 @@ _ENDS: dict[type, tuple[dict[Axis, str], dict[Axis, str]]] = {
 
 
 def width_axes(module: nn.Module) -> dict[Axis, str]:
-    """The axes that are nI, nO or nV, the number of rows of an `Embedding` that comes first.
+    """The axes of a module's weights that have the size nI, nO or nV.
 
-    Of a `Linear` or an `Embedding`, or of the first and the last such layer of a `Sequential`, if
-    what stands before and behind leaves the width as it is. A weight that stands in several places
-    has no axis that can change.
+    They come from a `Linear` or an `Embedding`, or from the first and last such layer of a
+    `Sequential`, if the layers before and after keep the width. nV is the number of rows of an
+    `Embedding` that comes first. The axes of a weight that occurs several times are left out,
+    because it cannot be resized.
 
     Example:
         >>> width_axes(nn.Sequential(nn.Embedding(9, 2), nn.Tanh(), nn.Linear(2, 3, bias=False)))
@@ -48,14 +49,15 @@ def width_axes(module: nn.Module) -> dict[Axis, str]:
         prefix, layer_type = next((x for x in ordered if x[1] not in _SAME_WIDTH), ("", nn.Module))
         dims = _ENDS.get(layer_type, ({}, {}))[end]
         found = {(prefix + name, axis): dim for (name, axis), dim in dims.items()}
-        found = {axis: dim for axis, dim in found.items() if axis[0] in places}  # it has no bias
+        # A layer may have no bias.
+        found = {axis: dim for axis, dim in found.items() if axis[0] in places}
         if all(times[id(places[name])] == 1 for name, _ in found):
             axes |= found
     return axes
 
 
 def _layers(prefix: str, module: nn.Module) -> Iterator[tuple[str, type]]:
-    """The layers that come one after the other, each by what its weights' names begin with."""
+    """The prefix of the weights' names, and the type, of each layer that runs in sequence."""
     if type(module) is not nn.Sequential:
         yield prefix, type(module)
         return
@@ -65,7 +67,7 @@ def _layers(prefix: str, module: nn.Module) -> Iterator[tuple[str, type]]:
 
 
 def set_sizes(module: nn.Module) -> None:
-    """Let layers say of themselves the sizes that their weights have."""
+    """Sets the size attributes of linear and embedding layers to the shapes of their weights."""
     for layer in module.modules():
         if type(layer) is nn.Linear:
             layer.out_features, layer.in_features = layer.weight.shape
@@ -74,7 +76,7 @@ def set_sizes(module: nn.Module) -> None:
 
 
 def table_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
-    """The rule of a module that begins with a table: a change of its input is one of its rows."""
+    """The shape rule of a module that begins with an embedding: resizing its input resizes nV."""
     if infer.resize and nI is not None:
         infer.dim(model, "nV", nI)
     return nI, from_dims(model, None, nO, infer)[1]

@@ -1,4 +1,4 @@
-"""The weights of a wrapped module, back in a module, and in files that PyTorch's own users read."""
+"""The weights of a wrapped module: back into a module, and to and from safetensors files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ from combinet.storage.file_format import read, to_host, write
 
 
 def unwrap(model: Model[Any, Any]) -> nn.Module:
-    """The module of a `TorchWrapper`, on the CPU, with the weights that the model has now.
+    """Returns the module of a `TorchWrapper` on the CPU, with the model's current weights.
 
-    It shares nothing with the model. Raises InputError for any other model.
+    The module shares no memory with the model.
+
+    Args:
+        model: A model made by `TorchWrapper`.
+
+    Raises:
+        InputError: If `model` was not made by `TorchWrapper`.
 
     Example:
         >>> import torch
@@ -42,9 +48,16 @@ def unwrap(model: Model[Any, Any]) -> nn.Module:
 
 
 def take_weights(model: Model[Any, Any], module: nn.Module) -> None:
-    """Give a `TorchWrapper` the weights, running means and other buffers of a module like its own.
+    """Copies the weights and buffers of a PyTorch module into a `TorchWrapper`.
 
-    Raises InputError, DimensionError where the module is another.
+    Args:
+        model: A model made by `TorchWrapper`.
+        module: A module with the same parameters and buffers as the wrapped module.
+
+    Raises:
+        InputError: If `model` was not made by `TorchWrapper`, or if the module lacks a parameter or
+            buffer.
+        DimensionError: If a parameter or buffer has another shape.
 
     Example:
         >>> import torch
@@ -59,18 +72,28 @@ def take_weights(model: Model[Any, Any], module: nn.Module) -> None:
     values = {name: _plain(tensor) for name, tensor in named}
     stored = [*functional.parameters, *functional.buffers]
     if missing := {*stored, *functional.constants} - values.keys():
-        raise InputError(f"{model.name} needs {sorted(missing)}; the module has {[*values]}")
+        raise InputError(f"{model.name} expected {sorted(missing)}, got {[*values]}")
     for name in stored:
         expected, found = model.slots[name].shape, values[name].shape
         if found != expected:
-            raise DimensionError(f"{model.name}: {name} is {expected}, not {found}")
+            raise DimensionError(f"{model.name}: expected {name} {expected}, got {found}")
     for name in stored:
         model.set_param(name, values[name])
     model.attrs |= {constant_name(name): values[name] for name in functional.constants}
 
 
 def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None:
-    """Write the state dict of a `TorchWrapper`'s module, as PyTorch has it, as safetensors.
+    """Writes the state dict of a wrapped module to a safetensors file.
+
+    PyTorch can load the file with `safetensors.torch.load_file`. A tensor that occurs twice in the
+    module is written twice.
+
+    Args:
+        model: A model made by `TorchWrapper`.
+        path: The file to write. An existing file is replaced.
+
+    Raises:
+        InputError: If `model` was not made by `TorchWrapper`.
 
     Example:
         >>> import tempfile, torch
@@ -81,16 +104,36 @@ def to_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None
         ...     from_safetensors(model, f"{folder}/linear.safetensors")
     """
     state = unwrap(model).state_dict()
-    # A tensor that stands in two places is written twice: the format knows no sharing.
+    # clone: the format does not support shared memory, so a shared tensor is written twice.
     with extra("torch", "safetensors"):
         from safetensors.torch import save
     write(path, save({name: value.clone().contiguous() for name, value in state.items()}))
 
 
 def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> None:
-    """Read such a file, one that PyTorch's users wrote too, into a `TorchWrapper`.
+    """Loads a state dict from a safetensors file into a `TorchWrapper`.
 
-    Raises FormatError, the model unchanged, for a file that is none or of another module.
+    The file may come from `to_safetensors` or from PyTorch.
+
+    Args:
+        model: A model made by `TorchWrapper`.
+        path: The file to read.
+
+    Raises:
+        InputError: If `model` was not made by `TorchWrapper`.
+        FormatError: If the file is not a safetensors file or belongs to another module. The model
+            does not change.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from safetensors.torch import save_file
+        >>> from combinet.interop.torch import TorchWrapper
+        >>> trained, model = torch.nn.Linear(2, 1), TorchWrapper(torch.nn.Linear(2, 1))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_file(trained.state_dict(), f"{folder}/linear.safetensors")
+        ...     from_safetensors(model, f"{folder}/linear.safetensors")
+        >>> bool((model.get_param("weight") == trained.weight.detach().numpy()).all())
+        True
     """
     with extra("torch", "safetensors"):
         from safetensors import SafetensorError
@@ -99,19 +142,19 @@ def from_safetensors(model: Model[Any, Any], path: str | os.PathLike[str]) -> No
     try:
         module.load_state_dict(load(read(path)))
     except (RuntimeError, SafetensorError) as error:
-        raise FormatError(f"{os.fspath(path)} does not fit {model.name}: {error}") from None
+        raise FormatError(f"{model.name} cannot load {os.fspath(path)!r}: {error}") from None
     take_weights(model, module)
 
 
 def _functional(model: Model[Any, Any]) -> FunctionalModule:
     functional = model.attrs.get("module")
     if not isinstance(functional, FunctionalModule):
-        raise InputError(f"a TorchWrapper is needed, not {model.name}")
+        raise InputError(f"expected a TorchWrapper, got {model.name}")
     return functional
 
 
 def _plain(tensor: torch.Tensor) -> Any:
-    """The values as a NumPy array, of a type that can be saved, apart from the tensor's memory."""
+    """A copy of the values as a NumPy array of a dtype that can be saved."""
     values = tensor.detach().cpu()
     if values.dtype in (torch.float16, torch.bfloat16):
         values = values.float()

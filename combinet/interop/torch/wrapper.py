@@ -1,4 +1,4 @@
-"""A module of PyTorch's as a layer."""
+"""A module of PyTorch as a layer."""
 
 from __future__ import annotations
 
@@ -22,32 +22,40 @@ from combinet.interop.torch.weights import take_weights
 def TorchWrapper(
     module: nn.Module, *, use_drop: bool = False, autocast: str | None = None
 ) -> Model[Any, Any]:
-    """A module of PyTorch's as a layer: Y = module(X), with its weights as the layer's parameters.
+    """A module of PyTorch as a layer: Y = module(X), with the module's weights as parameters.
 
-    X: an array; a tuple, for several arguments; a dict, for keyword arguments, or for both a
-    tuple that ends with one. In these any nesting of tuples, lists and dicts. Arrays become
-    tensors, and the module's tensors arrays, that view the same memory; `Padded` goes in as
-    `PackedSequence`, and such a one comes out as Padded. The gradient of X has the form of X, with
-    None for what has none. In training the module is in training mode, in `predict` in that of
-    evaluation, with all that is in it.
+    X is an array, a tuple for several arguments, or a dict for keyword arguments. A tuple that ends
+    with a dict holds both. Arguments may be nested tuples, lists and dicts. Arrays become tensors
+    that view the same memory, and output tensors become arrays in the same way. `Padded` becomes a
+    `PackedSequence`, and a `PackedSequence` in the output becomes Padded. The gradient of X has the
+    structure of X, with None for values without a gradient. The module is in training mode in
+    training and in evaluation mode in `predict`.
 
-    Params: those of the module, under PyTorch's names, at first with its values; the module that
-    is given stays as it is. They are float64 if all of the module's are, else float32. Those that
-    don't require a gradient are not trained. Buffers that a pass changes in place, as the running
-    means of batch normalization, are statistics: an update moves them to what the passes since the
-    last one have made of them, to the mean if there were several. They are saved as weights are.
+    The layer's parameters have PyTorch's names and copies of the module's values; the module itself
+    does not change. They are float64 if all floats of the module are float64, and float32
+    otherwise. A parameter that does not require a gradient is not trained. Buffers that a pass may
+    change, such as the running means of batch normalization, are buffers here too: an update sets
+    them to the values that the passes since the last update computed, or to the mean if there were
+    several passes. Buffers are saved with the weights.
 
-    Dims: nI and nO (nV, the rows, of an `Embedding` that comes first), where the module is
-    `Linear`, `Embedding`, or a `Sequential` of whose ends such a layer decides; there alone
-    `resize_output` and `resize_input` change the module. Other sizes are dims named by themselves.
+    The dims nI, nO and nV (the number of rows of an `Embedding` that comes first) are known for
+    `Linear`, `Embedding`, and a `Sequential` that begins or ends with one of them, apart from
+    activations and dropout. Only these dims can be changed by `resize_input` and `resize_output`.
 
-    Masks are drawn by PyTorch with a seed from the pass's generator. `begin_update`'s drop sets the
-    rate of all dropout in the module if `use_drop` says so. With `autocast`, "bfloat16" or
-    "float16", PyTorch computes in that type what it thinks fit, and for float16 scales gradients.
+    PyTorch draws dropout masks, with a seed from the generator of the pass.
 
-    Raises InputError for TorchScript, a lazy module, and weights that aren't floats; in a pass
-    StateError where the module writes to its weights or its input in place, as `Embedding` does
-    with a `max_norm`.
+    Args:
+        module: The module.
+        use_drop: Whether the `drop` of `begin_update` sets the rate of all dropout in the module.
+            If False, the module's own rates apply.
+        autocast: "bfloat16" or "float16" for mixed precision by PyTorch's autocast. "float16" also
+            scales gradients. None computes in the dtype of the weights.
+
+    Raises:
+        InputError: If the module is a TorchScript or lazy module, if a weight is not a float, or if
+            `autocast` has another value.
+        StateError: In a pass, if the module changes its weights or its input in place, as
+            `Embedding` does with `max_norm`.
 
     Example:
         >>> import numpy as np
@@ -59,11 +67,11 @@ def TorchWrapper(
         (2, 4)
     """
     if not isinstance(module, nn.Module):
-        raise InputError(f"TorchWrapper takes a torch.nn.Module, not {type(module).__name__}")
+        raise InputError(f"TorchWrapper expected a torch.nn.Module, got {type(module).__name__}")
     if any(isinstance(each, torch.jit.ScriptModule) for each in module.modules()):
-        raise InputError("TorchWrapper takes modules of Python, not of TorchScript")
+        raise InputError("TorchWrapper expected a module in Python, got TorchScript")
     if autocast not in (None, "bfloat16", "float16"):
-        raise InputError(f"autocast is 'bfloat16', 'float16' or None, not {autocast!r}")
+        raise InputError(f"expected autocast 'bfloat16', 'float16' or None, got {autocast!r}")
     functional = FunctionalModule(module)
     axes = width_axes(module)
     stored, params = functional.parameters | functional.buffers, {}
