@@ -23,13 +23,8 @@ class IsolatedRun(Run):
         self.seen: dict[Slot, list[Any]] = {}
 
     def params(self, model: Any, *names: str) -> tuple[Any, ...]:
-<<<<<<< HEAD
-        """The weights that this pass was given for a model's parameters."""
-        return tuple([self.weights[model.id, name] for name in names or model.param_names])
-=======
         """The weights that this run has for a layer's parameters."""
-        return tuple([self.weights[model.id, name] for name in names])
->>>>>>> b554f33e4c77e1d7d2e25aeb5ca3078be98980a3
+        return tuple([self.weights[model.id, name] for name in names or model.param_names])
 
     def inc_grad(self, model: Any, /, **gradients: Array | None) -> None:
         """See `Run.inc_grad`."""
