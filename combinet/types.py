@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike as ArrayLike
+    from numpy.typing import DTypeLike as DTypeLike
     from typing_extensions import TypeVar
 
     # The type of a batch: a list, Ragged, Padded or an array.
     Form = TypeVar("Form", default=Any)
+else:  # so that `import combinet` loads neither of these modules
+    ArrayLike = DTypeLike = Form = Any
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Floats: TypeAlias = np.ndarray[Any, np.dtype[np.floating[Any]]]

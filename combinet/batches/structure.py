@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,11 +12,7 @@ from combinet.batches.padded import Padded, given_lengths, same_sequences
 from combinet.batches.ragged import Ragged
 from combinet.errors import CombinetError, DimensionError, InputError, describe
 from combinet.ops.base import Ops
-from combinet.types import Shape, is_array
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
+from combinet.types import ArrayLike, Shape, is_array
 
 T = TypeVar("T")
 

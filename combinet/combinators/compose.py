@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import reduce
 from itertools import accumulate, pairwise
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -21,10 +21,7 @@ from combinet.core.shape_rules import chained, concatenated, one_width, parallel
 from combinet.errors import DimensionError, InputError, describe
 from combinet.ops.backends import get_array_ops
 from combinet.ops.base import Ops
-from combinet.types import is_array
-
-if TYPE_CHECKING:
-    from combinet.types import Form
+from combinet.types import Form, is_array
 
 T = TypeVar("T")
 D = TypeVar("D")

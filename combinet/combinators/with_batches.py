@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,10 +21,7 @@ from combinet.core.model import A, B, Model
 from combinet.core.run import Run
 from combinet.core.shape_rules import delegates
 from combinet.errors import InputError, describe
-from combinet.types import Array, Floats, Floats2d, Ints1d
-
-if TYPE_CHECKING:
-    from combinet.types import Form
+from combinet.types import Array, Floats, Floats2d, Form, Ints1d
 
 
 def with_flatten(layer: Model[A, B]) -> Model[list[A], list[B]]:

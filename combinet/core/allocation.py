@@ -8,7 +8,7 @@ first layer gets its new slots, so an error leaves the model unchanged.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -18,10 +18,7 @@ from combinet.errors import DeviceError, StateError
 from combinet.ops.base import Ops
 from combinet.storage.slots import Slot
 from combinet.storage.store import Store
-from combinet.types import Array, Generator, Ints1d, Shape
-
-if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
+from combinet.types import Array, DTypeLike, Generator, Ints1d, Shape
 
 IndexMap: TypeAlias = Mapping[int, tuple[Ints1d, Ints1d]]  # by axis: old indices, new indices
 

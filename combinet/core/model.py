@@ -25,10 +25,9 @@ from combinet.optimizers.base import Optimizer
 from combinet.storage import file_format
 from combinet.storage.slots import Key, Slot
 from combinet.storage.store import clear_gradients, locked
-from combinet.types import Generator
+from combinet.types import DTypeLike, Generator
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
     from typing_extensions import Self
 
 In = TypeVar("In", contravariant=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -19,10 +19,16 @@ from combinet.errors import DimensionError, InputError, StateError, describe
 from combinet.ops.backends import default_ops
 from combinet.ops.base import Ops
 from combinet.storage.slots import Order, Slot
-from combinet.types import Array, Floats, Generator, Initializer, Shape, is_array, is_size
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from combinet.types import (
+    Array,
+    ArrayLike,
+    Floats,
+    Generator,
+    Initializer,
+    Shape,
+    is_array,
+    is_size,
+)
 
 Forward: TypeAlias = Callable[[Any, Any, Run], "tuple[Any, Callable[[Any], Any]]"]
 _ids = count()

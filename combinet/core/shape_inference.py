@@ -219,7 +219,11 @@ class ShapeInference:
         return next(equal, known[0]) if known else None
 
     def noted_between(self, chain: Layer) -> list[Width] | None:
-        """Returns the widths around each layer of a chain, if the chain was composed before."""
+        """Returns the widths around each layer of a chain, if the chain was composed before.
+
+        Args:
+            chain: Model whose rule is `chained`.
+        """
         noted = _noted(chain)
         if not self._composing or chain in self.between or noted is None or noted.unknown is None:
             return self.between.get(chain) if self._composing else None

@@ -10,17 +10,14 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 import numpy as np
 
 from combinet.ops.base import Ops
 from combinet.storage.slots import Key, Order, Slot
-from combinet.types import Array, Ints, Ints1d, Shape
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, DTypeLike
+from combinet.types import Array, ArrayLike, DTypeLike, Ints, Ints1d, Shape
 
 # The count for an array that only one attribute holds. It depends on the version of Python.
 _probe = Slot.__new__(Slot)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,7 @@ from combinet.core.run import Run
 from combinet.core.shape_inference import Widths
 from combinet.core.shape_rules import concatenated
 from combinet.errors import DimensionError, InputError, describe
-
-if TYPE_CHECKING:
-    from combinet.types import Form
+from combinet.types import Form
 
 
 def bidirectional(l2r: Model[Any, Any], r2l: Model[Any, Any] | None = None) -> Model[Form, Form]:

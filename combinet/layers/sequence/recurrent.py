@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from combinet.batches.packed import Packed
 from combinet.combinators.compose import chain
@@ -25,10 +25,7 @@ from combinet.initializers import glorot_uniform, zeros
 from combinet.layers.dense.dropout import Dropout
 from combinet.layers.dense.linear import affine, affine_params
 from combinet.layers.sequence.bidirectional import bidirectional
-from combinet.types import Initializer, is_size
-
-if TYPE_CHECKING:
-    from combinet.types import Form
+from combinet.types import Form, Initializer, is_size
 
 
 def LSTM(
