@@ -1,4 +1,4 @@
-"""Batches of sequences: indexing, conversions, checks, devices, gradients' forms."""
+"""Batches of sequences: indexing, conversions, checks, devices and the form of gradients."""
 
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from helpers.errors import raises
 
 
 def make_list(lengths: Any, width: int = 2) -> list[Any]:
-    """Sequences in which every number is another."""
+    """Returns sequences whose numbers are all different."""
     data = np.arange(1.0, sum(lengths) * width + 1).reshape(-1, width)
     return np.split(data, np.cumsum(lengths)[:-1]) if len(lengths) else []
 
@@ -55,14 +55,14 @@ slices = st.builds(slice, bounds, bounds, st.none() | st.integers(-3, 3).filter(
 @forms
 @law
 @given(lengths=all_lengths, chosen=slices)
-def test_a_slice_is_that_of_the_list(make: Any, lengths: Any, chosen: slice) -> None:
+def test_slice_matches_the_slice_of_a_list(make: Any, lengths: Any, chosen: slice) -> None:
     assert_same(to_list(make(lengths)[chosen]), make_list(lengths)[chosen])
 
 
 @forms
 @law
 @given(data=st.data())
-def test_a_list_of_numbers_selects_in_its_order(make: Any, data: Any) -> None:
+def test_list_of_numbers_selects_sequences_in_its_order(make: Any, data: Any) -> None:
     lengths = data.draw(st.lists(st.integers(0, 4), min_size=1, max_size=6))
     numbers = data.draw(st.lists(st.integers(-len(lengths), len(lengths) - 1)))
     arrays = make_list(lengths)
@@ -73,7 +73,7 @@ def test_a_list_of_numbers_selects_in_its_order(make: Any, data: Any) -> None:
 @forms
 @law
 @given(lengths=all_lengths, data=st.data())
-def test_a_mask_selects_where_it_is_true(make: Any, lengths: Any, data: Any) -> None:
+def test_mask_selects_sequences_where_it_is_true(make: Any, lengths: Any, data: Any) -> None:
     mask = data.draw(st.lists(st.booleans(), min_size=len(lengths), max_size=len(lengths)))
     expected = [x for x, chosen in zip(make_list(lengths), mask, strict=True) if chosen]
     assert_same(to_list(make(lengths)[np.array(mask, bool)]), expected)
@@ -81,7 +81,7 @@ def test_a_mask_selects_where_it_is_true(make: Any, lengths: Any, data: Any) -> 
 
 @forms
 @pytest.mark.parametrize("i", [0, 1, 4, -1, -5, np.int64(2), np.uint8(2)])
-def test_a_number_selects_a_batch_of_one(make: Any, i: Any) -> None:
+def test_number_selects_a_batch_of_one_sequence(make: Any, i: Any) -> None:
     assert_same(to_list(make(LENGTHS)[i]), [make_list(LENGTHS)[i]])
 
 
@@ -97,24 +97,24 @@ def test_iteration_ends_after_the_last_sequence(make: Any) -> None:
     [5, -6, [0, 5], [-6], [0.5], "ab", None, [[0, 1]], [True, False], 1.0],
     ids=repr,
 )
-def test_what_selects_nothing_is_refused(make: Any, index: Any) -> None:
+def test_invalid_index_is_refused(make: Any, index: Any) -> None:
     with pytest.raises(IndexError):
         make(LENGTHS)[index]
 
 
 @pytest.mark.parametrize("index", [2, -1, slice(1, 4), slice(None), [1, 2, 3]], ids=repr)
-def test_neighbours_are_a_view(index: Any) -> None:
+def test_selection_of_neighbours_is_a_view(index: Any) -> None:
     ragged = make_ragged(LENGTHS)
     assert np.shares_memory(ragged[index].data, ragged.data)
 
 
 @pytest.mark.parametrize("index", [slice(None, None, 2), slice(None, None, -1), [2, 0]], ids=repr)
-def test_others_are_a_copy(index: Any) -> None:
+def test_selection_of_other_sequences_is_a_copy(index: Any) -> None:
     ragged = make_ragged(LENGTHS)
     assert not np.shares_memory(ragged[index].data, ragged.data)
 
 
-def test_the_arrays_of_a_list_are_views() -> None:
+def test_ragged_to_list_returns_views() -> None:
     ragged = make_ragged([2, 0, 1])
     for array in ragged_to_list(ragged):
         assert np.shares_memory(array, ragged.data) == bool(len(array))
@@ -122,7 +122,7 @@ def test_the_arrays_of_a_list_are_views() -> None:
 
 @law
 @given(lengths=all_lengths.filter(len))
-def test_conversions_go_round(lengths: Any) -> None:
+def test_conversion_and_back_keeps_the_sequences(lengths: Any) -> None:
     arrays = make_list(lengths)
     ragged = list_to_ragged(arrays)
     assert ragged.lengths.tolist() == lengths
@@ -132,7 +132,7 @@ def test_conversions_go_round(lengths: Any) -> None:
 
 @law
 @given(lengths=all_lengths)
-def test_padded_lies_side_by_side_longest_first(lengths: Any) -> None:
+def test_padded_sorts_the_sequences_by_length_longest_first(lengths: Any) -> None:
     padded, arrays = make_padded(lengths), make_list(lengths)
     longest = max(lengths, default=0)
     assert padded.data.shape == (longest, len(lengths), 2)
@@ -146,7 +146,7 @@ def test_padded_lies_side_by_side_longest_first(lengths: Any) -> None:
         assert padded.size_at_t[t] == sum(n > t for n in lengths)
 
 
-def test_equally_long_sequences_stay_in_order() -> None:
+def test_sequences_of_equal_length_stay_in_order() -> None:
     assert make_padded([1, 2] * 50).indices.tolist() == [*range(1, 100, 2), *range(0, 100, 2)]
 
 
@@ -160,7 +160,7 @@ def test_rows_may_have_any_number_of_axes(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "uint64"])
-def test_the_dtype_stays(dtype: str) -> None:
+def test_dtype_is_preserved(dtype: str) -> None:
     ragged = cb.Ragged(np.arange(3, dtype=dtype), [1, 2])
     assert ragged_to_padded(ragged).data.dtype == dtype
     assert ragged_to_padded(ragged)[::-1].data.dtype == ragged[::-1].data.dtype == dtype
@@ -179,13 +179,13 @@ def test_the_dtype_stays(dtype: str) -> None:
         ([[1], [1, 1]], "list"),
     ],
 )
-def test_ragged_refuses_lengths_that_do_not_fit(lengths: Any, message: str) -> None:
+def test_ragged_refuses_invalid_lengths(lengths: Any, message: str) -> None:
     with raises((cb.DimensionError, cb.InputError), message):
         cb.Ragged(np.zeros((3, 2)), lengths)
 
 
 @pytest.mark.parametrize("data", [[[1.0, 2.0]], 5, None, np.array(1.0), "a"], ids=str)
-def test_what_is_no_array_of_rows_is_refused(data: Any) -> None:
+def test_data_that_is_not_an_array_of_rows_is_refused(data: Any) -> None:
     with raises(cb.InputError, "Ragged"):
         cb.Ragged(data, [1])
     with raises(cb.InputError, "Padded"):
@@ -212,14 +212,14 @@ def test_what_is_no_array_of_rows_is_refused(data: Any) -> None:
     ],
     ids=str,
 )
-def test_padded_refuses_parts_that_do_not_fit(changed: Any) -> None:
+def test_padded_refuses_inconsistent_arguments(changed: Any) -> None:
     parts = {"data": np.zeros((2, 2, 1)), "size_at_t": [2, 1], "lengths": [2, 1], "indices": [1, 0]}
     assert len(cb.Padded(**parts)) == 2
     with pytest.raises((cb.DimensionError, cb.InputError)):
         cb.Padded(**{**parts, **changed})
 
 
-# The sequences [1, 2], [3, 4], [5], [6], whose columns lie in another order, above a row of none.
+# The sequences [1, 2], [3, 4], [5], [6], with unsorted columns and an empty last time step.
 OTHERWISE = {
     "data": np.array([[3.0, 1, 6, 5], [4, 2, 0, 0], [0, 0, 0, 0]])[:, :, None],
     "size_at_t": [4, 2, 0],
@@ -239,7 +239,7 @@ NUMBERS = [[1.0, 2], [3, 4], [5], [6]]
     ],
     ids=["noop", "residual", "add", "concatenate"],
 )
-def test_padded_in_another_order_is_the_same_batch(model: Any, times: int) -> None:
+def test_padded_with_another_column_order_is_the_same_batch(model: Any, times: int) -> None:
     X = cb.Padded(**OTHERWISE)
     assert X.indices.tolist() == [0, 1, 2, 3]
     assert X.data.shape == (2, 4, 1)
@@ -266,12 +266,12 @@ def test_padded_in_another_order_is_the_same_batch(model: Any, times: int) -> No
         ([], "empty"),
     ],
 )
-def test_a_list_that_is_no_batch_is_refused(X: Any, message: str) -> None:
+def test_list_that_is_not_a_batch_is_refused(X: Any, message: str) -> None:
     with raises(cb.InputError, message):
         list_to_ragged(X)
 
 
-def test_a_batch_goes_to_a_device_in_its_form() -> None:
+def test_to_device_keeps_the_form_of_a_batch() -> None:
     class Elsewhere(cb.NumpyOps):
         def asarray(self, X: Any, dtype: Any = None) -> Any:
             return -X
@@ -299,7 +299,7 @@ outputs = pytest.mark.parametrize("Y", OUTPUTS.values(), ids=OUTPUTS)
 
 
 @outputs
-def test_a_gradient_like_its_output_passes_as_it_is(Y: Any) -> None:
+def test_gradient_that_matches_its_output_is_returned_unchanged(Y: Any) -> None:
     for form in (Y, spec_of(Y)):
         matched = match_gradient(form, Y)
         assert type(matched) is type(Y)
@@ -314,7 +314,7 @@ def assert_same_arrays(X: Any, Y: Any) -> None:
 
 
 @outputs
-def test_a_gradient_gets_the_dtype_of_its_output(Y: Any) -> None:
+def test_gradient_is_converted_to_the_dtype_of_its_output(Y: Any) -> None:
     half = map_arrays(Y, lambda y: y.astype("float32"))
     dtypes = []
     matched = match_gradient(spec_of(half), Y)
@@ -323,13 +323,13 @@ def test_a_gradient_gets_the_dtype_of_its_output(Y: Any) -> None:
     assert type(matched) is type(Y)
 
 
-def test_an_outline_keeps_no_numbers() -> None:
+def test_spec_of_a_batch_holds_no_data() -> None:
     Y = spec_of(make_ragged([2, 1]))
     assert not isinstance(Y.data, np.ndarray)
     assert (Y.data.shape, Y.data.dtype, Y.lengths.tolist()) == ((3, 2), "float64", [2, 1])
 
 
-def test_an_item_of_a_tuple_may_have_no_gradient() -> None:
+def test_gradient_of_a_tuple_item_may_be_none() -> None:
     Y = ((floats(3, 2), floats(1)), floats(2))
     dY = ((floats(3, 2).astype("f"), None), None)
     matched = match_gradient(spec_of(Y), dY)
@@ -337,7 +337,7 @@ def test_an_item_of_a_tuple_may_have_no_gradient() -> None:
     assert (matched[0][1], matched[1]) == (None, None)
 
 
-def test_a_gradient_of_integers_keeps_its_fractions() -> None:
+def test_float_gradient_of_integers_is_not_rounded() -> None:
     np.testing.assert_array_equal(
         match_gradient(spec_of(np.arange(2)), np.array([0.5, 1.5])), [0.5, 1.5]
     )
@@ -348,7 +348,7 @@ class Pair(NamedTuple):
     second: Any
 
 
-def test_a_named_tuple_stays_one() -> None:
+def test_named_tuple_keeps_its_type() -> None:
     layer = cb.layerize(lambda X: (Pair(X, 2 * X), lambda dY: dY.first + 2 * dY.second))
     _, backprop = layer.begin_update(np.ones(2))
     np.testing.assert_array_equal(backprop((np.ones(2), np.ones(2))), [3, 3])
@@ -379,7 +379,7 @@ SWAPPED = cb.Padded(make_padded([1, 2]).data, [2, 1], [2, 1], [0, 1])
         ("list", [make_list([2])[0], None], "item 1 ... NoneType"),
     ],
 )
-def test_a_gradient_of_another_form_is_refused(Y: str, dY: Any, message: str) -> None:
+def test_gradient_that_does_not_match_its_output_is_refused(Y: str, dY: Any, message: str) -> None:
     for form in (OUTPUTS[Y], spec_of(OUTPUTS[Y])):
         with raises((cb.InputError, cb.DimensionError), message):
             match_gradient(form, dY)
@@ -388,7 +388,7 @@ def test_a_gradient_of_another_form_is_refused(Y: str, dY: Any, message: str) ->
 @pytest.mark.parametrize(
     ("to", "make"), [("ragged2list", make_ragged), ("padded2list", make_padded)]
 )
-def test_a_batch_of_no_sequences_goes_to_a_list_and_back(to: str, make: Any) -> None:
+def test_batch_without_sequences_converts_to_a_list_and_back(to: str, make: Any) -> None:
     Y, backprop = getattr(cb, to)().begin_update(make([]))
     assert Y == []
     assert len(backprop([])) == 0

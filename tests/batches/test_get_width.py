@@ -1,4 +1,4 @@
-"""The width of a batch, whatever its form."""
+"""get_width of all forms of batches."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ ROWS = floats(5, 3)
         (np.zeros(0, "int64"), 0),
     ],
 )
-def test_get_width(X: Any, width: int) -> None:
+def test_get_width_supports_all_forms_of_batches(X: Any, width: int) -> None:
     assert cb.get_width(X) == width
 
 
@@ -35,12 +35,12 @@ def test_get_width_along_another_axis() -> None:
     assert cb.get_width(ROWS, dim=0) == 5
 
 
-def test_get_width_of_what_has_none() -> None:
+def test_get_width_of_a_dict_fails() -> None:
     with raises(cb.InputError, "dict"):
         cb.get_width({})
 
 
-def test_on_a_gpu(strict: Any) -> None:
+def test_get_width_on_gpu_copies_nothing_to_the_host(strict: Any) -> None:
     X = cb.CupyOps(0).asarray(ROWS)
     with strict.counting() as counted:
         assert cb.get_width(X) == 3

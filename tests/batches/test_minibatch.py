@@ -1,4 +1,4 @@
-"""Batches of a data set: all of it, in order or shuffled, in any form."""
+"""minibatch: divides data of any form into batches, in order or shuffled."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def joined(batches: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
-def test_batches_are_the_whole_in_order(size: int) -> None:
+def test_batches_contain_all_items_in_order(size: int) -> None:
     batches = list(cb.minibatch(size, DOCS))
     assert [len(batch) for batch in batches] == [
         min(size, 7 - start) for start in range(0, 7, size)
@@ -25,7 +25,7 @@ def test_batches_are_the_whole_in_order(size: int) -> None:
     assert all(a is b for a, b in zip(joined(batches), DOCS, strict=True))
 
 
-def test_sizes_by_a_schedule() -> None:
+def test_batch_sizes_follow_a_schedule() -> None:
     sizes = cb.compounding(1.0, 4.0, 1.5)  # 1, 1.5, 2.25, 3.375, 4, ...
     assert [len(b) for b in cb.minibatch(sizes, list(range(14)))] == [1, 1, 2, 3, 4, 3]
 
@@ -34,7 +34,7 @@ def test_sizes_by_a_schedule() -> None:
 @pytest.mark.parametrize(
     "form", [list, tuple, cb.list2ragged().predict, cb.list2padded().predict], ids=str
 )
-def test_every_form_of_batch_keeps_its_form(form: Any, rng: Any) -> None:
+def test_batches_have_the_type_of_the_data(form: Any, rng: Any) -> None:
     X = form(DOCS)
     parts = list(cb.minibatch(3, X, np.arange(7), rng=rng))
     assert [type(part) for part, _ in parts] == [type(X)] * 3
@@ -46,7 +46,7 @@ def test_every_form_of_batch_keeps_its_form(form: Any, rng: Any) -> None:
         np.testing.assert_array_equal(found, DOCS[i])
 
 
-def test_the_order_is_drawn_from_the_generator() -> None:
+def test_order_is_drawn_from_the_given_generator() -> None:
     rng = np.random.default_rng(5)
     before = np.random.get_state()[1].copy()
     first, second = (joined(list(cb.minibatch(4, list(range(50)), rng=rng))) for _ in range(2))
@@ -55,7 +55,7 @@ def test_the_order_is_drawn_from_the_generator() -> None:
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
-def test_nothing_has_no_batches() -> None:
+def test_empty_data_gives_no_batches() -> None:
     assert list(cb.minibatch(3, [])) == []
     assert list(cb.minibatch(3, [], [], rng=0)) == []
 
@@ -70,12 +70,12 @@ def test_nothing_has_no_batches() -> None:
         ((2, iter([1, 2])), cb.InputError, "list_iterator"),
     ],
 )
-def test_what_cannot_be_divided_is_refused(args: Any, error: Any, message: str) -> None:
+def test_invalid_arguments_are_refused(args: Any, error: Any, message: str) -> None:
     with raises(error, message):
         list(cb.minibatch(*args))
 
 
-def test_on_a_gpu(strict: Any) -> None:
+def test_gpu_matches_cpu_and_copies_nothing_to_the_host(strict: Any) -> None:
     rows = floats(5, 3)
     X = cb.CupyOps(0).asarray(rows)
     with strict.counting() as counted:

@@ -71,12 +71,12 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_layer_on_rows(name: str) -> None:
+def test_layer_on_rows_matches_pytorch(name: str) -> None:
     make, reference = LAYERS[name]
     assert_agrees(make(), floats(7, 5), reference)
 
 
-def test_a_layer_in_float32() -> None:
+def test_maxout_in_float32_matches_pytorch() -> None:
     X = floats(7, 5).astype("f")
     model = cb.Maxout(4, 5).initialize(rng=0)
     W, b = leaf(model.get_param("W")), leaf(model.get_param("b"))
@@ -85,13 +85,13 @@ def test_a_layer_in_float32() -> None:
     np.testing.assert_allclose(Y, maxout(leaf(X), W, b).detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_embed() -> None:
+def test_embed_matches_pytorch() -> None:
     ids = np.array([3, 0, 3, 6, 3])
     assert_agrees(cb.Embed(4, 7), ids, F.embedding)
 
 
 @pytest.mark.parametrize("reduce", ["mean", "sum"])
-def test_embed_bag(reduce: str) -> None:
+def test_embed_bag_matches_pytorch(reduce: str) -> None:
     X = cb.Ragged(np.array([3, 0, 3, 6, 3, 1]), [3, 0, 2, 1])
     model, weights = ready(cb.EmbedBag(4, 7, reduce=reduce), X)
     (E,) = weights.values()
@@ -105,7 +105,7 @@ def test_embed_bag(reduce: str) -> None:
     assert_close(model.get_grad("E"), E.grad)
 
 
-def test_hash_embed_is_an_embedding_bag_of_the_hashed_rows() -> None:
+def test_hash_embed_sums_the_hashed_rows() -> None:
     X = keys(20)[:, 0]
     rows = torch.tensor(cb.NumpyOps().hash_rows(X, 5, 11))
     model = cb.HashEmbed(4, 11, seed=5)
@@ -121,7 +121,7 @@ def test_hash_embed_is_an_embedding_bag_of_the_hashed_rows() -> None:
 
 
 @pytest.mark.parametrize("w", [1, 2, 4])
-def test_windows_stay_in_their_sequence(w: int) -> None:
+def test_windows_do_not_cross_sequences(w: int) -> None:
     X = listed(3, 0, 1, 6)
     assert_agrees(
         cb.with_flatten(cb.expand_window(w)), X, lambda X: [windows(rows, w) for rows in X]
@@ -142,7 +142,7 @@ def by_sequence(lengths: Any, function: Callable[[Any], Any]) -> Callable[..., A
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
-def test_reduction(name: str) -> None:
+def test_reduction_matches_pytorch(name: str) -> None:
     lengths = [2, 5, 1, 3]
     model = getattr(cb, name)()
     assert_agrees(model, ragged(*lengths), by_sequence(lengths, REDUCTIONS[name]))
@@ -155,13 +155,13 @@ def attended(lengths: Any) -> Callable[..., Any]:
     return reference
 
 
-def test_parametric_attention() -> None:
+def test_parametric_attention_matches_pytorch() -> None:
     lengths = [2, 5, 0, 1, 3]
     assert_agrees(cb.ParametricAttention(), ragged(*lengths), attended(lengths))
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)
-def test_parametric_attention_and_reduction(name: str) -> None:
+def test_parametric_attention_with_reduction_matches_pytorch(name: str) -> None:
     lengths = [2, 5, 1, 3]
     reduction = by_sequence(lengths, REDUCTIONS[name])
 
@@ -171,7 +171,7 @@ def test_parametric_attention_and_reduction(name: str) -> None:
     assert_agrees(cb.ParametricAttention() >> getattr(cb, name)(), ragged(*lengths), reference)
 
 
-def test_a_shared_layer_gets_the_sum_of_its_gradients() -> None:
+def test_shared_layer_receives_the_sum_of_its_gradients() -> None:
     layer = cb.Linear(5, 5)
 
     def reference(X: Any, W: Any, b: Any) -> Any:
@@ -180,7 +180,7 @@ def test_a_shared_layer_gets_the_sum_of_its_gradients() -> None:
     assert_agrees(layer >> cb.gelu() >> layer, floats(7, 5), reference)
 
 
-def test_softmax_and_crossentropy() -> None:
+def test_softmax_with_crossentropy_matches_pytorch() -> None:
     X, classes = floats(6, 5), np.array([0, 3, 3, 1, 2, 0])
     model, weights = ready(cb.Softmax(4), X)
     Y, backprop = model.begin_update(X)
@@ -206,7 +206,7 @@ def make_tagger() -> Any:
 
 
 def torch_logits(weights: list[Any]) -> Any:
-    """The tagger's scores before the softmax, all rows, written with PyTorch."""
+    """Computes the scores of the tagger before the softmax, for all rows, with PyTorch."""
     E0, E1, W, b, *blocks, W_out, b_out = weights
     hash_rows = cb.NumpyOps().hash_rows
     data = np.concatenate(DOCS)
@@ -227,7 +227,7 @@ def torch_loss(weights: list[Any]) -> Any:
     return F.cross_entropy(torch_logits(weights), tags, reduction="sum") / len(DOCS)
 
 
-def test_a_whole_tagger() -> None:
+def test_output_and_gradients_of_a_tagger_match_pytorch() -> None:
     model, weights = ready(make_tagger(), DOCS)
     Y, backprop = model.begin_update(DOCS)
     dY, value = cb.SequenceCategoricalCrossentropy()(Y, TAGS)
@@ -240,7 +240,7 @@ def test_a_whole_tagger() -> None:
         assert_close(gradient, weights[path].grad)
 
 
-def test_a_whole_tagger_trained() -> None:
+def test_training_of_a_tagger_matches_pytorch() -> None:
     model, weights = ready(make_tagger(), DOCS)
     sgd, loss = cb.Adam(0.01, L2=0.1, grad_clip=0), cb.SequenceCategoricalCrossentropy()
     theirs = torch.optim.AdamW(weights.values(), lr=0.01, weight_decay=0.1)

@@ -1,4 +1,4 @@
-"""Names, missing truths, negation, smoothing and focus: losses of classes by torch and formula."""
+"""Losses of classes with names, missing truths, negation and smoothing; focal loss."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ both = pytest.mark.parametrize("normalize", [True, False])
 P = probs(5, 4, seed=1)
 
 
-def assert_alike(found: Any, expected: Any, within: float = 1e-12) -> None:
+def assert_close(found: Any, expected: Any, within: float = 1e-12) -> None:
     np.testing.assert_allclose(found[0], expected[0], rtol=within, atol=within)
     np.testing.assert_allclose(found[1], expected[1], rtol=within)
 
 
 def assert_slopes(loss: Any, guesses: Any, truths: Any) -> None:
-    """The gradient against central differences of the value."""
+    """Checks the gradient against central differences of the value."""
     found, h = loss.get_grad(guesses, truths), 1e-6
     for index in np.ndindex(*guesses.shape):
         step = np.zeros(guesses.shape)
@@ -35,9 +35,9 @@ def assert_slopes(loss: Any, guesses: Any, truths: Any) -> None:
 
 @both
 @pytest.mark.parametrize("truths", [LABELS, tuple(LABELS), np.array(LABELS), CLASSES.tolist()])
-def test_names_stand_for_their_columns(truths: Any, normalize: bool) -> None:
+def test_names_are_equivalent_to_column_numbers(truths: Any, normalize: bool) -> None:
     loss = cb.CategoricalCrossentropy(names=NAMES, normalize=normalize)
-    assert_alike(loss(P, truths), cb.CategoricalCrossentropy(normalize=normalize)(P, CLASSES))
+    assert_close(loss(P, truths), cb.CategoricalCrossentropy(normalize=normalize)(P, CLASSES))
 
 
 @both
@@ -60,7 +60,7 @@ def test_names_stand_for_their_columns(truths: Any, normalize: bool) -> None:
     ],
 )
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_missing_truths_count_for_nothing(
+def test_missing_truths_have_no_loss_and_no_gradient(
     options: Any, truths: Any, smoothing: float, normalize: bool
 ) -> None:
     torch = pytest.importorskip("torch")
@@ -72,12 +72,12 @@ def test_missing_truths_count_for_nothing(
     targets[[2, 3]] = 0
     expected = -(torch.tensor(targets) * leaf.log()).sum() / (5 if normalize else 1)
     expected.backward()
-    assert_alike(loss(P, truths), (leaf.grad.numpy(), expected.item()))
+    assert_close(loss(P, truths), (leaf.grad.numpy(), expected.item()))
 
 
 @both
-def test_smoothing_is_that_of_torch(normalize: bool) -> None:
-    """PyTorch spreads its e over all k classes, this one its e' over the others: e' = e (k-1)/k."""
+def test_smoothing_matches_pytorch(normalize: bool) -> None:
+    """PyTorch spreads e over all k classes, combinet e' over the others: e' = e (k - 1) / k."""
     torch = pytest.importorskip("torch")
     scores = floats(5, 4, seed=1)
     model = cb.Softmax(4, 4, init_W=lambda shape, rng: np.eye(4)).initialize(dtype="float64")
@@ -92,11 +92,11 @@ def test_smoothing_is_that_of_torch(normalize: bool) -> None:
         reduction="mean" if normalize else "sum",
     )
     expected.backward()
-    assert_alike((backprop(dY), value), (leaf.grad.numpy(), expected.item()), within=1e-10)
+    assert_close((backprop(dY), value), (leaf.grad.numpy(), expected.item()), within=1e-10)
 
 
 @both
-def test_weights_of_classes_are_those_of_torch(normalize: bool) -> None:
+def test_class_weights_match_pytorch(normalize: bool) -> None:
     torch = pytest.importorskip("torch")
     weights = np.array([0.5, 2.0, 3.0, 1.0])
     truths = cb.to_categorical(CLASSES, 4) * weights[CLASSES][:, None]
@@ -104,13 +104,13 @@ def test_weights_of_classes_are_those_of_torch(normalize: bool) -> None:
     leaf = torch.tensor(P, requires_grad=True)
     classes, by = torch.tensor(CLASSES), torch.tensor(weights)
     expected = torch.nn.functional.nll_loss(leaf.log(), classes, by, reduction="sum")
-    expected = expected / (5 if normalize else 1)  # by rows, where PyTorch's mean is by weights
+    expected = expected / (5 if normalize else 1)  # PyTorch would divide by the weights
     expected.backward()
-    assert_alike(found, (leaf.grad.numpy(), expected.item()))
+    assert_close(found, (leaf.grad.numpy(), expected.item()))
 
 
 @both
-def test_smoothing_is_that_of_thinc_at_the_scores(normalize: bool) -> None:
+def test_smoothing_matches_thinc_at_the_scores(normalize: bool) -> None:
     thinc = pytest.importorskip("thinc.api")
     options: Any = {"normalize": normalize, "names": NAMES, "label_smoothing": 0.1}
     truths = ["c", "a", None, "b", "d"]
@@ -124,18 +124,18 @@ NEGATED = ["c", "!a", None, "!d", "b"]
 
 
 @both
-def test_a_negated_name_is_any_other_class(normalize: bool) -> None:
+def test_negated_name_means_any_other_class(normalize: bool) -> None:
     torch = pytest.importorskip("torch")
     loss = cb.CategoricalCrossentropy(names=NAMES, neg_prefix="!", normalize=normalize)
     leaf = torch.tensor(P, requires_grad=True)
     terms = [leaf[0, 2], leaf[1, 1:].sum(), leaf[3, :3].sum(), leaf[4, 1]]
     expected = -sum(term.log() for term in terms) / (5 if normalize else 1)
     expected.backward()
-    assert_alike(loss(P, NEGATED), (leaf.grad.numpy(), expected.item()))
+    assert_close(loss(P, NEGATED), (leaf.grad.numpy(), expected.item()))
     assert_slopes(loss, P, NEGATED)
 
 
-def test_a_negated_name_is_at_its_score_what_thinc_has() -> None:
+def test_gradient_of_a_negated_name_matches_thinc_at_its_score() -> None:
     thinc = pytest.importorskip("thinc.api")
     options: Any = {"names": NAMES, "neg_prefix": "!", "normalize": False}
     theirs = thinc.CategoricalCrossentropy(**options).get_grad(P.astype("f"), ["!b"] * 5)
@@ -144,18 +144,18 @@ def test_a_negated_name_is_at_its_score_what_thinc_has() -> None:
     np.testing.assert_allclose(at_scores[:, 1], theirs[:, 1], rtol=1e-5)
 
 
-def test_smoothing_leaves_negated_names_alone() -> None:
+def test_smoothing_does_not_affect_negated_names() -> None:
     options: Any = {"names": NAMES, "neg_prefix": "!"}
     plain = cb.CategoricalCrossentropy(**options)
     smooth = cb.CategoricalCrossentropy(label_smoothing=0.1, **options)
-    assert_alike(smooth(P, ["!b"] * 5), plain(P, ["!b"] * 5))
+    assert_close(smooth(P, ["!b"] * 5), plain(P, ["!b"] * 5))
     assert_slopes(smooth, P, NEGATED)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("size", [50.0, 1e3, 1e4])
-def test_negation_at_extreme_scores(size: float, dtype: str) -> None:
-    """However sure the guess is of what it is not, the gradient at that score is p."""
+def test_negated_names_have_the_right_gradient_at_extreme_scores(size: float, dtype: str) -> None:
+    """The gradient at the score of the negated class is its probability, however large."""
     model = cb.Softmax(3, 3, init_W=lambda shape, rng: np.eye(3)).initialize(dtype=dtype)
     Y, backprop = model.begin_update(np.array([[size, 0, -size], [-size, size, 0]], dtype))
     loss = cb.CategoricalCrossentropy(names=["a", "b", "c"], neg_prefix="-", normalize=False)
@@ -166,36 +166,36 @@ def test_negation_at_extreme_scores(size: float, dtype: str) -> None:
     np.testing.assert_allclose(backprop(dY)[:, 0], [1, 0], rtol=0, atol=tolerance)
 
 
-def test_a_name_that_begins_with_the_prefix_is_itself() -> None:
+def test_exact_name_takes_precedence_over_the_negation_prefix() -> None:
     loss = cb.CategoricalCrossentropy(names=["!a", "a"], neg_prefix="!")
     p = probs(1, 2)
-    assert_alike(loss(p, ["!a"]), cb.CategoricalCrossentropy()(p, [0]))
-    assert_alike(loss(p, ["!!a"]), loss(p, ["a"]))
+    assert_close(loss(p, ["!a"]), cb.CategoricalCrossentropy()(p, [0]))
+    assert_close(loss(p, ["!!a"]), loss(p, ["a"]))
 
 
-def test_sequences_of_names() -> None:
+def test_sequence_loss_accepts_names() -> None:
     options: Any = {"names": NAMES, "neg_prefix": "!", "label_smoothing": 0.1}
     loss = cb.SequenceCategoricalCrossentropy(**options)
     dY, value = loss([P[:2], P[:0], P[2:]], [NEGATED[:2], [], NEGATED[2:]])
     whole, total = cb.CategoricalCrossentropy(normalize=False, **options)(P, NEGATED)
     assert [len(d) for d in dY] == [2, 0, 3]
-    assert_alike((np.concatenate(dY), value), (whole / 3, total / 3))
+    assert_close((np.concatenate(dY), value), (whole / 3, total / 3))
 
 
 @pytest.mark.parametrize("truths", [[2, None, 1, 1, 3], np.array([2, -1, 1, 1, 3])])
-def test_sequences_with_missing_truths(truths: Any) -> None:
+def test_sequence_loss_accepts_missing_truths(truths: Any) -> None:
     loss = cb.SequenceCategoricalCrossentropy(missing_value=-1, normalize=False)
     dY, value = loss([P[:2], P[2:]], [truths[:2], truths[2:]])
     kept = [0, 2, 3, 4]
     expected, total = cb.CategoricalCrossentropy(normalize=False)(P[kept], CLASSES[[0, 2, 3, 4]])
     np.testing.assert_array_equal(dY[0][1], 0)
-    assert_alike((np.concatenate(dY)[kept], value), (expected, total))
+    assert_close((np.concatenate(dY)[kept], value), (expected, total))
 
 
 @both
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("truths", ["classes", "probabilities"])
-def test_focal_loss_is_its_formula(truths: str, gamma: float, normalize: bool) -> None:
+def test_focal_loss_matches_its_formula(truths: str, gamma: float, normalize: bool) -> None:
     torch = pytest.importorskip("torch")
     targets = probs(5, 4) if truths == "probabilities" else np.eye(4)[CLASSES]
     leaf = torch.tensor(P, requires_grad=True)
@@ -204,20 +204,20 @@ def test_focal_loss_is_its_formula(truths: str, gamma: float, normalize: bool) -
     expected.backward()
     loss = cb.FocalLoss(gamma=gamma, normalize=normalize)
     given = targets if truths == "probabilities" else CLASSES
-    assert_alike(loss(P, given), (leaf.grad.numpy(), expected.item()))
+    assert_close(loss(P, given), (leaf.grad.numpy(), expected.item()))
 
 
-def test_focal_loss_has_names_and_missing_truths() -> None:
+def test_focal_loss_accepts_names_and_missing_truths() -> None:
     loss = cb.FocalLoss(names=NAMES, missing_value="?", normalize=False)
     dY, value = loss(P, ["c", "?", "b", "b", "d"])
     kept = [0, 2, 3, 4]
     expected, total = cb.FocalLoss(normalize=False)(P[kept], CLASSES[kept])
     np.testing.assert_array_equal(dY[1], 0)
-    assert_alike((dY[kept], value), (expected, total))
+    assert_close((dY[kept], value), (expected, total))
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
-def test_focal_loss_of_a_sure_guess_is_finite(gamma: float) -> None:
+def test_focal_loss_of_a_certain_guess_is_finite(gamma: float) -> None:
     tiny = np.finfo("f").tiny
     guesses = np.array([[1, tiny], [tiny, 1]], "f")
     dY, value = cb.FocalLoss(gamma=gamma)(guesses, [0, 0])
@@ -260,12 +260,12 @@ def test_focal_loss_of_a_sure_guess_is_finite(gamma: float) -> None:
         ({"label_smoothing": 0.8}, CLASSES, cb.InputError, "4 ... 0.8"),
     ],
 )
-def test_what_does_not_fit_is_named(options: Any, truths: Any, error: Any, message: str) -> None:
+def test_invalid_truths_are_refused(options: Any, truths: Any, error: Any, message: str) -> None:
     with raises(error, message):
         cb.CategoricalCrossentropy(**options)(P, truths)
 
 
-def test_of_one_class_none_can_be_excluded() -> None:
+def test_negation_of_the_only_class_is_refused() -> None:
     with raises(cb.DimensionError, "class"):
         cb.CategoricalCrossentropy(names=["a"], neg_prefix="!")(np.ones((1, 1)), ["!a"])
 
@@ -280,12 +280,12 @@ def test_of_one_class_none_can_be_excluded() -> None:
         (lambda: cb.FocalLoss(gamma=-1.0), "gamma ... -1.0"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(make: Any, message: str) -> None:
+def test_invalid_settings_are_refused(make: Any, message: str) -> None:
     with raises(cb.InputError, message):
         make()
 
 
-def test_nothing_that_is_given_is_changed() -> None:
+def test_arguments_are_not_changed() -> None:
     labels, numbers, guesses = list(NEGATED), np.array([2, -1, 1, 1, 3]), P.copy()
     guesses.flags.writeable = numbers.flags.writeable = False
     cb.CategoricalCrossentropy(names=NAMES, neg_prefix="!")(guesses, labels)
@@ -304,7 +304,7 @@ ON_GPU: dict[str, tuple[dict[str, Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", ON_GPU)
-def test_a_gpu_gives_the_same_and_nothing_crosses(name: str, strict: Any) -> None:
+def test_gpu_matches_cpu_and_copies_nothing_to_the_host(name: str, strict: Any) -> None:
     ops = cb.CupyOps(0)
     options, truths = ON_GPU[name]
     there = truths if isinstance(truths, list) else ops.asarray(truths)
@@ -316,15 +316,15 @@ def test_a_gpu_gives_the_same_and_nothing_crosses(name: str, strict: Any) -> Non
         dYs, total = listed([guesses[:2], guesses[2:]], [there[:2], there[2:]])
     assert counted.to_host == 0, counted.reasons
     expected, expected_value = loss(P, truths)
-    assert_alike((dY.get(), value.get()), (expected, expected_value))
+    assert_close((dY.get(), value.get()), (expected, expected_value))
     found = np.concatenate([each.get() for each in dYs])
-    assert_alike((found, total.get()), (expected * 5 / 2, expected_value * 5 / 2))
+    assert_close((found, total.get()), (expected * 5 / 2, expected_value * 5 / 2))
 
 
-def test_focal_loss_on_a_gpu(strict: Any) -> None:
+def test_focal_loss_on_gpu_matches_cpu(strict: Any) -> None:
     ops, loss = cb.CupyOps(0), cb.FocalLoss(missing_value=1)
     guesses, truths = ops.asarray(P), ops.asarray(CLASSES)
     with strict.counting() as counted:
         dY, value = loss(guesses, truths)
     assert counted.to_host == 0, counted.reasons
-    assert_alike((dY.get(), value.get()), loss(P, CLASSES))
+    assert_close((dY.get(), value.get()), loss(P, CLASSES))

@@ -1,4 +1,4 @@
-"""Losses against torch.nn.functional, against central differences, and at extremes."""
+"""Crossentropies against PyTorch and central differences; extreme, empty and invalid input."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def value_of(guesses: Any, targets: Any, normalize: bool) -> float:
 
 @normalized
 @pytest.mark.parametrize("truths", ["classes", "one-hot", "probabilities"])
-def test_value_and_gradient_are_those_of_torch(truths: str, normalize: bool) -> None:
+def test_value_and_gradient_match_pytorch(truths: str, normalize: bool) -> None:
     torch = pytest.importorskip("torch")
     targets = {
         "classes": CLASSES,
@@ -45,9 +45,7 @@ def test_value_and_gradient_are_those_of_torch(truths: str, normalize: bool) -> 
 
 @normalized
 @pytest.mark.parametrize("truths", ["classes", "probabilities"])
-def test_through_softmax_it_is_torch_cross_entropy_of_the_scores(
-    truths: str, normalize: bool
-) -> None:
+def test_loss_after_softmax_matches_cross_entropy_of_pytorch(truths: str, normalize: bool) -> None:
     torch = pytest.importorskip("torch")
     targets = CLASSES if truths == "classes" else probs(5, 4)
     model = cb.Softmax(4, 4, init_W=lambda shape, rng: np.eye(4)).initialize(dtype="float64")
@@ -64,7 +62,7 @@ def test_through_softmax_it_is_torch_cross_entropy_of_the_scores(
 
 
 @normalized
-def test_gradient_by_central_differences(normalize: bool) -> None:
+def test_gradient_matches_central_differences(normalize: bool) -> None:
     guesses, targets, h = probs(3, 4), probs(3, 4, seed=1), 1e-6
     loss = cb.CategoricalCrossentropy(normalize=normalize)
     dY, _ = loss(guesses, targets)
@@ -76,7 +74,7 @@ def test_gradient_by_central_differences(normalize: bool) -> None:
 
 
 @normalized
-def test_sequences_are_divided_by_their_number_not_by_that_of_rows(normalize: bool) -> None:
+def test_sequence_loss_is_divided_by_the_number_of_sequences(normalize: bool) -> None:
     guesses = [probs(3, 4), probs(1, 4, seed=1), probs(2, 4, seed=2)]
     truths = [np.array([0, 3, 1]), np.array([2]), np.array([1, 1])]
     dY, value = cb.SequenceCategoricalCrossentropy(normalize=normalize)(guesses, truths)
@@ -87,7 +85,7 @@ def test_sequences_are_divided_by_their_number_not_by_that_of_rows(normalize: bo
         np.testing.assert_allclose(found, -np.eye(4)[t] / p / n, rtol=1e-12)
 
 
-def test_sequences_of_probabilities() -> None:
+def test_sequence_loss_accepts_probabilities() -> None:
     guesses, truths = (
         [probs(3, 4), probs(1, 4)],
         [probs(3, 4, seed=1), probs(1, 4, seed=2)],
@@ -100,7 +98,7 @@ def test_sequences_of_probabilities() -> None:
 
 
 @pytest.mark.parametrize("empty", [[], np.zeros((0, 4))], ids=["list", "array"])
-def test_an_empty_sequence_counts_as_one(empty: Any) -> None:
+def test_empty_sequence_counts_in_the_number_of_sequences(empty: Any) -> None:
     truth = np.eye(4)[[0, 3, 1]] if isinstance(empty, np.ndarray) else [0, 3, 1]
     guesses = [np.zeros((0, 4)), probs(3, 4)]
     dY, value = cb.SequenceCategoricalCrossentropy()(guesses, [empty, truth])
@@ -112,7 +110,7 @@ def test_an_empty_sequence_counts_as_one(empty: Any) -> None:
 
 
 @pytest.mark.parametrize("kinds", [("uint64", "int64"), ("uint64", "int8"), ("uint8", "uint64")])
-def test_sequences_of_integers_of_any_kind(kinds: Any) -> None:
+def test_sequence_loss_accepts_mixed_integer_dtypes(kinds: Any) -> None:
     guesses = [probs(5, 4), probs(5, 4, seed=1)]
     truths = [CLASSES.astype(kind) for kind in kinds]
     total = sum(value_of(p, np.eye(4)[CLASSES], False) for p in guesses)
@@ -120,13 +118,13 @@ def test_sequences_of_integers_of_any_kind(kinds: Any) -> None:
     np.testing.assert_allclose(value, total / 2, rtol=1e-12)
 
 
-def test_sequences_that_are_all_empty() -> None:
+def test_sequences_without_rows_have_loss_0() -> None:
     dY, value = cb.SequenceCategoricalCrossentropy()([np.zeros((0, 4))] * 2, [[], []])
     assert [d.shape for d in dY] == [(0, 4), (0, 4)]
     assert value == 0
 
 
-def test_no_sequences() -> None:
+def test_batch_without_sequences_has_loss_0() -> None:
     dY, value = cb.SequenceCategoricalCrossentropy()([], [])
     assert dY == []
     assert value == 0
@@ -134,7 +132,7 @@ def test_no_sequences() -> None:
 
 @normalized
 @pytest.mark.parametrize("truths", [[], np.zeros(0, int), np.zeros((0, 4))])
-def test_no_rows(truths: Any, normalize: bool) -> None:
+def test_batch_without_rows_has_loss_0(truths: Any, normalize: bool) -> None:
     dY, value = cb.CategoricalCrossentropy(normalize=normalize)(np.zeros((0, 4)), truths)
     assert dY.shape == (0, 4)
     assert value == 0
@@ -143,7 +141,7 @@ def test_no_rows(truths: Any, normalize: bool) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("size", [50.0, 1e3, 1e4])
 def test_extreme_scores_give_the_right_gradient(size: float, dtype: str) -> None:
-    """However wrong or right the guess, the gradient at the scores is p - t."""
+    """The gradient at the scores is p - t, however wrong or right the guess is."""
     model = cb.Softmax(3, 3, init_W=lambda shape, rng: np.eye(3)).initialize(dtype=dtype)
     scores = np.array([[size, 0, -size]] * 3 + [[size, size, -size]], dtype=dtype)
     classes = np.array([0, 1, 2, 2])
@@ -156,7 +154,7 @@ def test_extreme_scores_give_the_right_gradient(size: float, dtype: str) -> None
     np.testing.assert_allclose(backprop(dY), p - np.eye(3)[classes], rtol=0, atol=tolerance)
 
 
-def test_neither_guesses_nor_truths_are_changed() -> None:
+def test_guesses_and_truths_are_not_changed() -> None:
     guesses, truths = probs(5, 4), probs(5, 4, seed=1)
     guesses.flags.writeable = truths.flags.writeable = False
     dY, _ = cb.CategoricalCrossentropy()(guesses, truths)
@@ -167,7 +165,7 @@ def test_neither_guesses_nor_truths_are_changed() -> None:
 @pytest.mark.parametrize(
     "truths", [CLASSES, CLASSES.tolist(), CLASSES.astype("uint8"), probs(5, 4)]
 )
-def test_the_gradient_has_the_dtype_of_the_guesses(truths: Any) -> None:
+def test_gradient_has_the_dtype_of_the_guesses(truths: Any) -> None:
     dY, _ = cb.CategoricalCrossentropy()(probs(5, 4).astype("f"), truths)
     assert dY.dtype == np.float32
     (dY,), _ = cb.SequenceCategoricalCrossentropy()([probs(5, 4).astype("f")], [truths])
@@ -202,7 +200,9 @@ GUESSES = probs(5, 4)
         (GUESSES[0], CLASSES, cb.InputError, "(4,)"),
     ],
 )
-def test_what_does_not_fit_is_named(guesses: Any, truths: Any, error: Any, message: str) -> None:
+def test_invalid_guesses_and_truths_are_refused(
+    guesses: Any, truths: Any, error: Any, message: str
+) -> None:
     with raises(error, message):
         cb.CategoricalCrossentropy()(guesses, truths)
 
@@ -222,14 +222,12 @@ def test_what_does_not_fit_is_named(guesses: Any, truths: Any, error: Any, messa
         ([GUESSES, GUESSES], [CLASSES, probs(5, 4)], cb.InputError, "sequences"),
     ],
 )
-def test_sequences_that_do_not_fit_are_named(
-    guesses: Any, truths: Any, error: Any, message: str
-) -> None:
+def test_invalid_sequences_are_refused(guesses: Any, truths: Any, error: Any, message: str) -> None:
     with raises(error, message):
         cb.SequenceCategoricalCrossentropy()(guesses, truths)
 
 
-SCORES = np.array([[-1.0, 2.0], [3.0, -4.0]])  # as a layer without a softmax gives them
+SCORES = np.array([[-1.0, 2.0], [3.0, -4.0]])  # like outputs of a layer without softmax
 
 
 @pytest.mark.parametrize(
@@ -246,18 +244,20 @@ SCORES = np.array([[-1.0, 2.0], [3.0, -4.0]])  # as a layer without a softmax gi
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value")
-def test_scores_are_no_probabilities(loss: Any, guesses: Any, truths: Any) -> None:
+def test_guesses_that_are_not_probabilities_are_refused(
+    loss: Any, guesses: Any, truths: Any
+) -> None:
     name = type(loss).__name__
     with raises(cb.InputError, name, "probabilities"):
         loss(guesses, truths)
 
 
-def test_what_rounds_to_more_than_1_is_a_probability() -> None:
+def test_probability_rounded_to_above_1_is_accepted() -> None:
     guesses = np.array([[1 + 2**-22, 2**-23]], "f")
     assert cb.CategoricalCrossentropy()(guesses, [0])[1] < 0
     assert cb.BinaryCrossentropy()(guesses[:, :1], [[1]])[1] < 0
 
 
 @pytest.mark.parametrize("loss", [cb.CategoricalCrossentropy(), cb.FocalLoss()])
-def test_where_a_guess_is_no_number_the_value_is_none(loss: Any) -> None:
+def test_nan_in_guesses_gives_a_value_of_nan(loss: Any) -> None:
     assert np.isnan(loss(np.array([[np.nan, 0.5]]), [1])[1])

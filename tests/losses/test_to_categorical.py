@@ -1,4 +1,4 @@
-"""Classes as rows: against the identity, and against Thinc."""
+"""to_categorical against the identity matrix and against Thinc."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from helpers.errors import raises
 
 
 @pytest.mark.parametrize("Y", [[0, 2, 1], np.array([[1, 0], [2, 2]]), np.zeros((0,), "int64"), 1])
-def test_to_categorical_is_rows_of_the_identity(Y: Any) -> None:
+def test_to_categorical_returns_rows_of_the_identity_matrix(Y: Any) -> None:
     found = cb.to_categorical(Y, 3)
     np.testing.assert_array_equal(found, np.eye(3)[np.asarray(Y)])
     assert found.dtype == np.float32
@@ -18,7 +18,7 @@ def test_to_categorical_is_rows_of_the_identity(Y: Any) -> None:
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.6])
 @pytest.mark.parametrize("n", [3, 5, None])
-def test_to_categorical_is_that_of_thinc(smoothing: float, n: int | None) -> None:
+def test_to_categorical_matches_thinc(smoothing: float, n: int | None) -> None:
     thinc = pytest.importorskip("thinc.api")
     Y = np.array([0, 2, 1, 2])
     found = cb.to_categorical(Y, n, label_smoothing=smoothing)
@@ -39,12 +39,14 @@ def test_to_categorical_is_that_of_thinc(smoothing: float, n: int | None) -> Non
         (([0, 1], 2), -0.1, cb.InputError, "-0.1"),
     ],
 )
-def test_what_has_no_rows_is_refused(args: Any, smoothing: float, error: Any, message: str) -> None:
+def test_invalid_arguments_are_refused(
+    args: Any, smoothing: float, error: Any, message: str
+) -> None:
     with raises(error, message):
         cb.to_categorical(*args, label_smoothing=smoothing)
 
 
-def test_on_a_gpu(strict: Any) -> None:
+def test_gpu_matches_cpu_and_copies_nothing_to_the_host(strict: Any) -> None:
     Y = cb.CupyOps(0).asarray(np.array([2, 0, 1]))
     with strict.counting() as counted:
         rows = cb.to_categorical(Y, 3, label_smoothing=0.1)

@@ -1,4 +1,4 @@
-"""Losses of vectors and of yes-or-no guesses, against torch and against central differences."""
+"""Losses of vectors and of binary classes, against PyTorch and Thinc."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ ALIKE = np.array([1, 0, 0, 1, 0, 1])
 
 
 def by_torch(formula: Any, *arrays: Any, normalize: bool) -> tuple[list[Any], float]:
-    """Gradients and value of a formula over tensors, divided by the rows if told so."""
+    """Returns gradients and value of a formula of tensors, divided by the rows if normalize."""
     torch = pytest.importorskip("torch")
     leaves = [torch.tensor(array, requires_grad=True) for array in arrays]
     value = formula(torch, *leaves) / (len(arrays[0]) if normalize else 1)
@@ -25,7 +25,7 @@ def by_torch(formula: Any, *arrays: Any, normalize: bool) -> tuple[list[Any], fl
     return [leaf.grad.numpy() for leaf in leaves], value.item()
 
 
-def assert_alike(found: Any, expected: Any) -> None:
+def assert_close(found: Any, expected: Any) -> None:
     gradients = found[0] if isinstance(found[0], tuple) else [found[0]]
     for gradient, other in zip(gradients, expected[0], strict=True):
         np.testing.assert_allclose(gradient, other, rtol=1e-10, atol=1e-14)
@@ -33,16 +33,16 @@ def assert_alike(found: Any, expected: Any) -> None:
 
 
 @both
-def test_l2_distance(normalize: bool) -> None:
+def test_l2_distance_matches_pytorch(normalize: bool) -> None:
     def formula(torch: Any, X: Any) -> Any:
         return torch.nn.functional.mse_loss(X, torch.tensor(B), reduction="sum") / 2
 
     found = cb.L2Distance(normalize=normalize)(A, B)
-    assert_alike(found, by_torch(formula, A, normalize=normalize))
+    assert_close(found, by_torch(formula, A, normalize=normalize))
 
 
 @both
-def test_l2_distance_has_the_gradient_of_thinc(normalize: bool) -> None:
+def test_gradient_of_l2_distance_matches_thinc(normalize: bool) -> None:
     thinc = pytest.importorskip("thinc.api")
     theirs = thinc.L2Distance(normalize=normalize).get_grad(A, B)
     np.testing.assert_allclose(cb.L2Distance(normalize=normalize).get_grad(A, B), theirs)
@@ -50,7 +50,7 @@ def test_l2_distance_has_the_gradient_of_thinc(normalize: bool) -> None:
 
 @both
 @pytest.mark.parametrize("ignore_zeros", [True, False])
-def test_cosine_distance(ignore_zeros: bool, normalize: bool) -> None:
+def test_cosine_distance_matches_pytorch(ignore_zeros: bool, normalize: bool) -> None:
     T = B.copy()
     T[2] = 0
 
@@ -59,12 +59,12 @@ def test_cosine_distance(ignore_zeros: bool, normalize: bool) -> None:
         return (distance * torch.tensor(T.any(axis=1))).sum() if ignore_zeros else distance.sum()
 
     found = cb.CosineDistance(normalize=normalize, ignore_zeros=ignore_zeros)(A, T)
-    assert_alike(found, by_torch(formula, A, normalize=normalize))
+    assert_close(found, by_torch(formula, A, normalize=normalize))
 
 
 @both
 @pytest.mark.parametrize("ignore_zeros", [True, False])
-def test_cosine_distance_is_that_of_thinc(ignore_zeros: bool, normalize: bool) -> None:
+def test_cosine_distance_matches_thinc(ignore_zeros: bool, normalize: bool) -> None:
     thinc = pytest.importorskip("thinc.api")
     T = B.copy()
     T[2] = 0 if ignore_zeros else T[2]
@@ -76,7 +76,7 @@ def test_cosine_distance_is_that_of_thinc(ignore_zeros: bool, normalize: bool) -
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-10, 1e10, 1e30])
-def test_cosines_do_not_depend_on_the_length(size: float) -> None:
+def test_cosine_distance_does_not_depend_on_vector_lengths(size: float) -> None:
     X, T = A.astype("f"), B.astype("f")
     dY, value = cb.CosineDistance()(X * np.float32(size), T * np.float32(size))
     expected, expected_value = cb.CosineDistance()(X, T)
@@ -84,37 +84,37 @@ def test_cosines_do_not_depend_on_the_length(size: float) -> None:
     np.testing.assert_allclose(value, expected_value, rtol=1e-5)
 
 
-def test_a_guess_of_zeros_has_no_direction() -> None:
+def test_cosine_distance_of_zeros_is_1_without_gradient() -> None:
     dY, value = cb.CosineDistance()(np.zeros((2, 3)), B[:2])
     np.testing.assert_array_equal(dY, 0)
     assert value == 1
 
 
 @both
-def test_binary_crossentropy_of_probabilities(normalize: bool) -> None:
+def test_binary_crossentropy_of_probabilities_matches_pytorch(normalize: bool) -> None:
     def formula(torch: Any, X: Any) -> Any:
         return torch.nn.functional.binary_cross_entropy(
             X, torch.tensor(YES, dtype=X.dtype), reduction="sum"
         )
 
     found = cb.BinaryCrossentropy(normalize=normalize)(P, YES)
-    assert_alike(found, by_torch(formula, P, normalize=normalize))
+    assert_close(found, by_torch(formula, P, normalize=normalize))
 
 
 @both
 @pytest.mark.parametrize("truths", [YES, YES > 0, YES.tolist(), np.abs(np.sin(C))])
-def test_binary_crossentropy_of_scores(truths: Any, normalize: bool) -> None:
+def test_binary_crossentropy_of_scores_matches_pytorch(truths: Any, normalize: bool) -> None:
     def formula(torch: Any, X: Any) -> Any:
         return torch.nn.functional.binary_cross_entropy_with_logits(
             X, torch.tensor(np.asarray(truths, dtype="float64")), reduction="sum"
         )
 
     found = cb.BinaryCrossentropy(normalize=normalize, logits=True)(A, truths)
-    assert_alike(found, by_torch(formula, A, normalize=normalize))
+    assert_close(found, by_torch(formula, A, normalize=normalize))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_scores_of_any_size(dtype: str) -> None:
+def test_large_scores_give_the_right_value_and_gradient(dtype: str) -> None:
     scores = np.array([-1e4, -100, 0, 100, 1e4], dtype)
     dY, value = cb.BinaryCrossentropy(logits=True, normalize=False)(scores, np.ones(5))
     np.testing.assert_allclose(dY, [-1, -1, -0.5, 0, 0], atol=1e-7)
@@ -123,7 +123,7 @@ def test_scores_of_any_size(dtype: str) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_scores_that_are_infinite() -> None:
+def test_infinite_scores_give_a_finite_value_and_gradient() -> None:
     loss = cb.BinaryCrossentropy(logits=True, normalize=False)
     scores = np.array([np.inf, -np.inf, 0])
     dY, value = loss(scores, np.array([1, 0, 1]))
@@ -131,11 +131,11 @@ def test_scores_that_are_infinite() -> None:
     np.testing.assert_allclose(value, np.log(2), rtol=1e-15)
     dY, value = loss(scores, np.array([1, 1, 1]))
     np.testing.assert_array_equal(dY, [0, -1, -0.5])
-    assert value == np.finfo("float64").max  # the most that there is
+    assert value == np.finfo("float64").max  # the largest float64
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_probabilities_of_0_and_1_are_finite(dtype: str) -> None:
+def test_probabilities_of_0_and_1_give_finite_results(dtype: str) -> None:
     guesses = np.array([0, 0, 1, 1], dtype)
     dY, value = cb.BinaryCrossentropy()(guesses, np.array([0, 1, 0, 1]))
     assert np.isfinite(dY).all()
@@ -145,17 +145,17 @@ def test_probabilities_of_0_and_1_are_finite(dtype: str) -> None:
 
 @both
 @pytest.mark.parametrize("margin", [0.5, 1.0, 4.0])
-def test_contrastive_loss(margin: float, normalize: bool) -> None:
+def test_contrastive_loss_matches_its_formula(margin: float, normalize: bool) -> None:
     def formula(torch: Any, X: Any, Z: Any) -> Any:
         distance = (X - Z).norm(dim=1)
         alike = torch.tensor(ALIKE)
         return (alike * distance**2 + (1 - alike) * (margin - distance).clamp(min=0) ** 2).sum() / 2
 
     found = cb.ContrastiveLoss(margin=margin, normalize=normalize)((A, B), ALIKE)
-    assert_alike(found, by_torch(formula, A, B, normalize=normalize))
+    assert_close(found, by_torch(formula, A, B, normalize=normalize))
 
 
-def test_vectors_at_one_place_are_not_pushed() -> None:
+def test_contrastive_loss_of_equal_vectors_has_no_gradient() -> None:
     (dA, dB), value = cb.ContrastiveLoss()((A, A.copy()), np.zeros(6))
     np.testing.assert_array_equal(dA, 0)
     np.testing.assert_array_equal(dB, 0)
@@ -164,7 +164,7 @@ def test_vectors_at_one_place_are_not_pushed() -> None:
 
 @both
 @pytest.mark.parametrize("margin", [0.2, 1.0, 4.0])
-def test_triplet_loss(margin: float, normalize: bool) -> None:
+def test_triplet_loss_matches_pytorch(margin: float, normalize: bool) -> None:
     def formula(torch: Any, anchor: Any, positive: Any, negative: Any) -> Any:
         return torch.nn.functional.triplet_margin_with_distance_loss(
             anchor, positive, negative, margin=margin, reduction="sum",
@@ -172,10 +172,10 @@ def test_triplet_loss(margin: float, normalize: bool) -> None:
         )  # fmt: skip
 
     found = cb.TripletLoss(margin=margin, normalize=normalize)((A, B, C))
-    assert_alike(found, by_torch(formula, A, B, C, normalize=normalize))
+    assert_close(found, by_torch(formula, A, B, C, normalize=normalize))
 
 
-def test_some_triplets_are_far_enough_apart() -> None:
+def test_triplets_beyond_the_margin_have_no_gradient() -> None:
     (dA, dP, dN), _ = cb.TripletLoss()((A, B, C))
     still = ((A - B) ** 2).sum(axis=1) + 0.2 <= ((A - C) ** 2).sum(axis=1)
     assert 0 < still.sum() < 6
@@ -208,14 +208,14 @@ def flat(X: Any) -> list[Any]:
     return [y for x in X for y in flat(x)] if isinstance(X, list | tuple) else [X]
 
 
-def test_every_loss_is_here() -> None:
+def test_calls_cover_every_loss() -> None:
     losses = {value for name in cb.__all__ if isinstance(value := getattr(cb, name), type)}
     expected = {each for each in losses if issubclass(each, cb.Loss)} - {cb.Loss}
     assert {type(loss) for loss, _, _ in CALLS.values()} == expected
 
 
 @calls
-def test_get_grad_and_get_loss_are_the_two_of_a_call(name: str) -> None:
+def test_get_grad_and_get_loss_match_a_call(name: str) -> None:
     loss, guesses, truths = CALLS[name]
     gradient, value = loss(guesses, truths)
     for found, expected in zip(flat(loss.get_grad(guesses, truths)), flat(gradient), strict=True):
@@ -225,7 +225,7 @@ def test_get_grad_and_get_loss_are_the_two_of_a_call(name: str) -> None:
 
 
 @calls
-def test_nothing_that_is_given_is_changed(name: str) -> None:
+def test_arguments_are_not_changed(name: str) -> None:
     loss, guesses, truths = CALLS[name]
 
     def locked(X: Any) -> Any:
@@ -240,14 +240,14 @@ def test_nothing_that_is_given_is_changed(name: str) -> None:
 
 
 @calls
-def test_the_gradient_has_the_dtype_of_the_guesses(name: str) -> None:
+def test_gradient_has_the_dtype_of_the_guesses(name: str) -> None:
     loss, guesses, truths = CALLS[name]
     gradient, _ = loss(each_array(guesses, lambda X: X.astype("f")), truths)
     assert {found.dtype for found in flat(gradient)} == {np.dtype("float32")}
 
 
-@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"crf"}))  # it has its own in test_crf.py
-def test_no_rows(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"crf"}))  # tested in test_crf.py
+def test_batch_without_rows_has_loss_0(name: str) -> None:
     loss, guesses, truths = CALLS[name]
     none = each_array(guesses, lambda X: X[:0]), each_array(truths, lambda X: X[:0])
     gradient, value = loss(*none)
@@ -256,7 +256,7 @@ def test_no_rows(name: str) -> None:
 
 
 @calls
-def test_a_gpu_gives_the_same_and_nothing_crosses(name: str, strict: Any) -> None:
+def test_gpu_matches_cpu_and_copies_nothing_to_the_host(name: str, strict: Any) -> None:
     ops = cb.CupyOps(0)
     loss, guesses, truths = CALLS[name]
     on_gpu = [each_array(X, ops.asarray) for X in (guesses, truths)]
@@ -286,7 +286,7 @@ def test_a_gpu_gives_the_same_and_nothing_crosses(name: str, strict: Any) -> Non
         (cb.TripletLoss(), (A, B, C), ALIKE, cb.InputError, "truths"),
     ],
 )
-def test_what_does_not_fit_is_named(
+def test_invalid_guesses_and_truths_are_refused(
     loss: Any, guesses: Any, truths: Any, error: Any, message: str
 ) -> None:
     with raises(error, message):
@@ -294,6 +294,6 @@ def test_what_does_not_fit_is_named(
 
 
 @pytest.mark.parametrize("make", [cb.ContrastiveLoss, cb.TripletLoss])
-def test_a_margin_is_above_0(make: Any) -> None:
+def test_margin_must_be_above_0(make: Any) -> None:
     with raises(cb.InputError, "0"):
         make(margin=0)

@@ -1,4 +1,4 @@
-"""Activations from formulas: values and slopes on every backend, and what is no formula."""
+"""elementwise: values and slopes of formulas on each backend; invalid formulas."""
 
 import ctypes
 import math
@@ -23,7 +23,7 @@ from helpers.models import value_and_derivative
 
 torch: Any = pytest.importorskip("torch")
 
-# Each formula for the module that computes it, NumPy or PyTorch.
+# Each formula receives the module that computes it, NumPy or PyTorch.
 FORMULAS: dict[str, Callable[[Any, Any], Any]] = {
     "mish": lambda m, x: x * m.tanh(m.log1p(m.exp(x))),
     "swish": lambda m, x: x / (1 + m.exp(-x)),
@@ -58,7 +58,7 @@ X = np.linspace(-6, 6, 603).reshape(3, -1) + 0.01234
 
 
 class _Torch:
-    """PyTorch, which wants tensors where NumPy takes numbers."""
+    """Functions of PyTorch, with numbers converted to tensors where PyTorch needs them."""
 
     def __getattr__(self, name: str) -> Any:
         def called(*args: Any) -> Any:
@@ -95,7 +95,7 @@ def program(function: Callable[[Any], Any]) -> Program:
 
 @pytest.mark.parametrize("ops", [cb.NumpyOps(), cb.NumbaOps()], ids=repr)
 @pytest.mark.parametrize("name", FORMULAS)
-def test_formulas_against_torch(name: str, ops: Any) -> None:
+def test_formulas_match_pytorch(name: str, ops: Any) -> None:
     Y, dX = value_and_derivative(layer(name, ops), X)
     expected_Y, expected_dX = by_torch(FORMULAS[name], X)
     np.testing.assert_allclose(Y, expected_Y, rtol=1e-9, atol=1e-12)
@@ -104,7 +104,7 @@ def test_formulas_against_torch(name: str, ops: Any) -> None:
 
 @pytest.mark.parametrize("ops", [cb.NumpyOps(), cb.NumbaOps()], ids=repr)
 @pytest.mark.parametrize("name", UNARY)
-def test_functions_against_torch(name: str, ops: Any) -> None:
+def test_functions_match_pytorch(name: str, ops: Any) -> None:
     points = np.linspace(0.01, 0.99, 50) + (1 if name == "arccosh" else 0)
     model = cb.elementwise(getattr(np, name))
     model.ops = ops
@@ -115,13 +115,13 @@ def test_functions_against_torch(name: str, ops: Any) -> None:
     np.testing.assert_allclose(dX, expected_dX, rtol=1e-10)
 
 
-def test_every_function_of_the_table_is_tested() -> None:
+def test_formulas_and_functions_cover_all_primitives() -> None:
     used = {step.op for f in FORMULAS.values()
             for step in program(lambda x, f=f: f(np, x)).steps}  # fmt: skip
     assert used | set(UNARY) >= set(PRIMITIVES)
 
 
-def test_a_number_as_condition_is_true_unless_0() -> None:
+def test_number_as_condition_is_true_unless_0() -> None:
     model = cb.elementwise(lambda x: np.where(x, x * 3, 7) + np.where(x != 0, 0, 1))
     np.testing.assert_array_equal(model.predict(np.array([-1.0, 0.0, 2.0])), [-3, 8, 6])
 
@@ -147,7 +147,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
              min_size=1, max_size=12),
     st.lists(st.floats(-2, 2), min_size=1, max_size=5),
 )  # fmt: skip
-def test_random_programs_against_torch(steps: Any, points: Any) -> None:
+def test_random_programs_match_pytorch(steps: Any, points: Any) -> None:
     def formula(m: Any, x: Any) -> Any:
         values = [x]
         for name, i, j in steps:
@@ -175,13 +175,15 @@ EXTREMES = np.array([-1e30, -1000.0, -100.0, 100.0, 1000.0, 1e30])
     ("name", "low", "high"),
     [("mish", 0, 1), ("swish", 0, 1), ("sigmoid", 0, 0), ("softplus", 0, 1), ("elu", 0, 1)],
 )
-def test_slopes_where_exp_overflows(name: str, low: Any, high: Any, dtype: Any, ops: Any) -> None:
+def test_slopes_are_right_where_exp_overflows(
+    name: str, low: Any, high: Any, dtype: Any, ops: Any
+) -> None:
     _, dX = value_and_derivative(layer(name, ops), EXTREMES.astype(dtype))
     np.testing.assert_allclose(dX, [low] * 3 + [high] * 3, atol=1e-30)
 
 
 @pytest.mark.parametrize("ops", [cb.NumpyOps(), cb.NumbaOps()], ids=repr)
-def test_the_side_not_taken_has_no_say(ops: Any) -> None:
+def test_where_ignores_the_branch_that_is_not_chosen(ops: Any) -> None:
     model = cb.elementwise(lambda x: np.where(x > 0, np.sqrt(x) + np.log(x) + 1 / x, x * x))
     model.ops = ops
     Y, dX = value_and_derivative(model, np.array([-3.0, 0.0, 4.0]))
@@ -205,7 +207,9 @@ def test_the_side_not_taken_has_no_say(ops: Any) -> None:
         (lambda x: x**1.5, 0.0, 0.0),
     ],
 )
-def test_slopes_at_single_points(function: Any, at: float, expected: float, ops: Any) -> None:
+def test_slopes_at_kinks_and_at_special_points(
+    function: Any, at: float, expected: float, ops: Any
+) -> None:
     model = cb.elementwise(function)
     model.ops = ops
     assert value_and_derivative(model, np.array([at]))[1] == [expected]
@@ -216,14 +220,14 @@ def test_slopes_at_single_points(function: Any, at: float, expected: float, ops:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", FORMULAS)
-def test_numba_gives_what_numpy_gives(name: str, dtype: Any) -> None:
+def test_numba_matches_numpy(name: str, dtype: Any) -> None:
     special = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, 3.0, 90.0, -90.0, 800.0, -800.0, 1e-40]
     points = np.concatenate([X.reshape(-1), special]).astype(dtype)
     eps = float(np.finfo(dtype).eps)
     results = [
         value_and_derivative(layer(name, ops), points) for ops in (cb.NumpyOps(), cb.NumbaOps())
     ]
-    # Where digits cancel, the last units of each function are units of larger numbers.
+    # Cancellation magnifies the rounding errors, so the tolerance is several eps.
     for by_numpy, by_numba in zip(*results, strict=True):
         assert by_numpy.dtype == by_numba.dtype == dtype
         np.testing.assert_allclose(by_numba, by_numpy, rtol=64 * eps, atol=64 * eps)
@@ -231,8 +235,8 @@ def test_numba_gives_what_numpy_gives(name: str, dtype: Any) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "tanh"])
-def test_vectorized_functions_to_3_units_in_the_last_place(name: str, dtype: Any) -> None:
-    """Against NumPy in the next larger format, long double on x86, where it has one."""
+def test_vectorized_functions_are_accurate_to_3_ulp(name: str, dtype: Any) -> None:
+    """Compares with NumPy in the next larger format, which is long double on x86."""
     rng, info = np.random.default_rng(0), np.finfo(dtype)
     spread = np.exp(rng.uniform(-80, 80, 4000)) * rng.choice([-1, 1], 4000)
     ends = [info.tiny, info.max, -info.max, info.smallest_subnormal, 0.0, -1.0, np.inf, -np.inf,
@@ -254,7 +258,7 @@ def test_vectorized_functions_to_3_units_in_the_last_place(name: str, dtype: Any
 
 @pytest.mark.parametrize("ops", [cb.NumpyOps(), cb.NumbaOps()], ids=repr)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_the_dtype_stays(dtype: Any, ops: Any) -> None:
+def test_dtype_is_preserved(dtype: Any, ops: Any) -> None:
     model = cb.elementwise(lambda x: np.where(x > 0, 1e-3, 2) * x + np.float64(0.5) + (x < 1) * 3)
     model.ops = ops
     Y, dX = value_and_derivative(model, np.array([-1.0, 2.0], dtype=dtype))
@@ -264,7 +268,7 @@ def test_the_dtype_stays(dtype: Any, ops: Any) -> None:
 
 
 @pytest.mark.parametrize("ops", [cb.NumpyOps(), cb.NumbaOps()], ids=repr)
-def test_arrays_of_many_blocks_and_of_any_order(ops: Any) -> None:
+def test_large_and_non_contiguous_arrays_are_supported(ops: Any) -> None:
     big = floats(211, 307)  # 64777 elements: not a multiple of a block
     Y = layer("mish", ops).predict(big)
     np.testing.assert_allclose(Y, big * np.tanh(np.log1p(np.exp(big))), rtol=1e-13)
@@ -272,7 +276,7 @@ def test_arrays_of_many_blocks_and_of_any_order(ops: Any) -> None:
         np.testing.assert_array_equal(layer("mish", ops).predict(np.asarray(array)), result)
 
 
-def test_zeros_of_either_sign_are_two_constants() -> None:
+def test_positive_and_negative_zero_are_different_constants() -> None:
     def function(x: Any) -> Any:
         return np.where(x > 2, 0.0, np.where(x > 1, -0.0, x))
 
@@ -294,7 +298,7 @@ def _c_source(code: Any, number: int) -> str:
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="compiles the kernels' code as C++")
-def test_the_code_of_cuda_kernels_is_right_as_c(tmp_path: Path) -> None:
+def test_code_of_cuda_kernels_compiled_as_cpp_matches_pytorch(tmp_path: Path) -> None:
     programs = [program(lambda x, f=f: f(np, x)) for f in FORMULAS.values()]
     source = (
         "#include <cmath>\nusing std::exp; using std::log; using std::log1p; using std::tanh;\n"
@@ -330,7 +334,7 @@ def test_the_code_of_cuda_kernels_is_right_as_c(tmp_path: Path) -> None:
 
 
 class _Noting(cb.NumpyOps):
-    """Keeps the programs that it is given."""
+    """Records the programs that it runs."""
 
     def __init__(self) -> None:
         self.programs: list[Program] = []
@@ -340,24 +344,24 @@ class _Noting(cb.NumpyOps):
         return super().elementwise(program, X)
 
 
-def test_a_prediction_computes_no_slope() -> None:
+def test_prediction_computes_no_slope() -> None:
     ops = _Noting()
     model = layer("swish", ops)
     model.predict(X)
     value_and_derivative(model, X)
     assert [program.outputs for program in ops.programs] == [1, 2]
-    # x / (1 + exp(-x)): four steps, and no other's
+    # x / (1 + exp(-x)): exactly four steps
     assert [step.op for step in ops.programs[0].steps] == ["negative", "exp", "add", "divide"]
 
 
-def test_the_derivative_given_is_taken() -> None:
+def test_given_derivative_is_used() -> None:
     through = cb.elementwise(np.sign, lambda x: 1.0, name="straight_through")
     Y, dX = value_and_derivative(through, X)
     np.testing.assert_array_equal(Y, np.sign(X))
     np.testing.assert_array_equal(dX, np.ones_like(X))
 
 
-def test_with_an_affine_map_and_float32_it_trains() -> None:
+def test_model_with_a_formula_trains_in_float32() -> None:
     model: Any = cb.Linear(4) >> cb.elementwise(lambda x: FORMULAS["mish"](np, x)) >> cb.Softmax(2)
     data = floats(20, 3).astype("float32")
     labels = (data[:, 0] > 0).astype(int)
@@ -373,12 +377,12 @@ def test_with_an_affine_map_and_float32_it_trains() -> None:
     assert losses[-1] < 0.2 * losses[0]
 
 
-# -- what is no formula ------------------------------------------------------------------------
+# -- invalid formulas --------------------------------------------------------------------------
 
 _generator = np.random.default_rng(0)
 
 
-def _with_state(calls: list[int] = []) -> Callable[[Any], Any]:  # noqa: B006
+def _function_with_state(calls: list[int] = []) -> Callable[[Any], Any]:  # noqa: B006
     def function(x: Any) -> Any:
         calls.append(1)
         return x * len(calls)
@@ -413,11 +417,11 @@ def _with_state(calls: list[int] = []) -> Callable[[Any], Any]:  # noqa: B006
         (lambda: 1.0, "0"),
         (lambda x, y: x + y, "1"),
         (lambda x: x * _generator.normal(), "random ... state"),
-        (_with_state(), "random ... state"),
+        (_function_with_state(), "random ... state"),
         (lambda x: x + unknown, r"NameError"),  # type: ignore[name-defined] # noqa: F821
     ],
 )  # fmt: skip
-def test_what_is_no_formula_is_refused(function: Any, message: str) -> None:
+def test_invalid_formula_is_refused(function: Any, message: str) -> None:
     with raises(cb.InputError, "bent", message):
         cb.elementwise(function, name="bent")
     if message != "2.0":  # a derivative may be constant
@@ -426,7 +430,7 @@ def test_what_is_no_formula_is_refused(function: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize("value", [3, "tanh", None, cb.relu()])
-def test_what_is_no_function_is_refused(value: Any) -> None:
+def test_value_that_is_not_a_function_is_refused(value: Any) -> None:
     with raises(cb.InputError, "elementwise", "function"):
         cb.elementwise(value)
     if value is not None:
@@ -439,7 +443,7 @@ def test_integers_are_refused() -> None:
         cb.elementwise(np.tanh).predict(np.arange(3))
 
 
-def test_names_and_widths() -> None:
+def test_layer_is_named_after_the_function_and_passes_widths_on() -> None:
     def bent(x: Any) -> Any:
         return np.tanh(x)
 
@@ -451,7 +455,7 @@ def test_names_and_widths() -> None:
         cb.Linear(4, 3) >> cb.elementwise(bent) >> cb.Linear(2, 5)
 
 
-def test_float16_on_a_gpu(strict: Any) -> None:
+def test_float16_on_gpu_is_preserved(strict: Any) -> None:
     model = cb.elementwise(lambda x: np.where(x > 0, x, 0.5 * x)).to_gpu(0)
     Y = model.predict(strict.asarray(np.array([-1.0, 3.0], dtype="float16")))
     assert Y.dtype == np.float16

@@ -1,4 +1,4 @@
-"""Where compiled kernels are cached: beside their files, in the user's cache, or nowhere."""
+"""Cache of compiled kernels: next to their files, in the cache of the user, or nowhere."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ print(cb.__file__)
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """A copy of the package that no cache can be written to: a file stands in the folder's way."""
+    """Returns a copy of the package whose cache folder cannot be made: a file has its name."""
     package = tmp_path / "site" / "combinet"
     shutil.copytree(Path(cb.__file__).parent, package, ignore=lambda *_: ["__pycache__"])
     (package / "ops" / "kernels" / "__pycache__").touch()
@@ -42,14 +42,14 @@ def run(package: Path, home: Path) -> None:
     assert Path(done.stdout.strip()).parent == package
 
 
-def test_a_package_that_cannot_be_written_to_caches_its_kernels_for_the_user(
+def test_package_without_write_access_uses_the_cache_of_the_user(
     installed: Path, tmp_path: Path
 ) -> None:
     run(installed, tmp_path / "home")
     assert list((tmp_path / "home").rglob("*.softmax-*.nbc"))
 
 
-def test_kernels_work_where_no_cache_can_be_written_at_all(installed: Path, tmp_path: Path) -> None:
+def test_kernels_work_without_a_writable_cache(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     run(installed, tmp_path / "file" / "home")
     assert not list(tmp_path.rglob("*.nbc"))

@@ -1,4 +1,4 @@
-"""The steps of Ops against loops and formulas, for every CPU backend and the base's own code."""
+"""Methods of Ops against loops and formulas, for each CPU backend and the base class."""
 
 import math
 import statistics
@@ -19,7 +19,7 @@ from helpers.errors import raises
 
 
 class BaseOps(Ops):
-    """What a backend has that overrides nothing."""
+    """A backend that overrides nothing."""
 
     name = "base"
     xp = np
@@ -47,8 +47,8 @@ POINTS = np.concatenate([np.linspace(-7, 7, 50_001), np.logspace(-30, 30, 601), 
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_erf_is_that_of_the_standard_library(dtype: str) -> None:
-    """To the last digits: three times the dtype's own precision."""
+def test_erf_matches_the_standard_library(dtype: str) -> None:
+    """The tolerance is three times the precision of the dtype."""
     for X in (POINTS.astype(dtype), -POINTS.astype(dtype)):
         expected = np.array([math.erf(x) for x in X.tolist()])
         found = erf(np, X)
@@ -57,7 +57,7 @@ def test_erf_is_that_of_the_standard_library(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_erf_of_what_is_no_number(dtype: str) -> None:
+def test_erf_of_infinities_nan_and_zeros(dtype: str) -> None:
     found = erf(np, np.array([np.inf, -np.inf, np.nan, 0.0, -0.0], dtype=dtype))
     np.testing.assert_array_equal(found, [1, -1, np.nan, 0, 0])
     assert np.signbit(found).tolist()[3:] == [False, True]
@@ -73,19 +73,19 @@ def test_relu_keeps_nan_and_infinity(ops: Any) -> None:
     ("n", "nI", "nO"),
     [(1, 3, 2), (0, 3, 2), (20, 288, 288), (20, 200, 251), (40, 300, 300), (5000, 300, 3)],
 )
-def test_affine_of_any_size(ops: Any, n: int, nI: int, nO: int) -> None:
+def test_affine_matches_einsum_for_many_sizes(ops: Any, n: int, nI: int, nO: int) -> None:
     X, W, b = floats(n, nI), np.asfortranarray(floats(nO, nI, seed=1)), floats(nO, seed=2)
     close(ops.affine(X, W, b), np.einsum("ni,oi->no", X, W) + b)
 
 
 @pytest.mark.parametrize("lengths", [(40, 0, 30), (1, 100), (17,), (0, 0, 60)])
-def test_sums_of_long_sequences(ops: Any, lengths: tuple[int, ...]) -> None:
+def test_reduce_sum_of_long_sequences_matches_numpy(ops: Any, lengths: tuple[int, ...]) -> None:
     X = floats(sum(lengths), 5)
     expected = [x.sum(axis=0) for x in np.split(X, np.cumsum(lengths)[:-1])]
     close(ops.reduce_sum(X, ints(*lengths)), np.array(expected))
 
 
-def test_gelu_in_float32_is_right_to_the_last_digits_of_its_tail() -> None:
+def test_gelu_in_float32_is_accurate_in_its_tail() -> None:
     pytest.importorskip("numba")
     X = np.linspace(-12, 12, 4001).astype("float32")
     P = np.array([math.erfc(-x / math.sqrt(2)) / 2 for x in X.tolist()])
@@ -93,7 +93,7 @@ def test_gelu_in_float32_is_right_to_the_last_digits_of_its_tail() -> None:
     Y, slope = NumbaOps().gelu(X)
     assert Y.dtype == slope.dtype == np.float32
     assert (np.abs(Y - X * P) <= 2e-6 * np.abs(X * P)).all()
-    terms = P + np.abs(X) * density  # of the slope's two, one may take away from the other
+    terms = P + np.abs(X) * density  # the two terms of the slope may cancel
     assert (np.abs(slope - (P + X * density)) <= 2e-6 * terms).all()
     far = np.array([np.inf, -np.inf, np.nan, 1e30, -1e30], "float32")
     Y, slope = NumbaOps().gelu(far)
@@ -101,7 +101,7 @@ def test_gelu_in_float32_is_right_to_the_last_digits_of_its_tail() -> None:
     np.testing.assert_array_equal(slope, [1, 0, np.nan, 1, 0])
 
 
-def test_gelu_and_its_derivative(ops: Any) -> None:
+def test_gelu_and_its_derivative_match_their_formulas(ops: Any) -> None:
     X = np.linspace(-6, 6, 101)
     P = np.array([(1 + math.erf(x / math.sqrt(2))) / 2 for x in X])
     density = np.array([math.exp(-x * x / 2) / math.sqrt(2 * math.pi) for x in X])
@@ -111,7 +111,7 @@ def test_gelu_and_its_derivative(ops: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_softmax_of_extremes(ops: Any, dtype: str) -> None:
+def test_softmax_of_extreme_scores_is_accurate_and_positive(ops: Any, dtype: str) -> None:
     X = np.array([[1e4, 0, -1e4], [1e4, 1e4, 1e4], [-1e4, -1e4, 0], [-np.inf, 0, 0]], dtype=dtype)
     Y = ops.softmax(X)
     expected = np.array([[1, 0, 0], [1 / 3] * 3, [0, 0, 1], [0, 0.5, 0.5]])
@@ -119,7 +119,7 @@ def test_softmax_of_extremes(ops: Any, dtype: str) -> None:
     assert Y.min() == np.finfo(dtype).tiny  # a loss may divide by it
 
 
-def test_softmax_is_its_formula_over_the_last_axis(ops: Any) -> None:
+def test_softmax_matches_its_formula_over_the_last_axis(ops: Any) -> None:
     X = floats(2, 3, 4)
     Y = ops.softmax(X)
     for i, j in np.ndindex(2, 3):
@@ -127,9 +127,9 @@ def test_softmax_is_its_formula_over_the_last_axis(ops: Any) -> None:
         close(Y[i, j], np.array(exps) / math.fsum(exps))
 
 
-def test_layer_norm_is_its_formula(ops: Any) -> None:
+def test_layer_norm_matches_its_formula(ops: Any) -> None:
     X, G, b = floats(5, 7) * 3 + 10, floats(7, seed=1), floats(7, seed=2)
-    X[4] = 2.0  # no variance at all
+    X[4] = 2.0  # a row without variance
     Y, (N, scale, _) = ops.layer_norm(X, G, b, 1e-3)
     for i, row in enumerate(X.tolist()):
         deviation = math.sqrt(statistics.pvariance(row) + 1e-3)
@@ -139,7 +139,7 @@ def test_layer_norm_is_its_formula(ops: Any) -> None:
         close(scale[i], [1 / deviation])
 
 
-def test_of_equal_pieces_the_first_counts(ops: Any) -> None:
+def test_maxout_chooses_the_first_of_equal_pieces(ops: Any) -> None:
     W, b = np.array([[1.0], [5.0], [1.0], [7.0], [0.0], [6.0]]), np.array([0.0] * 5 + [1.0])
     Y, which = ops.affine_maxout(np.ones((1, 1)), W, b, 3)
     assert Y.tolist() == [[1.0, 7.0]]
@@ -149,7 +149,7 @@ def test_of_equal_pieces_the_first_counts(ops: Any) -> None:
     assert dZ.tolist() == [[[2.0, 0.0], [0.0, 3.0], [0.0, 0.0]]]
 
 
-def test_a_piece_that_is_no_number_is_seen_whichever_it_is(ops: Any) -> None:
+def test_maxout_of_a_nan_piece_is_nan(ops: Any) -> None:
     W, b = np.zeros((6, 1)), np.array([1.0, np.nan, np.nan, 3.0, 2.0, 4.0])
     assert np.isnan(ops.affine_maxout(np.ones((1, 1)), W, b, 3)[0]).all()
 
@@ -157,10 +157,10 @@ def test_a_piece_that_is_no_number_is_seen_whichever_it_is(ops: Any) -> None:
 @pytest.mark.parametrize("dtype", ["int32", "int64", "uint16"])
 @pytest.mark.parametrize("below", [1, 50, 60_000])
 @pytest.mark.parametrize("n", [0, 1, 2, 1023, 1024, 1025, 9000])
-def test_distinct_ids_are_those_of_a_set(ops: Any, n: int, below: int, dtype: str) -> None:
+def test_unique_returns_the_sorted_distinct_ids(ops: Any, n: int, below: int, dtype: str) -> None:
     ids = np.random.default_rng(n).integers(0, below, n).astype(dtype)
     assert ops.unique([ids[: n // 3], ids[n // 3 :]]).tolist() == sorted(set(ids.tolist()))
-    every = np.arange(n, dtype=dtype) * 7 % 60_000  # as many as there can be
+    every = np.arange(n, dtype=dtype) * 7 % 60_000  # all ids are different
     assert ops.unique([every[::-1]]).tolist() == sorted(set(every.tolist()))
 
 
@@ -184,7 +184,7 @@ def correlation(a: Any, b: Any) -> float:
 
 @rates
 @seeds
-def test_neighbours_in_a_mask_have_nothing_in_common(ops: Any, rate: float, seed: int) -> None:
+def test_neighbours_in_a_mask_are_uncorrelated(ops: Any, rate: float, seed: int) -> None:
     mask = ops.dropout_mask((SIZE,), rate, seed, "float64")
     for lag in (1, 2, 3, 64, 96, 300):
         assert abs(correlation(mask[lag:], mask[:-lag])) < 4 / math.sqrt(SIZE)
@@ -192,12 +192,12 @@ def test_neighbours_in_a_mask_have_nothing_in_common(ops: Any, rate: float, seed
 
 @rates
 @pytest.mark.parametrize("other", [1, 2, 2**16, 2**31])
-def test_masks_of_two_seeds_have_nothing_in_common(ops: Any, rate: float, other: int) -> None:
+def test_masks_of_two_seeds_are_uncorrelated(ops: Any, rate: float, other: int) -> None:
     one, two = (ops.dropout_mask((SIZE,), rate, seed, "float64") for seed in (0, other))
     assert abs(correlation(one, two)) < 4 / math.sqrt(SIZE)
 
 
-def test_a_mask_depends_on_the_seed_and_the_flat_index_alone(ops: Any) -> None:
+def test_mask_depends_only_on_the_seed_and_the_flat_index(ops: Any) -> None:
     flat = ops.dropout_mask((60,), 0.5, 7, "float64")
     np.testing.assert_array_equal(ops.dropout_mask((3, 20), 0.5, 7, "float64").ravel(), flat)
     np.testing.assert_array_equal(ops.dropout_mask((40,), 0.5, 7, "float32"), flat[:40])
@@ -205,13 +205,13 @@ def test_a_mask_depends_on_the_seed_and_the_flat_index_alone(ops: Any) -> None:
 
 
 def lowbias32(x: int) -> int:
-    """The hash of the docstring, in Python's ints."""
+    """Computes the hash in the docstring of `dropout_mask`, with Python ints."""
     x = (x ^ x >> 16) * 0x21F0AAAD % 2**32
     x = (x ^ x >> 15) * 0xD35A2D97 % 2**32
     return x ^ x >> 15
 
 
-def test_a_mask_is_the_hash_of_its_indices(ops: Any) -> None:
+def test_mask_matches_the_hash_of_its_indices(ops: Any) -> None:
     seed = 2**32 - 5
     bits = [lowbias32((i * 0x9E3779B9 + seed) % 2**32) for i in range(100)]
     mask = ops.dropout_mask((100,), 0.25, seed, "float64")
@@ -219,7 +219,7 @@ def test_a_mask_is_the_hash_of_its_indices(ops: Any) -> None:
 
 
 def mix(z: int) -> int:
-    """The finalizer of splitmix64, in Python's ints."""
+    """Computes the finalizer of splitmix64 with Python ints."""
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
     z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
     return z ^ z >> 31
@@ -228,8 +228,8 @@ def mix(z: int) -> int:
 GOLDEN = 0x9E3779B97F4A7C15
 
 
-def test_the_mix_of_this_test_gives_the_published_numbers() -> None:
-    """Those of splitmix64 for the seed 1234567, as https://rosettacode.org gives them."""
+def test_mix_gives_the_published_numbers_of_splitmix64() -> None:
+    """The numbers are those of https://rosettacode.org for the seed 1234567."""
     published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
     assert [mix((1234567 + i * GOLDEN) % 2**64) for i in (1, 2, 3)] == published
 
@@ -239,7 +239,7 @@ KEYS = [0, 1, 2, 12345, 2**32, 2**63, 2**64 - 1]
 
 @pytest.mark.parametrize("seed", [0, 1, 97])
 @pytest.mark.parametrize("nV", [1, 7, 5000, 2**31])
-def test_hashed_rows_are_those_of_the_formula(ops: Any, seed: int, nV: int) -> None:
+def test_hash_rows_matches_its_formula(ops: Any, seed: int, nV: int) -> None:
     expected = []
     for key in KEYS:
         mixed = [mix((key + (2 * seed + pair + 1) * GOLDEN) % 2**64) for pair in (0, 1)]
@@ -263,19 +263,19 @@ def test_hashed_rows_are_spread_evenly(ops: Any, stride: int) -> None:
 def test_two_keys_rarely_share_all_four_rows(ops: Any) -> None:
     rows = ops.hash_rows(np.arange(20_000, dtype="uint64"), 0, 100)
     shared = len(rows) - len(np.unique(rows, axis=0))
-    assert shared <= 10  # by chance, 20000**2 / 2 / 100**4 = 2
+    assert shared <= 10  # expected by chance: 20000**2 / 2 / 100**4 = 2
     same = [(rows[:, a] == rows[:, b]).mean() for a in range(4) for b in range(a)]
     assert max(abs(s - 0.01) for s in same) < 4 * math.sqrt(0.01 * 0.99 / 20_000)
 
 
-def test_seeds_give_other_rows(ops: Any) -> None:
+def test_different_seeds_give_different_rows(ops: Any) -> None:
     keys = np.arange(20_000, dtype="uint64")
     for seed in (1, 2, 3):
         same = (ops.hash_rows(keys, 0, 100) == ops.hash_rows(keys, seed, 100)).mean()
         assert abs(same - 0.01) < 4 * math.sqrt(0.01 * 0.99 / 80_000)
 
 
-def test_gather_and_scatter_with_rows_that_come_often(ops: Any) -> None:
+def test_gather_sum_and_scatter_add_support_repeated_rows(ops: Any) -> None:
     E, rows, Y = floats(5, 3), np.array([[0, 0], [4, 0], [2, 2], [0, 4]]), floats(4, 3, seed=1)
     close(ops.gather_sum(E, rows), [sum(E[row] for row in each) for each in rows])
     expected = E.copy()
@@ -288,7 +288,7 @@ def test_gather_and_scatter_with_rows_that_come_often(ops: Any) -> None:
     np.testing.assert_array_equal(Y, before)
 
 
-def test_gather_and_scatter_of_nothing(ops: Any) -> None:
+def test_gather_sum_and_scatter_add_support_no_rows(ops: Any) -> None:
     E, rows = floats(5, 3), np.zeros((0, 4), dtype="int64")
     assert ops.gather_sum(E, rows).shape == (0, 3)
     before = E.copy()
@@ -306,7 +306,7 @@ def parts(X: Any, lengths: Any) -> list[Any]:
 
 @lengths_of_all_kinds
 @pytest.mark.parametrize("window", [1, 2, 6])
-def test_windows_are_those_of_a_loop(ops: Any, lengths: Any, window: int) -> None:
+def test_expand_window_matches_a_loop(ops: Any, lengths: Any, window: int) -> None:
     X = floats(int(lengths.sum()), 2)
     expected = []
     for part in parts(X, lengths):
@@ -319,7 +319,7 @@ def test_windows_are_those_of_a_loop(ops: Any, lengths: Any, window: int) -> Non
 
 @lengths_of_all_kinds
 @pytest.mark.parametrize("window", [1, 2, 6])
-def test_the_gradient_of_windows_is_their_transpose(ops: Any, lengths: Any, window: int) -> None:
+def test_backprop_expand_window_is_the_transposed_map(ops: Any, lengths: Any, window: int) -> None:
     """<dY, expand(X)> = <backprop(dY), X>, for a linear map."""
     X = floats(int(lengths.sum()), 2)
     Y = ops.expand_window(X, window, lengths)
@@ -330,15 +330,15 @@ def test_the_gradient_of_windows_is_their_transpose(ops: Any, lengths: Any, wind
 
 
 @lengths_of_all_kinds
-def test_sums_of_sequences_are_those_of_a_loop(ops: Any, lengths: Any) -> None:
+def test_reduce_sum_matches_a_loop(ops: Any, lengths: Any) -> None:
     X = floats(int(lengths.sum()), 2)
     expected = [[math.fsum(column) for column in part.T] for part in parts(X, lengths)]
     close(ops.reduce_sum(X, lengths), np.reshape(expected, (len(lengths), 2)))
 
 
-def test_maxima_of_sequences_are_those_of_a_loop(ops: Any) -> None:
+def test_reduce_max_matches_a_loop(ops: Any) -> None:
     X, lengths = -np.abs(floats(8, 2)), ints(3, 1, 4)
-    X[5] = X[6]  # of equal ones the first counts
+    X[5] = X[6]  # the first of equal values counts
     X[4] = X[7] = -100
     Y, which = ops.reduce_max(X, lengths)
     np.testing.assert_array_equal(Y, [part.max(axis=0) for part in parts(X, lengths)])
@@ -347,7 +347,7 @@ def test_maxima_of_sequences_are_those_of_a_loop(ops: Any) -> None:
 
 
 @lengths_of_all_kinds
-def test_softmax_of_sequences_is_that_of_each(ops: Any, lengths: Any) -> None:
+def test_softmax_sequences_matches_the_softmax_of_each_sequence(ops: Any, lengths: Any) -> None:
     X = floats(int(lengths.sum())) * 1000
     Y = ops.softmax_sequences(X, lengths)
     assert Y.shape == X.shape
@@ -356,7 +356,7 @@ def test_softmax_of_sequences_is_that_of_each(ops: Any, lengths: Any) -> None:
         close(found, [e / math.fsum(exps) for e in exps])
 
 
-def test_pad_puts_rows_in_their_slots_and_unpad_takes_them(ops: Any) -> None:
+def test_scatter_rows_writes_the_rows_that_take_rows_reads(ops: Any) -> None:
     X, slots = floats(3, 2), ints(4, 0, 2)
     padded = ops.scatter_rows(X, slots, 5, fill=-1)
     np.testing.assert_array_equal(padded, [X[1], [-1, -1], X[2], [-1, -1], X[0]])
@@ -365,7 +365,7 @@ def test_pad_puts_rows_in_their_slots_and_unpad_takes_them(ops: Any) -> None:
 
 
 @lengths_of_all_kinds
-def test_split_and_repeat_are_those_of_a_loop(ops: Any, lengths: Any) -> None:
+def test_split_and_repeat_rows_match_a_loop(ops: Any, lengths: Any) -> None:
     X = floats(int(lengths.sum()), 2)
     for found, part in zip(ops.split(X, lengths), parts(X, lengths), strict=True):
         np.testing.assert_array_equal(found, part)
@@ -374,10 +374,10 @@ def test_split_and_repeat_are_those_of_a_loop(ops: Any, lengths: Any) -> None:
     np.testing.assert_array_equal(ops.repeat_rows(Y, lengths), np.reshape(expected, (-1, 2)))
 
 
-LONG = 2 * 2**14 + 3  # more than two of the blocks in which NumpyOps works
+LONG = 2 * 2**14 + 3  # more than two blocks of NumpyOps
 
 
-def test_updates_in_blocks_are_their_formulas(ops: Any) -> None:
+def test_updates_in_blocks_match_their_formulas(ops: Any) -> None:
     W, dW, kept = (floats(LONG, seed=seed) for seed in range(3))
     velocity = 0.9 * kept + dW
     w, v = W.copy(), kept.copy()
@@ -391,7 +391,7 @@ def test_updates_in_blocks_are_their_formulas(ops: Any) -> None:
     close(ops.sum_squares(W), math.fsum(x * x for x in W.tolist()))
 
 
-def test_adam_in_blocks_is_algorithm_1(ops: Any) -> None:
+def test_adam_in_blocks_matches_algorithm_1(ops: Any) -> None:
     W, dW, first, second = (floats(LONG, seed=seed) for seed in range(4))
     m, v = 0.8 * first + 0.2 * dW, 0.9 * second**2 + 0.1 * dW**2
     expected = W - 0.5 * (m / (1 - 0.8**3)) / (np.sqrt(v / (1 - 0.9**3)) + 1e-3)
@@ -460,7 +460,7 @@ OWN = [
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("backend", "name"), OWN)
-def test_an_override_does_what_the_base_does(backend: Any, name: str, dtype: str) -> None:
+def test_override_matches_the_base_class(backend: Any, name: str, dtype: str) -> None:
     if backend is NumbaOps:
         pytest.importorskip("numba")
 
@@ -473,7 +473,7 @@ def test_an_override_does_what_the_base_does(backend: Any, name: str, dtype: str
         return np.array(x, dtype=dtype if kind == "f" else x.dtype, order="K")
 
     def call(ops: Any) -> list[Any]:
-        """All that it gives, and what has become of its arguments."""
+        """Returns the results of the method, and its arguments after the call."""
         args = [convert(x) for x in SAMPLES[name]]
         return flat([getattr(ops, name)(*args), args])
 
@@ -504,10 +504,8 @@ def test_an_override_does_what_the_base_does(backend: Any, name: str, dtype: str
         (lambda: cb.list2padded() >> cb.padded2list(), "list"),
     ],
 )
-def test_floats_without_a_kernel_are_computed_all_the_same(
-    make: Any, form: str, dtype: str
-) -> None:
-    """Against float64, for layers without weights."""
+def test_float_dtypes_without_a_kernel_are_supported(make: Any, form: str, dtype: str) -> None:
+    """Compares layers without weights with float64."""
 
     def call(X: Any) -> list[Any]:
         batches = {"array": X, "ragged": cb.Ragged(X, [3, 2]), "list": [X[:2], X[2:]]}
@@ -525,12 +523,12 @@ def test_floats_without_a_kernel_are_computed_all_the_same(
     np.testing.assert_array_equal(Y, X[[3, 4, 0, 1, 2]])
 
 
-def test_maxout_of_no_rows(ops: Any) -> None:
+def test_maxout_of_no_rows_is_empty(ops: Any) -> None:
     Y, which = ops.affine_maxout(np.ones((0, 4)), np.ones((6, 4)), np.ones(6), 3)
     assert Y.shape == which.shape == (0, 2)
 
 
-def test_maxout_takes_as_many_pieces_as_a_byte_tells_apart() -> None:
+def test_maxout_supports_at_most_256_pieces() -> None:
     model = cb.Maxout(1, 1, pieces=256).initialize()
     model.set_param("b", np.arange(256.0)[None])
     _, backprop = model.begin_update(np.zeros((1, 1), "f"))

@@ -1,4 +1,4 @@
-"""Products in tiles: what NumPy's are, whatever the shape and the order."""
+"""Matrix products in tiles: exact up to rounding for all shapes and memory orders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from combinet import NumpyOps
 from combinet.ops.blas import product as module
 from combinet.ops.blas.product import SMALL, product
 
-# Few rows, few columns, a width that divides by nothing, a tall matrix, one beyond all tiles.
+# Few rows, few columns, a width that tiles do not divide, a tall matrix, one without tiles.
 SHAPES = [(1, 300, 700), (3, 700, 900), (25, 128, 512), (64, 100, 80), (129, 300, 300),
           (140, 90, 17), (150, 70, 151), (260, 96, 288), (70, 3100, 64), (16, 40_000, 33),
           (50, 20, 30)]  # fmt: skip
@@ -25,25 +25,27 @@ def operands(m: int, k: int, n: int, orders: str) -> tuple[Any, Any]:
 
 @pytest.fixture(autouse=True)
 def tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiles on any processor: where they don't pay they are right all the same."""
+    """Enables tiles on every processor, also where they are not faster."""
     monkeypatch.setattr(module, "longest", lambda: float("inf"))
 
 
 @pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_it_is_the_product(shape: tuple[int, int, int], orders: str) -> None:
+def test_product_is_exact_up_to_rounding(shape: tuple[int, int, int], orders: str) -> None:
     A, B = operands(*shape, orders)
     out = np.full((shape[0], shape[2]), np.nan, "float32")
     product(A, B, out)
     exact = A.astype("float64") @ B
-    # Higham 2002, (3.13): k roundings of products whose sizes add up to this
+    # Higham 2002, (3.13): the error bound of a sum of k products
     bound = shape[1] * np.finfo("float32").eps * (abs(A).astype("float64") @ abs(B))
     assert (abs(out - exact) <= bound).all()
 
 
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[0] > 1], ids=str)
 @pytest.mark.parametrize("orders", ["CC", "CF", "FC"])
-def test_no_tile_is_beyond_what_the_kernels_take(shape: tuple[int, int, int], orders: str) -> None:
+def test_tiles_stay_within_the_limits_of_the_kernels(
+    shape: tuple[int, int, int], orders: str
+) -> None:
     m, k, n = shape
     layout = module._layout(*operands(*shape, orders))
     stretches = module._stretches(min(m, 64), k, n, layout) if layout else ()
@@ -57,7 +59,7 @@ def test_no_tile_is_beyond_what_the_kernels_take(shape: tuple[int, int, int], or
         assert (stretch.stop - stretch.start) % columns == 0
 
 
-def test_a_layer_uses_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_affine_uses_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     tiled = module._tiled
     monkeypatch.setattr(module, "_tiled", lambda *args: seen.append(args[0].shape) or tiled(*args))
@@ -67,7 +69,7 @@ def test_a_layer_uses_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("blas", "expected"), [(5, 2 * SMALL), (1, float("inf"))])
-def test_long_products_are_blas_own_where_it_has_threads(
+def test_longest_depends_on_blas_threads_and_kernels(
     blas: int, expected: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()

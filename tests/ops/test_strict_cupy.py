@@ -1,4 +1,4 @@
-"""The stand-in for CuPy is strict: each test here fails when one of its rules is lifted."""
+"""The stand-in for CuPy is strict: each test fails if one of its rules is removed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ints(*values: int, dtype: str = "int64") -> Any:
 HOST = np.ones(4, np.float32)
 
 
-# ---- NumPy is kept out
+# ---- NumPy and CuPy do not mix
 
 MIXTURES: list[Callable[[Any], Any]] = [
     lambda x: np.asarray(x),
@@ -88,16 +88,16 @@ MIXTURES: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("mixture", MIXTURES, ids=range(len(MIXTURES)))
-def test_does_not_mix_with_numpy(mixture: Callable) -> None:
+def test_mixing_with_numpy_fails(mixture: Callable) -> None:
     with pytest.raises(TypeError):
         mixture(floats(4))
 
 
-def test_scalars_are_welcome() -> None:
+def test_python_and_numpy_scalars_are_accepted() -> None:
     x = floats(4)
     with cp.counting() as count:
         assert (x + 1).dtype == (2.5 * x).dtype == (np.float32(3) * x).dtype == np.float32
-        assert (x * np.float64(3)).dtype == np.float64  # NumPy's scalars are no weak ones
+        assert (x * np.float64(3)).dtype == np.float64  # NumPy scalars are not weak
         assert type(np.float32(3) - x) is cp.ndarray
         assert (x > np.int64(1)).dtype == bool
         x += 1
@@ -108,7 +108,7 @@ def test_scalars_are_welcome() -> None:
     assert not count.uploads[2:]
 
 
-# ---- Counting
+# ---- Transfers are counted
 
 
 CROSSINGS: list[Callable[[Any], Any]] = [
@@ -146,7 +146,7 @@ CROSSINGS: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("crossing", CROSSINGS, ids=range(len(CROSSINGS)))
-def test_counts_each_step_to_the_host(crossing: Callable) -> None:
+def test_each_transfer_to_the_host_is_counted(crossing: Callable) -> None:
     x = floats(4)
     before = cp.transfers.count
     with cp.counting() as count:
@@ -156,7 +156,7 @@ def test_counts_each_step_to_the_host(crossing: Callable) -> None:
     assert "test_strict_cupy.py:" in count.reasons[0]
 
 
-def test_computing_is_not_counted() -> None:
+def test_computation_is_not_counted() -> None:
     x = floats(3, 4)
     with cp.counting() as count:
         y = cp.where(x > 3, x, 0.0) @ x.T + x.sum(1, keepdims=True)
@@ -191,7 +191,7 @@ def test_reductions_and_items_are_arrays() -> None:
         assert result.shape == ()
 
 
-def test_fresh_memory_is_garbage() -> None:
+def test_new_memory_contains_garbage() -> None:
     fresh = [cp.empty((2, 2)), cp.empty_like(floats(3)), cp.ndarray(3), cp.empty(2, "complex64")]
     for x in fresh:
         assert np.isnan(x.get()).all()
@@ -202,7 +202,7 @@ def test_fresh_memory_is_garbage() -> None:
 # ---- Views
 
 
-def test_views_share_memory_and_know_their_owner() -> None:
+def test_views_share_memory_and_refer_to_their_base() -> None:
     x = floats(3, 4)
     views = [x[1:], x[0], x[0, 0], x[None], x.T, x.reshape(4, 3), x.reshape(3, 4), x.ravel()]
     views += [x.transpose(1, 0), x.swapaxes(0, 1), x.view(), cp.broadcast_to(x, (2, 3, 4))]
@@ -225,7 +225,7 @@ def test_views_share_memory_and_know_their_owner() -> None:
     assert (row := floats(3)).T is row
 
 
-def test_a_view_holds_its_base() -> None:
+def test_view_holds_a_reference_to_its_base() -> None:
     x = floats(3, 4)
     alone = sys.getrefcount(x)
     y, z = x[1:], x.T
@@ -237,7 +237,7 @@ def test_a_view_holds_its_base() -> None:
     assert sys.getrefcount(x) == alone
 
 
-def test_writes_go_through_views() -> None:
+def test_writes_to_views_change_the_base() -> None:
     x = floats(2, 3)
     row = before = x[1]
     row += 10
@@ -254,7 +254,7 @@ def test_writes_go_through_views() -> None:
     assert x[1].tolist() == y.get().sum(0).tolist()
 
 
-def test_layout() -> None:
+def test_memory_order_follows_cupy() -> None:
     x = floats(2, 3)
     f = cp.zeros((2, 3), order="F")
     assert f.flags.f_contiguous
@@ -271,7 +271,7 @@ def test_layout() -> None:
     assert cp.asarray(x.get(order="F")).flags.f_contiguous
 
 
-# ---- Names and keywords are CuPy's
+# ---- Names and keywords match CuPy
 
 REFUSED: list[Callable[[Any], Any]] = [
     lambda x: cp.sum(x, where=x > 0),
@@ -289,7 +289,7 @@ REFUSED: list[Callable[[Any], Any]] = [
     lambda x: x.astype("f8", casting="safe"),
     lambda x: x.copy(orden="C"),
     lambda x: cp.argmax(x, 0, cp.empty((), int)),  # the third is dtype in CuPy, out in NumPy
-    lambda x: cp.histogram2d(x, x, 2, None, None),  # the fifth is weights there, density here
+    lambda x: cp.histogram2d(x, x, 2, None, None),  # the fifth is weights in CuPy, density in NumPy
     lambda x: cp.concatenate(arrays=[x]),
     lambda x: cp.matmul(x, x, x),
     lambda x: x.item(0),
@@ -299,19 +299,19 @@ REFUSED: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("call", REFUSED, ids=range(len(REFUSED)))
-def test_refuses_what_cupy_lacks(call: Callable) -> None:
+def test_arguments_that_cupy_lacks_are_refused(call: Callable) -> None:
     with pytest.raises(TypeError):
         call(floats(4))
 
 
 @pytest.mark.parametrize("name", ["vecdot", "errstate", "insert", "nditer", "block", "add_at"])
-def test_has_no_more_names_than_cupy(name: str) -> None:
+def test_names_that_cupy_lacks_do_not_exist(name: str) -> None:
     with pytest.raises(AttributeError):
         getattr(cp, name)
     assert not hasattr(real, name)
 
 
-def test_attributes_pass_through() -> None:
+def test_constants_and_types_of_the_module_are_available() -> None:
     assert cp.pi == np.pi
     assert cp.newaxis is None
     assert cp.float32 is np.float32
@@ -323,7 +323,7 @@ def test_attributes_pass_through() -> None:
     assert cp.lib.stride_tricks
 
 
-def test_methods_and_attributes_are_those_of_cupy() -> None:
+def test_methods_and_attributes_of_arrays_match_cupy() -> None:
     missing = {n for n in dir(real.ndarray) if not n.startswith("_")} - set(dir(cp.ndarray))
     assert not missing
     assert not {n for n in dir(cp.ndarray) if not n.startswith("_")} - set(dir(real.ndarray))
@@ -342,11 +342,11 @@ WRITTEN = [
     "fill",
     "set",
     "__init__",
-]  # by hand, so their signatures too
+]  # written by hand, so their signatures are tested
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_written_signatures(name: str) -> None:
+def test_handwritten_signatures_match_cupy(name: str) -> None:
     ours = inspect.signature(getattr(cp.ndarray, name))
     if name == "__init__":
         assert real.ndarray.__doc__.strip().startswith(
@@ -371,7 +371,7 @@ def test_every_signature_can_be_read() -> None:
 # ---- Universal functions
 
 
-def test_ufunc_methods() -> None:
+def test_ufunc_methods_follow_cupy() -> None:
     x = floats(4)
     with pytest.raises(NotImplementedError):
         cp.maximum.reduce(x)
@@ -389,7 +389,7 @@ def test_ufunc_methods() -> None:
         cp.add.at(x, np.array([0]), 1.0)
     with pytest.raises(TypeError):
         cp.add.at(x, ints(0), HOST[:1])
-    cp.add.at(x, (ints(0, 0, 7),), ints(1, 1, 1).astype("f4"))  # the 7 wraps round
+    cp.add.at(x, (ints(0, 0, 7),), ints(1, 1, 1).astype("f4"))  # the 7 wraps around
     assert x.tolist() == [2, 1, 2, 4]
     assert cp.add.reduce(x).tolist() == 9
     assert cp.multiply.reduce(x).tolist() == 16
@@ -406,7 +406,7 @@ def test_reduceat_is_a_difference_of_sums() -> None:
     assert cp.add.reduceat(x, ints(0, 1)).tolist() == [1e8, 0]  # not 2: CuPy subtracts
 
 
-def test_promotion() -> None:
+def test_dtype_promotion_follows_cupy() -> None:
     u, i = ints(1, dtype="uint64"), ints(1)
     assert (u + i).dtype == np.float64
     assert (u << 3).dtype == (u >> u).dtype == (u * 3).dtype == (u ^ 1).dtype == np.uint64
@@ -421,18 +421,18 @@ def test_promotion() -> None:
     assert cp.where(i > 0, 0.0, floats(1)).dtype == np.float32
     assert cp.result_type(floats(1), 1.0) == np.float32
     assert (ints(1, dtype="int32") + 1.0).dtype == np.float64
-    with pytest.raises(TypeError):  # NumPy has a loop for complex numbers, CuPy none
+    with pytest.raises(TypeError):  # CuPy has no loop for complex numbers, unlike NumPy
         cp.logical_not(cp.zeros(1, complex))
 
 
-def test_warns_of_nothing() -> None:
+def test_numerical_errors_cause_no_warnings() -> None:
     with np.errstate(all="raise"):
         assert (lowest := cp.log(floats(1))).tolist() == [-np.inf]
         assert np.isnan(cp.sum(cp.concatenate([lowest, -lowest])).item())
         assert np.isnan((floats(2) / floats(2))[0].item())
 
 
-def test_dtypes() -> None:
+def test_unsupported_dtypes_are_refused() -> None:
     with pytest.raises(ValueError, match="Unsupported dtype"):
         cp.asarray(np.array(["a"]))
     with pytest.raises(ValueError, match="Unsupported dtype"):
@@ -442,7 +442,7 @@ def test_dtypes() -> None:
 # ---- Indexing and undefined results
 
 
-def test_out_of_range_ids_wrap() -> None:
+def test_ids_out_of_range_wrap_around() -> None:
     x = floats(4)
     assert x[ints(5, -5)].tolist() == [1, 3] == cp.take(x, ints(5, -5)).tolist()
     assert x.take(6).tolist() == 2
@@ -473,7 +473,7 @@ def test_undefined_results_raise() -> None:
         with pytest.raises(ValueError, match=r"duplicate|overlap"):
             write()
     assert x.tolist() == [0, 1, 2, 3]
-    x[1:] += x[:-1]  # universal functions copy what overlaps
+    x[1:] += x[:-1]  # universal functions copy overlapping input
     assert x.tolist() == [0, 1, 3, 5]
     grid = floats(2, 2)
     grid[ints(0, 0), ints(0, 1)] = grid[1].copy()
@@ -481,7 +481,7 @@ def test_undefined_results_raise() -> None:
     assert grid.tolist() == [[2, 3], [2, 3]]
 
 
-def test_sorting() -> None:
+def test_sorting_follows_cupy() -> None:
     x = floats(2, 3)
     for kind in ("quicksort", "mergesort"):
         for sort in (cp.sort, cp.argsort, lambda x, kind: x.sort(kind=kind)):
@@ -498,7 +498,7 @@ def test_sorting() -> None:
 # ---- Devices and the module
 
 
-def test_devices() -> None:
+def test_operations_need_the_device_of_their_arrays() -> None:
     x, i = floats(3), ints(0)
     assert x.device.id == cp.cuda.get_device_id() == 0
     assert cp.cuda.runtime.getDeviceCount() == 2
@@ -529,7 +529,7 @@ def test_devices() -> None:
         cp.cuda.Device(2).use()
 
 
-def test_needs_the_real_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stand_in_needs_the_real_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     path = sys.modules["helpers.strict_cupy_rules"].__file__
     spec: Any = importlib.util.spec_from_file_location("rules_again", path)
@@ -537,7 +537,7 @@ def test_needs_the_real_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
-def test_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_install_replaces_the_cupy_module(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         cp.install(patch)
         import cupy

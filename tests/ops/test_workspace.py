@@ -1,4 +1,4 @@
-"""Memory that is used again: only when nobody holds it."""
+"""Workspace: memory is reused only if no array refers to it."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ def empty(space: Workspace, n: int = N) -> Any:
     return space.empty((n,), FLOAT, n * FLOAT.itemsize)
 
 
-def place(array: Any) -> int:
+def address(array: Any) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def test_memory_that_nobody_holds_is_handed_out_again() -> None:
+def test_released_memory_is_reused() -> None:
     space = Workspace()
     first = empty(space)
-    where = place(first)
+    where = address(first)
     second = empty(space)
     assert not np.shares_memory(first, second)
     del first
-    assert place(empty(space, N - 100)) == where
+    assert address(empty(space, N - 100)) == where
     assert len(space.blocks) == 1
 
 
 @pytest.mark.parametrize("view", [
     lambda X: X[::2], lambda X: X.reshape(100, -1).T, lambda X: X.view("int32")[5:], memoryview,
 ])  # fmt: skip
-def test_a_view_holds_it_too(view: Any) -> None:
+def test_memory_is_not_reused_while_a_view_exists(view: Any) -> None:
     space = Workspace()
     array = empty(space)
-    where, held = place(array), view(array)
+    where, held = address(array), view(array)
     del array
-    assert place(empty(space)) != where
+    assert address(empty(space)) != where
     del held
-    assert place(empty(space)) == where
+    assert address(empty(space)) == where
 
 
-def test_arrays_are_whole_and_begin_at_a_cache_line() -> None:
+def test_arrays_do_not_overlap_and_start_at_a_cache_line() -> None:
     space = Workspace()
     for n in (1, 2**15, 2**15 - 1, 2**15 + 1):
         arrays = [empty(space, n) for _ in range(70)]
@@ -56,10 +56,12 @@ def test_arrays_are_whole_and_begin_at_a_cache_line() -> None:
             array[...] = i
         for i, array in enumerate(arrays):
             assert (array == i).all()
-            assert place(array) % 64 == 0
+            assert address(array) % 64 == 0
 
 
-def test_what_is_forgotten_is_still_right(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_beyond_the_number_of_kept_blocks_stay_valid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(workspace, "_MOST", 3)
     space = Workspace()
     arrays = [empty(space, 100) for _ in range(8)]
@@ -69,7 +71,7 @@ def test_what_is_forgotten_is_still_right(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(*space.blocks.values()) == 3
 
 
-def test_unused_memory_is_given_back_when_there_is_much(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unused_memory_is_released_above_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     space = Workspace()
     held, kept = empty(space), [empty(space, 8 * N) for _ in range(3)]
     del kept
@@ -79,16 +81,16 @@ def test_unused_memory_is_given_back_when_there_is_much(monkeypatch: pytest.Monk
     assert held.base is not None
 
 
-def test_threads_have_memory_of_their_own() -> None:
+def test_threads_have_separate_memory() -> None:
     space = Workspace()
-    where = [place(empty(space))]
+    where = [address(empty(space))]
     other = threading.Thread(target=lambda: where.append(len(space.blocks)))
     other.start()
     other.join()
     assert where[1] == 0
 
 
-def test_predictions_that_are_kept_stay_as_they_are() -> None:
+def test_later_passes_do_not_change_held_predictions() -> None:
     model = cb.Gelu(300, 200).initialize()
     batches = [np.random.default_rng(i).normal(size=(400, 200)).astype("f") for i in range(4)]
     kept = [model.predict(X) for X in batches]

@@ -1,4 +1,4 @@
-"""Adafactor: against torch.optim.Adafactor, and what it keeps wherever the model goes."""
+"""Adafactor: against torch.optim.Adafactor; its state after saving, copying, resizing."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 pairs = pytest.mark.parametrize("pair", PAIRS)
 
 
-def kept(optimizer: Any, layer: Any, name: str) -> dict[str, Any]:
+def param_state(optimizer: Any, layer: Any, name: str) -> dict[str, Any]:
     return state_of(optimizer, layer)[f"{layer.name}.{name}"]
 
 
 @layouts
 @pairs
 @pytest.mark.parametrize("rate", [RATE, 0.2])  # 0.2 is above 1 / sqrt(t) from t = 26 on
-def test_fifty_steps_are_those_of_torch(pair: str, layout: Any, rate: float) -> None:
+def test_fifty_steps_match_pytorch(pair: str, layout: Any, rate: float) -> None:
     ours, theirs = PAIRS[pair]
     model, parts = layout()
     twin = Twin(model, "Adafactor", lr=rate, **theirs)
     optimizer = cb.Adafactor(rate, grad_clip=0, **ours)
-    for i in range(50):  # every third step trains all, the others one part alone or two
+    for i in range(50):  # trains the model, one layer and two layers in turn
         add_gradients([model, parts[0], parts[2] >> parts[1]][i % 3], i)
         twin.step()
         model.finish_update(optimizer)
         assert_same(weights(model), twin.weights())
 
 
-def test_the_defaults_are_those_of_torch() -> None:
+def test_defaults_match_pytorch() -> None:
     model, _ = whole()
     twin = Twin(model, "Adafactor")
     optimizer = cb.Adafactor()
@@ -67,8 +67,8 @@ def test_the_defaults_are_those_of_torch() -> None:
     assert_same(weights(model), twin.weights())
 
 
-def test_gradients_of_zero_are_those_of_torch() -> None:
-    """A row, a column and a vector whose gradients are 0: eps keeps the means from 0 / 0."""
+def test_zero_gradients_match_pytorch() -> None:
+    """Gradients of a row, a column and a vector are 0: eps avoids a division 0 / 0."""
     model, _ = whole()
     twin = Twin(model, "Adafactor", lr=RATE)
     optimizer = cb.Adafactor(RATE)
@@ -82,7 +82,7 @@ def test_gradients_of_zero_are_those_of_torch() -> None:
 
 
 class PiecesFirst(Twin):
-    """PyTorch factors the last two axes: the pieces of a maxout go before them there."""
+    """Moves the pieces of a maxout to the first axis, because PyTorch factors the last two."""
 
     def _param(self, W: Any) -> Any:
         return super()._param(np.moveaxis(W, 1, 0) if W.ndim == 3 else W)
@@ -99,7 +99,7 @@ class PiecesFirst(Twin):
         }
 
 
-def test_pieces_of_maxout_are_matrices_apart() -> None:
+def test_each_piece_of_maxout_is_factored_separately() -> None:
     model: Any = cb.Maxout(5, 4, pieces=3) >> cb.Maxout(4, pieces=2)
     model.initialize(rng=0, dtype="float64")
     twin = PiecesFirst(model, "Adafactor", lr=RATE, weight_decay=0.2)
@@ -109,12 +109,14 @@ def test_pieces_of_maxout_are_matrices_apart() -> None:
         twin.step()
         model.finish_update(optimizer)
         assert_same(weights(model), twin.weights())
-    shapes = {name: array.shape for name, array in kept(optimizer, model.layers[0], "W").items()}
+    shapes = {
+        name: array.shape for name, array in param_state(optimizer, model.layers[0], "W").items()
+    }
     assert shapes == {"rows": (5, 3, 1), "columns": (1, 3, 4)}
 
 
-def test_tables_and_numbers_alone() -> None:
-    """Parameters that lie row by row, and one without axes, which PyTorch has as well."""
+def test_tables_and_scalar_parameters_match_pytorch() -> None:
+    """Uses a parameter that is stored row by row, and a parameter without axes."""
 
     def forward(model: Any, X: Any, run: Any) -> Any:
         (w,) = run.params(model, "w")
@@ -137,7 +139,7 @@ def test_tables_and_numbers_alone() -> None:
         assert_same(weights(model), twin.weights())
 
 
-def test_a_schedule_gives_the_rate_of_each_step() -> None:
+def test_schedule_sets_the_rate_of_each_step() -> None:
     model, _ = whole()
     twin = Twin(model, "Adafactor", weight_decay=0.2)
     optimizer = cb.Adafactor(falling, L2=0.2, grad_clip=0)
@@ -148,8 +150,8 @@ def test_a_schedule_gives_the_rate_of_each_step() -> None:
         assert_same(weights(model), twin.weights())
 
 
-def test_the_shared_options_are_those_of_other_optimizers() -> None:
-    """Clipping, and L2 in the gradient: PyTorch's Adafactor gets such gradients."""
+def test_clipping_and_L2_change_the_gradient_before_the_update() -> None:
+    """Adafactor of PyTorch receives gradients that are already clipped and include L2."""
     model, _ = whole()
     twin = Twin(model, "Adafactor", lr=RATE)
     optimizer = cb.Adafactor(RATE, grad_clip=0.5, L2=0.2, L2_is_weight_decay=False)
@@ -164,10 +166,10 @@ def test_the_shared_options_are_those_of_other_optimizers() -> None:
         assert_same(weights(model), twin.weights())
 
 
-# -- memory ------------------------------------------------------------------------------------
+# -- state -------------------------------------------------------------------------------------
 
 
-def test_averages_are_kept_when_asked_for() -> None:
+def test_averages_are_kept_if_use_averages_is_true() -> None:
     model, _ = whole()
     optimizer = cb.Adafactor(0.1, use_averages=True, average_decay=0.5)
     means = weights(model)
@@ -185,7 +187,7 @@ MAKERS: dict[str, Any] = {
 makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
 
-def test_lookahead_is_torch_with_slow_weights() -> None:
+def test_lookahead_matches_pytorch_with_slow_weights() -> None:
     model, _ = whole()
     twin = Twin(model, "Adafactor", lr=RATE)
     optimizer = cb.Lookahead(cb.Adafactor(RATE, grad_clip=0), k=5, alpha=0.3)
@@ -201,7 +203,7 @@ def test_lookahead_is_torch_with_slow_weights() -> None:
         assert_same(weights(model), twin.weights())
 
 
-def test_a_state_of_other_shapes_is_refused_and_changes_nothing() -> None:
+def test_state_of_other_shapes_is_refused_and_changes_nothing() -> None:
     wide, deep = (cb.Linear(*sizes).initialize(dtype="float64") for sizes in ((5, 4), (4, 4)))
     sgd, other = cb.Adafactor(), cb.Adafactor()
     for model, each in ((wide, sgd), (deep, other)):
@@ -213,7 +215,7 @@ def test_a_state_of_other_shapes_is_refused_and_changes_nothing() -> None:
     assert other.to_bytes(deep) == before
 
 
-def test_what_is_kept_goes_into_a_new_store_with_the_model() -> None:
+def test_state_moves_to_a_new_store_with_the_model() -> None:
     model, parts = whole()
     sgd = cb.Adafactor(RATE)
     train(model, sgd, range(3))
@@ -222,7 +224,7 @@ def test_what_is_kept_goes_into_a_new_store_with_the_model() -> None:
     assert sgd.to_bytes(model) == before
 
 
-def test_a_copy_begins_anew() -> None:
+def test_copied_model_starts_with_an_empty_state() -> None:
     model, _ = whole()
     sgd = cb.Adafactor(RATE)
     train(model, sgd, range(3))
@@ -231,23 +233,23 @@ def test_a_copy_begins_anew() -> None:
     train(twin, sgd, range(3, 6))
     train(same, cb.Adafactor(RATE), range(3, 6))
     assert_identical(weights(twin), weights(same))
-    sgd.step = 3  # that of all its updates, of the copy too
+    sgd.step = 3  # it also counted the updates of the copy
     assert sgd.to_bytes(model) == state
 
 
-def test_rows_and_columns_stay_in_a_resize_and_new_ones_are_0() -> None:
+def test_resize_keeps_rows_and_columns_and_adds_zeros() -> None:
     model = cb.Linear(4, 3).initialize(dtype="float64")
     sgd = cb.Adafactor(RATE)
     Y, backprop = model.begin_update(floats(5, 3))
     backprop(Y, sgd)
-    W, b = kept(sgd, model, "W"), kept(sgd, model, "b")
+    W, b = param_state(sgd, model, "W"), param_state(sgd, model, "b")
     model.resize_output(6)
-    wider = kept(sgd, model, "W")
+    wider = param_state(sgd, model, "W")
     np.testing.assert_array_equal(wider["rows"], [*W["rows"], [0], [0]])
     np.testing.assert_array_equal(wider["columns"], W["columns"])
-    np.testing.assert_array_equal(kept(sgd, model, "b")["variance"], [*b["variance"], 0, 0])
+    np.testing.assert_array_equal(param_state(sgd, model, "b")["variance"], [*b["variance"], 0, 0])
     model.resize_input(2)
-    narrower = kept(sgd, model, "W")
+    narrower = param_state(sgd, model, "W")
     np.testing.assert_array_equal(narrower["rows"], wider["rows"])
     np.testing.assert_array_equal(narrower["columns"], W["columns"][:, :2])
     before = weights(model)
@@ -257,21 +259,21 @@ def test_rows_and_columns_stay_in_a_resize_and_new_ones_are_0() -> None:
     assert (weights(model)["linear.W"] != before["linear.W"]).all()
 
 
-def test_columns_behind_a_window_stay_with_theirs() -> None:
+def test_resize_keeps_the_state_of_columns_after_expand_window() -> None:
     X = floats(5, 2)
     model: Any = cb.residual(cb.expand_window(1) >> cb.Linear(2)).initialize(X, dtype="float64")
     sgd, linear = cb.Adafactor(RATE), model.layers[0].layers[1]
     model.begin_update(X)[1](floats(5, 2, seed=1), sgd)
-    before = kept(sgd, linear, "W")
+    before = param_state(sgd, linear, "W")
     model.resize_output(3)
-    after = kept(sgd, linear, "W")
+    after = param_state(sgd, linear, "W")
     np.testing.assert_array_equal(after["columns"][:, [0, 1, 3, 4, 6, 7]], before["columns"])
     assert (after["columns"][:, [2, 5, 8]] == 0).all()
     np.testing.assert_array_equal(after["rows"], [*before["rows"], [0]])
 
 
 @makers
-def test_a_gpu_gives_the_same_and_nothing_crosses(make: Any, strict: Any) -> None:
+def test_gpu_matches_cpu_and_copies_nothing_to_the_host(make: Any, strict: Any) -> None:
     (stayed, _), (moved, _) = whole(), whole()
     ours, theirs = make(), make()
     train(stayed, ours, range(8))
@@ -286,7 +288,7 @@ def test_a_gpu_gives_the_same_and_nothing_crosses(make: Any, strict: Any) -> Non
     assert_same(weights(moved.to_cpu()), weights(stayed))
 
 
-def test_statistics_move_beside_it() -> None:
+def test_batch_norm_statistics_are_updated_and_state_is_restored() -> None:
     model: Any = (cb.Linear(3, 3) >> cb.BatchNorm(momentum=0.5)).initialize(dtype="float64")
     sgd, X = cb.Adafactor(RATE), floats(5, 3)
     Z = model.layers[0].predict(X)
@@ -301,7 +303,7 @@ def test_statistics_move_beside_it() -> None:
 @pytest.mark.parametrize(
     "options", [{"beta2_decay": 0.1}, {"d": 0.9}, {"eps": 1e-3}, {"eps": (None, -1.0)}]
 )
-def test_settings_that_mean_nothing_are_refused(options: Any) -> None:
+def test_invalid_settings_are_refused(options: Any) -> None:
     ((name, value),) = options.items()
     with raises(cb.InputError, "Adafactor", name, value):
         cb.Adafactor(**options)

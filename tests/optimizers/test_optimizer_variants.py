@@ -1,4 +1,4 @@
-"""RAdam, AdamW, Nesterov, Lion, Lookahead and noise: by torch.optim, or by the paper's formula."""
+"""RAdam, AdamW, Nesterov, Lion, Lookahead and noise, against torch.optim or a formula."""
 
 import math
 from collections.abc import Callable
@@ -51,12 +51,12 @@ PAIRS: dict[str, tuple[Callable[..., Any], dict[str, Any], str, dict[str, Any]]]
 
 @layouts
 @pytest.mark.parametrize("pair", PAIRS)
-def test_fifty_steps_are_those_of_torch(pair: str, layout: Any) -> None:
+def test_fifty_steps_match_pytorch(pair: str, layout: Any) -> None:
     make, ours, name, theirs = PAIRS[pair]
     model, parts = layout()
     twin = Twin(model, name, lr=RATE, **theirs)
     optimizer = make(RATE, grad_clip=5.0, **ours)
-    for i in range(50):  # every third step trains all, the others one part alone or two
+    for i in range(50):  # trains the model, one layer and two layers in turn
         add_gradients([model, parts[0], parts[2] >> parts[1]][i % 3], i)
         twin.step(clip=5.0)
         model.finish_update(optimizer)
@@ -64,7 +64,7 @@ def test_fifty_steps_are_those_of_torch(pair: str, layout: Any) -> None:
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-def test_a_schedule_gives_the_rate_of_each_step(pair: str) -> None:
+def test_schedule_sets_the_rate_of_each_step(pair: str) -> None:
     make, ours, name, theirs = PAIRS[pair]
     model, _ = whole()
     twin = Twin(model, name, lr=RATE, **theirs)
@@ -76,17 +76,17 @@ def test_a_schedule_gives_the_rate_of_each_step(pair: str) -> None:
         assert_same(weights(model), twin.weights())
 
 
-def test_radam_is_rectified_when_enough_has_been_seen() -> None:
-    """Both branches are under test above: with beta2 = 0.999 the sixth step is the first."""
+def test_radam_pairs_cover_steps_with_and_without_rectification() -> None:
+    """Rectification starts at step 6 with beta2 = 0.999, and never with beta2 = 0.6."""
     most = 2 / (1 - 0.999) - 1
     rho = [most - 2 * t * 0.999**t / (1 - 0.999**t) for t in range(1, 8)]
     assert [r > 5 for r in rho] == [False] * 5 + [True] * 2
     most = 2 / (1 - 0.6) - 1
-    assert most < 5  # with beta2 = 0.6 there never is enough
+    assert most < 5  # rho stays below this limit: no rectification
 
 
 @pytest.mark.parametrize("L2", [0.0, 0.2])
-def test_fifty_steps_of_lion_are_the_formula(L2: float) -> None:
+def test_fifty_steps_of_lion_match_the_formula(L2: float) -> None:
     model, parts = whole()
     lion = cb.Lion(falling, beta1=0.8, beta2=0.95, L2=L2, grad_clip=0)
     W, m = weights(model), dict.fromkeys(weights(model), 0.0)
@@ -112,7 +112,7 @@ INNER: dict[str, tuple[Any, str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("k", [1, 5])
 @pytest.mark.parametrize("inner", INNER)
-def test_lookahead_is_torch_with_slow_weights(inner: str, k: int) -> None:
+def test_lookahead_matches_pytorch_with_slow_weights(inner: str, k: int) -> None:
     make, name, theirs = INNER[inner]
     model, parts = whole()
     twin = Twin(model, name, lr=RATE, **theirs)
@@ -133,7 +133,7 @@ def test_lookahead_is_torch_with_slow_weights(inner: str, k: int) -> None:
     assert len(set(counts.values())) > 1
 
 
-def test_lookahead_has_the_settings_of_the_other() -> None:
+def test_lookahead_has_the_settings_of_the_inner_optimizer() -> None:
     inner = cb.Adam(
         falling, L2=0.1, grad_clip=0.7, L2_is_weight_decay=False, use_averages=False,
         average_decay=0.5, grad_noise=0.2, rng=0,
@@ -147,7 +147,7 @@ def test_lookahead_has_the_settings_of_the_other() -> None:
 
 
 def flat(arrays: Any) -> Any:
-    """All numbers of a store in its order: weights are column-major."""
+    """Returns all numbers in the order of a store, where weights are column-major."""
     return np.concatenate([array.T.ravel() for array in arrays])
 
 
@@ -167,7 +167,7 @@ def test_noise_is_added_to_the_clipped_gradient() -> None:
         )
 
 
-def test_noise_of_one_generator_goes_on() -> None:
+def test_optimizers_that_share_a_generator_draw_different_noise() -> None:
     rng = np.random.default_rng(7)
     found = []
     for _ in range(2):
@@ -188,8 +188,8 @@ makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
 
 @makers
-def test_moments_follow_a_resize(make: Any) -> None:
-    """What is left of a model that has shrunk trains on as if it had always been so small."""
+def test_moments_are_resized_with_the_model(make: Any) -> None:
+    """A model that was made smaller trains like a model that always had that size."""
     model = cb.Linear(6, 4).initialize(dtype="float64")
     small = cb.Linear(4, 4).initialize(dtype="float64")
     for name in ("W", "b"):
@@ -212,7 +212,7 @@ def test_moments_follow_a_resize(make: Any) -> None:
 
 
 @makers
-def test_a_gpu_gives_the_same_and_nothing_crosses(make: Any, strict: Any) -> None:
+def test_gpu_matches_cpu_and_copies_nothing_to_the_host(make: Any, strict: Any) -> None:
     (stayed, _), (moved, _) = whole(), whole()
     ours, theirs = make(), make()
     train(stayed, ours, range(8))
@@ -226,7 +226,7 @@ def test_a_gpu_gives_the_same_and_nothing_crosses(make: Any, strict: Any) -> Non
     assert_same(weights(moved.to_cpu()), weights(stayed))
 
 
-def test_a_state_is_of_one_kind_of_optimizer() -> None:
+def test_state_of_another_optimizer_is_refused() -> None:
     model, _ = whole()
     sgd = cb.Lookahead(cb.Adam(0.1))
     train(model, sgd, range(1))
@@ -262,13 +262,13 @@ def test_a_state_is_of_one_kind_of_optimizer() -> None:
         (lambda: cb.Lion(beta2=np.ones(2)), "Lion ... beta2 ... array"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(make: Any, message: str) -> None:
+def test_invalid_settings_are_refused(make: Any, message: str) -> None:
     with raises(cb.InputError, message):
         make()
 
 
 @pytest.mark.parametrize("make", [cb.SGD, cb.Adam])
-def test_numbers_may_be_set_where_there_were_schedules(make: Any) -> None:
+def test_schedules_can_be_replaced_by_numbers(make: Any) -> None:
     settings = {"learn_rate": 0.5, "L2": 0.1, "grad_noise": 0.2}
     found = []
     for sgd in (make(rng=0, **settings), make(falling, rng=0)):
@@ -290,7 +290,7 @@ def fails(step: int) -> float:
 
 @pytest.mark.parametrize("name", ["learn_rate", "L2", "grad_noise"])
 @pytest.mark.parametrize("schedule", [fails, lambda step: math.nan, lambda step: None])
-def test_a_schedule_that_fails_leaves_all_as_it_was(name: str, schedule: Any) -> None:
+def test_failing_schedule_leaves_model_and_optimizer_unchanged(name: str, schedule: Any) -> None:
     model, twin = whole()[0], whole()[0]
     sgd, control = (cb.Adam(0.1, grad_noise=0.2, grad_clip=0.01, rng=0) for _ in range(2))
     add_gradients(model, 0), add_gradients(twin, 0)
@@ -306,8 +306,8 @@ def test_a_schedule_that_fails_leaves_all_as_it_was(name: str, schedule: Any) ->
     assert sgd.to_bytes(model) == control.to_bytes(twin)
 
 
-def test_parts_that_train_apart_count_their_own_steps() -> None:
-    """RAdam's correction is by each parameter's own count."""
+def test_layers_trained_separately_count_their_own_steps() -> None:
+    """The correction of RAdam depends on the step count of each parameter."""
     together, alone = make_parts(2), make_parts(2)
     for parts in (together, alone):
         cb.chain(*parts).initialize(rng=0, dtype="float64")

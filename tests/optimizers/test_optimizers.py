@@ -48,12 +48,12 @@ PAIRS: dict[str, tuple[Callable[..., Any], dict[str, Any], str, dict[str, Any]]]
 @layouts
 @pytest.mark.parametrize("clip", [0.0, 5.0])
 @pytest.mark.parametrize("pair", PAIRS)
-def test_fifty_steps_are_those_of_torch(pair: str, clip: float, layout: Any) -> None:
+def test_fifty_steps_match_pytorch(pair: str, clip: float, layout: Any) -> None:
     make, ours, name, theirs = PAIRS[pair]
     model, parts = layout()
     twin = Twin(model, name, lr=RATE, **theirs)
     optimizer = make(RATE, grad_clip=clip, **ours)
-    for i in range(50):  # every third step trains all, the others one part alone or two
+    for i in range(50):  # trains the model, one layer and two layers in turn
         add_gradients([model, parts[0], parts[2] >> parts[1]][i % 3], i)
         twin.step(clip)
         model.finish_update(optimizer)
@@ -62,7 +62,7 @@ def test_fifty_steps_are_those_of_torch(pair: str, clip: float, layout: Any) -> 
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-def test_a_schedule_gives_the_rate_of_each_step(pair: str) -> None:
+def test_schedule_sets_the_rate_of_each_step(pair: str) -> None:
     make, ours, name, theirs = PAIRS[pair]
     model, _ = whole()
     twin = Twin(model, name, lr=RATE, **theirs)
@@ -74,7 +74,7 @@ def test_a_schedule_gives_the_rate_of_each_step(pair: str) -> None:
         assert_same(weights(model), twin.weights())
 
 
-def test_decoupled_decay_of_sgd() -> None:
+def test_decoupled_weight_decay_of_sgd_matches_its_formula() -> None:
     model, _ = whole()
     before = weights(model)
     add_gradients(model, 0)
@@ -83,7 +83,7 @@ def test_decoupled_decay_of_sgd() -> None:
     assert_same(weights(model), {p: W * (1 - 0.1 * 0.5) - 0.1 * dW[p] for p, W in before.items()})
 
 
-def test_gradients_below_the_norm_are_not_scaled() -> None:
+def test_gradients_below_grad_clip_are_not_scaled() -> None:
     model, _ = whole()
     before = weights(model)
     add_gradients(model, 0)
@@ -94,15 +94,15 @@ def test_gradients_below_the_norm_are_not_scaled() -> None:
 
 
 @pytest.mark.parametrize("size", [1e15, 1e25, 1e37])
-def test_huge_gradients_are_scaled_to_the_norm(size: float) -> None:
-    """Their squares are beyond float32."""
+def test_huge_gradients_are_scaled_to_grad_clip(size: float) -> None:
+    """The squares of these gradients overflow float32."""
     model = cb.Linear(1, 1).initialize()
     _, backprop = model.begin_update(np.zeros((1, 1), "f"))
     backprop(np.full((1, 1), size, "f"), cb.SGD(0.5, grad_clip=3.0))
     assert model.get_param("b").item() == pytest.approx(-1.5, rel=1e-6)
 
 
-def test_gradients_of_zero_change_nothing() -> None:
+def test_zero_gradients_change_nothing() -> None:
     model, _ = whole()
     before = weights(model)
     Y, backprop = model.begin_update(floats(3, 4))
@@ -128,7 +128,7 @@ def test_averages_are_the_running_means_of_the_weights(layout: Any) -> None:
     assert set(counts.values()) == {8, 12}
 
 
-def test_averages_are_of_what_has_been_updated_alone() -> None:
+def test_averages_contain_only_updated_layers() -> None:
     _, parts = whole()
     sgd = cb.SGD(0.1)
     assert sgd.averages == {}
@@ -136,7 +136,7 @@ def test_averages_are_of_what_has_been_updated_alone() -> None:
     assert {key[0] for key in sgd.averages} == {parts[1].id}
 
 
-def test_averages_taken_stay_as_they_are() -> None:
+def test_averages_held_by_the_user_do_not_change() -> None:
     model, _ = whole()
     sgd = cb.SGD(0.1)
     train(model, sgd, range(2))
@@ -148,7 +148,7 @@ def test_averages_taken_stay_as_they_are() -> None:
         assert not np.array_equal(mean, sgd.averages[key])
 
 
-def test_averages_go_where_the_model_goes() -> None:
+def test_averages_move_to_a_new_store_with_the_model() -> None:
     model, parts = whole()
     sgd = cb.SGD(0.1)
     train(model, sgd, range(2))
@@ -165,7 +165,7 @@ def test_no_averages_without_use_averages() -> None:
 
 
 @pytest.mark.parametrize(("layout", "calls"), [(whole, 1), (apart, 3), (part_of_more, 2)])
-def test_one_step_for_each_stretch_of_weights(layout: Any, calls: int) -> None:
+def test_update_uses_one_operation_per_span_of_weights(layout: Any, calls: int) -> None:
     model, _ = layout()
     sgd = Counting(0.1)
     add_gradients(model, 0)
@@ -173,7 +173,7 @@ def test_one_step_for_each_stretch_of_weights(layout: Any, calls: int) -> None:
     assert (sgd.calls, sgd.step) == (calls, 1)
 
 
-def test_one_step_whatever_the_number_of_layers() -> None:
+def test_update_of_many_layers_uses_one_operation() -> None:
     model, sgd = cb.clone(cb.Linear(4, 4), 30), Counting(0.1)
     initialized(model)
     add_gradients(model, 0)
@@ -181,7 +181,7 @@ def test_one_step_whatever_the_number_of_layers() -> None:
     assert (sgd.calls, sgd.step) == (1, 1)
 
 
-def test_what_is_not_in_the_model_stays_as_it_is() -> None:
+def test_update_leaves_layers_outside_the_model_unchanged() -> None:
     parts = make_parts()
     more = cb.chain(*parts)
     initialized(more)
@@ -214,7 +214,7 @@ every = pytest.mark.parametrize("make", ALL.values(), ids=ALL)
 
 @layouts
 @every
-def test_training_goes_on_from_bytes(make: Any, layout: Any) -> None:
+def test_training_continues_from_bytes(make: Any, layout: Any) -> None:
     model, parts = layout()
     sgd = make()
     train(parts[0], sgd, range(2))
@@ -230,7 +230,7 @@ def test_training_goes_on_from_bytes(make: Any, layout: Any) -> None:
 
 
 @every
-def test_training_goes_on_from_disk(make: Any, tmp_path: Any) -> None:
+def test_training_continues_from_disk(make: Any, tmp_path: Any) -> None:
     model, _ = whole()
     sgd = make()
     train(model, sgd, range(5))
@@ -243,7 +243,7 @@ def test_training_goes_on_from_disk(make: Any, tmp_path: Any) -> None:
 
 
 @every
-def test_a_used_optimizer_goes_back_to_what_was_saved(make: Any) -> None:
+def test_used_optimizer_can_load_an_earlier_state(make: Any) -> None:
     model, parts = whole()
     sgd = make()
     start = sgd.to_bytes(model)
@@ -267,14 +267,14 @@ def state(optimizer: Any, parts: list[Any]) -> bytes:
 def bad_states() -> dict[str, bytes]:
     good = state(cb.Adam(), make_parts())
     return {
-        "nothing": b"",
-        "no msgpack": b"\xc1 is no msgpack",
-        "cut off": good[:-10],
+        "empty": b"",
+        "not msgpack": b"\xc1 is no msgpack",
+        "truncated": good[:-10],
         "damaged": good[:-40] + bytes([good[-40] ^ 1]) + good[-39:],
         "a model": whole()[0].to_bytes(),
-        "of another kind": state(cb.SGD(0.1, momentum=0.9), make_parts()),
-        "of a longer model": state(cb.Adam(), make_parts(4)),
-        "of a wider model": state(cb.Adam(), [cb.Linear(5, 4), cb.Linear(4, 5), cb.Linear(4, 4)]),
+        "another optimizer": state(cb.SGD(0.1, momentum=0.9), make_parts()),
+        "longer model": state(cb.Adam(), make_parts(4)),
+        "wider model": state(cb.Adam(), [cb.Linear(5, 4), cb.Linear(4, 5), cb.Linear(4, 4)]),
     }
 
 
@@ -282,7 +282,7 @@ BAD = bad_states()
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_state_is_refused_and_changes_nothing(what: str) -> None:
+def test_bad_state_is_refused_and_changes_nothing(what: str) -> None:
     model, _ = whole()
     adam = cb.Adam()
     train(model, adam, range(3))
@@ -293,7 +293,7 @@ def test_a_bad_state_is_refused_and_changes_nothing(what: str) -> None:
 
 
 def at(*keys: str, value: Any = None) -> Callable[[Any], Any]:
-    """A change of a state: a value put where the keys lead, or without one, what is there away."""
+    """Returns a function that sets the entry at a path of keys, or removes it if value is None."""
 
     def change(content: Any) -> None:
         for key in keys[:-1]:
@@ -325,7 +325,7 @@ ARRAY = np.ones((4, 4))
         at("kept", SECOND, "arrays", "first", value=ARRAY[:2]),
     ],
 )  # fmt: skip
-def test_wrong_content_is_refused_and_changes_nothing(change: Any) -> None:
+def test_state_with_invalid_content_is_refused_and_changes_nothing(change: Any) -> None:
     model, _ = whole()
     adam, other = cb.Adam(), cb.Adam()
     train(model, adam, range(3))
@@ -338,13 +338,13 @@ def test_wrong_content_is_refused_and_changes_nothing(change: Any) -> None:
 
 
 @pytest.mark.parametrize("content", [[], None, 1, "x", ARRAY], ids=repr)
-def test_a_state_is_a_dict(content: Any) -> None:
+def test_state_that_is_not_a_dict_is_refused(content: Any) -> None:
     with raises(cb.FormatError, "step"):
         cb.Adam().from_bytes(fmt.encode("optimizer", content), whole()[0])
 
 
 def damaged(data: Any, content: Any) -> Any:
-    """Something of the content away, or another thing in its place."""
+    """Returns the content with one entry removed or replaced."""
     key = data.draw(st.sampled_from(sorted(content)))
     if isinstance(content[key], dict) and content[key] and data.draw(st.integers(0, 4)):
         return content | {key: damaged(data, content[key])}
@@ -374,7 +374,7 @@ train(TRAINED, ADAM, range(2))
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_damage_below_a_right_checksum_loads_or_changes_nothing(data: Any) -> None:
+def test_damaged_state_with_valid_checksum_loads_or_changes_nothing(data: Any) -> None:
     before = ADAM.to_bytes(TRAINED)
     content = damaged(data, fmt.decode("optimizer", before))
     try:
@@ -386,7 +386,7 @@ def test_damage_below_a_right_checksum_loads_or_changes_nothing(data: Any) -> No
     assert ADAM.to_bytes(TRAINED) == before
 
 
-def test_momentum_is_not_dropped_silently() -> None:
+def test_sgd_without_momentum_refuses_a_state_with_momentum() -> None:
     model, _ = whole()
     sgd = cb.SGD(0.1, momentum=0.9)
     train(model, sgd, range(1))
@@ -394,7 +394,7 @@ def test_momentum_is_not_dropped_silently() -> None:
         cb.SGD(0.1).from_bytes(sgd.to_bytes(model), model)
 
 
-def test_two_optimizers_keep_moments_of_their_own() -> None:
+def test_two_optimizers_keep_separate_moments() -> None:
     model, _ = whole()
     torch = pytest.importorskip("torch")
     twin = Twin(model, "Adam", lr=0.01)
@@ -409,7 +409,7 @@ def test_two_optimizers_keep_moments_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("left", [0, 1, 2])
-def test_a_parameter_between_others_that_has_no_gradient_is_left_alone(left: int) -> None:
+def test_parameter_without_gradient_between_others_is_not_updated(left: int) -> None:
     tables = [cb.Embed(3, 4) for _ in range(3)]
     model, sgd = cb.tuplify(*tables).initialize(rng=0), cb.Adam(L2=0.1)
     before = [layer.get_param("E").copy() for layer in tables]
@@ -424,7 +424,7 @@ def test_a_parameter_between_others_that_has_no_gradient_is_left_alone(left: int
     assert same == [number == left for number in range(3)]
 
 
-def test_settings_read_back_as_they_were_set() -> None:
+def test_settings_can_be_read_and_set() -> None:
     optimizer = cb.Adam(0.1, L2=0.01, grad_noise=0.3, rng=0)
     assert (optimizer.learn_rate, optimizer.L2, optimizer.grad_noise) == (0.1, 0.01, 0.3)
     optimizer.learn_rate = optimizer.L2 = falling

@@ -1,4 +1,4 @@
-"""Updates of the rows of a table that the batch names: against PyTorch, and against the whole."""
+"""Sparse updates of the table rows in a batch, against PyTorch and against dense updates."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def step(model: Any, ids: Any, dY: Any, sgd: Any) -> None:
 
 
 @pytest.mark.parametrize("ops", [cb.NumpyOps(), cb.NumbaOps()], ids=repr)
-def test_adam_is_pytorchs_sparse_adam(ops: Any) -> None:
+def test_sparse_adam_matches_pytorch(ops: Any) -> None:
     torch: Any = pytest.importorskip("torch")
     model = table()._move(ops)
     E = torch.nn.Parameter(torch.tensor(model.get_param("E").copy()))
-    # PyTorch adds eps to another root here: with so small a one that is the same.
+    # PyTorch adds eps to a different root: the difference vanishes if eps is so small.
     twin = torch.optim.SparseAdam([E], lr=0.01, betas=(0.9, 0.99), eps=1e-30)
     sgd = cb.Adam(0.01, beta2=0.99, eps=1e-30, grad_clip=0, sparse=True)
     for ids, dY in batches(50):
@@ -61,7 +61,7 @@ OPTIMIZERS = [
 
 
 @pytest.mark.parametrize("make", OPTIMIZERS)
-def test_when_all_rows_are_named_it_is_the_update_of_the_whole(make: Any) -> None:
+def test_sparse_update_of_all_rows_matches_the_dense_update(make: Any) -> None:
     sparse, whole = table(), table()
     sgds = make(sparse=True), make()
     for i in range(12):
@@ -74,7 +74,7 @@ def test_when_all_rows_are_named_it_is_the_update_of_the_whole(make: Any) -> Non
 
 
 @pytest.mark.parametrize("make", OPTIMIZERS)
-def test_rows_that_are_not_named_stay_as_they_are(make: Any) -> None:
+def test_rows_outside_the_batch_do_not_change(make: Any) -> None:
     model, sgd = table(), make(sparse=True)
     step(model, np.arange(NV), floats(NV, NO), sgd)
     others = np.setdiff1d(np.arange(NV), [3, 7])
@@ -92,7 +92,7 @@ def test_rows_that_are_not_named_stay_as_they_are(make: Any) -> None:
     assert (kept[-1][[3, 7]] != named).all()
 
 
-def test_gradients_of_several_passes_and_of_the_other_layers_go_along() -> None:
+def test_several_passes_and_other_layers_match_the_dense_update() -> None:
     tagger = cb.Embed(NO, NV) >> cb.Linear(2)
     models = [tagger.copy().initialize(rng=0, dtype="float64") for _ in range(2)]
     sgds = cb.SGD(0.1, grad_clip=0.5, sparse=True), cb.SGD(0.1, grad_clip=0.5)
@@ -107,7 +107,7 @@ def test_gradients_of_several_passes_and_of_the_other_layers_go_along() -> None:
         np.testing.assert_allclose(found[path], W, rtol=1e-9, err_msg=path)
 
 
-def test_a_table_whose_gradient_comes_whole_as_well_is_updated_as_a_whole() -> None:
+def test_table_that_also_has_a_dense_gradient_gets_a_dense_update() -> None:
     embed = cb.Embed(NO, NV)
     models = [(embed >> cb.unembed(embed)).copy().initialize(rng=0, dtype="float64")
               for _ in range(2)]  # fmt: skip
@@ -121,7 +121,7 @@ def test_a_table_whose_gradient_comes_whole_as_well_is_updated_as_a_whole() -> N
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("options", [{}, {"grad_noise": 0.1, "rng": 0},
                                      {"L2": 0.1, "L2_is_weight_decay": False}])  # fmt: skip
-def test_no_gradient_is_left_behind(sparse: bool, options: Any) -> None:
+def test_update_clears_the_gradient(sparse: bool, options: Any) -> None:
     model, sgd = table(), cb.SGD(0.1, sparse=sparse, **options)
     step(model, np.array([1, 2]), floats(2, NO), sgd)
     _, backprop = model.begin_update(np.array([5]))
@@ -132,7 +132,7 @@ def test_no_gradient_is_left_behind(sparse: bool, options: Any) -> None:
 
 
 class Counting(cb.NumpyOps):
-    """Notes how many weights each update goes through."""
+    """Records the number of weights in each operation of an update."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -151,7 +151,7 @@ class Counting(cb.NumpyOps):
 
 
 @pytest.mark.parametrize("nV", [100, 1_000_000])
-def test_a_step_costs_the_same_however_large_the_table(nV: int) -> None:
+def test_cost_of_a_step_does_not_depend_on_the_table_size(nV: int) -> None:
     ops = Counting()
     model, sgd = table(nV)._move(ops), cb.Adam(0.01, sparse=True)
     for _ in range(2):
@@ -159,7 +159,7 @@ def test_a_step_costs_the_same_however_large_the_table(nV: int) -> None:
     assert ops.sizes == [2 * NO] * 6
 
 
-def test_what_needs_whole_parameters_has_no_sparse_updates() -> None:
+def test_adafactor_and_lookahead_refuse_sparse_updates() -> None:
     with raises(cb.InputError, "Adafactor"):
         cb.Adafactor(0.1, sparse=True)
     with raises(cb.InputError, "Lookahead"):
@@ -176,7 +176,9 @@ def test_what_needs_whole_parameters_has_no_sparse_updates() -> None:
         (cb.EmbedBag, cb.Ragged(np.array([0, 1]), [1, 1])),
     ],
 )
-def test_ids_may_change_behind_the_pass(make: Any, X: Any, when: str, sparse: bool) -> None:
+def test_ids_may_be_overwritten_after_the_forward_pass(
+    make: Any, X: Any, when: str, sparse: bool
+) -> None:
     model, sgd = make(2, 6).initialize(rng=0), cb.SGD(1.0, grad_clip=0, sparse=sparse)
     X = copy.deepcopy(X)
     before = model.get_param("E").copy()
@@ -190,12 +192,12 @@ def test_ids_may_change_behind_the_pass(make: Any, X: Any, when: str, sparse: bo
     expected = before - np.array([1, 1, 0, 0, 0, 0], "f")[:, None]
     np.testing.assert_array_equal(model.get_param("E"), expected)
     _, backprop = model.begin_update(X)
-    backprop(np.ones((2, 2), "f"), sgd)  # 5 twice
+    backprop(np.ones((2, 2), "f"), sgd)  # both ids are 5 now
     expected[5] -= 2
     np.testing.assert_array_equal(model.get_param("E"), expected)
 
 
-def test_ids_may_be_of_another_dtype_in_each_pass() -> None:
+def test_ids_may_have_another_dtype_in_each_pass() -> None:
     model = table()
     before = model.get_param("E").copy()
     for dtype in ("int64", "uint64", ">i4"):
@@ -206,7 +208,7 @@ def test_ids_may_be_of_another_dtype_in_each_pass() -> None:
     np.testing.assert_array_equal(model.get_param("E"), before)
 
 
-def test_rows_that_a_layer_names_without_a_sign_are_rows() -> None:
+def test_inc_grad_rows_accepts_signed_and_unsigned_ids() -> None:
     model = table()
     run, before = cb.Run(model.ops, np.random.default_rng(0)), model.get_param("E").copy()
     for dtype in ("int64", "uint64"):

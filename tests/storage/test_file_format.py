@@ -1,4 +1,4 @@
-"""The file format: what it keeps, what it refuses, and that a file is written whole or not."""
+"""File format: encoding and decoding, refused data, and atomic writes."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ DATA = fmt.encode("model", CONTENT)
 # -- bytes -------------------------------------------------------------------------------------
 
 
-def test_decode_returns_what_encode_was_given() -> None:
+def test_decode_returns_the_encoded_content() -> None:
     found = fmt.decode("model", DATA)
     assert found.keys() == CONTENT.keys()
     for name, expected in CONTENT.items():
@@ -36,14 +36,14 @@ def test_decode_returns_what_encode_was_given() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["<f2", ">f4", "<f8", "|i1", ">i8", "<u8"])
-def test_arrays_come_back_in_the_byte_order_of_the_machine(dtype: str) -> None:
+def test_decoded_arrays_have_native_byte_order(dtype: str) -> None:
     array = np.array([[1, 2], [3, 4]], dtype)
     found = fmt.decode("model", fmt.encode("model", array.T))
     assert found.dtype == np.dtype(dtype).newbyteorder("=")
     assert found.tolist() == [[1, 3], [2, 4]]
 
 
-def test_the_bytes_are_msgpack_with_a_header_and_a_checksum() -> None:
+def test_bytes_are_msgpack_with_a_header_and_a_checksum() -> None:
     unpacker = msgpack.Unpacker(strict_map_key=False)
     unpacker.feed(DATA)
     record, checksum = unpacker
@@ -57,7 +57,7 @@ def test_the_bytes_are_msgpack_with_a_header_and_a_checksum() -> None:
 
 
 @pytest.mark.parametrize("value", [{1, 2}, object(), print], ids=["set", "object", "function"])
-def test_what_has_no_form_in_the_file_is_refused(value: Any) -> None:
+def test_unsupported_types_are_refused(value: Any) -> None:
     with raises(FormatError, type(value).__name__):
         fmt.encode("model", {"value": value})
 
@@ -67,19 +67,19 @@ def test_what_has_no_form_in_the_file_is_refused(value: Any) -> None:
     [b"", b"nothing of the kind", msgpack.packb({"nodes": []}), DATA[:-1], DATA[:-6], DATA + b"x",
      DATA[:100], "text", None],
 )  # fmt: skip
-def test_other_bytes_are_refused(data: Any) -> None:
+def test_invalid_bytes_are_refused(data: Any) -> None:
     with raises(FormatError, "model"):
         fmt.decode("model", data)
 
 
 def _signed(record: Any) -> bytes:
-    """A record with a checksum that is right."""
+    """Encodes a record with a valid checksum."""
     body = msgpack.packb(record)
     return body + fmt._checksum(body)
 
 
 @pytest.mark.parametrize("name", ["format", "version", "kind"])
-def test_an_array_in_the_header_is_refused(name: str) -> None:
+def test_array_in_the_header_is_refused(name: str) -> None:
     record = msgpack.unpackb(DATA[:-5], strict_map_key=False)
     with raises(FormatError, "model"):
         fmt.decode("model", _signed(record | {name: fmt._pack(np.ones(4))}))
@@ -88,14 +88,14 @@ def test_an_array_in_the_header_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "change", [{"__array__": "|O8"}, {"__array__": "<f4, <f4"}, {"shape": [7]}, {"data": b"1"}]
 )
-def test_an_array_that_cannot_be_is_refused(change: Any) -> None:
+def test_invalid_array_is_refused(change: Any) -> None:
     record = msgpack.unpackb(DATA[:-5], strict_map_key=False)
     record["content"]["matrix"] |= change
     with raises(FormatError, "model"):
         fmt.decode("model", _signed(record))
 
 
-def test_another_version_of_the_format_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_the_other_version_of_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(fmt, "VERSION", 99)
         data = fmt.encode("model", CONTENT)
@@ -103,14 +103,14 @@ def test_another_version_of_the_format_is_named(monkeypatch: pytest.MonkeyPatch)
         fmt.decode("model", data)
 
 
-def test_another_kind_of_content_is_named() -> None:
+def test_error_names_the_other_kind_of_content() -> None:
     with raises(FormatError, "model", "optimizer"):
         fmt.decode("optimizer", DATA)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_no_damage_goes_unnoticed(data: Any) -> None:
+def test_damaged_bytes_are_refused(data: Any) -> None:
     damaged = bytearray(DATA)
     for _ in range(data.draw(st.integers(0, 3))):
         damaged[data.draw(st.integers(0, len(DATA) - 1))] = data.draw(st.integers(0, 255))
@@ -124,14 +124,14 @@ def test_no_damage_goes_unnoticed(data: Any) -> None:
 # -- files -------------------------------------------------------------------------------------
 
 
-def test_a_file_holds_the_bytes(tmp_path: Path) -> None:
+def test_write_and_read_keep_the_bytes(tmp_path: Path) -> None:
     for path in (tmp_path / "model", str(tmp_path / "model")):
         fmt.write(path, DATA)
         assert (tmp_path / "model").read_bytes() == fmt.read(path) == DATA
 
 
 @pytest.mark.parametrize("fails", ["os.replace", "os.fsync"])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+def test_failed_write_leaves_only_the_old_file(
     fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: Any, **options: Any) -> None:
@@ -146,14 +146,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert path.read_bytes() == DATA
 
 
-def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+def test_error_names_the_requested_file(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "model"
     with pytest.raises(FileNotFoundError) as caught:
         fmt.write(path, DATA)
     assert caught.value.filename == str(path)
 
 
-def test_a_saved_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+def test_saved_file_has_the_permissions_of_a_new_file(tmp_path: Path) -> None:
     fmt.write(tmp_path / "model", DATA)
     (tmp_path / "plain").write_bytes(b"")
     assert os.stat(tmp_path / "model").st_mode == os.stat(tmp_path / "plain").st_mode

@@ -1,4 +1,4 @@
-"""What a store keeps of an optimizer, and for how long."""
+"""Optimizer state in a store: its layout, its lifetime, and resizing."""
 
 import gc
 import weakref
@@ -10,7 +10,7 @@ from helpers.optimizers import train, whole
 from helpers.storage import stores_of
 
 
-def test_moments_go_when_their_optimizer_goes() -> None:
+def test_moments_are_freed_with_their_optimizer() -> None:
     model, _ = whole()
     adam, other = cb.Adam(), cb.Adam()
     train(model, adam, range(1))
@@ -24,7 +24,7 @@ def test_moments_go_when_their_optimizer_goes() -> None:
     assert kept() is not None
 
 
-def test_moments_are_laid_out_as_the_store() -> None:
+def test_moments_have_the_layout_of_the_store() -> None:
     model, _ = whole()
     adam = cb.Adam()
     train(model, adam, range(1))
@@ -34,7 +34,7 @@ def test_moments_are_laid_out_as_the_store() -> None:
     assert state.by_slot == {}
 
 
-def test_of_adafactor_rows_and_columns_are_all_that_is_kept() -> None:
+def test_adafactor_keeps_only_rows_and_columns_of_matrices() -> None:
     model = cb.Linear(30, 20).initialize()
     optimizer = cb.Adafactor()
     model.begin_update(np.ones((1, 20), "f"))[1](np.ones((1, 30), "f"), optimizer)
@@ -46,7 +46,7 @@ def test_of_adafactor_rows_and_columns_are_all_that_is_kept() -> None:
     assert store.averages is None
 
 
-def test_a_resize_moves_step_counts_and_notes_which_shapes_are_new() -> None:
+def test_resize_keeps_step_counts_and_records_resized_slots() -> None:
     model, (first, *_) = whole()
     model = (model >> cb.Linear(2, 4)).initialize()
     adam = cb.Adam()

@@ -1,4 +1,4 @@
-"""Slots: where a parameter lies in a store, its pending gradient, and values that override it."""
+"""Slots: the place of a parameter in a store, its pending gradient, and its overrides."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from helpers.storage import slots_of
 NV, NO = 30, 4
 
 
-def test_slots_follow_one_another_in_the_order_of_layers_with_buffers_last() -> None:
+def test_slots_are_contiguous_in_layer_order_with_buffers_last() -> None:
     model = (cb.Linear(3, 2) >> cb.BatchNorm() >> cb.Embed(2, 5, column=0)).initialize()
     slots = slots_of(model)
     by_place = sorted(slots, key=lambda slot: slot.start)
@@ -24,7 +24,7 @@ def test_slots_follow_one_another_in_the_order_of_layers_with_buffers_last() -> 
 @pytest.mark.parametrize(
     ("layer", "name", "transposed"), [(cb.Linear(3, 2), "W", True), (cb.Embed(3, 2), "E", False)]
 )
-def test_weights_lie_column_by_column_and_tables_row_by_row(
+def test_weights_are_column_major_and_tables_row_major(
     layer: Any, name: str, transposed: bool
 ) -> None:
     layer.initialize()
@@ -35,7 +35,7 @@ def test_weights_lie_column_by_column_and_tables_row_by_row(
     assert (W.T if transposed else W).flags.c_contiguous
 
 
-def test_of_overrides_the_last_counts_whichever_ends_first() -> None:
+def test_last_override_applies_even_if_an_earlier_one_ends_first() -> None:
     layer = cb.Linear(1, 1).initialize()
     slot, own = layer.slots["W"], layer.get_param("W")
     blocks, values = [object(), object()], [np.full((1, 1), value, "f") for value in (1, 2)]
@@ -49,7 +49,7 @@ def test_of_overrides_the_last_counts_whichever_ends_first() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"L2": 0.1, "L2_is_weight_decay": False}], ids=str)
-def test_after_a_sparse_update_the_gradient_is_zero(options: Any) -> None:
+def test_gradient_is_zero_after_a_sparse_update(options: Any) -> None:
     model, rng = cb.Embed(NO, NV).initialize(rng=0, dtype="float64"), np.random.default_rng(1)
     for seed in range(2):
         _, backprop = model.begin_update(rng.integers(0, NV, 6))

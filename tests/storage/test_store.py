@@ -1,4 +1,4 @@
-"""Stores: flat arrays that all parameters share, copied if others hold them, and locked."""
+"""Stores: flat arrays that all parameters share, copy on write, and locks."""
 
 import pickle
 import threading
@@ -21,7 +21,7 @@ ONE = np.ones((1, 1))
 # -- layout ------------------------------------------------------------------------------------
 
 
-def test_parameters_are_one_buffer_and_gradients_another() -> None:
+def test_parameters_share_one_array_and_gradients_another() -> None:
     model = cb.chain(cb.Embed(4, 9), cb.Maxout(3), cb.LayerNorm(), cb.Softmax(2)).initialize()
     model.begin_update(np.arange(9))[1](np.ones((9, 2)))
     (store,), slots = stores_of(model), slots_of(model)
@@ -60,7 +60,7 @@ def _in_two_stores() -> Any:
     ],
     ids=["initialized", "loaded", "pickled", "copied", "resized"],
 )
-def test_parameters_in_several_stores_go_into_one(gathered: Callable[[Any], Any]) -> None:
+def test_parameters_of_several_stores_move_into_one(gathered: Callable[[Any], Any]) -> None:
     model = gathered(_in_two_stores())
     (store,) = stores_of(model)
     assert store.size == sum(slot.view.size for slot in slots_of(model))
@@ -80,7 +80,7 @@ def _update(model: Any, sgd: Any) -> None:
     backprop(Y, sgd)
 
 
-def test_an_update_writes_in_place_if_only_the_slots_hold_the_arrays() -> None:
+def test_update_writes_in_place_if_only_slots_hold_the_arrays() -> None:
     model, sgd = _updated_once()
     (store,) = stores_of(model)
     arrays = [id(store.weights), id(store.gradient), id(store.averages)]
@@ -98,7 +98,7 @@ def test_an_update_writes_in_place_if_only_the_slots_hold_the_arrays() -> None:
     ],
     ids=["callback", "parameter", "view"],
 )
-def test_an_update_goes_on_with_a_copy_while_others_hold_the_weights(hold: Any) -> None:
+def test_update_writes_to_a_copy_if_others_hold_the_weights(hold: Any) -> None:
     model, sgd = _updated_once()
     (store,) = stores_of(model)
     before = store.weights.copy()
@@ -116,7 +116,7 @@ def test_an_update_goes_on_with_a_copy_while_others_hold_the_weights(hold: Any) 
 
 
 @pytest.mark.parametrize("of", [lambda model, sgd: model, lambda model, sgd: sgd])
-def test_no_update_comes_between_while_averages_are_taken(of: Any, monkeypatch: Any) -> None:
+def test_store_is_locked_while_averages_are_copied(of: Any, monkeypatch: Any) -> None:
     model, sgd = scale(0.0), cb.SGD(0.1)
     model.begin_update(ONE)[1](ONE, sgd)
     taken: list[bool] = []
@@ -133,9 +133,7 @@ def test_no_update_comes_between_while_averages_are_taken(of: Any, monkeypatch: 
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["one-store", "two-stores"])
-def test_no_update_comes_between_what_is_saved(
-    apart: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stores_are_locked_while_saving(apart: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = [cb.Linear(2, 2), cb.Linear(2, 2)]
     for part in parts if apart else [cb.chain(*parts)]:
         part.initialize()
@@ -163,7 +161,7 @@ def test_no_update_comes_between_what_is_saved(
         assert save() == data
         assert free
         assert not any(free)
-    if not apart:  # of several stores a pickle takes one after the other
+    if not apart:  # pickle locks several stores one after the other
         free.clear()
         pickle.dumps(model)
         assert free

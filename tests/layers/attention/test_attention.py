@@ -1,4 +1,4 @@
-"""Attention and the transformer's blocks against PyTorch, and what no mask may let through."""
+"""Attention, transformer blocks and positions: against PyTorch; masks; resizing; errors."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def _close(found: Any, expected: Any, what: str = "") -> None:
 
 
 def _padded(torch: Any, docs: list[Any]) -> tuple[Any, Any]:
-    """Docs as a tensor (batch, longest, width), and where it is padding."""
+    """Returns the docs as a tensor (batch, longest, width), and its padding mask."""
     tensors = [torch.tensor(doc) for doc in docs]
     X = torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True).requires_grad_()
     lengths = torch.tensor([len(doc) for doc in docs])
     return X, torch.arange(X.shape[1]) >= lengths[:, None]
 
 
-def _later(torch: Any, X: Any) -> Any:
-    """What no causal attention may see."""
+def _causal_mask(torch: Any, X: Any) -> Any:
+    """Returns the mask of the later rows, which causal attention must not see."""
     return torch.ones(X.shape[1], X.shape[1], dtype=torch.bool).triu(1)
 
 
@@ -47,9 +47,9 @@ def _randomized(torch: Any, module: Any) -> Any:
 
 
 def _check(torch: Any, model: Any, module: Any, docs: list[Any], expected: Any) -> None:
-    """A model, whose input is `docs`, all of it is PyTorch's: output, gradients of input, weights.
+    """Checks output and gradients of a model with input `docs` against a PyTorch module.
 
-    `expected` computes PyTorch's output of padded batches and of their masks.
+    `expected` computes the output of the module from padded batches and their masks.
     """
     many = len(docs) > 1
     model.initialize(tuple(docs) if many else docs[0], dtype="float64")
@@ -72,13 +72,13 @@ def _check(torch: Any, model: Any, module: Any, docs: list[Any], expected: Any) 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
 @pytest.mark.parametrize("causal", [False, True])
-def test_attention_is_pytorchs(causal: bool, bias: bool) -> None:
+def test_multi_head_attention_matches_pytorch(causal: bool, bias: bool) -> None:
     torch: Any = pytest.importorskip("torch")
     twin = torch.nn.MultiheadAttention(8, 2, bias=bias, batch_first=True, dtype=torch.float64)
     model = cb.with_flatten(cb.MultiHeadAttention(8, 8, heads=2, causal=causal, bias=bias))
 
     def expected(X: Any, mask: Any) -> Any:
-        later = _later(torch, X) if causal else None
+        later = _causal_mask(torch, X) if causal else None
         return twin(X, X, X, mask, False, later)[0]
 
     _check(torch, model, _randomized(torch, twin), [_docs(8)], expected)
@@ -86,7 +86,7 @@ def test_attention_is_pytorchs(causal: bool, bias: bool) -> None:
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
 @pytest.mark.parametrize("widths", [{}, {"kdim": 6, "vdim": 6}], ids=["one-width", "two-widths"])
-def test_cross_attention_is_pytorchs(widths: dict[str, int], bias: bool) -> None:
+def test_cross_attention_matches_pytorch(widths: dict[str, int], bias: bool) -> None:
     torch: Any = pytest.importorskip("torch")
     options = {"batch_first": True, "dtype": torch.float64, "bias": bias, **widths}
     twin = torch.nn.MultiheadAttention(8, 2, **options)
@@ -106,7 +106,7 @@ def _options(torch: Any, pre_norm: bool, activation: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("pre_norm", [True, False], ids=["pre-norm", "post-norm"])
-def test_an_encoders_block_is_pytorchs(pre_norm: bool, activation: str) -> None:
+def test_encoder_block_matches_pytorch(pre_norm: bool, activation: str) -> None:
     torch: Any = pytest.importorskip("torch")
     twin = torch.nn.TransformerEncoderLayer(**_options(torch, pre_norm, activation))
     model = cb.TransformerEncoder(8, heads=2, hidden=16, pre_norm=pre_norm, activation=activation)
@@ -118,18 +118,18 @@ def test_an_encoders_block_is_pytorchs(pre_norm: bool, activation: str) -> None:
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("pre_norm", [True, False], ids=["pre-norm", "post-norm"])
-def test_a_decoders_block_is_pytorchs(pre_norm: bool, activation: str) -> None:
+def test_decoder_block_matches_pytorch(pre_norm: bool, activation: str) -> None:
     torch: Any = pytest.importorskip("torch")
     twin = torch.nn.TransformerDecoderLayer(**_options(torch, pre_norm, activation))
     model = cb.TransformerDecoder(8, heads=2, hidden=16, pre_norm=pre_norm, activation=activation)
     _check(
         torch, model, _randomized(torch, twin), [_docs(8), _docs(8, 1, MEMORY)],
-        lambda X, mask, M, empty: twin(X, M, _later(torch, X), None, mask, empty),
+        lambda X, mask, M, empty: twin(X, M, _causal_mask(torch, X), None, mask, empty),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
-def test_an_encoder_and_a_decoder_are_pytorchs(bias: bool) -> None:
+def test_encoder_followed_by_decoder_matches_pytorch(bias: bool) -> None:
     torch: Any = pytest.importorskip("torch")
     nn = torch.nn
     options = _options(torch, True, "gelu") | {"layer_norm_eps": 0.5, "bias": bias}
@@ -143,14 +143,14 @@ def test_an_encoder_and_a_decoder_are_pytorchs(bias: bool) -> None:
 
     def expected(X: Any, mask: Any, M: Any, empty: Any) -> Any:
         memory = encoder(M, src_key_padding_mask=empty)
-        return decoder(X, memory, _later(torch, X), None, mask, empty)
+        return decoder(X, memory, _causal_mask(torch, X), None, mask, empty)
 
     model = cb.with_getitem(1, cb.with_flatten(ours[0])) >> ours[1]
     docs = [_docs(8), _docs(8, 1, MEMORY)]
     _check(torch, model, _randomized(torch, twin), docs, expected)
 
 
-def test_swiglu_is_the_papers() -> None:
+def test_swiglu_matches_its_formula() -> None:
     torch: Any = pytest.importorskip("torch")
     model = cb.FeedForward(4, 3, hidden=5, activation="swiglu").initialize(dtype="float64")
     x, r = floats(6, 3), floats(6, 4, seed=1)
@@ -167,7 +167,7 @@ def test_swiglu_is_the_papers() -> None:
         _close(gradient, weight.grad)
 
 
-def test_gated_by_a_sigmoid_is_pytorchs_glu() -> None:
+def test_sigmoid_gate_matches_glu_of_pytorch() -> None:
     torch: Any = pytest.importorskip("torch")
     model = cb.gated(cb.Linear(4, 3), cb.Sigmoid(4, init_W=cb.glorot_uniform))
     model.initialize(dtype="float64")
@@ -183,40 +183,40 @@ def test_gated_by_a_sigmoid_is_pytorchs_glu() -> None:
     _close(backprop(r), X.grad)
 
 
-def _turned(X: Any) -> Any:
-    """One head of rows as complex numbers, columns i and i + d / 2 in one, each turned by p * t."""
+def _rotated(X: Any) -> Any:
+    """Returns complex numbers of columns i and i + d / 2 of a head, row p rotated by p * t."""
     half = X.shape[1] // 2
     t = 10000.0 ** (-2 * np.arange(half) / X.shape[1])
     return (X[:, :half] + 1j * X[:, half:]) * np.exp(1j * np.outer(np.arange(len(X)), t))
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_rotary_positions_turn_complex_numbers(causal: bool) -> None:
+def test_rotary_positions_rotate_queries_and_keys(causal: bool) -> None:
     heads, width = 2, 6
     docs = _docs(3 * heads * width)
     Y = cb.with_array(cb.self_attention(heads, causal=causal, rotary=True)).predict(docs)
     for doc, y in zip(docs, Y, strict=True):
         for h in range(heads):
             Q, K, V = (doc[:, (part * heads + h) * width :][:, :width] for part in range(3))
-            scores = (_turned(Q) @ _turned(K).conj().T).real / width**0.5
+            scores = (_rotated(Q) @ _rotated(K).conj().T).real / width**0.5
             if causal:
                 scores[np.triu_indices(len(doc), 1)] = -np.inf
             P = np.exp(scores)
             _close(y[:, h * width :][:, :width], P / P.sum(axis=1, keepdims=True) @ V)
 
 
-def test_rotary_scores_depend_on_the_distance_alone() -> None:
+def test_rotary_scores_depend_only_on_the_distance() -> None:
     row = floats(1, 12)
-    P = np.repeat(row, 5, axis=0)  # one row at five places: the score of two is that of a distance
-    P[:, 8:] = np.eye(5)[:, :4]  # what comes out is the softmax, but for its last column
+    P = np.repeat(row, 5, axis=0)  # the same row at five positions
+    P[:, 8:] = np.eye(5)[:, :4]  # the output is the softmax without its last column
     Y = cb.self_attention(1, rotary=True).predict(P)
-    ratios = np.log(Y[:, 1:] / Y[:, :-1])  # the difference of the scores of neighbours
+    ratios = np.log(Y[:, 1:] / Y[:, :-1])  # differences of neighbouring scores
     _close(ratios[1, 1], ratios[0, 0])
     _close(ratios[2, 2], ratios[0, 0])
     assert abs(ratios[0, 0]) > 1e-3
 
 
-def test_no_row_sees_another_sequence() -> None:
+def test_rows_do_not_attend_to_other_sequences() -> None:
     model = cb.with_flatten(cb.TransformerEncoder(8, heads=2)).initialize(dtype="float64")
     docs = _docs(8)
     together = model.predict(docs)
@@ -224,7 +224,7 @@ def test_no_row_sees_another_sequence() -> None:
         np.testing.assert_allclose(model.predict([doc])[0], Y, rtol=1e-12)
 
 
-def test_no_row_sees_a_later_one_when_causal() -> None:
+def test_causal_attention_does_not_see_later_rows() -> None:
     model = cb.TransformerEncoder(8, heads=2, causal=True).initialize(dtype="float64")
     X = _docs(8)[2]
     before = model.predict(X)
@@ -234,11 +234,13 @@ def test_no_row_sees_a_later_one_when_causal() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("extreme", [np.nan, np.inf, -np.inf])
-def test_a_later_score_that_is_no_number_has_no_say_when_causal(extreme: float, dtype: str) -> None:
+def test_causal_attention_ignores_nan_and_infinity_in_later_rows(
+    extreme: float, dtype: str
+) -> None:
     X = floats(5, 3).astype(dtype)
     model = cb.self_attention(1, causal=True)
     before = model.predict(X)
-    X[3:, 1] = extreme  # of a key: its score alone
+    X[3:, 1] = extreme  # a key: it affects only scores
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(model.predict(X)[:3], before[:3])
 
@@ -251,14 +253,14 @@ def test_extreme_scores_stay_finite() -> None:
     assert np.isfinite(backprop(np.ones_like(Y))).all()
 
 
-def test_widths_that_do_not_fit_are_refused() -> None:
+def test_widths_not_divisible_by_the_heads_are_refused() -> None:
     with raises(cb.DimensionError, "3", "heads"):
         cb.MultiHeadAttention(8, heads=3)
     with raises(cb.DimensionError, "6", "4"):
         cb.self_attention(2).predict(np.ones((2, 4)))
 
 
-def test_resizing_keeps_queries_keys_and_values_apart() -> None:
+def test_resize_input_keeps_queries_keys_and_values_separate() -> None:
     X = _docs(4)[0]
     model = (cb.self_attention(1) >> cb.Linear(2)).initialize(np.ones((1, 6)), dtype="float64")
     wider = np.concatenate([np.pad(part, ((0, 0), (0, 1))) for part in
@@ -267,7 +269,7 @@ def test_resizing_keeps_queries_keys_and_values_apart() -> None:
     assert (model.layers[1].get_param("W")[:, 2] == 0).all()
 
 
-def test_positions_are_the_papers() -> None:
+def test_sinusoidal_positions_match_their_formula() -> None:
     docs = [np.zeros((2, 4)), np.zeros((3, 4))]
     Y = cb.with_flatten(cb.sinusoidal_positions()).predict(docs)
     for doc in Y:
@@ -276,7 +278,7 @@ def test_positions_are_the_papers() -> None:
             np.testing.assert_allclose(row, expected, rtol=1e-12)
 
 
-def test_learned_positions_add_the_row_of_the_place() -> None:
+def test_learned_positions_add_the_row_of_each_position() -> None:
     docs = _docs(3)
     model = cb.with_flatten(cb.LearnedPositions(longest=5)).initialize(docs, dtype="float64")
     P = model.layers[0].get_param("P")
@@ -306,7 +308,7 @@ MEMORIES = [2, 5, 0, 1, 0, 2]
     ],
     ids=["self", "encoder", "cross", "decoder"],
 )
-def test_lists_ragged_and_padded_are_one(make: Any) -> None:
+def test_lists_ragged_and_padded_give_equal_results(make: Any) -> None:
     model = make()
     two = model.name == "with_ragged"
     docs, memory = _docs(4, 0, SOME_EMPTY), _docs(3, 1, MEMORIES)
@@ -325,13 +327,13 @@ def test_lists_ragged_and_padded_are_one(make: Any) -> None:
         for found, expected in zip(other, results[0], strict=True):
             assert np.isfinite(found).all()
             _close(found, expected)
-    for i, doc in enumerate(docs):  # each by itself
+    for i, doc in enumerate(docs):  # each sequence alone
         if len(doc):
             alone = model.predict(([doc], [memory[i]]) if two else [doc])
             _close(alone[0], results[0][i])
 
 
-def test_an_empty_memory_gives_zeros_and_takes_no_gradient() -> None:
+def test_empty_memory_contributes_zeros_and_no_gradient() -> None:
     layer = cb.CrossAttention(4, 3, 2).initialize(dtype="float64")
     last = layer.layers[0].layers[3].layers[0]
     last.set_param("b", [1.0, 2.0, 3.0, 4.0])
@@ -344,7 +346,7 @@ def test_an_empty_memory_gives_zeros_and_takes_no_gradient() -> None:
     assert (dX[1] != 0).all()
 
 
-def test_no_sequence_sees_anothers_memory_nor_a_decoder_what_comes_later() -> None:
+def test_decoder_sees_only_its_own_memory_and_no_later_rows() -> None:
     model = cb.TransformerDecoder(8, heads=2, depth=2)
     docs, memory = _docs(8), _docs(8, 1, MEMORY)
     before = model.initialize((docs, memory), dtype="float64").predict((docs, memory))
@@ -357,10 +359,10 @@ def test_no_sequence_sees_anothers_memory_nor_a_decoder_what_comes_later() -> No
     np.testing.assert_allclose(model.predict((docs, memory))[2][:3], before[2][:3], rtol=1e-12)
 
 
-# -- widths, and what is refused ------------------------------------------------------------------
+# -- widths and errors ----------------------------------------------------------------------------
 
 
-def test_a_decoder_learns_its_memorys_width_from_what_makes_it() -> None:
+def test_decoder_infers_the_memory_width_from_the_previous_layer() -> None:
     memory = cb.with_getitem(1, cb.with_array(cb.Linear(6, 3)))
     model = (memory >> cb.TransformerDecoder(8, depth=2)).initialize(dtype="float64")
     X = (listed(3, 1, width=8), listed(2, 2))
@@ -370,7 +372,7 @@ def test_a_decoder_learns_its_memorys_width_from_what_makes_it() -> None:
         memory >> cb.TransformerDecoder(8, 5)
 
 
-def test_a_decoder_is_resized_with_what_makes_its_input() -> None:
+def test_resizing_a_decoder_also_resizes_the_previous_layer() -> None:
     first = cb.Linear(8, 5)
     decoder = cb.TransformerDecoder(8, 3, heads=2, depth=2)
     model = (cb.with_getitem(0, cb.with_array(first)) >> decoder).initialize(dtype="float64")
@@ -380,7 +382,7 @@ def test_a_decoder_is_resized_with_what_makes_its_input() -> None:
     assert [Y.shape for Y in model.predict(X)] == [(3, 10), (1, 10)]
 
 
-def test_resizing_keeps_them_apart_from_the_other_end() -> None:
+def test_resize_output_keeps_queries_keys_and_values_separate() -> None:
     model = (cb.Linear(6, 3) >> cb.self_attention(1)).initialize(dtype="float64")
     W = model.layers[0].get_param("W")
     model.resize_output(3)
@@ -388,7 +390,7 @@ def test_resizing_keeps_them_apart_from_the_other_end() -> None:
     np.testing.assert_array_equal(model.layers[0].get_param("W"), np.concatenate(wider))
 
 
-def test_resizing_keeps_a_memorys_keys_and_values_apart() -> None:
+def test_resize_output_keeps_keys_and_values_of_a_memory_separate() -> None:
     queries, memory = cb.Linear(4, 3), cb.Linear(8, 2)
     model = cb.with_getitem(0, cb.with_array(queries)) >> cb.with_getitem(1, cb.with_array(memory))
     model = (model >> cb.cross_attention(2)).initialize(dtype="float64")
@@ -400,7 +402,7 @@ def test_resizing_keeps_a_memorys_keys_and_values_apart() -> None:
     assert model.predict((ragged(2, 1), ragged(1, 3, width=2))).data.shape == (3, 6)
 
 
-def test_cross_attention_says_what_it_takes() -> None:
+def test_cross_attention_refuses_invalid_input_and_settings() -> None:
     layer = cb.CrossAttention(4, 3, 2).initialize(dtype="float64")
     X, M = listed(3, 1), listed(2, 5, width=2)
     with raises(cb.DimensionError, "2", "1"):
@@ -427,7 +429,7 @@ def test_cross_attention_says_what_it_takes() -> None:
             make(0)
 
 
-def test_what_there_is_no_name_for_is_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     with raises(cb.InputError, "activation", "relu", "gelu", "swiglu", "'tanh'"):
         cb.FeedForward(4, activation="tanh")
     with raises(cb.InputError, "norm", "layer", "rms", "'batch'"):

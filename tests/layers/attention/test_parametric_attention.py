@@ -1,4 +1,4 @@
-"""ParametricAttention with keys that a layer makes of the rows, against PyTorch."""
+"""ParametricAttention with a key_transform, against PyTorch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ LENGTHS = [2, 5, 0, 1, 3]
 
 
 def attended(keys: Callable[..., Any]) -> Callable[..., Any]:
-    """The layer in PyTorch; `keys(rows, *weights)` of each sequence."""
+    """Returns the layer in PyTorch; `keys(rows, *weights)` computes the keys of a sequence."""
 
     def reference(X: Any, Q: Any, *weights: Any) -> Any:
         parts = X.split(LENGTHS)
@@ -39,12 +39,12 @@ TRANSFORMS = {
     "wider": (lambda: cb.Gelu(7), wide),
     "windows": (lambda: cb.expand_window(1) >> cb.Linear(4), convolved),
     "no-weights": (cb.relu, lambda rows: rows.relu()),
-    "rows-as-they-are": (lambda: None, lambda rows: rows),
+    "no-transform": (lambda: None, lambda rows: rows),
 }
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_keys_weigh_the_rows(name: str) -> None:
+def test_key_transform_matches_pytorch(name: str) -> None:
     make, keys = TRANSFORMS[name]
     model = cb.ParametricAttention(key_transform=make())
     assert_agrees(model, ragged(*LENGTHS), attended(keys))
@@ -54,7 +54,7 @@ def sizes(model: Any) -> list[dict[str, int]]:
     return [node.dims for node in model.walk() if node.dims]
 
 
-def test_widths_are_inferred_and_the_query_has_that_of_the_keys() -> None:
+def test_widths_are_inferred_and_the_query_is_as_wide_as_the_keys() -> None:
     X = ragged(*LENGTHS)
     model = cb.ParametricAttention(key_transform=cb.Linear()).initialize(X)
     assert sizes(model) == [{"nI": 3, "nK": 3}, {"nI": 3, "nO": 3}]
@@ -71,7 +71,7 @@ def test_widths_are_inferred_and_the_query_has_that_of_the_keys() -> None:
         (cb.LayerNorm, [{"nI": 4, "nK": 4}, {"nI": 4}]),
     ],
 )
-def test_another_width_reaches_the_keys(make: Any, after: Any) -> None:
+def test_resize_reaches_the_key_transform(make: Any, after: Any) -> None:
     X = ragged(*LENGTHS)
     for change in (cb.Model.resize_input, cb.Model.resize_output):
         model = cb.ParametricAttention(key_transform=make()).initialize(X, dtype="float64")
@@ -80,7 +80,7 @@ def test_another_width_reaches_the_keys(make: Any, after: Any) -> None:
         assert model.get_param("Q").shape == (after[0]["nK"],)
 
 
-def test_a_wider_input_leaves_what_was_there() -> None:
+def test_resize_input_keeps_the_output_of_old_columns() -> None:
     X = ragged(*LENGTHS)
     model = cb.ParametricAttention(key_transform=cb.Gelu(5)).initialize(X, dtype="float64")
     before = model.predict(X).data
@@ -90,14 +90,14 @@ def test_a_wider_input_leaves_what_was_there() -> None:
 
 
 @pytest.mark.parametrize("keys", [lambda X: X[:, :2], lambda X: X[1:], lambda X: [X]])
-def test_keys_of_another_shape(keys: Any) -> None:
+def test_keys_of_another_shape_are_refused(keys: Any) -> None:
     transform = cb.layerize(lambda X: (keys(X), lambda dY: dY))
     model = cb.ParametricAttention(3, key_transform=transform).initialize(dtype="float64")
     with raises(cb.DimensionError, "parametric_attention", "(11, 3)"):
         model.predict(ragged(*LENGTHS))
 
 
-def test_only_a_layer_makes_keys() -> None:
+def test_invalid_key_transform_is_refused() -> None:
     with raises(cb.InputError, "parametric_attention", "str"):
         cb.ParametricAttention(3, key_transform="relu")  # type: ignore[arg-type]
     with raises(cb.DimensionError, "parametric_attention"):

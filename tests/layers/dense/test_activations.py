@@ -1,4 +1,4 @@
-"""Activations: their values and slopes over the whole range, with and without an affine map."""
+"""Activations: values and slopes over the whole range, with and without an affine map."""
 
 import inspect
 import pickle
@@ -15,7 +15,7 @@ from helpers.arrays import floats
 from helpers.errors import raises
 from helpers.models import value_and_derivative
 
-# -- formulas with 450 digits: what a float64 can hold of them must be right ------------------
+# -- accuracy: against formulas with 450 digits -----------------------------------------------
 
 ONE, HALF = Decimal(1), Decimal("0.5")
 FORMULAS: dict[str, Callable[[Decimal], Decimal]] = {
@@ -43,8 +43,8 @@ def _tanh(x: Decimal) -> Decimal:
     return (ONE - e) / (ONE + e)
 
 
-def exactly(function: Callable[[Decimal], Decimal], points: Any) -> tuple[Any, Any]:
-    """The function and its slope at float points, the latter by central differences."""
+def exact_values_and_slopes(function: Callable[[Decimal], Decimal], points: Any) -> tuple[Any, Any]:
+    """Returns the function and its slope, by central differences, at points that are floats."""
     h = Decimal("1e-60")
     with localcontext(Context(prec=450)):
         at = [Decimal(float(x)) for x in points]
@@ -54,24 +54,24 @@ def exactly(function: Callable[[Decimal], Decimal], points: Any) -> tuple[Any, A
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_every_digit_over_the_whole_range(name: str) -> None:
+def test_float64_is_accurate_over_the_whole_range(name: str) -> None:
     Y, slope = value_and_derivative(getattr(cb, name)(), POINTS)
-    expected_Y, expected_slope = exactly(FORMULAS[name], POINTS)
+    expected_Y, expected_slope = exact_values_and_slopes(FORMULAS[name], POINTS)
     np.testing.assert_allclose(Y, expected_Y, rtol=1e-13, atol=1e-290)
     np.testing.assert_allclose(slope, expected_slope, rtol=1e-12, atol=1e-290)
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_every_digit_in_float32(name: str) -> None:
+def test_float32_is_accurate_over_the_whole_range(name: str) -> None:
     points = POINTS.astype("f")
     Y, slope = value_and_derivative(getattr(cb, name)(), points)
     assert Y.dtype == slope.dtype == np.float32
-    expected_Y, expected_slope = exactly(FORMULAS[name], points)
+    expected_Y, expected_slope = exact_values_and_slopes(FORMULAS[name], points)
     np.testing.assert_allclose(Y, expected_Y, rtol=1e-6, atol=1e-36)
     np.testing.assert_allclose(slope, expected_slope, rtol=1e-5, atol=1e-36)
 
 
-# At -inf and inf: the value, then the slope.
+# The values at -inf and inf, then the slopes there.
 INF = np.inf
 LIMITS: dict[str, tuple[float, float, float, float]] = {
     "relu": (0, INF, 0, 1),
@@ -94,7 +94,7 @@ LIMITS: dict[str, tuple[float, float, float, float]] = {
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", LIMITS)
-def test_infinities_and_nan(name: str, dtype: Any) -> None:
+def test_infinities_give_the_limits_and_nan_stays_nan(name: str, dtype: Any) -> None:
     low, high, slope_low, slope_high = LIMITS[name]
     X = np.array([-INF, INF, np.nan], dtype=dtype)
     Y, slope = value_and_derivative(getattr(cb, name)(), X)
@@ -105,11 +105,11 @@ def test_infinities_and_nan(name: str, dtype: Any) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", LIMITS)
-def test_the_largest_numbers(name: str, dtype: Any) -> None:
+def test_largest_numbers_have_the_right_value_and_slope(name: str, dtype: Any) -> None:
     low, high, slope_low, slope_high = LIMITS[name]
     most = float(np.finfo(dtype).max)
     X = np.array([-most, -most / 3, most / 3, most], dtype=dtype)[:: 3 if name == "selu" else 1]
-    X = X / 2 if name == "selu" else X  # its scale, 1.05, has no place above the largest number
+    X = X / 2 if name == "selu" else X  # times its scale, 1.05, it would overflow
     Y, slope = value_and_derivative(getattr(cb, name)(), X)
     top = abs(X) * slope_high if high == INF else np.full_like(X, high)
     expected = np.where(X < 0, low, top)
@@ -119,7 +119,7 @@ def test_the_largest_numbers(name: str, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("slope", [3.0, -3.0])
-def test_a_steep_clipped_line_does_not_overflow(slope: float) -> None:
+def test_steep_clipped_linear_does_not_overflow(slope: float) -> None:
     X = np.array([-3e38, 0.1, 3e38], dtype="f")
     model = cb.clipped_linear(slope=slope, offset=0.5, min_val=-2.0, max_val=2.0)
     Y, dX = value_and_derivative(model, X)
@@ -128,7 +128,7 @@ def test_a_steep_clipped_line_does_not_overflow(slope: float) -> None:
     np.testing.assert_allclose(dX, [0, slope, 0])
 
 
-def test_a_line_clipped_at_one_end_only() -> None:
+def test_clipped_linear_may_be_clipped_at_one_end_only() -> None:
     X = np.array([-1e5, -1.0, 4.0])
     Y, dX = value_and_derivative(cb.clipped_linear(slope=2.0, min_val=-INF), X)
     np.testing.assert_allclose(Y, [-2e5, -2.0, 1.0])
@@ -169,7 +169,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_with_an_affine_map_as_in_pytorch(name: str) -> None:
+def test_activation_with_affine_map_matches_pytorch(name: str) -> None:
     F = pytest.importorskip("torch").nn.functional
     from helpers.against_torch import assert_agrees
 
@@ -184,14 +184,14 @@ WEIGHTLESS = {
 
 
 @pytest.mark.parametrize("name", WEIGHTLESS)
-def test_alone_as_in_pytorch(name: str) -> None:
+def test_activation_without_affine_map_matches_pytorch(name: str) -> None:
     F = pytest.importorskip("torch").nn.functional
     from helpers.against_torch import assert_agrees
 
     assert_agrees(getattr(cb, name)(), floats(2, 9, 5) * 4, getattr(F, WEIGHTLESS[name]))
 
 
-# -- what may follow ---------------------------------------------------------------------------
+# -- normalize and dropout ---------------------------------------------------------------------
 
 FINISHED = [
     cb.Relu, cb.Gelu, cb.Mish, cb.Swish, cb.Dish, cb.ELU, cb.SELU, cb.ClippedLinear, cb.ReluK,
@@ -200,7 +200,7 @@ FINISHED = [
 
 
 @pytest.mark.parametrize("make", FINISHED, ids=lambda make: make.__name__)
-def test_normalize_and_dropout_are_layers_after_it(make: Any) -> None:
+def test_normalize_and_dropout_add_layers_after_the_activation(make: Any) -> None:
     X, dY = floats(6, 3), floats(6, 4)
     models = [make(4, 3, normalize=True, dropout=0.4), make(4, 3) >> cb.LayerNorm(4)
               >> cb.Dropout(0.4)]  # fmt: skip
@@ -219,7 +219,7 @@ def test_normalize_and_dropout_are_layers_after_it(make: Any) -> None:
     assert [layer.name for layer in make(normalize=True).layers][1:] == ["layer_norm"]
 
 
-def test_a_rate_that_is_none_is_refused() -> None:
+def test_invalid_dropout_rate_is_refused() -> None:
     with raises(cb.InputError, "dropout"):
         cb.Mish(dropout=1.0)
 
@@ -249,7 +249,7 @@ def test_settings_are_saved() -> None:
         (lambda: cb.ReluK(k=-1.0), "k ... -1.0"),
     ],
 )
-def test_settings_that_make_no_sense(make: Callable[[], Any], message: str) -> None:
+def test_invalid_settings_are_refused(make: Callable[[], Any], message: str) -> None:
     with raises(cb.InputError, message):
         make()
 
@@ -260,7 +260,7 @@ def test_integers_are_refused(name: str) -> None:
         getattr(cb, name)().predict(np.arange(3))
 
 
-def test_activations_rise_where_they_should() -> None:
+def test_monotonic_activations_never_decrease() -> None:
     X = np.linspace(-50, 50, 2001)
     for name in ("sigmoid_activation", "elu", "selu", "hard_tanh", "hard_sigmoid", "relu_k"):
         Y = getattr(cb, name)().predict(X)
@@ -276,7 +276,7 @@ def test_selu_keeps_mean_and_variance() -> None:
 
 
 @pytest.mark.parametrize("make", [cb.Swish, cb.HardSwish, cb.SELU, cb.Relu])
-def test_constructors_of_one_signature_look_as_if_each_were_written_out(make: Any) -> None:
+def test_constructors_have_a_full_signature_and_can_be_pickled(make: Any) -> None:
     parameters = inspect.signature(make).parameters
     first = {"SELU": cb.lecun_normal}.get(make.__name__, cb.he_normal)
     assert {name: each.default for name, each in parameters.items()} == {

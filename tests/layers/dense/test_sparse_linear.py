@@ -1,4 +1,4 @@
-"""Rows of few entries: the map against PyTorch, the hashing, what is refused."""
+"""SparseLinear: output and gradients against PyTorch; hashing; resizing; errors."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from helpers.errors import raises
 LENGTHS = [3, 0, 1, 5, 0, 2]
 
 
-def test_a_row_is_a_weighted_bag_of_the_hashed_rows() -> None:
+def test_output_is_a_weighted_sum_of_the_hashed_rows() -> None:
     torch: Any = pytest.importorskip("torch")
     X = keys, values, lengths = sparse(*LENGTHS)
     model = cb.SparseLinear(4, 11, init_W=cb.normal(), init_b=cb.normal()).initialize(
@@ -41,15 +41,15 @@ def test_a_row_is_a_weighted_bag_of_the_hashed_rows() -> None:
         np.testing.assert_allclose(found, tensor, rtol=1e-9, atol=1e-12)
 
 
-def one_by_one(n: int) -> Any:
+def rows_of_one_key(n: int) -> Any:
     return np.arange(n, dtype="uint64"), np.ones(n), np.ones(n, "int64")
 
 
 @pytest.mark.parametrize("length", [10, 48, 100])
-def test_all_of_a_table_of_any_length_is_used_evenly(length: int) -> None:
+def test_keys_are_spread_evenly_over_the_table(length: int) -> None:
     n = 200 * length
     model = cb.SparseLinear(2, length).initialize(dtype="float64")
-    model.begin_update(one_by_one(n))[1](np.ones((n, 2)))
+    model.begin_update(rows_of_one_key(n))[1](np.ones((n, 2)))
     counts = model.get_grad("W")[:, 0]
     chi_square = ((counts - 2 * n / length) ** 2).sum() / (2 * n / length)
     assert counts.sum() == 2 * n
@@ -60,20 +60,20 @@ def test_outputs_share_no_weights() -> None:
     model = cb.SparseLinear(3, 50).initialize(dtype="float64")
     dY = np.zeros((40, 3))
     dY[:, 1] = 1
-    model.begin_update(one_by_one(40))[1](dY, cb.SGD(1.0))
-    Y = model.predict(one_by_one(40))
+    model.begin_update(rows_of_one_key(40))[1](dY, cb.SGD(1.0))
+    Y = model.predict(rows_of_one_key(40))
     assert (Y[:, [0, 2]] == 0).all()
     assert (Y[:, 1] < 0).all()
 
 
-def test_rows_that_no_key_names_have_no_gradient() -> None:
+def test_only_the_hashed_rows_have_a_gradient() -> None:
     model = cb.SparseLinear(2, 1000).initialize(dtype="float64")
-    model.begin_update(one_by_one(3))[1](np.ones((3, 2)))
-    named = cb.NumpyOps().hash_rows(one_by_one(3)[0], 0, 1000, 2)
+    model.begin_update(rows_of_one_key(3))[1](np.ones((3, 2)))
+    named = cb.NumpyOps().hash_rows(rows_of_one_key(3)[0], 0, 1000, 2)
     assert set(np.flatnonzero(model.get_grad("W").any(axis=1))) == set(named.ravel())
 
 
-def test_keys_with_a_sign_are_those_without() -> None:
+def test_signed_keys_equal_unsigned_keys_with_the_same_bits() -> None:
     model = cb.SparseLinear(2, 100, init_W=cb.normal()).initialize(dtype="float64")
     counts = np.ones(2, "int32")
     signed = model.predict((np.array([-1, 5]), np.ones(2), counts))
@@ -81,10 +81,10 @@ def test_keys_with_a_sign_are_those_without() -> None:
     np.testing.assert_array_equal(signed, unsigned)
 
 
-def test_a_bag_of_words_classifier_learns() -> None:
+def test_bag_of_words_classifier_learns() -> None:
     rng = np.random.default_rng(0)
     classes = rng.integers(0, 3, 120)
-    words = classes[:, None] * 1000 + rng.integers(0, 1000, (120, 20))  # a vocabulary for each
+    words = classes[:, None] * 1000 + rng.integers(0, 1000, (120, 20))  # a vocabulary per class
     X = words.ravel().astype("uint64"), np.full(2400, 0.05), np.full(120, 20)
     model = cb.SparseLinear(3, 2**14) >> cb.softmax_activation()
     model.initialize(dtype="float64")
@@ -114,13 +114,13 @@ KEYS, VALUES, COUNTS = sparse(3, 2)
         ((KEYS, VALUES, np.array([6, -1])), cb.DimensionError, "0"),
     ],
 )
-def test_what_it_does_not_take(X: Any, error: Any, words: str) -> None:
+def test_invalid_input_is_refused(X: Any, error: Any, words: str) -> None:
     model = cb.SparseLinear(2, 7).initialize(dtype="float64")
     with raises(error, words):
         model.predict(X)
 
 
-def test_outputs_are_counted_by_what_they_are_compared_with() -> None:
+def test_number_of_outputs_is_inferred_from_the_target() -> None:
     model = cb.SparseLinear(length=7).initialize(sparse(3, 2), np.zeros((2, 4)))
     assert model.get_param("W").shape == (7, 4)
     assert not model.get_param("W").any()
@@ -129,7 +129,7 @@ def test_outputs_are_counted_by_what_they_are_compared_with() -> None:
 
 
 @pytest.mark.parametrize("size", [6, 3])
-def test_another_number_of_outputs_keeps_the_weights(size: int) -> None:
+def test_resize_output_keeps_the_weights(size: int) -> None:
     X = sparse(*LENGTHS)
     model = cb.SparseLinear(4, 11, init_W=cb.normal()).initialize(dtype="float64")
     before = model.predict(X)

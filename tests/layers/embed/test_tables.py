@@ -1,4 +1,4 @@
-"""Parts of arrays, functions as layers, and tables: against PyTorch and Python's own dict."""
+"""layerize, array_getitem, tables of vectors, and layers that map ids: results and errors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from helpers.arrays import close, floats, ids
 from helpers.errors import raises
 from helpers.models import SEED, ready
 
-# -- functions and parts of arrays ----------------------------------------------------------------
+# -- layerize and array_getitem -------------------------------------------------------------------
 
 
-def test_layerize_makes_a_layer_of_the_functions_name() -> None:
+def test_layerize_returns_a_layer_named_after_the_function() -> None:
     @cb.layerize
     def double(X: Any) -> Any:
         return X * 2, lambda dY: dY * 2
@@ -37,7 +37,7 @@ def test_layerize_makes_a_layer_of_the_functions_name() -> None:
      ([2, 2, 0], [1, 1, 2]), (slice(1, 3), slice(None), 0)],
     ids=str,
 )  # fmt: skip
-def test_array_getitem_against_torch(index: Any) -> None:
+def test_array_getitem_matches_pytorch(index: Any) -> None:
     torch: Any = pytest.importorskip("torch")
     X = floats(4, 3, 2)
     T = torch.tensor(X, requires_grad=True)
@@ -51,7 +51,7 @@ def test_array_getitem_against_torch(index: Any) -> None:
 
 
 @pytest.mark.parametrize("index", [4, -5, [0, 4], (0, 3), (0, 0, 0, 0)], ids=str)
-def test_array_getitem_refuses_what_is_not_there(index: Any) -> None:
+def test_array_getitem_refuses_indices_out_of_range(index: Any) -> None:
     with raises(cb.DimensionError, "array_getitem", "(4, 3, 2)"):
         cb.array_getitem(index).predict(floats(4, 3, 2))
 
@@ -61,7 +61,7 @@ def test_array_getitem_refuses_what_is_not_there(index: Any) -> None:
     [[True, False, True, True], [0.9, 1.9], True, None, ..., "a", 1.0, (0, np.array([True] * 3))],
     ids=str,
 )
-def test_array_getitem_refuses_what_is_no_number(index: Any) -> None:
+def test_array_getitem_refuses_indices_that_are_not_integers(index: Any) -> None:
     with raises(cb.InputError, "array_getitem"):
         cb.array_getitem(index)
 
@@ -77,7 +77,7 @@ def test_array_getitem_of_ids_has_no_gradient() -> None:
 # -- tables ---------------------------------------------------------------------------------------
 
 
-def test_static_vectors_are_not_trained_nor_saved() -> None:
+def test_static_vectors_are_not_trained_or_saved() -> None:
     table = floats(7, 3)
     before = table.copy()
     model = ready(cb.StaticVectors(table) >> cb.Linear(2))
@@ -101,7 +101,7 @@ def test_static_vectors_have_the_width_of_their_table() -> None:
     assert model.resize_output(5).predict(ids(3)).shape == (3, 5)
 
 
-def test_static_vectors_say_what_they_take() -> None:
+def test_static_vectors_refuse_invalid_ids_and_tables() -> None:
     with raises(cb.DimensionError, "0", "6", "2", "7"):
         cb.StaticVectors(floats(7, 3)).predict(np.array([2, 7]))
     for wrong in (np.zeros((2, 2), "int64"), floats(3), [[1.0]]):
@@ -109,7 +109,7 @@ def test_static_vectors_say_what_they_take() -> None:
             cb.StaticVectors(wrong)  # type: ignore[arg-type]
 
 
-def test_a_table_is_copied_to_a_device_once() -> None:
+def test_table_is_copied_to_a_device_once() -> None:
     copied: list[Any] = []
 
     class Elsewhere(cb.NumpyOps):
@@ -125,7 +125,7 @@ def test_a_table_is_copied_to_a_device_once() -> None:
     assert table.on(cb.NumpyOps()) is table.array
 
 
-def test_remap_ids_is_a_look_up_in_the_mapping() -> None:
+def test_remap_ids_looks_up_keys_in_the_mapping() -> None:
     mapping = {"a": 3, "b": 0, 7: 5}
     words = ["b", "c", "a", 7, "a"]
     Y = cb.remap_ids(mapping, default=9).predict(words)
@@ -137,7 +137,7 @@ def test_remap_ids_is_a_look_up_in_the_mapping() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64", "int32"])
-def test_premap_ids_is_a_look_up_in_the_mapping(dtype: str) -> None:
+def test_premap_ids_looks_up_ids_in_the_mapping(dtype: str) -> None:
     known = [0, 3, 2**31 - 1, 5] + ([2**64 - 1, 2**63] if dtype == "uint64" else [-1, -(2**31)])
     mapping = {key: 10 * i for i, key in enumerate(known)}
     X = np.array([*known, 1, 4, 2**31 - 2, *known[::-1]], dtype)
@@ -149,7 +149,7 @@ def test_premap_ids_is_a_look_up_in_the_mapping(dtype: str) -> None:
     assert cb.premap_ids({}, 4).predict(X).tolist() == [4] * len(X)
 
 
-def test_premap_ids_says_what_it_takes() -> None:
+def test_premap_ids_refuses_invalid_keys_and_input() -> None:
     with raises(cb.InputError, "ints", "str"):
         cb.premap_ids({"a": 1})  # type: ignore[dict-item]
     with raises(cb.InputError, "premap_ids"):
@@ -165,7 +165,7 @@ def test_strings2arrays_hashes_each_word() -> None:
         cb.strings2arrays().predict(["word"])
 
 
-def test_words_pass_to_device_as_they_are() -> None:
+def test_to_device_leaves_lists_of_words_unchanged() -> None:
     assert cb.to_device([["a"], ["b"]], cb.NumpyOps()) == [["a"], ["b"]]
 
 
@@ -183,7 +183,7 @@ def test_words_pass_to_device_as_they_are() -> None:
         (np.array([1]), cb.InputError, "embed_bag ... Ragged ... int64"),
     ],
 )
-def test_embed_bag_says_what_it_takes(X: Any, error: Any, message: str) -> None:
+def test_embed_bag_refuses_invalid_input(X: Any, error: Any, message: str) -> None:
     with raises(error, message):
         cb.EmbedBag(2, 7).initialize().predict(X)
     with raises(cb.InputError, "'mean'", "'sum'", "'max'"):
@@ -199,7 +199,7 @@ def test_embed_bag_says_what_it_takes(X: Any, error: Any, message: str) -> None:
         (lambda: cb.HashEmbed(2, 7), lambda X: X),
     ],
 )
-def test_the_order_of_bytes_does_not_matter(make: Any, form: Any) -> None:
+def test_byte_order_of_ids_does_not_matter(make: Any, form: Any) -> None:
     model = make().initialize(rng=SEED)
     close(model.predict(form(np.array([6, 1], ">i8"))), model.predict(form(np.array([6, 1]))))
     if "hash" not in model.name:

@@ -1,4 +1,4 @@
-"""One table for input and output: against PyTorch, and as one layer in every respect."""
+"""unembed: one table for input and output, against PyTorch; inference; resizing; errors."""
 
 from typing import Any
 
@@ -23,18 +23,18 @@ def tables(model: Any) -> list[Any]:
     return [node for node in model.walk() if node.name == "embed"]
 
 
-def test_scores_are_products_with_each_row() -> None:
+def test_scores_are_products_with_the_rows_of_the_table() -> None:
     assert_agrees(cb.unembed(cb.Embed(3, 7)), floats(5, 3), lambda X, E: X @ E.T)
 
 
-def test_a_shared_table_gets_both_gradients() -> None:
+def test_shared_table_receives_both_gradients() -> None:
     def reference(X: Any, E: Any, W: Any, b: Any) -> Any:
         return F.linear(F.gelu(F.linear(F.embedding(X, E), W, b)), E)
 
     assert_agrees(tied(), ids(9), reference)
 
 
-def test_training_is_that_of_a_shared_weight() -> None:
+def test_training_matches_pytorch_with_a_shared_weight() -> None:
     X, T = ids(9), ids(9)[::-1].copy()
     model = tied().initialize(dtype="float64")
     E, W, b = (torch.tensor(array, requires_grad=True) for array in params_of(model).values())
@@ -53,7 +53,7 @@ def test_training_is_that_of_a_shared_weight() -> None:
     np.testing.assert_allclose(tables(model)[0].get_param("E"), E.detach(), rtol=0, atol=1e-9)
 
 
-def test_it_is_one_layer_with_one_table() -> None:
+def test_shared_table_is_allocated_copied_and_saved_once() -> None:
     model = tied().initialize()
     (embed,) = tables(model)
     assert sum(array.size for array in params_of(model).values()) == 7 * 3 + 3 * 4
@@ -66,7 +66,7 @@ def test_it_is_one_layer_with_one_table() -> None:
     np.testing.assert_array_equal(loaded.predict(ids(9)), model.predict(ids(9)))
 
 
-def test_bytes_of_a_layer_of_its_own_are_not_those_of_a_shared_one() -> None:
+def test_model_with_separate_tables_does_not_load_a_shared_table() -> None:
     apart = cb.Embed(3, 7) >> cb.Gelu() >> cb.unembed(cb.Embed(3, 7))
     with pytest.raises(cb.FormatError):
         apart.from_bytes(tied().initialize().to_bytes())
@@ -80,7 +80,7 @@ def test_bytes_of_a_layer_of_its_own_are_not_those_of_a_shared_one() -> None:
         lambda embed: cb.Linear(3, 2) >> cb.unembed(embed) >> cb.Linear(2, 7),
     ],
 )
-def test_the_layers_around_it_tell_the_table_its_size(make: Any) -> None:
+def test_table_size_is_inferred_from_the_other_layers(make: Any) -> None:
     embed = cb.Embed()
     make(embed).initialize()
     assert embed.dims == {"nO": 3, "nV": 7}
@@ -88,7 +88,7 @@ def test_the_layers_around_it_tell_the_table_its_size(make: Any) -> None:
     assert (cb.unembed(embed).get_dim("nI"), cb.unembed(embed).get_dim("nO")) == (3, 7)
 
 
-def test_the_table_tells_the_layers_around_it() -> None:
+def test_widths_of_other_layers_are_inferred_from_the_table() -> None:
     model = tied().initialize()
     assert model.layers[1].dims == {"nI": 3, "nO": 3}
     assert model.get_dim("nO") == 7
@@ -96,7 +96,7 @@ def test_the_table_tells_the_layers_around_it() -> None:
         cb.Linear(4) >> cb.unembed(cb.Embed(3, 7))
 
 
-def test_a_larger_vocabulary_is_one_in_both_places() -> None:
+def test_resize_output_enlarges_the_shared_vocabulary() -> None:
     model = tied().initialize(dtype="float64")
     before = model.predict(ids(9))
     assert model.resize_output(9) is model
@@ -109,7 +109,7 @@ def test_a_larger_vocabulary_is_one_in_both_places() -> None:
     assert tables(model)[0].get_param("E")[7:].all()
 
 
-def test_a_smaller_vocabulary_and_another_width() -> None:
+def test_resize_to_smaller_vocabulary_or_other_width_keeps_weights() -> None:
     model = tied().initialize(dtype="float64")
     before = model.predict(ids(9, below=5))
     np.testing.assert_array_equal(model.resize_output(5).predict(ids(9, below=5)), before[:, :5])
@@ -122,7 +122,7 @@ def test_a_smaller_vocabulary_and_another_width() -> None:
     np.testing.assert_allclose(after, before, rtol=1e-12)
 
 
-def test_the_table_may_stand_in_other_layers_too() -> None:
+def test_table_can_be_used_inside_other_layers() -> None:
     embed = cb.Embed(3, 7)
     plain = embed >> cb.unembed(embed)
     once = cb.with_flatten(cb.uniqued(embed)) >> cb.with_flatten(cb.unembed(embed))
@@ -133,12 +133,12 @@ def test_the_table_may_stand_in_other_layers_too() -> None:
 @pytest.mark.parametrize(
     "make", [cb.HashEmbed, cb.Linear, cb.relu, lambda: cb.uniqued(cb.Embed()), lambda: "embed"]
 )
-def test_anything_but_an_embed_is_refused(make: Any) -> None:
+def test_layers_other_than_embed_are_refused(make: Any) -> None:
     with raises(cb.InputError, "unembed"):
         cb.unembed(make())
 
 
-def test_another_table_takes_both_places_and_nothing_else_does() -> None:
+def test_replace_node_replaces_the_table_twice_and_refuses_others() -> None:
     model, wider = tied(), cb.Embed(3, 8)
     exchanged = cb.replace_node(model, model.layers[0], wider)
     assert exchanged.layers[0] is exchanged.layers[2].layers[0] is wider
@@ -158,11 +158,11 @@ def test_another_table_takes_both_places_and_nothing_else_does() -> None:
         (floats(5, 3).astype("f"), cb.InputError, "unembed ... float64 ... float32"),
     ],
 )
-def test_what_it_does_not_take(X: Any, error: Any, words: str) -> None:
+def test_invalid_input_is_refused(X: Any, error: Any, words: str) -> None:
     with raises(error, words):
         cb.unembed(cb.Embed(3, 7)).initialize(dtype="float64").predict(X)
 
 
-def test_without_weights_it_says_so() -> None:
+def test_uninitialized_table_fails() -> None:
     with raises(cb.StateError, "embed", "weights"):
         cb.unembed(cb.Embed(3, 7)).predict(floats(5, 3))

@@ -1,4 +1,4 @@
-"""Batch normalization, and statistics: against PyTorch, and against their formula."""
+"""BatchNorm and its running statistics, against PyTorch and against their formula."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def ready(**options: Any) -> Any:
 
 
 def run(model: Any, X: Any, seed: int = 0) -> Any:
-    """A pass forth and back."""
+    """Runs a forward pass and its backward pass."""
     Y, backprop = model.begin_update(X)
     return backprop(floats(*Y.shape, seed=seed))
 
 
 def moved(values: tuple[Any, Any], batches: list[Any], rate: float) -> list[Any]:
-    """The statistics (mean, var) after one update: toward the mean of what was seen."""
+    """Returns the statistics (mean, var) after an update: moved toward those of the batches."""
     seen = [(X.mean(axis=0), X.var(axis=0, ddof=1)) for X in batches]
     return [
         (1 - rate) * value + rate * np.mean(each, axis=0)
@@ -48,7 +48,7 @@ def moved(values: tuple[Any, Any], batches: list[Any], rate: float) -> list[Any]
 
 
 def _twin(torch: Any, model: Any) -> Any:
-    """Linear >> BatchNorm >> Linear of PyTorch, with the model's weights."""
+    """Returns Linear, BatchNorm and Linear of PyTorch with the weights of the model."""
     twin = torch.nn.Sequential(
         torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4, **EPS), torch.nn.Linear(4, 2)
     ).double()
@@ -64,7 +64,7 @@ def _twin(torch: Any, model: Any) -> Any:
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_training_and_prediction_are_those_of_pytorch(momentum: float) -> None:
+def test_training_and_prediction_match_pytorch(momentum: float) -> None:
     torch: Any = pytest.importorskip("torch")
     model: Any = cb.Linear(4, 3) >> cb.BatchNorm(**EPS) >> cb.Linear(2)
     model.initialize(rng=1, dtype="float64")
@@ -97,7 +97,7 @@ def test_training_and_prediction_are_those_of_pytorch(momentum: float) -> None:
     close(model.layers[0].get_param("W"), twin[0].weight.detach())
 
 
-def test_float32_stays() -> None:
+def test_float32_input_gives_float32_results() -> None:
     torch: Any = pytest.importorskip("torch")
     X = batch(0).astype("f")
     model = cb.BatchNorm().initialize(X)
@@ -109,10 +109,10 @@ def test_float32_stays() -> None:
     np.testing.assert_allclose(Y, expected, rtol=1e-4, atol=1e-5)
 
 
-# -- a pass adds, an update moves --------------------------------------------------------------
+# -- passes and updates ------------------------------------------------------------------------
 
 
-def test_a_forward_pass_and_a_prediction_change_nothing() -> None:
+def test_forward_pass_and_prediction_do_not_change_statistics() -> None:
     model = ready()
     before = model.to_bytes()
     _, pending = model.begin_update(batch(0))
@@ -121,18 +121,18 @@ def test_a_forward_pass_and_a_prediction_change_nothing() -> None:
     model.finish_update(sgd)
     assert (model.to_bytes(), sgd.step) == (before, 0)
     pending(floats(7, 3))
-    assert [cb.StateError] * 2 == [_refused(model, name) for name in ("mean", "var")]
+    assert [cb.StateError] * 2 == [_error_of_get_grad(model, name) for name in ("mean", "var")]
     close(statistics(model), (np.zeros(3), np.ones(3)))
 
 
-def _refused(model: Any, name: str) -> Any:
+def _error_of_get_grad(model: Any, name: str) -> Any:
     assert not model.has_grad(name)
     with raises(cb.StateError, name) as caught:
         model.get_grad(name)
     return caught.type
 
 
-def test_many_passes_before_an_update_move_them_once_to_the_mean() -> None:
+def test_update_after_several_passes_moves_statistics_once() -> None:
     model, batches = ready(momentum=0.3), [batch(seed, 5 + seed) for seed in range(3)]
     for X in batches:
         run(model, X)
@@ -141,7 +141,7 @@ def test_many_passes_before_an_update_move_them_once_to_the_mean() -> None:
     close(statistics(model), moved(before, batches, 0.3))
 
 
-def test_a_shared_layer_sees_both_its_inputs() -> None:
+def test_shared_layer_averages_over_both_inputs() -> None:
     norm = ready(momentum=0.3)
     X = batch(0)
     Y, _ = norm.begin_update(X)
@@ -151,7 +151,7 @@ def test_a_shared_layer_sees_both_its_inputs() -> None:
     close(statistics(norm), moved(before, [X, np.maximum(Y, 0)], 0.3))
 
 
-def test_a_pass_begun_before_an_update_adds_what_it_saw() -> None:
+def test_pass_that_ends_after_an_update_counts_in_the_next_update() -> None:
     model, sgd = ready(momentum=0.3), cb.SGD(0.1)
     _, first = model.begin_update(batch(0))
     _, second = model.begin_update(batch(1))
@@ -162,7 +162,7 @@ def test_a_pass_begun_before_an_update_adds_what_it_saw() -> None:
     close(statistics(model), moved(between, [batch(0)], 0.3))
 
 
-def test_a_pass_that_is_run_again_counts_once() -> None:
+def test_pass_repeated_by_checkpointed_counts_once() -> None:
     norm = ready(momentum=0.3)
     model, X = cb.checkpointed(norm), batch(0)
     run(model, X)
@@ -171,7 +171,7 @@ def test_a_pass_that_is_run_again_counts_once() -> None:
 
 
 @pytest.mark.usefixtures("often_switching")
-def test_passes_in_threads_are_all_seen() -> None:
+def test_passes_in_several_threads_all_count() -> None:
     model, together = ready(momentum=0.3), threading.Barrier(4)
     batches = [batch(seed) for seed in range(4)]
 
@@ -190,7 +190,7 @@ def test_passes_in_threads_are_all_seen() -> None:
     close(statistics(model), moved(before, batches, 0.3))
 
 
-def test_only_what_is_updated_moves() -> None:
+def test_update_of_one_layer_leaves_other_statistics_unchanged() -> None:
     first, second = cb.BatchNorm(3), cb.BatchNorm(3)
     model = (first >> second).initialize(dtype="float64")
     run(model, batch(0))
@@ -218,7 +218,7 @@ makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
 
 @makers
-def test_an_optimizers_rule_does_not_touch_statistics(make: Any) -> None:
+def test_optimizer_settings_do_not_affect_statistics(make: Any) -> None:
     model, sgd = ready(momentum=0.3), make()
     expected: Any = statistics(model)
     for seed in range(5):
@@ -229,7 +229,7 @@ def test_an_optimizers_rule_does_not_touch_statistics(make: Any) -> None:
     assert sgd.step == 5
 
 
-def test_statistics_do_not_count_in_the_norm_of_the_gradient() -> None:
+def test_gradient_norm_does_not_include_statistics() -> None:
     model, X = ready(), batch(0) + 1e6
     run(model, X)
     dG, db = model.get_grad("G"), model.get_grad("b")
@@ -239,7 +239,7 @@ def test_statistics_do_not_count_in_the_norm_of_the_gradient() -> None:
     close(model.get_param("b"), -scale * db)
 
 
-def test_what_is_trained_is_updated_by_one_operation_and_statistics_by_one(
+def test_update_uses_one_operation_for_weights_and_one_for_statistics(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model: Any = cb.clone(cb.Linear(3, 3) >> cb.BatchNorm(), 4).initialize(dtype="float64")
@@ -257,7 +257,7 @@ def test_what_is_trained_is_updated_by_one_operation_and_statistics_by_one(
     assert sizes == [4 * (9 + 3 + 3 + 3), 4 * (3 + 3)]  # the averages, the statistics
 
 
-def test_updates_are_in_place_when_nobody_holds_the_statistics() -> None:
+def test_update_is_in_place_if_statistics_are_not_held_elsewhere() -> None:
     model: Any = cb.BatchNorm(momentum=0.1) >> cb.BatchNorm(3, momentum=0.2)
     model.initialize(dtype="float64")
     norm, sgd = model.layers[0], cb.SGD(0.1)
@@ -273,7 +273,7 @@ def test_updates_are_in_place_when_nobody_holds_the_statistics() -> None:
     assert addresses() == before
 
 
-def test_a_statistic_that_somebody_holds_does_not_change() -> None:
+def test_update_does_not_change_statistics_held_by_the_user() -> None:
     model = ready()
     held = model.get_param("mean")
     run(model, batch(0))
@@ -282,7 +282,7 @@ def test_a_statistic_that_somebody_holds_does_not_change() -> None:
     assert (model.get_param("mean") != 0).all()
 
 
-def test_the_average_of_a_statistic_is_itself() -> None:
+def test_average_of_a_statistic_is_the_statistic() -> None:
     model, sgd = ready(momentum=0.3), cb.SGD(0.5)
     for seed in range(5):
         run(model, batch(seed), seed)
@@ -295,8 +295,8 @@ def test_the_average_of_a_statistic_is_itself() -> None:
         close(model.predict(X), G * (X - mean) / np.sqrt(var + 1e-5) + b)
 
 
-def test_statistics_alone_are_updated_too() -> None:
-    """A layer of one's own that trains nothing: its output is its input less a running mean."""
+def test_layer_with_only_statistics_is_updated() -> None:
+    """Uses a custom layer without trained weights: it subtracts a running mean from its input."""
 
     def forward(model: Any, X: Any, run: Any) -> Any:
         (mean,) = run.params(model, "mean")
@@ -315,7 +315,7 @@ def test_statistics_alone_are_updated_too() -> None:
     close(model.predict(batch(1)), batch(1) - batch(0).mean(axis=0) / 2)
 
 
-# -- where the model goes ----------------------------------------------------------------------
+# -- saving, copying, resizing, devices --------------------------------------------------------
 
 
 def _train(model: Any, sgd: Any, seeds: Any) -> None:
@@ -325,7 +325,7 @@ def _train(model: Any, sgd: Any, seeds: Any) -> None:
 
 
 @makers
-def test_training_goes_on_from_bytes(make: Any) -> None:
+def test_training_continues_from_bytes(make: Any) -> None:
     model: Any = (cb.Linear(3, 3) >> cb.BatchNorm()).initialize(dtype="float64")
     sgd = make()
     _train(model, sgd, range(3))
@@ -339,7 +339,7 @@ def test_training_goes_on_from_bytes(make: Any) -> None:
     assert resumed.to_bytes() == model.to_bytes()
 
 
-def test_a_copy_has_statistics_of_its_own_and_what_waits() -> None:
+def test_copy_has_separate_statistics_and_pending_updates() -> None:
     model = ready(momentum=0.3)
     run(model, batch(0))
     run(model, batch(1))
@@ -349,7 +349,7 @@ def test_a_copy_has_statistics_of_its_own_and_what_waits() -> None:
     close(statistics(twin), moved(statistics(model), [batch(0), batch(1)], 0.3))
 
 
-def test_new_columns_begin_as_all_did_and_old_ones_stay() -> None:
+def test_resize_keeps_old_statistics_and_initializes_new_ones() -> None:
     model: Any = (cb.Linear(3, 3) >> cb.BatchNorm(momentum=0.3)).initialize(dtype="float64")
     sgd = cb.Adam(0.1)
     _train(model, sgd, range(3))
@@ -371,7 +371,7 @@ def test_new_columns_begin_as_all_did_and_old_ones_stay() -> None:
     close(statistics(norm), [each[:2] for each in expected])
 
 
-def test_on_a_gpu_nothing_crosses(strict: Any) -> None:
+def test_gpu_training_matches_cpu_and_copies_nothing_to_the_host(strict: Any) -> None:
     stayed, gone = ready(), ready()
     sgds = cb.Adam(0.1), cb.Adam(0.1)
     _train(stayed, sgds[0], range(2))
@@ -388,14 +388,14 @@ def test_on_a_gpu_nothing_crosses(strict: Any) -> None:
     close(statistics(gone.to_cpu()), statistics(stayed))
 
 
-def test_widths_are_learnt_from_data() -> None:
+def test_width_is_inferred_from_data() -> None:
     twice = cb.layerize(lambda X: (np.hstack([X, X]), lambda dY: dY[:, :3] + dY[:, 3:]))
     model = (twice >> cb.BatchNorm() >> cb.Linear(2)).initialize(batch(0), dtype="float64")
     assert model.layers[1].get_dim("nI") == 6
     assert model.predict(batch(0)).shape == (7, 2)
 
 
-# -- by name -----------------------------------------------------------------------------------
+# -- parameters and errors ---------------------------------------------------------------------
 
 
 def test_statistics_are_parameters_without_gradients() -> None:
@@ -409,7 +409,7 @@ def test_statistics_are_parameters_without_gradients() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_too_few_rows_have_no_variance(n: int) -> None:
+def test_training_fails_with_fewer_than_2_rows(n: int) -> None:
     model = (cb.Linear(3, 3) >> cb.BatchNorm()).initialize(dtype="float64")
     with raises(cb.DimensionError, "2", f"({n}, 3)", "'chain >> batch_norm'"):
         model.begin_update(batch(0, n))
@@ -417,14 +417,14 @@ def test_too_few_rows_have_no_variance(n: int) -> None:
 
 
 @pytest.mark.parametrize("options", [{"momentum": 0.0}, {"momentum": 1.5}])
-def test_settings_that_mean_nothing_are_refused(options: Any) -> None:
+def test_invalid_momentum_is_refused(options: Any) -> None:
     with raises(cb.InputError, "momentum"):
         cb.BatchNorm(**options)
 
 
 @pytest.mark.parametrize("make", [cb.BatchNorm, cb.LayerNorm, cb.RMSNorm])
 @pytest.mark.parametrize("eps", [0.0, -1e-5, float("nan")])
-def test_an_eps_that_is_none_is_refused(make: Any, eps: float) -> None:
+def test_invalid_eps_is_refused(make: Any, eps: float) -> None:
     with raises(cb.InputError, "eps"):
         make(eps=eps)
 
@@ -436,7 +436,7 @@ def test_other_widths_are_refused() -> None:
         cb.Linear(4) >> cb.BatchNorm(3)
 
 
-def test_a_prediction_has_no_backward_pass() -> None:
+def test_backward_pass_of_a_prediction_fails() -> None:
     model = ready()
     run = cb.Run(model.ops, model.rng, train=False)
     Y, backprop = run(model, batch(0))
@@ -445,7 +445,7 @@ def test_a_prediction_has_no_backward_pass() -> None:
         backprop(Y)
 
 
-def test_invariants_hold_but_for_the_one_that_is_excused() -> None:
+def test_check_layer_passes_if_check_predict_is_skipped() -> None:
     model = cb.Linear(3, 3) >> cb.BatchNorm()
     with raises(AssertionError, "predict"):
         testing.check_layer(model, batch(0))

@@ -1,4 +1,4 @@
-"""Convolution over sequences, against PyTorch and against a window before an affine map."""
+"""Conv1d against PyTorch, and against expand_window followed by Linear."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ LENGTHS = [6, 0, 1, 9, 2, 3]
 
 
 def conv1d(rows: Any, W: Any, b: Any, stride: int, dilation: int, padding: str) -> Any:
-    """One sequence (n, nI), padded as torch.nn.Conv1d pads, or before, or not."""
+    """Convolves one sequence (n, nI): padded as in torch.nn.Conv1d, only before, or not at all."""
     total = dilation * (W.shape[2] - 1)
     before = {"same": total // 2, "causal": total, "valid": 0}[padding]
     after = 0 if padding == "valid" else total - before
@@ -26,7 +26,7 @@ def conv1d(rows: Any, W: Any, b: Any, stride: int, dilation: int, padding: str) 
     return F.conv1d(X[None], W, b, stride=stride, dilation=dilation)[0].T
 
 
-def torch_lengths(n: int, **how: Any) -> int:
+def torch_output_length(n: int, **how: Any) -> int:
     W = torch.zeros(1, 1, how.pop("width"))
     return len(conv1d(torch.zeros(n, 1), W, torch.zeros(1), **how))
 
@@ -35,7 +35,9 @@ def torch_lengths(n: int, **how: Any) -> int:
 @pytest.mark.parametrize("dilation", [1, 3])
 @pytest.mark.parametrize("stride", [1, 2, 5])
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5])
-def test_each_sequence_by_itself(width: int, stride: int, dilation: int, padding: str) -> None:
+def test_conv1d_matches_pytorch_on_each_sequence(
+    width: int, stride: int, dilation: int, padding: str
+) -> None:
     def reference(X: Any, W: Any, b: Any) -> Any:
         parts = [conv1d(rows, W, b, stride, dilation, padding) for rows in X.split(LENGTHS)]
         return torch.cat(parts)
@@ -44,20 +46,20 @@ def test_each_sequence_by_itself(width: int, stride: int, dilation: int, padding
     X = ragged(*LENGTHS)
     assert_agrees(model, X, reference)
     how = {"width": width, "stride": stride, "dilation": dilation, "padding": padding}
-    assert model.predict(X).lengths.tolist() == [torch_lengths(n, **how) for n in LENGTHS]
+    assert model.predict(X).lengths.tolist() == [torch_output_length(n, **how) for n in LENGTHS]
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("width", [2, 3, 6])
-def test_an_array_is_one_sequence_padded_as_torch_pads(width: int, dilation: int) -> None:
+def test_array_is_one_sequence_and_is_padded_as_in_pytorch(width: int, dilation: int) -> None:
     def reference(X: Any, W: Any, b: Any) -> Any:
         return F.conv1d(X.T[None], W, b, padding="same", dilation=dilation)[0].T
 
     assert_agrees(cb.Conv1d(4, width=width, dilation=dilation), floats(7, 3), reference)
 
 
-def test_an_array_that_is_one_sequence_may_get_shorter() -> None:
+def test_stride_and_valid_padding_shorten_a_single_array() -> None:
     def reference(X: Any, W: Any, b: Any) -> Any:
         return F.conv1d(X.T[None], W, b, stride=3)[0].T
 
@@ -65,21 +67,21 @@ def test_an_array_that_is_one_sequence_may_get_shorter() -> None:
 
 
 @pytest.mark.parametrize("width", [3, 4])
-def test_inside_with_flatten(width: int) -> None:
+def test_conv1d_inside_with_flatten_matches_pytorch(width: int) -> None:
     def reference(X: Any, W: Any, b: Any) -> Any:
         return [conv1d(rows, W, b, 1, 1, "same") for rows in X]
 
     assert_agrees(cb.with_flatten(cb.Conv1d(4, width=width)), listed(*LENGTHS), reference)
 
 
-def test_lists_that_come_out_shorter() -> None:
+def test_with_ragged_allows_shorter_lists() -> None:
     def reference(X: Any, W: Any, b: Any) -> Any:
         return [conv1d(rows, W, b, 2, 1, "same") for rows in X]
 
     assert_agrees(cb.with_ragged(cb.Conv1d(4, stride=2)), listed(*LENGTHS), reference)
 
 
-def test_padded_that_comes_out_shorter() -> None:
+def test_with_ragged_allows_shorter_padded_batches() -> None:
     model = cb.with_ragged(cb.Conv1d(4, stride=3)).initialize(padded(7, 2, 4), dtype="float64")
     Y, backprop = model.begin_update(padded(7, 2, 4))
     expected, backprop_ragged = model.begin_update(ragged(7, 2, 4))
@@ -97,7 +99,7 @@ def test_padded_that_comes_out_shorter() -> None:
         np.testing.assert_array_equal(Y[i].data[:, 0], expected[i].data)
 
 
-def test_a_seed_draws_what_it_draws_for_a_window_and_a_linear_layer() -> None:
+def test_same_seed_gives_the_weights_of_expand_window_and_linear() -> None:
     X = ragged(4, 2, 1)
     conv = cb.Conv1d(4, 3, width=5).initialize(rng=1, dtype="float64")
     pair = cb.with_array(cb.expand_window(2) >> cb.Linear(4)).initialize(X, rng=1, dtype="float64")
@@ -105,7 +107,7 @@ def test_a_seed_draws_what_it_draws_for_a_window_and_a_linear_layer() -> None:
     assert abs(conv.get_param("W")).max() <= (6 / (5 * 3 + 4)) ** 0.5
 
 
-def test_other_widths_keep_the_weights_of_each_column() -> None:
+def test_resize_keeps_the_weights_of_each_column() -> None:
     X = floats(6, 3)
     model = cb.Conv1d(4, width=4).initialize(X, dtype="float64")
     before = model.predict(X)
@@ -115,7 +117,7 @@ def test_other_widths_keep_the_weights_of_each_column() -> None:
     assert (after[:, 4:] == 0).all()
 
 
-def test_columns_of_a_concatenation_keep_their_weights() -> None:
+def test_resize_keeps_the_weights_of_concatenated_columns() -> None:
     X = floats(6, 3)
     model = (cb.noop() | cb.relu() | cb.Linear(3, 3)) >> cb.Conv1d(4, width=2)
     before = model.initialize(X, dtype="float64").predict(X)
@@ -125,7 +127,7 @@ def test_columns_of_a_concatenation_keep_their_weights() -> None:
 
 @pytest.mark.parametrize("how", [{"stride": 2}, {"padding": "valid"}])
 @pytest.mark.parametrize("wrap", [cb.with_flatten, cb.with_array])
-def test_arrays_of_several_sequences_cannot_get_shorter(wrap: Any, how: Any) -> None:
+def test_shorter_output_fails_inside_with_flatten_and_with_array(wrap: Any, how: Any) -> None:
     model = wrap(cb.Conv1d(2, 3, **how)).initialize(dtype="float64")
     with raises(cb.DimensionError, "Ragged"):
         model.predict(listed(4, 3))
@@ -140,7 +142,7 @@ def test_arrays_of_several_sequences_cannot_get_shorter(wrap: Any, how: Any) -> 
         ({"width": 0}, cb.DimensionError, "nW ... 0"),
     ],
 )
-def test_what_no_window_is(arguments: Any, error: Any, words: str) -> None:
+def test_invalid_settings_are_refused(arguments: Any, error: Any, words: str) -> None:
     with raises(error, words):
         cb.Conv1d(2, 3, **arguments)
 
@@ -154,6 +156,6 @@ def test_what_no_window_is(arguments: Any, error: Any, words: str) -> None:
         (ragged(2, width=4), cb.DimensionError, "nI=3 ... Ragged"),
     ],
 )
-def test_what_it_does_not_take(X: Any, error: Any, words: str) -> None:
+def test_invalid_input_is_refused(X: Any, error: Any, words: str) -> None:
     with raises(error, words):
         cb.Conv1d(2, 3).initialize(dtype="float64").predict(X)

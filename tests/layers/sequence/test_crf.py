@@ -1,4 +1,4 @@
-"""Conditional random fields against every way to label a sequence, one by one; and a way in."""
+"""CRF, CRFLoss and viterbi against an enumeration of all label sequences."""
 
 from itertools import product
 from typing import Any
@@ -18,15 +18,15 @@ LENGTHS = (4, 1, 0, 3, 4)
 
 
 def model(k: int = K, seed: int = 0) -> Any:
-    """A field whose weights are all different."""
+    """Returns a CRF whose weights are all different."""
     crf = cb.CRF(k).initialize(dtype="float64")
     for i, name in enumerate(crf.param_names):
         crf.set_param(name, floats(*crf.get_param(name).shape, seed=seed + i))
     return crf
 
 
-def ways(X: Any, T: Any, start: Any, end: Any) -> dict[tuple[int, ...], Any]:
-    """The score of every sequence of labels for one sequence; in NumPy or PyTorch."""
+def scores_of_all_labelings(X: Any, T: Any, start: Any, end: Any) -> dict[tuple[int, ...], Any]:
+    """Returns the score of each label sequence for the input X, in NumPy or PyTorch."""
     scores = {}
     for labels in product(range(len(start)), repeat=len(X)):
         score = start[labels[0]] + end[labels[-1]] if labels else start.sum() * 0
@@ -43,7 +43,7 @@ def truths(lengths: Any = LENGTHS, k: int = K) -> list[Any]:
 
 
 @pytest.mark.parametrize("normalize", [True, False])
-def test_loss_and_gradients_are_those_of_enumeration(normalize: bool) -> None:
+def test_loss_and_gradients_match_enumeration(normalize: bool) -> None:
     crf, X = model(), listed(*LENGTHS)
     Y, backprop = crf.begin_update(X)
     gradient, value = cb.CRFLoss(normalize=normalize)(Y, truths())
@@ -54,7 +54,7 @@ def test_loss_and_gradients_are_those_of_enumeration(normalize: bool) -> None:
                for name in crf.param_names}  # fmt: skip
     total = torch.zeros((), dtype=torch.float64)
     for x, labels in zip(scores, truths(), strict=True):
-        all_ways = ways(x, *weights.values())
+        all_ways = scores_of_all_labelings(x, *weights.values())
         total = total + torch.stack([*all_ways.values()]).logsumexp(0) - all_ways[(*labels,)]
     total = total / len(X) if normalize else total
     total.backward()
@@ -66,17 +66,17 @@ def test_loss_and_gradients_are_those_of_enumeration(normalize: bool) -> None:
         np.testing.assert_allclose(crf.get_grad(name), weight.grad, rtol=1e-9, atol=1e-12)
 
 
-def test_viterbi_finds_the_best_of_all_ways() -> None:
+def test_viterbi_finds_the_best_label_sequence() -> None:
     for seed in range(5):
         crf, X = model(seed=seed), listed(*LENGTHS)
         weights = [crf.get_param(name) for name in crf.param_names]
         found = (crf >> cb.viterbi()).predict(X)
         for labels, x in zip(found, X, strict=True):
-            all_ways = ways(x, *weights)
+            all_ways = scores_of_all_labelings(x, *weights)
             assert tuple(labels.tolist()) == max(all_ways, key=lambda way: all_ways[way])
 
 
-def test_without_transitions_it_is_the_crossentropy_of_each_row() -> None:
+def test_loss_without_transitions_is_the_crossentropy_of_the_rows() -> None:
     X = listed(*LENGTHS)
     gradient, value = cb.CRFLoss()(cb.CRF(K).initialize(dtype="float64").predict(X), truths())
     rows, labels = torch.tensor(np.concatenate(X), requires_grad=True), np.concatenate(truths())
@@ -87,9 +87,9 @@ def test_without_transitions_it_is_the_crossentropy_of_each_row() -> None:
 
 
 @pytest.mark.parametrize(("sgd", "left"), [(cb.Adam(0.1), 1), (cb.AdamW(0.1), 1 - 0.1 * 0.01)])
-def test_scores_of_any_size_and_forbidden_transitions(sgd: cb.Optimizer, left: float) -> None:
+def test_large_scores_and_forbidden_transitions_stay_finite(sgd: cb.Optimizer, left: float) -> None:
     crf = model()
-    crf.set_param("T", np.where(np.eye(K), 0.0, -1e6))  # no label is ever left
+    crf.set_param("T", np.where(np.eye(K), 0.0, -1e6))  # forbids a change of label
     X = [x * 1e4 for x in listed(4, 2)]
     Y, backprop = crf.begin_update(X)
     labels = [np.full(len(x), x.sum(axis=0).argmax()) for x in X]
@@ -102,8 +102,8 @@ def test_scores_of_any_size_and_forbidden_transitions(sgd: cb.Optimizer, left: f
     assert all(len(set(each.tolist())) == 1 for each in found)
 
 
-def test_long_sequences_keep_their_digits_in_float32() -> None:
-    """Against float64, which has enough of them."""
+def test_float32_matches_float64_on_long_sequences() -> None:
+    """Compares the loss and all gradients; the gradients of a row sum to 0."""
     lengths, k = (2000, 30), 5
     scores = [10 * x for x in listed(*lengths, width=k)]
     field = [floats(k, k), floats(k, seed=1), floats(k, seed=2)]
@@ -120,7 +120,7 @@ def test_long_sequences_keep_their_digits_in_float32() -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=5e-4)
 
 
-def test_truths_may_be_names_and_the_batch_ragged() -> None:
+def test_loss_accepts_names_unsigned_labels_and_ragged_batches() -> None:
     names = ["B", "I", "O"]
     Y = model().predict(listed(*LENGTHS))
     labels = truths()
@@ -136,7 +136,7 @@ def test_truths_may_be_names_and_the_batch_ragged() -> None:
     np.testing.assert_array_equal(other[1], gradient[1])
 
 
-def test_an_empty_batch() -> None:
+def test_empty_batch_has_loss_0() -> None:
     Y = model().predict([])
     gradient, value = cb.CRFLoss()(Y, [])
     assert value == 0
@@ -144,8 +144,8 @@ def test_an_empty_batch() -> None:
     assert (model() >> cb.viterbi()).predict([]) == []
 
 
-def test_a_field_learns_what_follows_what() -> None:
-    # Each row's features fit two labels; only the row before tells which is right.
+def test_crf_learns_transitions() -> None:
+    # All rows have equal features: only the previous label determines the next.
     rng = np.random.default_rng(0)
     labels = [np.arange(n) % 2 * 2 + rng.integers(0, 1, n) for n in (5, 6, 3, 8)]
     X = [np.ones((len(each), 1), "f") for each in labels]
@@ -161,7 +161,7 @@ def test_a_field_learns_what_follows_what() -> None:
     assert [each.tolist() for each in found] == [each.tolist() for each in labels]
 
 
-def test_resizing_keeps_what_was_learned() -> None:
+def test_resize_output_keeps_the_old_weights() -> None:
     crf = model()
     before = {name: crf.get_param(name) for name in crf.param_names}
     tagger = cb.with_array(cb.Linear(K, 2)) >> crf
@@ -182,7 +182,7 @@ def test_resizing_keeps_what_was_learned() -> None:
         ([floats(3, K).astype("f")], "crf ... float64 ... float32"),
     ],
 )
-def test_wrong_input_is_refused(X: Any, message: str) -> None:
+def test_invalid_input_is_refused(X: Any, message: str) -> None:
     with raises((cb.InputError, cb.DimensionError), message):
         model().predict(X)
 
@@ -204,23 +204,23 @@ def test_wrong_input_is_refused(X: Any, message: str) -> None:
         ([["B", "I", "O"], ["O"]], "`names`"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(labels: Any, message: str) -> None:
+def test_invalid_labels_are_refused(labels: Any, message: str) -> None:
     Y = model().predict(listed(3, 1))
     with raises((cb.InputError, cb.DimensionError), message):
         cb.CRFLoss()(Y, labels)
 
 
-def test_what_is_no_output_of_a_field_is_refused() -> None:
+def test_viterbi_and_loss_refuse_input_that_is_not_from_a_crf() -> None:
     with raises(cb.InputError, "viterbi", "CRF"):
         cb.viterbi().predict(listed(2))
     with raises(cb.DimensionError, "CRFLoss"):
         cb.CRFLoss()((listed(2, width=2), *model().predict(listed(2))[1:]), [[0, 1]])
 
 
-def test_names_are_as_many_as_labels() -> None:
+def test_loss_fails_if_names_and_labels_differ_in_number() -> None:
     with raises(cb.DimensionError, "2", "3"):
         cb.CRFLoss(names=["B", "I"])(model().predict(listed(2)), [["B", "I"]])
 
 
-def test_the_same_on_numpy_alone() -> None:
+def test_crf_gives_the_same_results_on_numpy_ops() -> None:
     check_device(cb.CRF(K), listed(*LENGTHS), cb.NumpyOps())

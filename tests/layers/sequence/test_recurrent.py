@@ -1,4 +1,4 @@
-"""Recurrent layers against PyTorch's, with its weights: outputs and all gradients, in float64."""
+"""LSTM, GRU, RNN and bidirectional: against PyTorch with equal weights; widths; resizing."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +30,7 @@ NI, NO = 3, 4
 
 
 def pair(torch: Any, kind: str, bi: bool, depth: int) -> tuple[Any, Any]:
-    """A layer of ours and a module of PyTorch's with the same weights."""
+    """Returns a combinet layer and a PyTorch module with the same weights."""
     make, options = INPUT_KINDS[kind]
     layer = make(NO, NI, bi=bi, depth=depth, **options).initialize(dtype="float64")
     torch.manual_seed(5)
@@ -45,7 +45,9 @@ def pair(torch: Any, kind: str, bi: bool, depth: int) -> tuple[Any, Any]:
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("bi", [False, True], ids=["one-way", "bi"])
 @pytest.mark.parametrize("kind", INPUT_KINDS)
-def test_as_pytorch(kind: str, bi: bool, depth: int, lengths: tuple[int, ...]) -> None:
+def test_output_and_gradients_match_pytorch(
+    kind: str, bi: bool, depth: int, lengths: tuple[int, ...]
+) -> None:
     torch = pytest.importorskip("torch")
     rnn = torch.nn.utils.rnn
     layer, module = pair(torch, kind, bi, depth)
@@ -70,7 +72,7 @@ def test_as_pytorch(kind: str, bi: bool, depth: int, lengths: tuple[int, ...]) -
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN-tanh"])
-def test_the_recurrent_weights_have_a_gradient(kind: str) -> None:
+def test_recurrent_weights_receive_a_gradient(kind: str) -> None:
     make, options = INPUT_KINDS[kind]
     model = make(NO, NI, bi=True, **options).initialize(dtype="float64")
     Y, backprop = model.begin_update(padded(3, 2, width=NI))
@@ -81,13 +83,13 @@ def test_the_recurrent_weights_have_a_gradient(kind: str) -> None:
 @pytest.mark.parametrize("ops", [cb.NumpyOps(), default_ops()], ids=["numpy", "default"])
 @pytest.mark.parametrize("lengths", [(9, 30, 30, 2), (40,), (1,)], ids=str)
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN-tanh"])
-def test_in_float32_as_in_float64(kind: str, lengths: tuple[int, ...], ops: cb.Ops) -> None:
+def test_float32_matches_float64(kind: str, lengths: tuple[int, ...], ops: cb.Ops) -> None:
     make, options = INPUT_KINDS[kind]
     exact = make(32, 8, bi=True, **options).initialize(rng=1, dtype="float64")
     model = make(32, 8, bi=True, **options).initialize(rng=1, dtype="float32")
     model._move(ops)
     X = padded(*lengths, width=8)
-    X = cb.Padded(X.data * 3, X.size_at_t, X.lengths, X.indices)  # far enough to saturate gates
+    X = cb.Padded(X.data * 3, X.size_at_t, X.lengths, X.indices)  # large enough to saturate gates
     Y, backprop = exact.begin_update(X)
     R = floats(*Y.data.shape)
     dX = backprop(map_arrays(Y, lambda _: R))
@@ -104,7 +106,7 @@ def test_in_float32_as_in_float64(kind: str, lengths: tuple[int, ...], ops: cb.O
             )
 
 
-def test_saturated_gates_in_float32_are_finite() -> None:
+def test_saturated_gates_stay_finite_in_float32() -> None:
     model = cb.LSTM(4, 3).initialize()
     X = map_arrays(padded(3, 2), lambda x: (x * 1e6).astype("float32"))
     Y, backprop = model.begin_update(X)
@@ -116,7 +118,7 @@ def test_saturated_gates_in_float32_are_finite() -> None:
     assert np.isnan(real).all()
 
 
-def test_nothing_depends_on_padding() -> None:
+def test_padding_does_not_affect_outputs_and_gradients() -> None:
     model = cb.LSTM(4, 3, bi=True, depth=2).initialize(dtype="float64")
     X = padded(3, 1, 2)
     noisy = X.data.copy()
@@ -135,7 +137,7 @@ def test_nothing_depends_on_padding() -> None:
 
 @pytest.mark.parametrize("kind", INPUT_KINDS)
 @pytest.mark.parametrize("bi", [False, True])
-def test_a_batch_is_its_sequences_one_by_one(kind: str, bi: bool) -> None:
+def test_batch_matches_its_sequences_one_by_one(kind: str, bi: bool) -> None:
     make, options = INPUT_KINDS[kind]
     model = cb.with_padded(make(NO, NI, bi=bi, **options)).initialize(dtype="float64")
     X = ragged(2, 0, 5, 1, 5)
@@ -148,7 +150,7 @@ def test_a_batch_is_its_sequences_one_by_one(kind: str, bi: bool) -> None:
 
 
 @pytest.mark.parametrize("lengths", [(), (0,), (0, 0)], ids=str)
-def test_nothing_at_all(lengths: tuple[int, ...]) -> None:
+def test_batch_without_rows_has_empty_output_and_gradient(lengths: tuple[int, ...]) -> None:
     model = cb.LSTM(4, 3, bi=True).initialize(dtype="float64")
     Y, backprop = model.begin_update(padded(*lengths))
     assert Y.data.shape == (0, len(lengths), 4)
@@ -158,7 +160,7 @@ def test_nothing_at_all(lengths: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("kind", INPUT_KINDS)
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
-def test_every_kind_of_batch_has_the_same_outputs(kind: str, lengths: tuple[int, ...]) -> None:
+def test_lists_ragged_and_padded_give_equal_results(kind: str, lengths: tuple[int, ...]) -> None:
     make, options = INPUT_KINDS[kind]
     model = make(NO, NI, bi=True, depth=2, **options).initialize(dtype="float64")
     X = listed(*lengths, width=NI)
@@ -172,7 +174,7 @@ def test_every_kind_of_batch_has_the_same_outputs(kind: str, lengths: tuple[int,
         np.testing.assert_allclose(dX, results[0][1], atol=1e-12)
 
 
-def test_two_directions_of_two_directions() -> None:
+def test_nested_bidirectional_matches_separate_directions() -> None:
     inner = cb.bidirectional(cb.LSTM(2, NI))
     outer = cb.bidirectional(inner).initialize(dtype="float64")
     plain = cb.bidirectional(*(cb.chain(cb.noop(), layer) for layer in outer.layers))
@@ -192,7 +194,7 @@ def _running_sum(model: Any, X: cb.Padded, run: Any) -> Any:
     return map_arrays(X, lambda x: x.cumsum(axis=0) * real), backprop
 
 
-def test_bidirectional_reverses_each_sequence_within_its_own_length() -> None:
+def test_bidirectional_reverses_each_sequence_within_its_length() -> None:
     X = [floats(n, 2, seed=n) for n in (3, 1, 4)]
     model = cb.with_padded(cb.bidirectional(cb.Model("sum", _running_sum, accepts="padded")))
     Y, backprop = model.begin_update(X)
@@ -212,18 +214,18 @@ def test_bidirectional_copies_its_layer() -> None:
     np.testing.assert_array_equal(model.layers[1].get_param("W"), layer.get_param("W"))
 
 
-def test_the_directions_differ_in_their_first_weights() -> None:
+def test_directions_have_different_initial_weights() -> None:
     forth, back = leaves(cb.LSTM(4, 3, bi=True).initialize())
     assert not np.array_equal(forth.get_param("W"), back.get_param("W"))
 
 
-def test_bidirectional_of_two_widths() -> None:
+def test_bidirectional_adds_the_widths_of_its_layers() -> None:
     model = cb.bidirectional(cb.LSTM(2), cb.GRU(3)).initialize(padded(2, 1), dtype="float64")
     assert (model.get_dim("nI"), model.get_dim("nO")) == (3, 5)
     assert model.predict(padded(2, 1)).data.shape == (2, 2, 5)
 
 
-def test_bidirectional_refuses_what_is_not_padded() -> None:
+def test_bidirectional_fails_if_a_layer_does_not_return_padded() -> None:
     layer = cb.Model("flat", lambda model, X, run: (padded_to_ragged(X), None))
     with raises(cb.InputError, "Padded", "[2, 1]"):
         cb.bidirectional(layer).predict(padded(2, 1))
@@ -243,13 +245,13 @@ def test_widths_are_inferred_through_a_stack(kind: str) -> None:
     assert sizes == [(7, 3), (7, 3), (6, 3), (6, 3), (6, 5)]
 
 
-def test_the_output_width_is_inferred_as_two_halves() -> None:
+def test_inferred_output_width_is_split_between_directions() -> None:
     model = cb.LSTM(bi=True) >> cb.with_array(cb.Linear(2, 8))
     assert [node.dims["nO"] for node in leaves(model.initialize(padded(2, 1)))] == [4, 4, 2]
 
 
 @pytest.mark.parametrize("make", [cb.LSTM, cb.GRU, cb.RNN])
-def test_refusals(make: Any) -> None:
+def test_invalid_settings_and_input_are_refused(make: Any) -> None:
     name = make.__name__.lower()
     with raises(cb.DimensionError, name, "nO", "5"):
         make(5, 3, bi=True)
@@ -290,14 +292,14 @@ def test_wider_output_keeps_the_old_units(kind: str, bi: bool, kept: list[int]) 
     np.testing.assert_array_equal(model.predict(padded(3, 1)).data, old)
 
 
-def test_wider_input_is_ignored_at_first() -> None:
+def test_new_input_columns_have_no_effect_before_training() -> None:
     model = cb.LSTM(4, 3, bi=True, depth=2).initialize(dtype="float64")
     X = padded(3, 1, width=5)
     old = model.predict(map_arrays(X, lambda x: x[..., :3])).data
     np.testing.assert_allclose(model.resize_input(5).predict(X).data, old, atol=1e-12)
 
 
-def test_a_residual_block_grows_at_the_end_of_each_direction() -> None:
+def test_resized_residual_block_grows_at_the_end_of_each_direction() -> None:
     model = cb.residual(cb.LSTM(4, 4, bi=True)).initialize(dtype="float64")
     X, kept = padded(3, 1, width=6), [0, 1, 3, 4]
     old = model.predict(map_arrays(X, lambda x: x[..., kept])).data
@@ -305,17 +307,17 @@ def test_a_residual_block_grows_at_the_end_of_each_direction() -> None:
     np.testing.assert_allclose(Y[..., kept], old, atol=1e-12)
 
 
-def test_an_odd_width_for_two_directions_is_refused_in_a_resize() -> None:
+def test_resize_output_fails_if_two_directions_get_an_odd_width() -> None:
     model = cb.LSTM(4, 3, bi=True).initialize()
     with raises(cb.DimensionError, "nO", "5"):
         model.resize_output(5)
     assert model.get_dim("nO") == 4
 
 
-# -- dropout, passes -------------------------------------------------------------------------
+# -- dropout and passes ----------------------------------------------------------------------
 
 
-def test_dropout_is_between_layers_and_in_training_alone() -> None:
+def test_dropout_applies_between_layers_and_only_in_training() -> None:
     model = cb.LSTM(4, 3, depth=2, dropout=0.5).initialize(dtype="float64")
     X = padded(3, 2)
     Y, _ = model.begin_update(X)
@@ -329,7 +331,7 @@ def test_dropout_is_between_layers_and_in_training_alone() -> None:
     assert str(cb.LSTM(4, 3, depth=3, dropout=0.5)).count("dropout") == 2
 
 
-def test_an_update_between_two_passes_leaves_their_gradients() -> None:
+def test_update_by_one_pass_does_not_affect_a_pending_pass() -> None:
     X, other = padded(3, 1, 4), padded(2, 5)
     model = cb.LSTM(4, 3, bi=True, depth=2).initialize(dtype="float64")
     Y, backprop = model.begin_update(X)
@@ -345,7 +347,7 @@ def test_an_update_between_two_passes_leaves_their_gradients() -> None:
 
 
 @pytest.mark.parametrize("kind", INPUT_KINDS)
-def test_nothing_crosses_to_the_host(kind: str, strict: Any) -> None:
+def test_training_and_prediction_copy_nothing_to_the_host(kind: str, strict: Any) -> None:
     make, options = INPUT_KINDS[kind]
     model = cb.with_padded(make(NO, NI, bi=True, depth=2, dropout=0.2, **options)).initialize()
     model.to_gpu(0)
@@ -359,7 +361,7 @@ def test_nothing_crosses_to_the_host(kind: str, strict: Any) -> None:
     assert counted.to_host == 0, counted.reasons
 
 
-def test_steps() -> None:
+def test_steps_yields_the_row_slices_of_each_time_step() -> None:
     assert list(steps(np.array([3, 1, 0]))) == [
         (slice(0, 3), slice(0, 0), slice(0, 0)),
         (slice(3, 4), slice(0, 1), slice(0, 1)),
@@ -371,8 +373,8 @@ def test_steps() -> None:
     assert not list(steps(np.array([], dtype=int)))
 
 
-def test_it_learns_to_remember() -> None:
-    """The class of a sequence is its first row's sign: all else is noise."""
+def test_lstm_learns_to_remember_the_first_row() -> None:
+    """The sign of the first row is the class of a sequence; the other rows are noise."""
     rng = np.random.default_rng(0)
     X = [rng.normal(size=(n, 1)).astype("float32") for n in rng.integers(3, 9, 64)]
     classes = np.array([int(x[0, 0] > 0) for x in X])
@@ -386,7 +388,7 @@ def test_it_learns_to_remember() -> None:
     assert (model.predict(X).argmax(axis=1) == classes).mean() > 0.95
 
 
-def test_the_kernels_tanh_over_the_whole_range() -> None:
+def test_kernel_tanh_is_accurate_over_the_whole_range() -> None:
     pytest.importorskip("numba")
     from combinet.ops.kernels.recurrent import _tanh
 
