@@ -1,7 +1,5 @@
 """The exceptions of combinet, and how their messages describe layers and values."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise

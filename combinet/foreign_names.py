@@ -1,7 +1,5 @@
 """Keyword arguments with the names of other libraries raise an error that gives combinet's name."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps

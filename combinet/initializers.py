@@ -6,8 +6,6 @@ Axes in between, such as the pieces of a maxout, count for neither. Thinc's name
 end in `_init`; combinet's do not.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

@@ -4,8 +4,6 @@ An optimizer accepts a schedule for each of its rates, and `minibatch` accepts o
 batches.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

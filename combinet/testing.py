@@ -10,8 +10,6 @@ neither. They add small random numbers to the weights of the copy, so that no we
     >>> check_layer(layer, np.random.default_rng(0).normal(size=(4, 2)))
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Collection
 from copy import deepcopy

@@ -4,8 +4,6 @@ The value of a feature is the BLAKE2b hash of its text, so it is the same in eve
 every machine. Each call of `features` computes the features of each distinct word once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import groupby, islice
 

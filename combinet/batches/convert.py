@@ -1,7 +1,5 @@
 """Lists of arrays: checks, and conversions to and from Ragged."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

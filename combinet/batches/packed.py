@@ -119,9 +119,7 @@ def pack_scores(name: str, output: object) -> tuple[Floats2d, TimeMajorOrder]:
     Raises InputError or DimensionError with `name`, the caller's name, in the message.
     """
     if not isinstance(output, tuple) or len(output) != 4:
-        raise InputError(
-            f"{name} expected the tuple of four that CRF returns, got {describe(output)}"
-        )
+        raise InputError(f"{name} expected CRF's tuple of four, got {describe(output)}")
     scores: Any = output[0]
     T: Any = output[1]
     if isinstance(scores, list | tuple) and not scores:

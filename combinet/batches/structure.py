@@ -1,7 +1,5 @@
 """The structure of a batch: its arrays, shapes and widths, and the check of its gradient."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeVar

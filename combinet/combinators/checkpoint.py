@@ -1,7 +1,5 @@
 """Gradient checkpointing: a layer that runs again in the backward pass."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from typing import Any
 

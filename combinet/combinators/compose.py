@@ -1,7 +1,5 @@
 """Combinators that call layers one after the other, on the same input, or with a shortcut."""
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Callable, Iterable
 from functools import reduce
@@ -370,9 +368,7 @@ def layerize(function: Callable[[A], tuple[B, Callable[[Any], Any]]]) -> Model[A
         (array([9.]), array([6.]))
     """
     if isinstance(function, Model) or not callable(function):
-        raise InputError(
-            f"layerize expected a function X -> (Y, backprop), got {describe(function)}"
-        )
+        raise InputError(f"layerize expected f(X) -> (Y, backprop), got {describe(function)}")
     name = getattr(function, "__name__", type(function).__name__)
     return Model(name, _layerize, attrs={"function": function})
 

@@ -1,7 +1,5 @@
 """with_cpu: a layer that stays on the CPU."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.batches.structure import to_device
@@ -29,9 +27,7 @@ def with_cpu(layer: Model[A, B]) -> Model[A, B]:
         >>> model = with_cpu(Embed(64, 100_000)) >> Linear(32) >> relu()
     """
     if any(node.ops.device >= 0 for node in layer.walk()):
-        raise DeviceError(
-            f"with_cpu expected a layer on the CPU, got one on a GPU; use {layer.name}.to_cpu()"
-        )
+        raise DeviceError(f"with_cpu expected a layer on the CPU; use {layer.name}.to_cpu()")
     return Model("with_cpu", _with_cpu, layers=[layer], widths=delegates, pinned=True)
 
 

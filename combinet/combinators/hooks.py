@@ -1,7 +1,5 @@
 """Hooks around a layer: functions for debugging, and ranges for a profiler."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """with_threads: a layer that processes parts of a batch in several threads."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate, chain, pairwise

@@ -1,7 +1,5 @@
 """Layers on parts of a batch: single items, sequences of equal length, distinct rows."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Edits of a tree: a new tree in which a layer is replaced or removed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from operator import is_not
 from typing import Any, TypeVar
@@ -70,9 +68,7 @@ def remove_node(model: M, node: Model[Any, Any]) -> M:
 
 def _exchange(model: M, old: Model[Any, Any], new: Sequence[Model[Any, Any]]) -> M:
     if old is model or all(node is not old for node in model.walk()):
-        raise InputError(
-            f"expected a layer inside {model.name}, got {old.name}, which is not inside"
-        )
+        raise InputError(f"expected a layer inside {model.name}, got {old.name} from outside")
     done: dict[int, Any] = {}  # by id, so that a layer in several places is rebuilt once
     return _rebuild(model, old, new, done)  # type: ignore[no-any-return]
 

@@ -1,7 +1,5 @@
 """Models of tuples of batches, which are kept apart."""
 
-from __future__ import annotations
-
 from typing import Any, TypeVar, overload
 
 from combinet.combinators.compose import sum_batches

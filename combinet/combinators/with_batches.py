@@ -6,8 +6,6 @@ where sequences begin and end. A layer for rows must keep the number of rows. A 
 Ragged or Padded can change the lengths of sequences.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -196,9 +194,7 @@ def _with_reshape(model: Model[Any, Any], X: Any, run: Run) -> Any:
     lengths = np.full(math.prod(X.shape[:-2]), X.shape[-2])
     Y, callback = run.with_lengths(lengths)(model.layers[0], X.reshape(total, X.shape[-1]))
     if not hasattr(Y, "dtype") or Y.shape[:1] != (total,):
-        raise InputError(
-            f"{model.name} expected its layer to return {total} rows, got {describe(Y)}"
-        )
+        raise InputError(f"{model.name} expected {total} rows from its layer, got {describe(Y)}")
 
     def backprop(dY: Any) -> Any:
         dX = callback(dY.reshape(Y.shape))
@@ -305,9 +301,7 @@ def _form_of(model: Model[Any, Any], X: Any) -> str:
         return "list"
     if hasattr(X, "dtype") and X.ndim >= 1:
         return "array"
-    raise InputError(
-        f"{model.name} expected a list of arrays, Ragged, Padded or an array, got {describe(X)}"
-    )
+    raise InputError(f"{model.name} expected a list, Ragged, Padded or an array, got {describe(X)}")
 
 
 def _check_output(model: Model[Any, Any], Y: Any, rows: int) -> None:

@@ -5,8 +5,6 @@ stores, fill them, and then exchange the slots of the layers. All stores are com
 first layer gets its new slots, so an error leaves the model unchanged.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -73,9 +71,7 @@ def move(model: Layer, nodes: Sequence[Any], ops: Ops) -> None:
     }
     for node in nodes:
         if node.id in pinned:
-            raise DeviceError(
-                f"{node.name} is used inside and outside with_cpu, so it cannot be moved"
-            )
+            raise DeviceError(f"{node.name} is inside and outside with_cpu, so it cannot be moved")
     allocate(_present_specs(nodes), ops=ops)
     for node in nodes:
         node.ops = ops

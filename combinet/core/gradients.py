@@ -1,7 +1,5 @@
 """Accumulated gradients by parameter."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.core.model import Model

@@ -1,7 +1,5 @@
 """Initialization: infers dims and allocates weights. An error leaves the model unchanged."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Input kinds: the names of what layers accept, and the check before each call."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar

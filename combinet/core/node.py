@@ -1,7 +1,5 @@
 """Node: the data of a layer: its dims, parameters and gradients, by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, count
@@ -86,9 +84,7 @@ class Node:
                 hint = f"; call it: {called}()" if called and callable(layer) else ""
                 raise InputError(f"{name} expected models, got {describe(layer)}{hint}")
         if accepts not in INPUT_KINDS:
-            raise ValueError(
-                f"{name} expected accepts to be one of {sorted(INPUT_KINDS)}, got {accepts!r}"
-            )
+            raise ValueError(f"{name} expected accepts in {sorted(INPUT_KINDS)}, got {accepts!r}")
         for dim, size in (dims or {}).items():
             if size is not None and not is_size(size):
                 raise DimensionError(f"{name} expected a positive int for {dim}, got {size!r}")
@@ -258,9 +254,7 @@ class Node:
             2
         """
         if name not in self.dims:
-            raise DimensionError(
-                f"{self.name} expected one of its dims {[*self.dims]}, got {name!r}"
-            )
+            raise DimensionError(f"{self.name} expected a dim in {[*self.dims]}, got {name!r}")
         if self.dims[name] not in (None, size):
             raise DimensionError(f"{self.name} expected {name}={self.dims[name]}, got {size!r}")
         if not is_size(size):
@@ -328,13 +322,9 @@ class Node:
 
     def _slot(self, name: str) -> Slot:
         if name not in self._params:
-            raise StateError(
-                f"{self.name} expected one of its parameters {[*self._params]}, got {name!r}"
-            )
+            raise StateError(f"{self.name} expected a parameter in {[*self._params]}, got {name!r}")
         if name not in self.slots:
-            raise StateError(
-                f"{self.name} is not initialized and has no {name}; call initialize(X, Y)"
-            )
+            raise StateError(f"{self.name} has no {name} yet; call initialize(X, Y)")
         return self.slots[name]
 
     def has_param(self, name: str) -> bool | None:

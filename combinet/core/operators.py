@@ -1,7 +1,5 @@
 """The operators between models, such as `>>`: a table that a `with` block can change."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar

@@ -5,8 +5,6 @@ checks them with the same rules that check a composition. Then new stores are al
 An error in any step leaves the model unchanged.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -37,9 +35,7 @@ def resize(model: Layer, *, nI: int | None = None, nO: int | None = None) -> Non
     infer(model, nI, nO)
     check = ShapeInference(dict(infer.found))  # without `resize`, it raises if sizes disagree
     if check(model, nI, nO)[end] != size or (not infer.found and width != size):
-        raise DimensionError(
-            f"{model.name} expected a layer that can have the new width {size}, got none"
-        )
+        raise DimensionError(f"{model.name} has no layer that can have the width {size}")
     sizes = {key: int(found) for key, found in check.found.items()}
     before = _concats(model, {}, *((width, None) if nO is None else (None, width)))
     after = _concats(model, sizes, nI, nO)

@@ -3,8 +3,6 @@
 Loading checks all records before it assigns anything.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -200,9 +198,7 @@ def _validated_dims(model: Layer, plan: Plan) -> dict[tuple[Any, str], int]:
             raise FormatError(f"'{path}' expected dims {[*node.dims]}, got {unknown}")
         for name, array in record.get("params", {}).items():
             if name not in node.param_names:
-                raise FormatError(
-                    f"'{path}' expected parameters {[*node.param_names]}, got {name!r}"
-                )
+                raise FormatError(f"'{path}' expected one of {[*node.param_names]}, got {name!r}")
             axes = node.param(name).axes
             if len(axes) != array.ndim:
                 raise DimensionError(f"'{path}' expected axes {axes} for {name}, got {array.shape}")
@@ -244,16 +240,12 @@ def _validate_params(plan: Plan, sizes: Mapping[Any, int]) -> Any:
                 f"if they were excluded from saving, exclude them from loading too"
             )
         if extra := set(averages) - set(saved):
-            raise FormatError(
-                f"'{path}' expected parameters {sorted(extra)}, got only their averages"
-            )
+            raise FormatError(f"'{path}' expected {sorted(extra)}, got only their averages")
         for arrays in (saved, averages):
             for name, array in arrays.items():
-                expected = node.param_shape(name, sizes)
-                if array.shape != expected:
-                    raise DimensionError(
-                        f"'{path}' expected {expected} for {name}, got {array.shape}"
-                    )
+                shape = node.param_shape(name, sizes)
+                if array.shape != shape:
+                    raise DimensionError(f"'{path}' expected {shape} for {name}, got {array.shape}")
                 dtypes.add(array.dtype)
         dtypes |= {slot.store.dtype for slot in node.slots.values()} if saved else set()
     if len(dtypes) > 1 or any(dtype.name not in ("float32", "float64") for dtype in dtypes):

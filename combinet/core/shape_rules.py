@@ -1,7 +1,5 @@
 """The shape rules of layers and combinators. `combinet.shapes` documents how to use them."""
 
-from __future__ import annotations
-
 from combinet.core.layer import Layer
 from combinet.core.shape_inference import ConcatWidth, ShapeInference, Width, Widths
 from combinet.errors import DimensionError
@@ -222,7 +220,5 @@ def concatenated(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> W
 
 def _columns(model: Layer, width: Width) -> int | None:
     if isinstance(width, tuple):
-        raise DimensionError(
-            f"{model.name} expected arrays with columns to concatenate, got tuples"
-        )
+        raise DimensionError(f"{model.name} expected arrays to concatenate, got tuples")
     return width

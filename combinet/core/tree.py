@@ -1,7 +1,5 @@
 """Walks over a tree of layers, the paths of its layers, and its text representation."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter

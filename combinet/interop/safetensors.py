@@ -1,7 +1,5 @@
 """Weights in safetensors files, the format of Hugging Face that other libraries can read."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

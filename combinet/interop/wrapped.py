@@ -1,7 +1,5 @@
 """Parameters of layers that wrap a model of another library."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The base class of all losses, and checks of their arguments."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

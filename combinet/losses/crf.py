@@ -1,7 +1,5 @@
 """The negative log-likelihood of label sequences under a conditional random field."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

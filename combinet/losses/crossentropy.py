@@ -1,7 +1,5 @@
 """Cross-entropies: categorical, for arrays and lists of arrays, focal, and binary."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ row that does not count, and `negated(i)` for "any class but i". The latter two 
 that a user's class number never means one of them by mistake.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from operator import index
 from typing import Any

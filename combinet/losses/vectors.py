@@ -1,7 +1,5 @@
 """Losses over vectors: distances from truths, and metric-learning losses."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.errors import DimensionError, InputError, describe

@@ -6,8 +6,6 @@ They are computed in this form, because it loses no digits by cancellation. For 
 - X * s(-X) gives h(|X|) = |X| * s(-|X|).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

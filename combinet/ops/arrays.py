@@ -1,7 +1,5 @@
 """Creating, joining and splitting arrays."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any

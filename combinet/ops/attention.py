@@ -1,7 +1,5 @@
 """Scaled dot-product attention within a sequence or between two sequences, and rotary positions."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

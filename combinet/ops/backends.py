@@ -1,7 +1,5 @@
 """Functions that choose the Ops of a model or an array."""
 
-from __future__ import annotations
-
 import sys
 from importlib.util import find_spec
 from typing import Any

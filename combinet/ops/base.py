@@ -1,7 +1,5 @@
 """Ops: the object that computes all array operations of a model."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """Windows over sequences, unfolded into rows, so that a convolution is one affine map."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 

@@ -8,8 +8,6 @@ proportional to exp(score). Sums over paths are logarithms of sums of exponentia
 subtracting the maximum, so that no score overflows.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Array operations on a GPU with CuPy. The first CupyOps imports CuPy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module

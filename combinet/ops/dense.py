@@ -4,8 +4,6 @@ Each method is one forward or backward step of a layer, written over `self.xp` f
 Only `matmul` writes into an argument.
 """
 
-from __future__ import annotations
-
 from math import prod
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tables of vectors: hashing keys to rows, gathering rows, and scattering gradients to rows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any

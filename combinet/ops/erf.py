@@ -8,8 +8,6 @@ Source: W. J. Cody, "Rational Chebyshev approximations for the error function", 
 Computation 23 (1969), 631-637.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

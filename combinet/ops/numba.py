@@ -1,7 +1,5 @@
 """Array operations on the CPU, compiled by Numba where NumPy would need several passes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from importlib import import_module

@@ -1,7 +1,5 @@
 """Array operations on the CPU with NumPy."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from math import isfinite, prod

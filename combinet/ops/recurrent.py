@@ -14,8 +14,6 @@ The sigmoid of x is computed as (1 + tanh(x / 2)) / 2. This cannot overflow, and
 computes all gates of a step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, TypeAlias

@@ -5,8 +5,6 @@ from it without waiting for the GPU. Index arrays are copied to the device, and 
 back.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -3,8 +3,6 @@
 On the CPU they process blocks of elements, so that temporaries stay in the cache.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 

@@ -10,8 +10,6 @@ On an AMD EPYC (Zen 4), in processes where the C library returned freed memory a
 workspace made a transformer's training step 12 % faster. In other processes it changed nothing.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 from typing import Any

@@ -1,7 +1,5 @@
 """Lookahead, which wraps another optimizer and averages its steps."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

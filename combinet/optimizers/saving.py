@@ -154,16 +154,12 @@ class SavedState:
         """Raises FormatError or DimensionError if these arrays cannot be a parameter's state."""
         shapes = self.shapes(slot.shape) if slot.ema_rate is None else {}
         if {*arrays} != {*shapes}:
-            raise FormatError(
-                f"{self.kind} expected the arrays {[*shapes]} for '{path}', got {[*arrays]}"
-            )
+            raise FormatError(f"{self.kind} expected {[*shapes]} for '{path}', got {[*arrays]}")
         for name, X in arrays.items():
             if not isinstance(X, np.ndarray) or X.dtype.kind != "f":
                 raise FormatError(f"'{name}' of '{path}' expected a float array, got {describe(X)}")
             if X.shape != shapes[name]:
-                raise DimensionError(
-                    f"'{name}' of '{path}' expected shape {shapes[name]}, got {X.shape}"
-                )
+                raise DimensionError(f"'{path}' expected {name} {shapes[name]}, got {X.shape}")
 
     def _restore(self, slot: Slot, steps: int, arrays: dict[str, Any]) -> None:
         """Sets the state of a parameter. Arrays that are missing from `arrays` become 0."""

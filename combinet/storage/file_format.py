@@ -4,8 +4,6 @@ The last bytes are a checksum, the CRC-32 of all bytes before it as a msgpack ui
 is detected anywhere in a file.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 import threading

@@ -1,7 +1,5 @@
 """Attention over padded sequences, with a mask for the padding."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

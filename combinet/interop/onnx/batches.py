@@ -1,7 +1,5 @@
 """Batches as inputs and outputs of a graph: arrays by name."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Combinators, and layers that have no effect in a graph, such as dropout."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

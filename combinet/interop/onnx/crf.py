@@ -1,7 +1,5 @@
 """Conditional random fields: scores of labels, and the best sequence of labels."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

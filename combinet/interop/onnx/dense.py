@@ -1,7 +1,5 @@
 """Layers that compute each row separately."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

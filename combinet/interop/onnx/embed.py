@@ -1,7 +1,5 @@
 """Tables of vectors, and hashing of keys to rows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Conversions between types of batches, and parts of batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

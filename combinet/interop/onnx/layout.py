@@ -1,7 +1,5 @@
 """The positions of the rows of concatenated sequences, as tensors. See `ops.sequence`."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import Any
 

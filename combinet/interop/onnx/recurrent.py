@@ -1,7 +1,5 @@
 """Recurrent layers by ONNX's recurrent operators, over padded sequences."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Layers that read the neighbours or the position of a row, or a whole sequence."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The base class of the estimators: builds a model, trains it in epochs, and pickles it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Regressors of scikit-learn."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sklearn.base import MultiOutputMixin, RegressorMixin

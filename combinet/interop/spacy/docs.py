@@ -1,7 +1,5 @@
 """Layers that read spaCy's documents: hashes of word attributes, and vectors of the vocabulary."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The models of spaCy's components, each on top of a tok2vec."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from spacy.util import registry

@@ -1,7 +1,5 @@
 """Rows of zeros around sequences."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

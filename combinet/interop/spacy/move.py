@@ -1,7 +1,5 @@
 """The conversion of trained pipelines: copies the weights of spaCy's tok2vec to combinet's."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet import InputError, StateError

@@ -1,7 +1,5 @@
 """The rows of spans within documents."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Vectors of words in context, for all components of a pipeline."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import combinet as cb

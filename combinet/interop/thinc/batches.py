@@ -1,7 +1,5 @@
 """Conversion of batches between Thinc and combinet: the arrays stay, the classes change."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A Thinc model as one layer."""
 
-from __future__ import annotations
-
 from contextvars import ContextVar, copy_context
 from threading import Lock
 from typing import Any

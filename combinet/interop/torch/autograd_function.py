@@ -1,7 +1,5 @@
 """A pass over a model as one operation of PyTorch's autograd."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any

@@ -5,8 +5,6 @@ values pass unchanged. In PyTorch, `Padded` becomes `PackedSequence`, and `Ragge
 a tensor as data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The pass of a wrapped module: forward by the module, backward by PyTorch's autograd."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any

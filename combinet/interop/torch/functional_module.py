@@ -1,7 +1,5 @@
 """A module of PyTorch without its weights, which each pass supplies."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any, TypeAlias
 

@@ -1,7 +1,5 @@
 """A pass over a model with other weights, whose gradients do not go to the model's store."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.core.run import PredictRun, Run

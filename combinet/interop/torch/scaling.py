@@ -1,7 +1,5 @@
 """Scaling of gradients in float16, where small numbers would become 0."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

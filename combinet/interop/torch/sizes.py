@@ -1,7 +1,5 @@
 """The axes of a module's weights that determine its input and output width."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any

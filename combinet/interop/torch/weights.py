@@ -1,7 +1,5 @@
 """The weights of a wrapped module: back into a module, and to and from safetensors files."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A module of PyTorch as a layer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Attention in several heads: within a sequence, or from a sequence to a memory."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.batches.ragged import Ragged
@@ -178,9 +176,7 @@ def cross_attention(heads: int) -> Model[tuple[Ragged, Ragged], Ragged]:
 def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run) -> Any:
     heads, ops = model.attrs["heads"], run.ops
     if not all(INPUT_KINDS["ragged2d"].fits(each, ops) for each in pair(model, X)):
-        raise InputError(
-            f"{model.name} expected a tuple of two Ragged with floats (n, nI), got {describe(X)}"
-        )
+        raise InputError(f"{model.name} expected two Ragged with floats (n, nI), got {describe(X)}")
     Q, KV = X
     if Q.data.dtype != KV.data.dtype:
         raise InputError(f"{model.name} expected a memory in its queries' dtype, got {describe(X)}")

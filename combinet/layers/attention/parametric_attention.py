@@ -1,7 +1,5 @@
 """Attention weights for the rows of each sequence, from one trained vector."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.batches.ragged import Ragged

@@ -1,7 +1,5 @@
 """Transformer blocks, composed of attention, feed-forward layers and residual connections."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias

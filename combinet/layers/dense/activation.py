@@ -4,8 +4,6 @@ A layer applies an activation alone (`relu`) or after an affine map (`Relu`). A 
 a pair of methods in `ops/activations.py`, a row in the table and a file with its constructors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from inspect import cleandoc
 from typing import Any, NamedTuple, Protocol, TypeAlias

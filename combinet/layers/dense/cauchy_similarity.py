@@ -1,7 +1,5 @@
 """A layer that compares pairs of vectors."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.combinators.tuples import pair
@@ -45,9 +43,7 @@ def _cauchy_similarity(model: Model[Any, Any], X: Any, run: Run) -> Any:
     nI = model.get_dim("nI")
     for each in (X1, X2):
         if not INPUT_KINDS["floats2d"].fits(each, run.ops):
-            raise InputError(
-                f"{model.name} expected two arrays of floats (n, {nI}), got {describe(X)}"
-            )
+            raise InputError(f"{model.name} expected two float arrays (n, {nI}), got {describe(X)}")
         check_dtype(model.name, each, each.dtype, model.dtype)
         if each.shape != X1.shape or each.shape[1] != nI:
             raise DimensionError(f"{model.name} expected two arrays (n, {nI}), got {describe(X)}")

@@ -1,7 +1,5 @@
 """Dish, alone and after an affine map."""
 
-from __future__ import annotations
-
 from combinet.core.model import Model
 from combinet.initializers import he_normal
 from combinet.layers.dense.activation import activation, affine_activation

@@ -1,7 +1,5 @@
 """Dropout."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.combinators.tree_edit import M

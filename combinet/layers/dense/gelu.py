@@ -1,7 +1,5 @@
 """The Gaussian error linear unit, alone and after an affine map."""
 
-from __future__ import annotations
-
 from combinet.core.model import Model
 from combinet.initializers import glorot_uniform
 from combinet.layers.dense.activation import activation, affine_activation

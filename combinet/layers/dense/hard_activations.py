@@ -1,7 +1,5 @@
 """Piecewise linear and quadratic activations, alone and after an affine map."""
 
-from __future__ import annotations
-
 from combinet.core.model import Model
 from combinet.errors import InputError
 from combinet.initializers import glorot_uniform, he_normal, zeros

@@ -1,7 +1,5 @@
 """The affine map, which many layers begin with."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.core.model import Model

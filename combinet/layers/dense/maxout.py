@@ -1,7 +1,5 @@
 """Maxout units."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The rectifier, alone and after an affine map."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.core.model import Model

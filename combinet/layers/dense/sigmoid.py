@@ -1,7 +1,5 @@
 """The logistic function, alone and after an affine map."""
 
-from __future__ import annotations
-
 from combinet.core.model import Model
 from combinet.initializers import zeros
 from combinet.layers.dense.activation import activation, dense_activation

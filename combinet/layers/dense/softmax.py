@@ -1,7 +1,5 @@
 """Output layers that return probabilities: a softmax over all columns or over groups of columns."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any

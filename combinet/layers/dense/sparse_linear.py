@@ -1,7 +1,5 @@
 """An affine map of rows in which most columns are 0."""
 
-from __future__ import annotations
-
 from typing import Any, TypeAlias
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tables of vectors: by row number, by hashed key, and the mean or sum of several vectors."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

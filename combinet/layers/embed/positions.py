@@ -1,7 +1,5 @@
 """Layers that add the position in its sequence to each row."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

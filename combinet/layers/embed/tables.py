@@ -4,8 +4,6 @@ A table is part of the code that composes the model, as a function would be. It 
 copies of a layer share it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 

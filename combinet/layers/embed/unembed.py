@@ -1,7 +1,5 @@
 """An output layer that shares its weights with an embedding."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.core.inputs import check_dtype

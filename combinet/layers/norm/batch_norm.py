@@ -1,7 +1,5 @@
 """Batch normalization."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.core.model import Model
@@ -70,9 +68,7 @@ def _batch_norm(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
         return run.ops.normalize(X, mean, var, G, b, eps), no_backprop
     n = X.shape[0]
     if n < 2:
-        raise DimensionError(
-            f"{model.name} expected at least 2 rows in training, got {describe(X)}"
-        )
+        raise DimensionError(f"{model.name} expected 2 rows or more in training, got {describe(X)}")
     G, b = run.params(model, "G", "b")
     Y, saved, mean, var = run.ops.batch_norm(X, G, b, eps)
 

@@ -1,7 +1,5 @@
 """Layer normalization."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.core.model import Model

@@ -1,7 +1,5 @@
 """Normalization by the root mean square."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.core.model import Model

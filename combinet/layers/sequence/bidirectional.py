@@ -1,7 +1,5 @@
 """Layers that process sequences in both directions."""
 
-from __future__ import annotations
-
 import reprlib
 from operator import itemgetter
 from typing import Any
@@ -118,9 +116,7 @@ def _widths(model: Any, nI: Any, nO: Any, infer: Any) -> Widths:
         l2r, r2l = (infer(layer, nI, None)[1] for layer in model.layers)
         if (l2r is None or infer.resize) and l2r == r2l:
             if nO % 2:
-                raise DimensionError(
-                    f"{model.name} expected an even nO for its two directions, got {nO}"
-                )
+                raise DimensionError(f"{model.name} expected an even nO, got {nO}")
             for layer in model.layers:
                 infer(layer, nI, nO // 2)
     return concatenated(model, nI, nO, infer)

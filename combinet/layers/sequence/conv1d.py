@@ -1,7 +1,5 @@
 """Convolution over the rows of sequences."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.batches.ragged import Ragged

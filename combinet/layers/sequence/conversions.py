@@ -1,7 +1,5 @@
 """Layers that convert between kinds of batches. The backward pass converts the gradient back."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

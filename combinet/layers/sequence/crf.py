@@ -4,8 +4,6 @@ The loss is `CRFLoss`. The layer returns everything that the loss and `viterbi` 
 and prediction compute the same.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.batches.packed import CRFOutput, pack_scores

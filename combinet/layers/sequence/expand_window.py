@@ -1,7 +1,5 @@
 """Windows over rows: followed by a layer for rows, they form a convolution."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from combinet.core.model import Model

@@ -8,8 +8,6 @@ The rows of a batch are packed in time-major order (`combinet.batches.packed`), 
 padding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Layers that reduce each sequence to one row."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -131,7 +129,5 @@ def _pick(X: Ragged, rows: Ints1d, run: Run) -> Any:
 def _filled(model: Model[Any, Any], X: Ragged) -> Ints1d:
     empty = np.flatnonzero(X.lengths == 0)
     if empty.size:
-        raise DimensionError(
-            f"{model.name} expected a row in each sequence, but sequence {empty[0]} is empty"
-        )
+        raise DimensionError(f"{model.name} expected no empty sequence, got one: number {empty[0]}")
     return X.lengths

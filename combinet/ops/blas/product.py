@@ -11,8 +11,6 @@ kernels compute. The kernels use one thread. If BLAS may use several threads, on
 most two of the largest tiles are cut, because threads gain nothing for these.
 """
 
-from __future__ import annotations
-
 from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeAlias
 

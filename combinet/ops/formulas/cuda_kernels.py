@@ -1,7 +1,5 @@
 """Formulas as CUDA kernels, through CuPy."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

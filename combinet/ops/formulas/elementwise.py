@@ -1,7 +1,5 @@
 """Formulas on arrays: runs a `Program` element by element."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

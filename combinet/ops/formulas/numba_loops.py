@@ -1,7 +1,5 @@
 """Formulas as loops that Numba compiles. Imported when the first formula needs one."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

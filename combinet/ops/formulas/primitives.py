@@ -7,8 +7,6 @@ rule chooses between two derivatives instead of multiplying each by 0 or 1. So i
 the other side do not spread, as they would in a backward pass.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Turns a Python function of one element into a list of steps, and differentiates it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias

@@ -6,8 +6,6 @@ over the whole range. Range reduction and correction terms are taken from fdlibm
 1993). The polynomials are Taylor's.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from math import factorial
 from typing import Any, NamedTuple

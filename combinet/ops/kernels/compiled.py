@@ -1,7 +1,5 @@
 """The compiler options of all kernels, and row operations that kernels share."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numba

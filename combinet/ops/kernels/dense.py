@@ -1,7 +1,5 @@
 """Kernels of operations on single rows: gelu, softmax, maxout, layer norm."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Kernels for tables of vectors: hashing, gathering, scattering."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Prefetching: requests memory before it is needed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from llvmlite import ir

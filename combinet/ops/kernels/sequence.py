@@ -1,7 +1,5 @@
 """Kernels for sequences: windows, reductions, attention weights."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

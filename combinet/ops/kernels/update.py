@@ -1,7 +1,5 @@
 """Kernels for the steps of optimizers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
