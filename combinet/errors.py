@@ -111,7 +111,7 @@ def describe(X: object) -> str:
     return type(X).__name__
 
 
-def conversion_hint(X: Any) -> str:
+def conversion_hint(X: object) -> str:
     """Returns a hint on how to convert a list or another library's value to an array, or ""."""
     if isinstance(X, str):
         return "; turn words into ids first, for example with combinet.text.features"

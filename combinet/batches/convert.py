@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 
 from combinet.batches.ragged import Ragged
-from combinet.errors import InputError, describe
+from combinet.errors import InputError, conversion_hint, describe
 from combinet.ops.backends import get_array_ops
 from combinet.types import Array
 
 
 def list_to_ragged(X: Sequence[Array]) -> Ragged:
     """Concatenates the arrays of a list. Raises InputError for an empty list."""
-    if not isinstance(X, list | tuple) or len(X) < 2 or len({*map(type, X)}) > 1:
+    is_list = isinstance(X, list | tuple) and len(X) > 1
+    if not is_list or len({*map(type, X)}) > 1 or conversion_hint(X):
         check_list(X)
     if not X:
         raise InputError("expected at least one array, got an empty list")
@@ -35,8 +36,9 @@ def check_list(X: object) -> None:
     if not isinstance(X, list | tuple):
         raise InputError(f"expected a list of arrays, got {describe(X)}")
     for x in X:
-        if not hasattr(x, "dtype") or x.ndim < 1:
-            raise InputError(f"expected a list of arrays, got a list with {describe(x)} in it")
+        if not hasattr(x, "dtype") or conversion_hint(x) or x.ndim < 1:
+            hint = conversion_hint(x)
+            raise InputError(f"expected a list of arrays, got a list with {describe(x)}{hint}")
     if len({(x.dtype, x.shape[1:]) for x in X}) > 1:
         expected = X[0].dtype, X[0].shape[1:]
         other = next(x for x in X if (x.dtype, x.shape[1:]) != expected)

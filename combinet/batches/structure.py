@@ -8,7 +8,7 @@ import numpy as np
 
 from combinet.batches.padded import Padded, given_lengths, same_sequences
 from combinet.batches.ragged import Ragged
-from combinet.errors import CombinetError, DimensionError, InputError, describe
+from combinet.errors import CombinetError, DimensionError, InputError, conversion_hint, describe
 from combinet.ops.base import Ops
 from combinet.types import ArrayLike, Shape, is_array
 
@@ -65,7 +65,11 @@ def width_of(X: object) -> int | tuple[Any, ...] | None:
         return width_of(X[0]) if X else None
     if isinstance(X, Ragged | Padded):
         return width_of(X.data)
-    return int(X.shape[-1]) if is_array(X) and X.dtype.kind == "f" and X.ndim > 1 else None
+    return (
+        int(X.shape[-1])
+        if is_array(X) and getattr(X.dtype, "kind", "") == "f" and X.ndim > 1
+        else None
+    )
 
 
 def get_width(X: object, *, dim: int = -1) -> int:
@@ -131,7 +135,7 @@ def match_gradient(Y: object, dY: object) -> object:
     if not isinstance(dY, expected) or not is_array(dY) or dY.dtype.kind != "f":
         raise InputError(
             f"expected a float {expected.__module__} {expected.__name__} as gradient of "
-            f"{describe(Y)}, got {describe(dY)}"
+            f"{describe(Y)}, got {describe(dY)}{conversion_hint(dY)}"
         )
     if tuple(dY.shape) != tuple(Y.shape):
         raise DimensionError(f"expected a gradient shaped like {describe(Y)}, got {describe(dY)}")

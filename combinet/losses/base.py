@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from combinet.errors import DimensionError, InputError, describe
+from combinet.errors import DimensionError, InputError, conversion_hint, describe
 from combinet.ops.backends import get_array_ops
 from combinet.ops.base import Ops
 from combinet.types import Floats
@@ -68,7 +68,8 @@ def check_floats(X: Any, what: str, ndim: int | None = None, remedy: str = "") -
     ops = get_array_ops(X)
     if not (ops.is_array(X) and X.dtype.kind == "f" and (X.ndim == ndim if ndim else X.ndim > 0)):
         shape = "(n, k)" if ndim == 2 else "of any shape"
-        raise InputError(f"expected {what} to be floats {shape}, got {describe(X)}{remedy}")
+        hint = conversion_hint(X) or remedy
+        raise InputError(f"expected {what} to be floats {shape}, got {describe(X)}{hint}")
     return ops
 
 

@@ -24,18 +24,36 @@ def _flat() -> Any:
 
 
 @pytest.mark.parametrize("make", [_linear, _flat], ids=["array", "list"])
-def test_a_tensor_of_pytorch(make: Any) -> None:
+def test_tensors_of_pytorch_are_refused(make: Any) -> None:
     torch = pytest.importorskip("torch")
     X = torch.ones(4, 3)
-    with raises(cb.InputError, "torch", "numpy()", "linear"):
+    with raises(cb.InputError, "torch", "numpy()", "linear" if make is _linear else "with_flatten"):
         make().predict(X if make is _linear else [X])
+    with raises(cb.InputError, "torch", "numpy()"):
+        cb.Linear(2).initialize(X)
+    with raises(cb.InputError, "torch", "numpy()"):
+        _linear().begin_update(floats(4, 3).astype("float32"))[1](X)
+    with raises(cb.InputError, "torch", "numpy()"):
+        cb.CategoricalCrossentropy()(X, [0, 1, 2, 0])
 
 
-def test_a_sparse_matrix_of_scipy() -> None:
+@pytest.mark.parametrize(
+    "layer", [cb.list2ragged(), cb.list2array(), cb.list2padded(), cb.with_array(cb.relu())]
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_lists_of_tensors_are_refused(layer: Any, count: int) -> None:
+    torch = pytest.importorskip("torch")
+    with raises(cb.InputError, "torch", "numpy()", layer.name):
+        layer.predict([torch.ones(4, 3)] * count)
+
+
+def test_sparse_matrices_of_scipy_are_refused() -> None:
     sparse = pytest.importorskip("scipy.sparse")
     for form in (sparse.csr_matrix, sparse.csr_array):
         with raises(cb.InputError, "scipy", "toarray()", "linear"):
             _linear().predict(form(floats(4, 3)))
+        with raises(cb.InputError, "scipy", "toarray()", "with_flatten"):
+            _flat().predict([form(floats(4, 3))])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from combinet.core.run import Run
 from combinet.core.shape_inference import ConcatWidth, ShapeInference, Width, Widths, item
 from combinet.errors import DimensionError, InputError, describe
 from combinet.layers.dense.linear import Linear
-from combinet.types import Floats2d
+from combinet.types import Floats2d, is_size
 
 
 def self_attention(
@@ -57,8 +57,8 @@ def self_attention(
 
 
 def _at_least_one(name: str, heads: int) -> int:
-    if heads < 1:
-        raise InputError(f"{name} expected 1 head or more, got {heads!r}")
+    if not is_size(heads):
+        raise InputError(f"{name} expected an int from 1 for heads, got {heads!r}")
     return heads
 
 

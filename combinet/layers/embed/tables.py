@@ -86,7 +86,7 @@ def remap_ids(
         default: Number of words that are not in the mapping.
 
     Raises:
-        InputError: If X is not a list or tuple.
+        InputError: If X is not a list or tuple of hashable values.
 
     Example:
         >>> remap_ids({"cat": 1, "dog": 2}).predict(["dog", "cow", "cat"])
@@ -97,12 +97,14 @@ def remap_ids(
 
 
 def _remap_ids(model: Model[Any, Any], X: Sequence[Hashable], run: Run) -> Any:
-    if not isinstance(X, list | tuple):
+    table, default = model.attrs["mapping_table"], model.attrs["default"]
+    try:
+        words = X if isinstance(X, list | tuple) else [[]]
+        numbers = np.array([table.get(word, default) for word in words], "int64")
+    except TypeError:  # a list, for example, cannot be a key of the mapping
         raise InputError(
             f"remap_ids expected a list of words, got {describe(X)}; use premap_ids for arrays"
-        )
-    table, default = model.attrs["mapping_table"], model.attrs["default"]
-    numbers = np.array([table.get(word, default) for word in X], "int64")
+        ) from None
     return run.ops.asarray(numbers), lambda dY: None
 
 

@@ -134,6 +134,8 @@ def test_remap_ids_looks_up_keys_in_the_mapping() -> None:
     assert cb.remap_ids(mapping).predict([]).shape == (0,)
     with raises(cb.InputError, "premap_ids"):
         cb.remap_ids(mapping).predict(np.arange(3))  # type: ignore[arg-type]
+    with raises(cb.InputError, "remap_ids", "list"):
+        cb.remap_ids(mapping).predict([["a"]])  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64", "int32"])
