@@ -118,9 +118,5 @@ def conversion_hint(X: object) -> str:
     if isinstance(X, list | tuple) and X:
         is_nested = isinstance(X[0], list | tuple | int | float)
         return "; use numpy.asarray(X, 'float32')" if is_nested else conversion_hint(X[0])
-    conversions = {
-        "detach": "detach().cpu().numpy()",
-        "toarray": "toarray()",
-        "to_numpy": "to_numpy()",
-    }
-    return next((f"; use X.{call}" for name, call in conversions.items() if hasattr(X, name)), "")
+    calls = ("detach().cpu().numpy()", "toarray()", "to_numpy()")  # PyTorch, SciPy, pandas
+    return next((f"; use X.{call}" for call in calls if hasattr(X, call.split("(")[0])), "")

@@ -1,6 +1,6 @@
-"""One row for every public layer and combinator: its name, a model, a sample input.
+"""Test cases for every public layer and combinator: a name, a model, a sample input.
 
-The laws run over all rows; a public constructor without a row fails test_invariants.py.
+The invariants are checked for all cases. test_invariants.py fails if a constructor has no case.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,10 +22,10 @@ class Case:
     X: Any
     note: str = ""
     drop: float = 0.0
-    skip: Mapping[testing.Invariant, str] = field(default_factory=dict)  # laws, and why not
+    skip: Mapping[testing.Invariant, str] = field(default_factory=dict)  # invariant: reason
 
     def check(self, invariant: testing.Invariant, ops: cb.Ops | None = None) -> None:
-        """Hold the row to a invariant. An excuse that is not needed is none."""
+        """Checks an invariant. If it is skipped, the check must fail; so no skip is outdated."""
         if invariant in self.skip:
             with pytest.raises(AssertionError):
                 invariant(self.make(), self.X, ops)
@@ -51,7 +51,7 @@ def _mish(x: Any) -> Any:
 
 
 SHARED = cb.Linear(3, 3)
-BY_STATISTICS = {testing.check_predict: "it predicts by running statistics, not by the batch's own"}
+BY_STATISTICS = {testing.check_predict: "predict uses running statistics, not those of the batch"}
 
 CASES = [
     Case("Linear", lambda: cb.Linear(4, 3), floats(5, 3)),
@@ -217,9 +217,9 @@ CASES = [
     Case("bidirectional", lambda: cb.bidirectional(cb.noop(), cb.RNN(2)), padded(1, 3), "two"),
     Case("layerize", lambda: cb.layerize(lambda X: (X * X, lambda dY: 2 * X * dY)), floats(5, 3)),
     Case("highway", lambda: cb.highway(cb.Gelu(), cb.Linear(3)), floats(5, 3)),
-    Case("highway", lambda: cb.highway(cb.noop(), cb.noop()), floats(5, 3), "nothing-of-its-own"),
+    Case("highway", lambda: cb.highway(cb.noop(), cb.noop()), floats(5, 3), "no-parameters"),
     Case("gated", lambda: cb.gated(cb.Linear(4), cb.Sigmoid(4)), floats(5, 3)),
-    Case("gated", lambda: cb.gated(cb.noop(), cb.swish()), floats(2, 5, 3), "nothing-of-its-own"),
+    Case("gated", lambda: cb.gated(cb.noop(), cb.swish()), floats(2, 5, 3), "no-parameters"),
     Case("tuplify", lambda: cb.tuplify(cb.Linear(2), cb.noop(), cb.gelu()), floats(5, 3)),
     Case("tuplify", lambda: cb.tuplify(cb.Embed(2, 7), cb.Embed(3, 7)), ids(5), "ids"),
     Case("with_getitem", lambda: cb.with_getitem(1, cb.Linear(2)), (floats(5, 3), floats(4, 3))),

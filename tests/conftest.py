@@ -1,4 +1,4 @@
-"""What is not collected here, and fixtures that several test modules use."""
+"""Folders that pytest does not collect, and fixtures that several test modules use."""
 
 import sys
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-collect_ignore = ["helpers"]  # it has no tests, and some of it needs a library
+collect_ignore = ["helpers"]  # contains no tests; some modules need optional libraries
 pytest.register_assert_rewrite("helpers")
 
 
@@ -22,8 +22,8 @@ def often_switching() -> Iterator[None]:
 
 @pytest.fixture
 def strict(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The stand-in for CuPy, with two devices."""
-    pytest.importorskip("cupy", reason="the stand-in checks names against the real CuPy")
+    """The strict CuPy replacement, with two devices."""
+    pytest.importorskip("cupy", reason="strict_cupy checks names against the real CuPy")
     strict_cupy = pytest.importorskip("helpers.strict_cupy")
     strict_cupy.install(monkeypatch)
     return strict_cupy

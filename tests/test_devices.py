@@ -1,6 +1,6 @@
-"""Every layer on other Ops than the default: the same numbers, and nothing waits for the host.
+"""Every layer on NumPy and GPU Ops: the same results, and no transfer to the host.
 
-Without a GPU a strict stand-in takes CuPy's place; `pytest -m gpu` runs the same on the real one.
+A strict replacement stands in for CuPy; `pytest -m gpu` runs the same tests on a real GPU.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from helpers.models import averages_of, named_params, params_of
 
 @pytest.fixture(params=["strict", pytest.param("real", marks=pytest.mark.gpu)])
 def gpu(request: pytest.FixtureRequest) -> cb.CupyOps:
-    """CupyOps over the stand-in, and over the real CuPy where there is a GPU."""
+    """CupyOps with the strict replacement, and with the real CuPy if there is a GPU."""
     if request.param == "strict":
         request.getfixturevalue("strict")
         return cb.CupyOps(0)
@@ -29,18 +29,20 @@ def gpu(request: pytest.FixtureRequest) -> cb.CupyOps:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_plain_numpy_gives_the_same_numbers(case: Case) -> None:
+def test_numpy_ops_match_the_default_ops(case: Case) -> None:
     check_device(case.make(), case.X, cb.NumpyOps(), drop=case.drop)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_gpu_gives_the_same_numbers(case: Case, gpu: cb.CupyOps) -> None:
+def test_gpu_matches_cpu(case: Case, gpu: cb.CupyOps) -> None:
     check_device(case.make(), case.X, gpu, drop=case.drop)
 
 
 @pytest.mark.parametrize("invariant", INVARIANTS, ids=lambda invariant: invariant.__name__)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_invariants_on_a_gpu(case: Case, invariant: Any, gpu: cb.CupyOps) -> None:
+def test_layer_satisfies_the_invariant_on_a_gpu(
+    case: Case, invariant: Any, gpu: cb.CupyOps
+) -> None:
     case.check(invariant, gpu)
 
 
@@ -80,9 +82,7 @@ def _train(model: Any, truths: Any, sgd: Any, ops: Any, steps: int) -> list[Any]
 
 @pytest.mark.parametrize(("make", "truths"), [(_tagger, TAGS), (_textcat, CLASSES),
                                               (_pooled, CLASSES)])  # fmt: skip
-def test_nothing_crosses_to_the_host_in_a_training_step(
-    make: Any, truths: Any, strict: Any
-) -> None:
+def test_training_step_makes_no_transfer_to_the_host(make: Any, truths: Any, strict: Any) -> None:
     model, sgd = make().initialize().to_gpu(0), cb.Adam(0.01, L2=0.01)
     X, T = cb.to_device(DOCS, model.ops), cb.to_device(truths, model.ops)
     listed = isinstance(truths, list)
@@ -95,7 +95,7 @@ def test_nothing_crosses_to_the_host_in_a_training_step(
 
 
 @pytest.mark.parametrize("on_host", [True, False])
-def test_lengths_beside_keys_lie_anywhere_and_wait_for_nothing(strict: Any, on_host: bool) -> None:
+def test_sparse_linear_accepts_lengths_on_host_or_gpu(strict: Any, on_host: bool) -> None:
     model, sgd = cb.SparseLinear(4, 11).initialize(dtype="float64").to_gpu(0), cb.Adam(0.1)
     keys, values, lengths = cb.to_device(sparse(3, 0, 2), model.ops)
     given, dY = np.array([3, 0, 2]) if on_host else lengths, cb.to_device(floats(3, 4), model.ops)
@@ -105,14 +105,14 @@ def test_lengths_beside_keys_lie_anywhere_and_wait_for_nothing(strict: Any, on_h
     assert counted.to_host == 0, counted.reasons
 
 
-def test_training_moves_to_the_gpu_and_back_without_a_trace(gpu: cb.CupyOps) -> None:
+def test_training_continues_after_moves_to_gpu_and_back(gpu: cb.CupyOps) -> None:
     cpu = cb.NumpyOps()
     stayed, moved = (_tagger().initialize(dtype="float64") for _ in range(2))
     sgds = [cb.Adam(0.01, grad_clip=0.5) for _ in range(2)]
     for model, sgd in zip((stayed, moved), sgds, strict=True):
         _train(model, TAGS, sgd, cpu, 3)
         Y, backprop = model.begin_update(DOCS)
-        backprop([np.ones_like(y) for y in Y])  # gradients wait
+        backprop([np.ones_like(y) for y in Y])  # leave gradients pending
     moved.to_gpu(0)
     assert all(gpu.is_array(layer.get_param(name)) for _, layer, name in named_params(moved))
     on_gpu = _train(moved, TAGS, sgds[1], moved.ops, 3)
@@ -127,7 +127,7 @@ def test_training_moves_to_the_gpu_and_back_without_a_trace(gpu: cb.CupyOps) -> 
             np.testing.assert_allclose(found[path], array, rtol=1e-9, err_msg=path)
 
 
-def test_a_pass_under_way_survives_a_move(strict: Any) -> None:
+def test_pending_pass_can_finish_after_a_move(strict: Any) -> None:
     model, twin = (cb.Linear(2, 3).initialize(dtype="float64") for _ in range(2))
     X = floats(4, 3)
     _, backprop = model.begin_update(X)
@@ -137,7 +137,7 @@ def test_a_pass_under_way_survives_a_move(strict: Any) -> None:
     np.testing.assert_allclose(model.get_grad("W").get(), twin.get_grad("W"), rtol=1e-12)
 
 
-def test_no_action_where_the_model_already_is(strict: Any) -> None:
+def test_moving_to_the_current_device_does_nothing(strict: Any) -> None:
     model = cb.Linear(2, 3).initialize()
     weights = model.get_param("W")
     assert model.to_cpu().get_param("W") is weights
@@ -147,13 +147,13 @@ def test_no_action_where_the_model_already_is(strict: Any) -> None:
     assert model.to_gpu(0).get_param("W").device.id == 0
 
 
-def test_input_on_the_wrong_device_is_refused(strict: Any) -> None:
+def test_input_on_the_wrong_device_fails(strict: Any) -> None:
     model = cb.Linear(2, 3).initialize().to_gpu(0)
     with raises(cb.InputError, "linear", "CupyOps(0)"):
         model.predict(np.zeros((1, 3), "f"))
 
 
-def test_saving_from_a_gpu_loads_on_the_cpu(strict: Any) -> None:
+def test_bytes_saved_on_a_gpu_load_on_the_cpu(strict: Any) -> None:
     model = _tagger().initialize()
     data = model.to_bytes()
     assert model.to_gpu(0).to_bytes() == data
@@ -161,12 +161,12 @@ def test_saving_from_a_gpu_loads_on_the_cpu(strict: Any) -> None:
     assert model.from_bytes(data).ops.name == "cupy"
 
 
-def test_resizing_on_a_gpu(strict: Any) -> None:
+def test_resize_works_on_a_gpu(strict: Any) -> None:
     model = _tagger().initialize().to_gpu(0).resize_output(5)
     assert model.predict(cb.to_device(DOCS, model.ops))[0].shape == (4, 5)
 
 
-def test_use_params_takes_averages_across_a_move(strict: Any) -> None:
+def test_averages_can_be_used_after_a_move(strict: Any) -> None:
     model, sgd = _tagger().initialize(), cb.Adam(0.01)
     _train(model, TAGS, sgd, cb.NumpyOps(), 2)
     with model.use_params(sgd.averages):
@@ -177,7 +177,7 @@ def test_use_params_takes_averages_across_a_move(strict: Any) -> None:
     np.testing.assert_allclose(found[0].get(), expected[0], rtol=1e-6)
 
 
-def test_without_cupy_to_gpu_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_to_gpu_without_cupy_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cupy", None)
     model = _tagger().initialize()
     data = model.to_bytes()
@@ -187,7 +187,7 @@ def test_without_cupy_to_gpu_says_what_to_install(monkeypatch: pytest.MonkeyPatc
     assert model.ops.name == "numpy"
 
 
-def test_without_a_gpu_to_gpu_says_so() -> None:
+def test_to_gpu_without_a_gpu_fails() -> None:
     cupy = pytest.importorskip("cupy")
     try:
         cupy.cuda.runtime.getDeviceCount()
@@ -198,7 +198,7 @@ def test_without_a_gpu_to_gpu_says_so() -> None:
         pytest.skip("there is a GPU")
 
 
-def test_a_gpu_that_is_not_there_is_refused(strict: Any) -> None:
+def test_to_gpu_with_an_unknown_device_fails(strict: Any) -> None:
     with raises(cb.DeviceError, "7", "2"):
         cb.Linear(2, 3).to_gpu(7)
 
@@ -206,7 +206,7 @@ def test_a_gpu_that_is_not_there_is_refused(strict: Any) -> None:
 # -- with_cpu --------------------------------------------------------------------------------------
 
 
-def _divided() -> Any:
+def _pinned() -> Any:
     embed = cb.with_cpu(cb.HashEmbed(8, 50, column=0) >> cb.Linear(8))
     return cb.with_flatten(embed >> cb.Maxout(8) >> cb.Softmax(3))
 
@@ -218,8 +218,8 @@ def _devices(model: Any) -> set[tuple[str, str]]:
     }
 
 
-def test_what_is_to_stay_on_the_cpu_stays_and_is_trained(gpu: cb.CupyOps) -> None:
-    whole, divided = (_divided().initialize(dtype="float64") for _ in range(2))
+def test_with_cpu_layers_stay_on_the_cpu_and_train(gpu: cb.CupyOps) -> None:
+    whole, divided = (_pinned().initialize(dtype="float64") for _ in range(2))
     divided.to_gpu(0)
     here = {("hash_embed", "numpy"), ("linear", "numpy")}
     assert _devices(divided) == here | {("maxout", "cupy"), ("softmax", "cupy")}
@@ -233,8 +233,8 @@ def test_what_is_to_stay_on_the_cpu_stays_and_is_trained(gpu: cb.CupyOps) -> Non
         np.testing.assert_allclose(found[path], W, rtol=1e-9)
 
 
-def test_a_divided_model_is_initialized_resized_saved_and_copied(strict: Any) -> None:
-    model = _divided().to_gpu(0).initialize()
+def test_model_on_two_devices_keeps_its_devices(strict: Any) -> None:
+    model = _pinned().to_gpu(0).initialize()
     assert ("hash_embed", "numpy") in _devices(model)
     assert ("maxout", "cupy") in _devices(model)
     arrays = [layer.get_param(name) for _, layer, name in named_params(model)]
@@ -243,7 +243,7 @@ def test_a_divided_model_is_initialized_resized_saved_and_copied(strict: Any) ->
         assert layer.get_param(name) is array
     assert _devices(model.copy()) == _devices(model)
     data = model.to_bytes()
-    again = _divided().to_gpu(0).from_bytes(data)
+    again = _pinned().to_gpu(0).from_bytes(data)
     assert again.to_bytes() == data
     assert _devices(again) == _devices(model)
     model.resize_output(5)
@@ -254,7 +254,7 @@ def test_a_divided_model_is_initialized_resized_saved_and_copied(strict: Any) ->
 @pytest.mark.parametrize(
     "inside", [lambda layer: layer, cb.residual, lambda layer: cb.relu() >> layer]
 )
-def test_a_layer_cannot_both_stay_and_move(inside: Any, strict: Any) -> None:
+def test_to_gpu_fails_for_a_layer_inside_and_outside_with_cpu(inside: Any, strict: Any) -> None:
     shared = cb.Linear(3, 3)
     model = cb.with_cpu(inside(shared)) >> shared
     with raises(cb.DeviceError, "linear"):
@@ -262,6 +262,6 @@ def test_a_layer_cannot_both_stay_and_move(inside: Any, strict: Any) -> None:
     assert model.ops.name == "numpy"
 
 
-def test_a_layer_on_a_gpu_cannot_be_pinned_to_the_cpu(strict: Any) -> None:
+def test_with_cpu_fails_for_a_layer_on_a_gpu(strict: Any) -> None:
     with raises(cb.DeviceError, "linear.to_cpu()"):
         cb.with_cpu(cb.Linear(2, 2).to_gpu(0))

@@ -1,4 +1,4 @@
-"""Every public layer and combinator, against every invariant."""
+"""Every public layer and combinator satisfies every invariant; wrong layers do not."""
 
 import inspect
 from typing import Any
@@ -14,16 +14,16 @@ from helpers.errors import raises
 
 @pytest.mark.parametrize("invariant", testing.INVARIANTS, ids=lambda invariant: invariant.__name__)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_invariant(case: Case, invariant: Any) -> None:
+def test_layer_satisfies_the_invariant(case: Case, invariant: Any) -> None:
     case.check(invariant)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.drop], ids=lambda case: case.id)
-def test_gradient_with_dropout(case: Case) -> None:
+def test_gradient_with_dropout_is_correct(case: Case) -> None:
     testing.check_backprop(case.make(), case.X, drop=case.drop)
 
 
-def test_every_public_constructor_has_a_row() -> None:
+def test_every_public_constructor_has_a_case() -> None:
     makers = {
         name
         for name in cb.__all__
@@ -33,7 +33,7 @@ def test_every_public_constructor_has_a_row() -> None:
     assert makers == {case.name for case in CASES}
 
 
-# Each invariant has to be able to fail: for each a layer that breaks it.
+# Each invariant must be able to fail: these layers break them.
 
 
 def _wrong_gradient(model: Any, X: Any, run: Any) -> Any:
@@ -95,7 +95,7 @@ def _reads_weights_late(model: Any, X: Any, run: Any) -> Any:
         (_reads_weights_late, testing.check_interleaved),
     ],
 )
-def test_invariant_refuses(forward: Any, invariant: Any) -> None:
+def test_invariant_fails_for_a_wrong_layer(forward: Any, invariant: Any) -> None:
     params = {"W": cb.Param(("nI",), cb.ones)}
     model: Any = cb.Model("wrong", forward, dims={"nI": 3}, params=params)
     with pytest.raises((AssertionError, ValueError)):
@@ -110,13 +110,13 @@ def test_invariant_refuses(forward: Any, invariant: Any) -> None:
         (lambda dY: None, "gradient ... 1"),
     ],
 )
-def test_gradient_law_looks_at_each_item_of_a_tuple(gradient: Any, words: str) -> None:
+def test_check_backprop_checks_each_item_of_a_tuple(gradient: Any, words: str) -> None:
     model: Any = cb.layerize(lambda X: (X[1] * 1.0, gradient))
     with raises(AssertionError, words):
         testing.check_backprop(model, (ids(3), floats(3)))
 
 
-def test_gradient_law_refuses_a_statistic_to_which_nothing_is_added() -> None:
+def test_check_backprop_fails_for_a_buffer_without_gradient() -> None:
     params = {"mean": cb.Param(("nI",), cb.zeros, ema_rate=0.1)}
     model: Any = cb.Model("wrong", lambda model, X, run: (X, lambda dY: dY), dims={"nI": 3},
                           params=params)  # fmt: skip
@@ -124,14 +124,14 @@ def test_gradient_law_refuses_a_statistic_to_which_nothing_is_added() -> None:
         testing.check_backprop(model, floats(5, 3))
 
 
-def test_an_excuse_that_is_not_needed_is_refused() -> None:
+def test_unnecessary_skip_fails() -> None:
     case = Case("noop", cb.noop, floats(5, 3), skip={testing.check_pure: "none"})
     case.check(testing.check_copy)
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         case.check(testing.check_pure)
 
 
-def test_copy_law_refuses_a_shared_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_copy_fails_for_a_shared_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = cb.Linear(3, 3)
     monkeypatch.setattr(cb.Model, "copy", lambda self: self)
     with pytest.raises(AssertionError, match="shared"):
@@ -139,6 +139,6 @@ def test_copy_law_refuses_a_shared_layer(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("X", [floats(2, 3).astype("f"), [floats(2, 3).astype("f")]])
-def test_samples_in_float32_are_refused(X: Any) -> None:
+def test_check_layer_fails_for_float32_samples(X: Any) -> None:
     with raises(cb.InputError, "float64", "float32"):
         testing.check_layer(cb.with_flatten(cb.relu()), X)

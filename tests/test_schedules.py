@@ -1,4 +1,4 @@
-"""Schedules against their formulas, at their edges too."""
+"""Schedules, compared with their formulas, including edge cases."""
 
 import math
 
@@ -11,18 +11,18 @@ STEPS = [0, 1, 2, 7, 100, 12345]
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_constant(step: int) -> None:
+def test_constant_returns_its_value(step: int) -> None:
     assert cb.constant(0.3)(step) == 0.3
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_decaying(step: int) -> None:
+def test_decaying_follows_its_formula(step: int) -> None:
     expected = 0.01 / (1 + 1e-4 * step)
     assert cb.decaying(0.01, 1e-4)(step) == pytest.approx(expected, rel=1e-15)
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_decaying_by_nothing_is_constant(step: int) -> None:
+def test_decaying_by_zero_is_constant(step: int) -> None:
     assert cb.decaying(0.01, 0.0)(step) == 0.01
 
 
@@ -52,38 +52,38 @@ def test_compounding_does_not_underflow() -> None:
     assert cb.compounding(1.0, 0.25, 0.5)(100_000) == 0.25
 
 
-def test_compounding_gives_floats_for_ints() -> None:
+def test_compounding_returns_floats_for_ints() -> None:
     assert [type(cb.compounding(1, 4, 2)(step)) for step in (0, 1, 9)] == [float] * 3
 
 
 @pytest.mark.parametrize("step", [*range(12), 100])
-def test_warmup_linear_is_two_straight_lines(step: int) -> None:
+def test_warmup_linear_rises_and_falls_linearly(step: int) -> None:
     expected = np.interp(step, [0, 4, 10], [0.0, 0.2, 0.0])
     assert cb.warmup_linear(0.2, 4, 10)(step) == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("step", [*range(12), 100])
-def test_warmup_of_no_steps_starts_at_the_top(step: int) -> None:
+def test_warmup_linear_of_zero_steps_starts_at_the_top(step: int) -> None:
     expected = np.interp(step, [0, 10], [0.2, 0.0])
     assert cb.warmup_linear(0.2, 0, 10)(step) == pytest.approx(expected, rel=1e-14)
 
 
-def test_warmup_to_the_very_end_rises_and_is_over() -> None:
+def test_warmup_linear_may_last_for_all_steps() -> None:
     rate = cb.warmup_linear(0.2, 4, 4)
     assert [rate(step) for step in (0, 1, 3, 4, 5)] == pytest.approx([0.0, 0.05, 0.15, 0.0, 0.0])
 
 
-def test_warmup_of_a_training_without_steps_is_nothing() -> None:
+def test_warmup_linear_of_zero_total_steps_is_0() -> None:
     assert cb.warmup_linear(0.2, 0, 0)(0) == 0.0
 
 
 @pytest.mark.parametrize("total", [4, 5, 50])
-def test_warmup_never_leaves_its_bounds(total: int) -> None:
+def test_warmup_linear_stays_within_its_bounds(total: int) -> None:
     rates = [cb.warmup_linear(0.2, 4, total)(step) for step in range(2 * total)]
     assert all(0.0 <= rate <= 0.2 for rate in rates)
 
 
-def test_an_optimizer_asks_for_the_step_that_it_is_at() -> None:
+def test_optimizer_calls_the_schedule_with_its_step() -> None:
     asked: list[int] = []
 
     def rate(step: int) -> float:

@@ -1,4 +1,4 @@
-"""Features of words: their hashes, their stability, their shapes."""
+"""Features of words: hashes, stability across processes, word shapes."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ DOCS = [["The", "tagger", "the"], [], ["München", "2026", "😀", "", "naïve"]
 
 
 def blake(text: str, salt: int) -> int:
-    """The hash as documented: 8 bytes of BLAKE2b with the column for salt, little end first."""
+    """The documented hash: 8 bytes of BLAKE2b, with the column as salt, little-endian."""
     data = text.encode("utf-8", "surrogatepass")
     digest = hashlib.blake2b(data, digest_size=8, salt=salt.to_bytes(16, "little")).digest()
     return sum(byte << 8 * i for i, byte in enumerate(digest))
@@ -38,22 +38,22 @@ def test_features_are_hashes_salted_with_their_column() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(st.text(st.characters(), max_size=8), max_size=4), max_size=4))
-def test_features_of_any_text(docs: list[list[str]]) -> None:
+def test_features_work_for_any_text(docs: list[list[str]]) -> None:
     found = features(docs)
     assert [rows.shape for rows in found] == [(len(doc), 4) for doc in docs]
     assert all(rows.dtype == np.uint64 for rows in found)
     assert [rows.tolist() for rows in found] == [[expected_row(w) for w in doc] for doc in docs]
 
 
-def test_a_hash_is_pinned() -> None:
-    """What `printf word | b2sum -l 64` says, its bytes the other way round."""
+def test_hash_never_changes() -> None:
+    """The output of `printf word | b2sum -l 64`, with its bytes reversed."""
     assert hash_text("word") == int.from_bytes(bytes.fromhex(PINNED), "little")
 
 
 PINNED = "4aa4cf27d7c78e95"
 
 
-def test_another_process_gives_the_same() -> None:
+def test_features_are_the_same_in_another_process() -> None:
     code = f"from combinet.text import features; print([x.tolist() for x in features({DOCS!r})])"
     root = str(Path(cb.__file__).parents[1])
     for seed in ("1", "2"):
@@ -64,35 +64,35 @@ def test_another_process_gives_the_same() -> None:
         assert run.stdout.strip() == str([rows.tolist() for rows in features(DOCS)])
 
 
-def test_lone_surrogates_are_text_too() -> None:
+def test_features_accept_lone_surrogates() -> None:
     (rows,) = features([["\udc80", "\ud800x", "\udc81"]])
     assert rows.tolist() == [expected_row(word) for word in ("\udc80", "\ud800x", "\udc81")]
     assert len(set(rows[:, 0].tolist())) == 3
 
 
-def test_equal_texts_in_two_columns_have_two_hashes() -> None:
-    (rows,) = features([["a"]])  # the same text as lower-case form, first and last characters
+def test_equal_texts_have_different_hashes_in_each_column() -> None:
+    (rows,) = features([["a"]])  # lower-case form, prefix and suffix are equal
     assert len(set(rows[0].tolist())) == 4
 
 
 @pytest.mark.parametrize("docs", [[], [[]], [[], []], [()]], ids=repr)
-def test_no_words(docs: Any) -> None:
+def test_features_accept_empty_documents(docs: Any) -> None:
     found = features(docs)
     assert [rows.shape for rows in found] == [(0, 4)] * len(docs)
     assert all(rows.dtype == np.uint64 for rows in found)
 
 
-def test_docs_may_come_from_a_generator() -> None:
+def test_features_accept_a_generator_of_documents() -> None:
     found = features(doc for doc in DOCS)
     assert [rows.tolist() for rows in found] == [rows.tolist() for rows in features(DOCS)]
 
 
-def test_the_empty_word_is_a_word() -> None:
+def test_features_accept_the_empty_word() -> None:
     (rows,) = features([[""]])
     assert rows.tolist() == [[blake("", column) for column in range(4)]]
 
 
-def test_features_of_ones_own() -> None:
+def test_features_accept_custom_functions() -> None:
     (rows,) = features([["ab", "Ab"]], extract=[lambda word: word[0], len_as_text])
     assert rows.tolist() == [
         [blake("a", 0), blake("2", 1)],
@@ -105,7 +105,7 @@ def len_as_text(word: str) -> str:
     return str(len(word))
 
 
-def test_rows_can_be_changed_without_changing_others() -> None:
+def test_documents_do_not_share_memory() -> None:
     one, other = features([["word"], ["word"]])
     one[:] = 0
     assert other.all()
@@ -131,7 +131,7 @@ def test_features_feed_hash_embed() -> None:
         ([[["word"]]], "str ... list"),
     ],
 )
-def test_what_is_no_text_is_refused(docs: Any, message: str) -> None:
+def test_features_fail_for_values_that_are_not_text(docs: Any, message: str) -> None:
     with raises(cb.InputError, message):
         features(docs)
 
@@ -163,7 +163,7 @@ def test_what_is_no_text_is_refused(docs: Any, message: str) -> None:
         ("aaaaaBaaaaa", "xxxxXxxxx"),
     ],
 )
-def test_shape(word: str, expected: str) -> None:
+def test_shape_of_a_word(word: str, expected: str) -> None:
     assert shape(word) == expected
 
 
@@ -178,9 +178,9 @@ def test_shape(word: str, expected: str) -> None:
         (suffix(0), ["", "", ""]),
     ],
 )
-def test_parts_of_words(feature: Any, expected: list[str]) -> None:
+def test_lower_prefix_and_suffix(feature: Any, expected: list[str]) -> None:
     assert [feature(word) for word in ("Éa", "AbCd", "")] == expected
 
 
-def test_there_are_four_features_by_default() -> None:
+def test_default_features_are_lower_prefix_suffix_and_shape() -> None:
     assert [feature("Taggers") for feature in DEFAULT] == ["taggers", "T", "ers", "Xxxxx"]

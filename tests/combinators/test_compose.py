@@ -1,4 +1,4 @@
-"""Combinators that add and join outputs: which batches agree."""
+"""Combinators that add or join outputs accept memory-mapped arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from helpers.arrays import floats
     ],
     ids=["residual", "add", "gated", "concatenate"],
 )
-def test_an_array_mapped_from_a_file_is_an_array(model: Any, expected: Any, tmp_path: Path) -> None:
+def test_memory_mapped_input_works_as_an_array(model: Any, expected: Any, tmp_path: Path) -> None:
     mapped = np.memmap(tmp_path / "X", dtype="float32", mode="w+", shape=(3, 4))
     mapped[:] = floats(3, 4)
     assert np.array_equal(model.predict(mapped), expected(np.asarray(mapped)))

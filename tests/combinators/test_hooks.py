@@ -1,4 +1,4 @@
-"""What goes on beside a pass, and around a layer: against the layer itself, and PyTorch."""
+"""Checkpointing, highway and debugging wrappers, compared with the plain layer and PyTorch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _step(model: Any, X: Any, dY: Any, between: Any = None) -> Any:
     return Y, backprop(dY), pending_gradients(model), after
 
 
-def test_checkpointed_is_the_layer_to_the_last_bit_dropout_included() -> None:
+def test_checkpointed_equals_its_layer_including_dropout() -> None:
     X, dY = floats(20, 3), floats(20, 4)
     plain = ready(_deep(), X)
     model = cb.checkpointed(plain.copy())
@@ -44,7 +44,7 @@ def test_checkpointed_is_the_layer_to_the_last_bit_dropout_included() -> None:
     np.testing.assert_array_equal(model.predict(X), plain.predict(X))
 
 
-def test_checkpointed_is_not_disturbed_by_draws_nor_updates_before_its_backward_pass() -> None:
+def test_checkpointed_ignores_draws_and_updates_between_its_passes() -> None:
     X, dY = floats(20, 3), floats(20, 4)
     plain = ready(_deep(), X)
     model = cb.checkpointed(plain.copy())
@@ -60,11 +60,11 @@ def test_checkpointed_is_not_disturbed_by_draws_nor_updates_before_its_backward_
     np.testing.assert_array_equal(np.concatenate(found, None), np.concatenate(expected, None))
 
 
-def test_checkpointed_repeats_its_masks_whatever_other_threads_draw_meanwhile() -> None:
+def test_checkpointed_repeats_masks_if_other_threads_draw() -> None:
     rng = np.random.default_rng(SEED)
 
     def elsewhere(X: Any) -> Any:
-        rng.integers(2**32, size=3)  # as another thread might, from the generator that is shared
+        rng.integers(2**32, size=3)  # as another thread might do with the shared generator
         return X, lambda dY: dY
 
     inner = cb.Dropout(0.5) >> cb.layerize(elsewhere) >> cb.Dropout(0.5)
@@ -73,7 +73,7 @@ def test_checkpointed_repeats_its_masks_whatever_other_threads_draw_meanwhile() 
     np.testing.assert_array_equal(backprop(np.ones((20, 3))), Y)
 
 
-def test_checkpointed_keeps_nothing_between_the_passes() -> None:
+def test_checkpointed_frees_inner_outputs_between_its_passes() -> None:
     kept: list[Any] = []
 
     def forward(X: Any) -> Any:
@@ -90,7 +90,7 @@ def test_checkpointed_keeps_nothing_between_the_passes() -> None:
         close(backprop(np.ones((3, 2))), np.full((3, 2), 2.0))
 
 
-def test_checkpointed_without_weights_says_so() -> None:
+def test_checkpointed_fails_without_weights() -> None:
     with raises(cb.StateError, "linear"):
         cb.checkpointed(cb.Linear(2, 3)).begin_update(floats(4, 3))
 
@@ -98,7 +98,7 @@ def test_checkpointed_without_weights_says_so() -> None:
 # -- highway --------------------------------------------------------------------------------------
 
 
-def test_highway_against_torch() -> None:
+def test_highway_matches_pytorch() -> None:
     torch: Any = pytest.importorskip("torch")
     X, dY = floats(6, 3), floats(6, 3, seed=1)
     model = ready(cb.highway(cb.Linear(3), cb.Linear(3) >> cb.sigmoid_activation()), X)
@@ -117,14 +117,14 @@ def test_highway_against_torch() -> None:
         close(node.get_grad(name), weight.grad)
 
 
-def test_highway_open_and_closed() -> None:
+def test_highway_with_closed_and_open_gate() -> None:
     X = floats(4, 3)
     for value, expected in ((0.0, X), (1.0, np.maximum(X, 0))):
         gate = cb.layerize(lambda X, value=value: (np.full_like(X, value), np.zeros_like))
         np.testing.assert_array_equal(cb.highway(cb.relu(), gate).predict(X), expected)
 
 
-def test_highway_has_one_width() -> None:
+def test_highway_has_equal_widths_everywhere() -> None:
     model = ready(cb.highway(cb.Relu(), cb.Linear(5)))
     assert (model.get_dim("nI"), model.layers[0].get_dim("nO")) == (5, 5)
     with raises(cb.DimensionError, "4"):
@@ -132,7 +132,7 @@ def test_highway_has_one_width() -> None:
     assert model.resize_output(6).predict(floats(2, 6)).shape == (2, 6)
 
 
-# -- looking on -----------------------------------------------------------------------------------
+# -- debugging ------------------------------------------------------------------------------------
 
 
 def test_with_debug_calls_before_each_pass() -> None:
@@ -151,7 +151,7 @@ def test_with_debug_calls_before_each_pass() -> None:
 
 
 class MarkingOps(cb.NumpyOps):
-    """Ops that note the ranges that a profiler would see."""
+    """Ops that record the ranges that a profiler would see."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ def test_with_nvtx_range_marks_both_passes() -> None:
     assert ops.log == [each for name in names for each in (name, "end")]
 
 
-def test_a_range_ends_after_an_error() -> None:
+def test_nvtx_range_ends_after_an_error() -> None:
     def fail(X: Any) -> Any:
         raise cb.InputError("no")
 

@@ -1,4 +1,4 @@
-"""with_threads: the layer itself, whatever the form of the batch, and really in several threads."""
+"""with_threads matches its layer for all batch types and runs it in several threads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from helpers.errors import raises
 from helpers.models import pending_gradients
 
 SEED = 3
-SECONDS = 30.0  # before a test gives up on a thread that never comes
+SECONDS = 30.0  # timeout for waiting threads
 
 
 def close(found: Any, expected: Any) -> None:
@@ -31,7 +31,7 @@ def close(found: Any, expected: Any) -> None:
 
 
 def flat(batch: Any) -> Any:
-    """All numbers of a batch, and how they are divided."""
+    """All numbers of a batch, and the lengths or shapes of its items."""
     if isinstance(batch, list):
         return [np.concatenate([np.ravel(x) for x in batch]), [x.shape for x in batch]]
     if isinstance(batch, cb.Ragged):
@@ -57,14 +57,14 @@ FORMS: dict[str, tuple[Callable[[], Any], Any]] = {
     "Ragged to Ragged": (lambda: cb.with_array(_window()), ragged(3, 0, 1, 5)),
     "Ragged to array": (cb.reduce_mean, ragged(3, 1, 5)),
     "rows": (lambda: cb.Relu(5, 3) >> cb.Linear(2), floats(7, 3)),
-    "documents of no known length": (lambda: cb.strings2arrays() >> cb.with_flatten(
+    "documents without lengths": (lambda: cb.strings2arrays() >> cb.with_flatten(
         cb.HashEmbed(2, 9, column=0)), [["a", "b"], [], ["c"]]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("threads", [2, 3, 16])
 @pytest.mark.parametrize("form", FORMS)
-def test_it_is_the_layer(form: str, threads: int) -> None:
+def test_with_threads_matches_its_layer(form: str, threads: int) -> None:
     make, X = FORMS[form]
     layer = make().initialize(X, rng=SEED, dtype="float64")
     model = cb.with_threads(layer.copy(), threads)
@@ -84,7 +84,7 @@ def test_it_is_the_layer(form: str, threads: int) -> None:
 
 
 @pytest.mark.parametrize("threads", [2, 3, 9])
-def test_inside_a_wrapper_it_is_cut_between_sequences(threads: int) -> None:
+def test_batch_inside_a_wrapper_is_split_between_sequences(threads: int) -> None:
     layer = _window().initialize(floats(2, 3), rng=SEED, dtype="float64")
     X = listed(3, 1, 2, 0, 4)
     same(
@@ -93,7 +93,7 @@ def test_inside_a_wrapper_it_is_cut_between_sequences(threads: int) -> None:
     )
 
 
-def test_what_nobody_wants_is_not_computed() -> None:
+def test_wants_dX_reaches_the_layer_in_threads() -> None:
     wanted = []
 
     def look(model: Any, X: Any, run: Any) -> Any:
@@ -109,9 +109,7 @@ def test_what_nobody_wants_is_not_computed() -> None:
     "sizes", [[5], [1, 1], [1, 1000], [1000, 1, 1], [0, 0, 0], [3] * 64, [10] * 6 + [1] * 54]
 )
 @pytest.mark.parametrize("parts", [2, 3, 8])
-def test_the_parts_are_in_order_none_is_empty_and_none_is_needlessly_long(
-    sizes: list[int], parts: int
-) -> None:
+def test_batch_parts_are_ordered_nonempty_and_balanced(sizes: list[int], parts: int) -> None:
     parts = min(parts, len(sizes))
     cuts = _cuts(np.array(sizes), parts)
     assert cuts[0] == 0
@@ -119,14 +117,14 @@ def test_the_parts_are_in_order_none_is_empty_and_none_is_needlessly_long(
     assert (np.diff(cuts) > 0).all()
     assert min(parts, 2) <= len(cuts) - 1 <= parts
     work = [sum(sizes[a:b]) + b - a for a, b in pairwise(cuts)]
-    assert max(work) <= sum(work) / parts + max(sizes) + 1  # a cut is half an item off at most
+    assert max(work) <= sum(work) / parts + max(sizes) + 1  # a cut is at most half an item off
 
 
 # -- threads --------------------------------------------------------------------------------------
 
 
 def _meeting(parties: int) -> Any:
-    """A layer, each of whose passes waits until so many are under way, there and back."""
+    """A layer whose forward and backward passes each wait until `parties` threads run them."""
     forth, back = (threading.Barrier(parties, timeout=SECONDS) for _ in range(2))
 
     def meet(model: Any, X: Any, run: Any) -> Any:
@@ -141,7 +139,7 @@ def _meeting(parties: int) -> Any:
     return cb.Model("meet", meet)
 
 
-def test_the_parts_are_under_way_at_the_same_time() -> None:
+def test_parts_run_at_the_same_time() -> None:
     X = floats(4, 3)
     Y, backprop = cb.with_threads(_meeting(2), 2).begin_update(X)
     close(Y, X)
@@ -155,14 +153,14 @@ def _threads() -> tuple[Any, list[threading.Thread]]:
 
 
 @pytest.mark.parametrize("X", [floats(1, 3), floats(0, 3), listed(4), []])
-def test_a_single_item_stays_in_its_thread(X: Any) -> None:
+def test_single_item_runs_in_the_calling_thread(X: Any) -> None:
     look, seen = _threads()
     same(cb.with_threads(look, 2).predict(X), X) if len(X) else cb.with_threads(look, 2).predict(X)
     assert seen == [threading.current_thread()]
 
 
 def _count_jobs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that gets the number of jobs each time that an update shares out some."""
+    """A list that receives the number of jobs each time an update distributes jobs."""
     shared: list[int] = []
 
     def counting(jobs: Any) -> Any:
@@ -174,14 +172,14 @@ def _count_jobs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return shared
 
 
-def test_there_are_as_many_parts_as_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_parts_defaults_to_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("combinet.ops.numpy.processors", lambda: 3)
     look, seen = _threads()
     cb.with_threads(look).predict(floats(9, 3))
     assert len(seen) == 3
 
 
-def test_a_gpu_gets_the_batch_and_the_update_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_and_update_are_not_split_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cb.CupyOps.threads is cb.Ops.threads
     monkeypatch.setattr(cb.NumpyOps, "threads", cb.Ops.threads)
     look, seen = _threads()
@@ -195,7 +193,7 @@ def test_a_gpu_gets_the_batch_and_the_update_whole(monkeypatch: pytest.MonkeyPat
     assert {*shared} == {1}
 
 
-def test_parts_may_have_parts_of_their_own() -> None:
+def test_nested_with_threads_splits_parts_again() -> None:
     look, seen = _threads()
     for _ in range(3):
         look = cb.with_threads(look, 3)
@@ -205,7 +203,7 @@ def test_parts_may_have_parts_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("bad", [0, 1])
-def test_an_error_in_one_part_is_raised_when_the_others_have_ended(bad: int) -> None:
+def test_error_in_one_part_is_raised_after_the_others_finish(bad: int) -> None:
     ended, failed, begun = [], threading.Event(), threading.Barrier(2, timeout=SECONDS)
 
     def fails(model: Any, X: Any, run: Any) -> Any:
@@ -214,7 +212,7 @@ def test_an_error_in_one_part_is_raised_when_the_others_have_ended(bad: int) -> 
             failed.set()
             raise cb.InputError("this one")
         assert failed.wait(SECONDS)
-        time.sleep(0.2)  # who does not wait would be gone
+        time.sleep(0.2)  # a caller that does not wait would have returned by now
         ended.append(X)
         return X, lambda dY: dY
 
@@ -225,7 +223,7 @@ def test_an_error_in_one_part_is_raised_when_the_others_have_ended(bad: int) -> 
     assert caught.value.__context__ is None
 
 
-def test_of_several_errors_one_is_raised() -> None:
+def test_one_of_several_errors_is_raised() -> None:
     def fail() -> None:
         raise ValueError("no")
 
@@ -235,15 +233,15 @@ def test_of_several_errors_one_is_raised() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 40])
-def test_results_are_in_order_whoever_did_the_job(number: int) -> None:
+def test_results_are_in_the_order_of_the_jobs(number: int) -> None:
     jobs = [lambda i=i: i for i in range(number)]
     assert run_concurrently(jobs) == [*range(number)]
     with_others = [lambda i=i: (i, run_concurrently(jobs)) for i in range(number)]
     assert run_concurrently(with_others) == [(i, [*range(number)]) for i in range(number)]
 
 
-def test_this_thread_does_what_no_other_has_begun() -> None:
-    """One job waits until all others are done: whoever has it, somebody has to do them."""
+def test_calling_thread_runs_jobs_that_have_not_started() -> None:
+    """One job waits for all others, so another thread must run them."""
     done = threading.Semaphore(0)
 
     def wait_for_all() -> bool:
@@ -252,7 +250,7 @@ def test_this_thread_does_what_no_other_has_begun() -> None:
     assert run_concurrently([*[done.release] * 3, wait_for_all, *[done.release] * 5])[3]
 
 
-def test_a_block_s_settings_count_in_all_threads() -> None:
+def test_data_validation_applies_in_all_threads() -> None:
     meeting = threading.Barrier(2, timeout=SECONDS)
 
     def both(model: Any, X: Any, run: Any) -> Any:
@@ -266,7 +264,7 @@ def test_a_block_s_settings_count_in_all_threads() -> None:
         assert model.predict(X).tolist() == X.tolist()
 
 
-def test_a_child_process_has_threads_of_its_own() -> None:
+def test_forked_process_starts_its_own_threads() -> None:
     script = """
 import os, threading
 from combinet.ops.blas.threads import run_concurrently
@@ -284,10 +282,10 @@ assert os.waitpid(child, 0)[1] == 0
     subprocess.run([sys.executable, "-c", script], check=True, timeout=SECONDS)
 
 
-# -- chance ---------------------------------------------------------------------------------------
+# -- dropout --------------------------------------------------------------------------------------
 
 
-def test_masks_differ_between_parts_and_follow_the_seed() -> None:
+def test_dropout_masks_differ_between_parts_and_follow_the_seed() -> None:
     model = cb.with_threads(cb.Dropout(0.5), 2)
     X = np.ones((2, 200))
 
@@ -302,14 +300,14 @@ def test_masks_differ_between_parts_and_follow_the_seed() -> None:
     assert (drawn(2)[0] != one).any()
 
 
-def test_a_prediction_draws_nothing() -> None:
+def test_predict_draws_no_random_numbers() -> None:
     model = cb.with_threads(cb.Dropout(0.5), 2)
     before = model.rng.bit_generator.state
     close(model.predict(np.ones((4, 2))), np.ones((4, 2)))
     assert model.rng.bit_generator.state == before
 
 
-def test_run_again_its_masks_are_the_same() -> None:
+def test_checkpointed_threads_repeat_their_masks() -> None:
     plain = cb.Maxout(4, 3) >> cb.Dropout(0.5) >> cb.Gelu(4)
     plain.initialize(rng=SEED, dtype="float64")
     model = cb.checkpointed(cb.with_threads(plain, 2))
@@ -330,7 +328,7 @@ def _blas_threads() -> list[int]:
             if pool["user_api"] == "blas"]  # fmt: skip
 
 
-def test_meanwhile_blas_has_one_thread() -> None:
+def test_blas_has_one_thread_inside_with_threads() -> None:
     before = _blas_threads()
     if not before or BLAS.threads() == 1:
         pytest.skip("BLAS has one thread here, or is none that threadpoolctl knows")
@@ -354,7 +352,7 @@ def test_meanwhile_blas_has_one_thread() -> None:
     assert BLAS.threads() > 1
 
 
-def test_blocks_beside_and_in_each_other_limit_blas_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_and_nested_blocks_limit_blas_once(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
 
     class Controller:
@@ -377,7 +375,7 @@ def test_blocks_beside_and_in_each_other_limit_blas_once(monkeypatch: pytest.Mon
     assert events == ["limit to 1", "restore"] * 2
 
 
-def test_the_last_block_gives_blas_its_threads_back() -> None:
+def test_outermost_block_restores_the_blas_threads() -> None:
     before = _blas_threads()
     with BLAS.single_threaded_blas():
         with BLAS.single_threaded_blas():
@@ -391,7 +389,7 @@ def test_the_last_block_gives_blas_its_threads_back() -> None:
     [({"OPENBLAS_NUM_THREADS": "5", "OMP_NUM_THREADS": "1"}, 5), ({"OMP_NUM_THREADS": "3"}, 3),
      ({"OPENBLAS_NUM_THREADS": "0"}, module.processors()), ({}, module.processors())],
 )  # fmt: skip
-def test_blas_has_the_threads_of_its_environment_or_one_for_each_processor(
+def test_blas_threads_follow_the_environment_or_the_processors(
     given: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
@@ -400,7 +398,7 @@ def test_blas_has_the_threads_of_its_environment_or_one_for_each_processor(
     assert 1 <= module.processors() <= (module.os.cpu_count() or 1)
 
 
-def test_without_threadpoolctl_blas_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blas_is_not_limited_without_threadpoolctl(monkeypatch: pytest.MonkeyPatch) -> None:
     before = BLAS.threads()
     monkeypatch.setattr(module, "_controller", lambda: None)
     with BLAS.single_threaded_blas():
@@ -420,7 +418,9 @@ OPTIMIZERS: dict[str, Callable[..., cb.Optimizer]] = {
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_threads_change_no_number_of_an_update(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_update_does_not_depend_on_the_number_of_threads(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(spans, "_WORTH", 7)
     shared = _count_jobs(monkeypatch)
     results = []
@@ -436,11 +436,9 @@ def test_threads_change_no_number_of_an_update(kind: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("size", "number"), [(1, 4), (13, 1), (14, 2), (100, 3), (100, 99)])
-def test_a_segment_s_parts_are_all_of_it(
-    size: int, number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_span_parts_cover_the_span(size: int, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spans, "_WORTH", 7)
-    store: Any = None  # it has no part in the cuts
+    store: Any = None  # not used to compute the parts
     parts = spans.Span(store, 0, 1, 0, size).parts(number)
     assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
     assert parts[-1].stop == size
@@ -448,7 +446,7 @@ def test_a_segment_s_parts_are_all_of_it(
     assert size == 1 or min(part.stop - part.start for part in parts) >= 7
 
 
-# -- what is refused ------------------------------------------------------------------------------
+# -- failures -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -460,7 +458,7 @@ def test_a_segment_s_parts_are_all_of_it(
         ("a b", "str"),
     ],
 )
-def test_other_batches_are_refused(X: Any, words: str) -> None:
+def test_unsupported_batch_types_fail(X: Any, words: str) -> None:
     with raises(cb.InputError, "with_threads", words):
         cb.with_threads(cb.noop()).predict(X)
 
@@ -473,20 +471,20 @@ def test_other_batches_are_refused(X: Any, words: str) -> None:
         (cb.layerize(lambda X: (X.sum(), None)), "float64"),
     ],
 )
-def test_what_cannot_be_put_together_is_refused(layer: Any, words: str) -> None:
+def test_outputs_that_cannot_be_joined_fail(layer: Any, words: str) -> None:
     with raises(cb.InputError, "with_threads", words):
         cb.with_threads(layer, 2).predict(floats(6, 3))
 
 
 @pytest.mark.parametrize("threads", [0, -1])
-def test_there_is_at_least_one_thread(threads: int) -> None:
+def test_number_of_threads_must_be_positive(threads: int) -> None:
     with raises(cb.InputError, "threads", threads):
         cb.with_threads(cb.noop(), threads)
     with raises(cb.InputError, "Adam", threads):
         cb.Adam(threads=threads)
 
 
-def test_what_takes_whole_parameters_has_one_thread() -> None:
+def test_adafactor_fails_with_several_threads() -> None:
     with raises(cb.InputError, "Adafactor"):
         cb.Adafactor(threads=2)
 

@@ -1,4 +1,4 @@
-"""Wrappers and models of tuples: against the plain layer, each item alone, PyTorch."""
+"""Wrappers and models of tuples, compared with plain layers, single items and PyTorch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from helpers.models import named_params, pending_gradients, ready
 
 
 def arrays(X: Any) -> list[Array]:
-    """The arrays that a batch is made of."""
+    """The arrays of a batch."""
     return X if isinstance(X, list) else [X.data]
 
 
 def recorder(calls: list[Any]) -> Any:
-    """A layer that notes what it is called with."""
+    """A layer that records its inputs."""
     return cb.with_debug(cb.noop(), on_forward=lambda layer, X, is_train: calls.append(X))
 
 
@@ -38,7 +38,7 @@ def recorder(calls: list[Any]) -> Any:
         (cb.Embed(4, 5), None, ids(1)[:1] % 5),
     ],
 )
-def test_uniqued_is_the_layer_itself(layer: Any, column: Any, X: Any) -> None:
+def test_uniqued_matches_its_layer(layer: Any, column: Any, X: Any) -> None:
     plain = ready(layer.copy())
     model = cb.uniqued(plain.copy(), column=column)
     dY = floats(len(X), 4)
@@ -51,7 +51,7 @@ def test_uniqued_is_the_layer_itself(layer: Any, column: Any, X: Any) -> None:
 
 
 @pytest.mark.parametrize(("column", "distinct"), [(None, 4), (0, 2), (1, 3)])
-def test_uniqued_calls_its_layer_with_distinct_rows_alone(column: Any, distinct: int) -> None:
+def test_uniqued_calls_its_layer_with_distinct_rows_only(column: Any, distinct: int) -> None:
     X = np.array([[1, 5], [2, 5], [1, 5], [1, 6], [2, 7], [1, 6]])
     calls: list[Any] = []
     cb.uniqued(recorder(calls), column=column).predict(X)
@@ -61,7 +61,7 @@ def test_uniqued_calls_its_layer_with_distinct_rows_alone(column: Any, distinct:
     assert len(np.unique(kept, axis=0)) == distinct
 
 
-def test_uniqued_finds_the_rows_that_numpy_finds() -> None:
+def test_unique_rows_matches_numpy() -> None:
     X = ids(180, below=4).reshape(60, 3)
     first, inverse = cb.NumpyOps().unique_rows(X)
     _, expected = np.unique(X, axis=0, return_index=True)
@@ -69,7 +69,7 @@ def test_uniqued_finds_the_rows_that_numpy_finds() -> None:
     np.testing.assert_array_equal(X[first][inverse], X)
 
 
-def test_uniqued_says_what_it_takes() -> None:
+def test_uniqued_fails_for_invalid_input() -> None:
     with raises(cb.InputError, "uniqued", "float64"):
         cb.uniqued(cb.noop()).predict(floats(3))
     with raises(cb.InputError, "uniqued", "2", "int64"):
@@ -82,7 +82,7 @@ def test_uniqued_says_what_it_takes() -> None:
 # -- siamese, tuplify, with_getitem ---------------------------------------------------------------
 
 
-def test_siamese_against_two_calls() -> None:
+def test_siamese_matches_two_calls_of_its_layer() -> None:
     X1, X2, dY = floats(5, 3), floats(5, 3, seed=1), floats(5)
     model = ready(cb.siamese(cb.Gelu(4), cb.CauchySimilarity()), (X1, X2))
     layer, similarity = (each.copy() for each in model.layers)
@@ -99,7 +99,7 @@ def test_siamese_against_two_calls() -> None:
         close(model.layers[0].get_grad(name), layer.get_grad(name))
 
 
-def test_cauchy_similarity_against_torch() -> None:
+def test_cauchy_similarity_matches_pytorch() -> None:
     torch: Any = pytest.importorskip("torch")
     X1, X2, dY = floats(5, 3), floats(5, 3, seed=1), floats(5, seed=2)
     model = ready(cb.CauchySimilarity(init_W=cb.uniform(0.5, 2)), (X1, X2))
@@ -113,7 +113,7 @@ def test_cauchy_similarity_against_torch() -> None:
         close(found, wanted.grad)
 
 
-def test_siamese_and_similarity_say_what_they_take() -> None:
+def test_siamese_and_cauchy_similarity_fail_for_invalid_input() -> None:
     model = ready(cb.siamese(cb.noop(), cb.CauchySimilarity(3)))
     with raises(cb.InputError, "siamese", "tuple"):
         model.predict(floats(2, 3))
@@ -128,7 +128,7 @@ def test_siamese_and_similarity_say_what_they_take() -> None:
         cb.siamese(cb.Linear(4), cb.CauchySimilarity(3))
 
 
-def test_tuplify_sums_the_gradients_of_the_input() -> None:
+def test_tuplify_sums_the_input_gradients() -> None:
     X, dYs = floats(5, 3), (floats(5, 2), floats(5, 3), floats(5, 4))
     model = ready(cb.tuplify(cb.Linear(2), cb.noop(), cb.Linear(4)), X)
     Y, backprop = model.begin_update(X)
@@ -163,7 +163,7 @@ TUPLES = {
 
 
 @pytest.mark.parametrize(("make", "X"), TUPLES.values(), ids=TUPLES)
-def test_a_gradient_of_none_in_a_tuple_counts_as_zeros(make: Any, X: Any) -> None:
+def test_gradient_of_none_in_a_tuple_equals_zeros(make: Any, X: Any) -> None:
     model = ready(make(), X)
     dY = [map_arrays(y, lambda y: floats(*y.shape, seed=1)) for y in model.predict(X)]
     for i, zeros in enumerate(map_arrays(dY, np.zeros_like)):
@@ -193,7 +193,7 @@ def same_but_for_none(X: Any, Y: Any) -> None:
         close(X, Y)
 
 
-def test_the_branch_of_an_output_without_a_gradient_has_no_backward_pass() -> None:
+def test_tuplify_skips_the_backward_pass_for_a_gradient_of_none() -> None:
     calls: list[Any] = []
     skipped = cb.with_debug(cb.noop(), on_backprop=calls.append)
     _, backprop = cb.tuplify(skipped, cb.noop()).begin_update(floats(2))
@@ -202,7 +202,7 @@ def test_the_branch_of_an_output_without_a_gradient_has_no_backward_pass() -> No
     assert calls == []
 
 
-def test_siamese_by_one_of_the_two_alone() -> None:
+def test_siamese_input_gradient_is_none_for_an_unused_input() -> None:
     X = (floats(2, 3), floats(2, 3, seed=1))
     model = ready(cb.siamese(cb.Linear(4, 3), cb.tuple_getitem(0)))
     dX1, dX2 = model.begin_update(X)[1](floats(2, 4))
@@ -213,7 +213,7 @@ def test_siamese_by_one_of_the_two_alone() -> None:
 
 
 @pytest.mark.parametrize("idx", [1, -2])
-def test_with_getitem_leaves_the_other_items_alone(idx: int) -> None:
+def test_with_getitem_does_not_change_the_other_items(idx: int) -> None:
     X = (floats(2, 3), floats(4, 3), np.array([5]))
     model = ready(cb.with_getitem(idx, cb.Linear(2, 3)))
     Y = model.predict(X)
@@ -222,13 +222,13 @@ def test_with_getitem_leaves_the_other_items_alone(idx: int) -> None:
     np.testing.assert_array_equal(Y[1], model.layers[0].predict(X[1]))
 
 
-def test_with_getitem_says_what_it_takes() -> None:
+def test_with_getitem_fails_for_invalid_input() -> None:
     for X in (floats(2, 3), (floats(2, 3),)):
         with raises(cb.InputError, "with_getitem", "1"):
             cb.with_getitem(1, cb.noop()).predict(X)
 
 
-def test_tuple_getitem_gives_one_item_alone() -> None:
+def test_tuple_getitem_returns_one_item() -> None:
     X = (floats(2, 3), floats(4, 3))
     Y, backprop = cb.tuple_getitem(1).begin_update(X)
     assert Y is X[1]
@@ -240,10 +240,10 @@ def test_tuple_getitem_gives_one_item_alone() -> None:
             cb.tuple_getitem(1).predict(wrong)
 
 
-def test_each_item_of_a_tuple_has_its_width() -> None:
+def test_each_item_of_a_tuple_has_its_own_width() -> None:
     pair = cb.tuplify(cb.Linear(4, 3), cb.Linear(2))
     model = pair >> cb.with_getitem(1, cb.Linear(5)) >> cb.tuple_getitem(1) >> cb.Linear(6)
-    model.initialize()  # all is known without data
+    model.initialize()  # needs no sample
     assert [layer.get_dim("nI") for layer in model.walk("dfs_pre") if layer.name == "linear"] == [
         3, 3, 2, 5,
     ]  # fmt: skip
@@ -257,13 +257,13 @@ def test_each_item_of_a_tuple_has_its_width() -> None:
     assert pair.get_dim("nI") == 3
 
 
-def test_a_width_is_inferred_through_a_tuple_from_behind() -> None:
+def test_width_is_inferred_backwards_through_a_tuple() -> None:
     model = cb.tuplify(cb.noop(), cb.Linear()) >> cb.with_getitem(0, cb.relu())
     ready(model >> cb.tuple_getitem(1) >> cb.Linear(2, 7), floats(5, 3))
     assert model.layers[0].layers[1].get_param("W").shape == (7, 3)
 
 
-def test_a_resize_goes_through_a_tuple() -> None:
+def test_resize_passes_through_a_tuple() -> None:
     X = floats(5, 3)
     first, last = cb.Linear(4, 3), cb.residual(cb.Linear(4))
     model = cb.tuplify(first, cb.noop()) >> cb.tuple_getitem(0) >> last
@@ -278,7 +278,7 @@ def test_a_resize_goes_through_a_tuple() -> None:
 
 @pytest.mark.parametrize("wrap", [cb.with_list, cb.with_ragged, cb.with_padded])
 @pytest.mark.parametrize("form", [cb.noop, cb.list2ragged, cb.list2padded])
-def test_a_tuple_goes_in_item_by_item_and_comes_out_as_the_first(wrap: Any, form: Any) -> None:
+def test_wrapper_converts_each_tuple_item_and_restores_the_first_type(wrap: Any, form: Any) -> None:
     X, M = form().predict(listed(1, 0, 3)), listed(2, 4, 0, width=2)
     inner = wrap(cb.with_getitem(1, cb.with_array(cb.Linear(3, 2))) >> cb.tuple_getitem(0))
     Y, backprop = ready(wrap(inner)).begin_update((X, M))
@@ -290,17 +290,17 @@ def test_a_tuple_goes_in_item_by_item_and_comes_out_as_the_first(wrap: Any, form
             np.testing.assert_array_equal(found, expected)
 
 
-def test_a_tuple_of_empty_lists_stays_empty() -> None:
+def test_tuple_of_empty_lists_stays_empty() -> None:
     Y, backprop = cb.with_ragged(cb.tuple_getitem(0)).begin_update(([], []))
     assert Y == []
     assert backprop([]) == ([], [])
 
 
-# -- each item alone, sequences of one length, arrays of more axes --------------------------------
+# -- map_list, with_square_sequences, with_reshape ------------------------------------------------
 
 
-def rows_reversed() -> Any:
-    """A layer that looks along the sequence: what row i gets depends on all rows of its own."""
+def cumsum_times_input() -> Any:
+    """A layer in which output row i depends on all rows up to i of the sequence."""
     return cb.layerize(lambda X: (np.cumsum(X, axis=1) * X, lambda dY: _backprop_rows(X, dY)))
 
 
@@ -309,9 +309,9 @@ def _backprop_rows(X: Array, dY: Array) -> Array:
     return dY * np.cumsum(X, axis=1) + after
 
 
-def test_with_square_sequences_against_each_alone() -> None:
+def test_with_square_sequences_matches_single_sequences() -> None:
     X, dY = listed(3, 1, 3, 2, 1, 3), listed(3, 1, 3, 2, 1, 3, width=2)
-    inner = ready(rows_reversed() >> cb.with_reshape(cb.Linear(2)), X[0][None])
+    inner = ready(cumsum_times_input() >> cb.with_reshape(cb.Linear(2)), X[0][None])
     model = cb.with_square_sequences(inner.copy())
     Y, backprop = model.begin_update(X)
     dX = backprop(dY)
@@ -323,14 +323,14 @@ def test_with_square_sequences_against_each_alone() -> None:
         close(found, expected)
 
 
-def test_with_square_sequences_makes_one_pass_for_each_length() -> None:
+def test_with_square_sequences_makes_one_pass_per_length() -> None:
     calls: list[Any] = []
     cb.with_square_sequences(recorder(calls)).predict(listed(3, 1, 3, 2, 1, 3))
     assert [X.shape for X in calls] == [(2, 1, 3), (1, 2, 3), (3, 3, 3)]
     assert cb.with_square_sequences(cb.noop()).predict([]) == []
 
 
-def test_with_square_sequences_says_what_it_takes() -> None:
+def test_with_square_sequences_fails_for_invalid_batches() -> None:
     summed = cb.layerize(lambda X: (X.sum(axis=1), lambda dY: None))
     with raises(cb.DimensionError, "(1, 3)"):
         cb.with_square_sequences(summed).predict(listed(2))
@@ -338,7 +338,7 @@ def test_with_square_sequences_says_what_it_takes() -> None:
         cb.with_square_sequences(cb.noop()).predict([floats(2, 3), floats(2, 4)])
 
 
-def test_map_list_against_each_alone() -> None:
+def test_map_list_matches_single_items() -> None:
     X, dY = listed(3, 1, 4), listed(3, 1, 4, width=2)
     layer = ready(cb.expand_window(1) >> cb.Linear(2), X[0])
     model = cb.map_list(layer.copy())
@@ -353,16 +353,16 @@ def test_map_list_against_each_alone() -> None:
     assert model.predict([]) == []
 
 
-def test_map_list_takes_its_items_for_whole_sequences_whatever_is_around() -> None:
+def test_map_list_treats_its_items_as_whole_sequences() -> None:
     halves = cb.layerize(lambda X: ([X[:2], X[2:]], lambda dY: np.concatenate(dY)))
     model = cb.with_array(halves >> cb.map_list(cb.expand_window(1)) >> cb.list2array())
-    X = listed(1, 3)  # not the halves
+    X = listed(1, 3)  # lengths differ from those of the halves
     rows = np.concatenate(X)
     expected = [cb.expand_window(1).predict(half) for half in (rows[:2], rows[2:])]
     np.testing.assert_array_equal(np.concatenate(model.predict(X)), np.concatenate(expected))
 
 
-def test_with_reshape_against_each_sequence_alone() -> None:
+def test_with_reshape_matches_single_sequences() -> None:
     X, dY = floats(2, 3, 4, 5), floats(2, 3, 4, 2)
     layer = ready(cb.expand_window(1) >> cb.Linear(2), X[0, 0])
     model = cb.with_reshape(layer.copy())
@@ -377,7 +377,7 @@ def test_with_reshape_against_each_sequence_alone() -> None:
         close(found, expected)
 
 
-def test_with_reshape_says_what_it_takes() -> None:
+def test_with_reshape_fails_for_invalid_arrays() -> None:
     with raises(cb.InputError, "with_reshape", "float64"):
         cb.with_reshape(cb.noop()).predict(floats(3))
     first = cb.layerize(lambda X: (X[:1], lambda dY: None))
@@ -385,10 +385,10 @@ def test_with_reshape_says_what_it_takes() -> None:
         cb.with_reshape(first).predict(floats(2, 3, 4))
 
 
-# -- what composes already ------------------------------------------------------------------------
+# -- pooling --------------------------------------------------------------------------------------
 
 
-def test_pooling_several_ways_at_once_is_a_concatenation() -> None:
+def test_concatenated_reductions_join_their_columns() -> None:
     X = ragged(3, 1, 2)
     Y = (cb.reduce_mean() | cb.reduce_max()).predict(X)
     parts = np.split(X.data, [3, 4])
@@ -399,12 +399,12 @@ def test_pooling_several_ways_at_once_is_a_concatenation() -> None:
 
 
 @pytest.mark.parametrize("X", [[np.ones(3)], cb.Ragged(np.ones(3), [3]), np.ones((2, 2, 2))])
-def test_with_array2d_refuses_what_are_no_rows(X: Any) -> None:
+def test_with_array2d_fails_for_arrays_that_are_not_2d(X: Any) -> None:
     with raises(cb.InputError, "with_array2d"):
         cb.with_array2d(cb.noop()).predict(X)
 
 
-def test_a_layer_that_looks_at_neighbours_after_rows_have_gone_is_refused() -> None:
+def test_expand_window_fails_if_rows_were_removed_before() -> None:
     model = cb.with_flatten(cb.array_getitem(slice(1)) >> cb.expand_window(1))
     with raises(cb.DimensionError, "5", "1", "expand_window"):
         model.predict(listed(3, 2))

@@ -1,4 +1,4 @@
-"""Errors say where, what was expected and what arrived."""
+"""Error messages name the layer's path, the expected value and the actual value."""
 
 from typing import Any
 
@@ -67,12 +67,12 @@ def ids(*shape: int) -> Any:
          "nI=4 ... 3 ... 'chain >> with_array[0] >> residual >> relu'"),
     ],
 )  # fmt: skip
-def test_wrong_compositions_are_refused_when_composed(compose: Any, message: str) -> None:
+def test_composing_layers_with_unequal_widths_fails(compose: Any, message: str) -> None:
     with raises(DimensionError, message):
         compose()
 
 
-def test_a_refused_composition_leaves_its_layers_as_they_were() -> None:
+def test_failed_composition_leaves_its_layers_unchanged() -> None:
     first, last = L(), L(nO=2, nI=5)
     with pytest.raises(DimensionError):
         first >> L(4) >> last
@@ -136,7 +136,7 @@ TURNED = cb.layerize(lambda X: (X[::-1], lambda dY: dY[::-1]))
         (cb.with_padded(cb.padded2list()), None, "Padded", "NoneType"),
     ],
 )  # fmt: skip
-def test_wrong_input_is_refused_with_what_was_expected_and_what_arrived(
+def test_wrong_input_error_names_expected_and_actual_input(
     model: Any, X: Any, expected: str, arrived: str
 ) -> None:
     model.initialize()
@@ -169,12 +169,12 @@ def test_wrong_input_is_refused_with_what_was_expected_and_what_arrived(
         (cb.with_ragged(cb.reduce_sum()), f4(3, 2), "Ragged ... float32"),
     ],
 )  # fmt: skip
-def test_batches_that_do_not_go_together_are_refused(model: Any, X: Any, message: str) -> None:
+def test_incompatible_batches_fail(model: Any, X: Any, message: str) -> None:
     with raises((InputError, DimensionError), message):
         model.initialize().predict(X)
 
 
-def test_the_hint_for_another_dtype_is_what_helps() -> None:
+def test_dtype_error_suggests_a_conversion_that_works() -> None:
     model = L(2, 3).initialize()
     X = np.ones((5, 3))
     with raises(InputError, "X.astype('float32')"):
@@ -186,7 +186,7 @@ def test_the_hint_for_another_dtype_is_what_helps() -> None:
     assert "initialize" not in str(caught.value)
 
 
-def test_the_message_has_the_path_through_all_layers() -> None:
+def test_error_names_the_path_through_all_layers() -> None:
     block = cb.residual(cb.LayerNorm(3) >> L(3, 3))
     model = (cb.noop() >> cb.with_flatten(cb.relu() | (cb.gelu() >> block))).initialize()
     path = "chain >> with_flatten >> concatenate >> chain >> residual >> chain >> layer_norm"
@@ -194,28 +194,28 @@ def test_the_message_has_the_path_through_all_layers() -> None:
         model.predict(listed("d"))
 
 
-def test_a_path_tells_layers_of_one_name_apart() -> None:
+def test_error_path_numbers_layers_with_the_same_name() -> None:
     bad = cb.with_array(cb.Embed(2, 5))
     model = cb.chain(cb.with_array(cb.noop()), cb.relu(), bad).initialize()
     with raises(InputError, "'chain >> with_array[2] >> embed'"):
         model.predict(f4(3, 3))
 
 
-def test_a_sample_of_the_wrong_kind_is_refused_with_the_path() -> None:
+def test_sample_of_wrong_type_fails_with_the_path() -> None:
     mystery: Any = cb.Model("mystery", lambda model, X, run: (X, lambda dY: dY))
     model = mystery >> cb.with_flatten(L(2))
     with raises(InputError, "'chain >> with_flatten'"):
         model.initialize(f4(3, 3))
 
 
-def test_a_model_without_weights_says_what_to_call() -> None:
+def test_uninitialized_model_error_suggests_initialize() -> None:
     model = cb.noop() >> L(2, 3)
     for call in (model.predict, model.begin_update):
         with raises(StateError, "initialize(X, Y)", "'chain >> linear'"):
             call(f4(5, 3))
 
 
-def test_a_layer_that_calls_back_in_a_prediction_is_told_so() -> None:
+def test_calling_backprop_during_predict_fails() -> None:
     def eager(model: Any, X: Any, run: Any) -> Any:
         Y, callback = run(model.layers[0], X)
         callback(Y)
@@ -248,7 +248,7 @@ def test_a_layer_that_calls_back_in_a_prediction_is_told_so() -> None:
         (cb.with_array(L(3, 3)), padded(), ragged(), ["Padded", "Ragged"]),
     ],
 )  # fmt: skip
-def test_a_gradient_unlike_the_output_is_refused_and_nothing_is_collected(
+def test_gradient_unlike_the_output_fails_and_adds_no_gradients(
     model: Any, X: Any, dY: Any, words: list[str]
 ) -> None:
     model.initialize()
@@ -259,14 +259,14 @@ def test_a_gradient_unlike_the_output_is_refused_and_nothing_is_collected(
 
 
 @pytest.mark.parametrize("result", [f4(2, 3), f4(3, 3), [f4(2), f4(2)], (f4(2),), None])
-def test_a_layer_that_gives_no_pair_is_named(result: Any) -> None:
+def test_forward_function_must_return_output_and_backprop(result: Any) -> None:
     model = L(3, 3).initialize() >> cb.Model("own", lambda model, X, run: result)
     for call in (model.predict, model.begin_update):
         with raises(InputError, "'chain >> own'"):
             call(f4(2, 3))
 
 
-def test_names_of_parameters_that_do_not_exist_are_said() -> None:
+def test_unknown_parameter_names_in_a_forward_function_fail() -> None:
     def forward(model: Any, X: Any, run: Any) -> Any:
         (g,) = run.params(model, "gg" if X[0] else "g")
         return X, lambda dY: run.inc_grad(model, h=g)
@@ -288,18 +288,18 @@ def test_names_of_parameters_that_do_not_exist_are_said() -> None:
         (cb.Param("nI", cb.ones), "dims"),  # type: ignore[arg-type]
     ],
 )
-def test_a_wrong_declaration_of_a_parameter_is_refused(param: Any, words: str) -> None:
+def test_invalid_parameter_declaration_fails(param: Any, words: str) -> None:
     with raises(InputError, words):
         cb.Model("own", lambda model, X, run: X, dims={"nI": 3}, params={"g": param})
 
 
-def test_a_function_among_layers_is_to_be_called() -> None:
+def test_composing_an_uncalled_layer_function_fails() -> None:
     with raises(InputError, "function", "relu()"):
         L(3) >> cb.relu  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("sgd", [0.1, None])
-def test_no_optimizer_is_refused_before_anything_is_collected(sgd: Any) -> None:
+def test_invalid_optimizer_fails_and_adds_no_gradients(sgd: Any) -> None:
     model = L(3, 3).initialize()
     Y, backprop = model.begin_update(f4(2, 3))
     with raises(InputError, "linear", "optimizer"):
@@ -307,7 +307,7 @@ def test_no_optimizer_is_refused_before_anything_is_collected(sgd: Any) -> None:
     assert not model.has_grad("W")
 
 
-def test_a_pass_goes_on_when_weights_are_borrowed_at_its_update() -> None:
+def test_update_inside_use_params_fails_and_works_afterwards() -> None:
     model = L(3, 3).initialize()
     Y, backprop = model.begin_update(f4(2, 3))
     with model.use_params({(model.id, "W"): f4(3, 3)}), raises(StateError, "use_params"):
@@ -316,7 +316,7 @@ def test_a_pass_goes_on_when_weights_are_borrowed_at_its_update() -> None:
     backprop(Y, cb.SGD(0.1))
 
 
-def test_a_layers_own_wrong_gradient_is_named() -> None:
+def test_parameter_gradient_of_wrong_shape_fails() -> None:
     def forward(model: Any, X: Any, run: Any) -> Any:
         return X, lambda dY: run.inc_grad(model, W=dY)
 
@@ -326,7 +326,7 @@ def test_a_layers_own_wrong_gradient_is_named() -> None:
         model.begin_update(f4(2, 3))[1](f4(2, 3))
 
 
-# -- the errors themselves ---------------------------------------------------------------------
+# -- the error types ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -336,12 +336,12 @@ def test_a_layers_own_wrong_gradient_is_named() -> None:
         (cb.FormatError, ValueError), (cb.DeviceError, RuntimeError),
     ],
 )  # fmt: skip
-def test_every_error_is_a_combinet_error_and_pythons_own(error: Any, builtin: Any) -> None:
+def test_error_types_inherit_from_combinet_error_and_a_builtin(error: Any, builtin: Any) -> None:
     assert issubclass(error, CombinetError)
     assert issubclass(error, builtin)
 
 
-def test_checks_can_be_left_out_in_a_block() -> None:
+def test_data_validation_turns_input_checks_off_within_a_block() -> None:
     model, X = cb.relu(), np.array([-1, 2])
     with cb.data_validation(False):
         assert model.predict(X).tolist() == [0, 2]

@@ -1,4 +1,4 @@
-"""Input of other types and libraries: the error says how to convert it."""
+"""For input of another type or library, the error says how to convert it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_sparse_matrices_of_scipy_are_refused() -> None:
     ("X", "hint"),
     [("words", WORDS), (["words"], WORDS), ([[1.0, 2.0]], "asarray"), ([1.0], "asarray")],
 )
-def test_text_and_numbers_of_python(X: Any, hint: str) -> None:
+def test_python_text_and_number_errors_suggest_a_conversion(X: Any, hint: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with raises(cb.InputError, hint, "linear"):
@@ -68,7 +68,7 @@ def test_text_and_numbers_of_python(X: Any, hint: str) -> None:
 
 
 @pytest.mark.parametrize("value", [[[1, 2], [3]], "text", [["a", "b", "c"]] * 2])
-def test_values_of_parameters_that_are_no_numbers(value: Any) -> None:
+def test_non_numeric_parameter_values_fail(value: Any) -> None:
     model = _linear()
     before = model.get_param("W")
     with raises(cb.InputError, "linear", "W", "(2, 3)"):
@@ -81,7 +81,7 @@ def test_values_of_parameters_that_are_no_numbers(value: Any) -> None:
 @pytest.mark.parametrize(
     "Y", [np.array([0, 1, 2, 0]), [0, 1, 2, 0], ["a", "b", "a", "c"], np.array(["a", "b"])]
 )
-def test_classes_as_a_sample_of_the_output(Y: Any) -> None:
+def test_sample_of_class_labels_error_suggests_to_categorical(Y: Any) -> None:
     model = cb.Linear(4, 3) >> cb.Softmax()
     with raises(cb.DimensionError, "nO", "softmax", "to_categorical"):
         model.initialize(floats(4, 3), Y)
@@ -89,7 +89,7 @@ def test_classes_as_a_sample_of_the_output(Y: Any) -> None:
     assert model.initialize(floats(4, 3), classes).get_dim("nO") == 3
 
 
-def test_an_error_is_short_whatever_it_quotes() -> None:
+def test_long_error_message_is_cut() -> None:
     error = cb.FormatError(f"expected a short name, got {'x' * 250_000}; rename it")
     assert len(str(error)) < 1100
     assert str(error).startswith("expected a short name")

@@ -1,4 +1,4 @@
-"""What the design promises of passes: reentrant, shared, parallel, interceptable, frugal."""
+"""Guarantees of passes: reentrancy, shared layers, threads, interception, memory use."""
 
 import gc
 import threading
@@ -21,7 +21,7 @@ ONE = np.ones((1, 1))
 # -- reentrant ---------------------------------------------------------------------------------
 
 
-def test_two_passes_may_be_under_way_and_finish_in_any_order() -> None:
+def test_pending_passes_can_finish_in_any_order() -> None:
     model = (cb.Linear(4, 3) >> cb.gelu() >> cb.Maxout(2)).initialize(dtype="float64")
     X1, X2, dY1, dY2 = floats(5, 3), floats(2, 3, seed=1), floats(5, 2), floats(2, 2)
     alone = [model.begin_update(X)[1](dY) for X, dY in ((X1, dY1), (X2, dY2))]
@@ -31,7 +31,7 @@ def test_two_passes_may_be_under_way_and_finish_in_any_order() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-def test_a_pass_begun_before_an_update_keeps_the_weights_it_began_with() -> None:
+def test_pending_pass_keeps_its_weights_after_an_update() -> None:
     model = scale(3.0)
     _, old = model.begin_update(2 * ONE)
     model.begin_update(ONE)[1](ONE, cb.SGD(1.0, grad_clip=0))  # w = 3 - 1
@@ -40,7 +40,7 @@ def test_a_pass_begun_before_an_update_keeps_the_weights_it_began_with() -> None
     assert model.begin_update(ONE)[1](ONE).item() == 2.0
 
 
-def test_set_param_leaves_pending_passes_right() -> None:
+def test_pending_pass_keeps_its_weights_after_set_param() -> None:
     model = scale(3.0)
     _, old = model.begin_update(ONE)
     model.set_param("W", [[5.0]])
@@ -48,7 +48,7 @@ def test_set_param_leaves_pending_passes_right() -> None:
     assert model.begin_update(ONE)[1](ONE).item() == 5.0
 
 
-def test_loading_leaves_pending_passes_right() -> None:
+def test_pending_pass_keeps_its_weights_after_loading() -> None:
     model = scale(3.0)
     _, old = model.begin_update(ONE)
     model.from_bytes(scale(5.0).to_bytes())
@@ -57,7 +57,7 @@ def test_loading_leaves_pending_passes_right() -> None:
 
 
 @pytest.mark.parametrize("view", [lambda W: W, lambda W: W[0], lambda W: W.T.reshape(-1)])
-def test_an_array_from_get_param_does_not_change_in_an_update(view: Any) -> None:
+def test_update_does_not_change_an_array_from_get_param(view: Any) -> None:
     model = (cb.Linear(2, 3) >> cb.Linear(2)).initialize(dtype="float64")
     held = view(model.layers[0].get_param("W"))
     before = held.copy()
@@ -67,7 +67,7 @@ def test_an_array_from_get_param_does_not_change_in_an_update(view: Any) -> None
     assert not np.array_equal(view(model.layers[0].get_param("W")), before)
 
 
-def test_updates_are_in_place_when_nobody_holds_the_weights() -> None:
+def test_update_is_in_place_if_the_weights_are_not_held() -> None:
     model = (cb.Linear(2, 3) >> cb.Maxout(2)).initialize(dtype="float64")
     layer, sgd = model.layers[0], cb.SGD(0.1)
     weights = weakref.ref(layer.get_param("W").base)
@@ -82,7 +82,7 @@ def test_updates_are_in_place_when_nobody_holds_the_weights() -> None:
 # -- shared layers -----------------------------------------------------------------------------
 
 
-def test_a_shared_layer_is_one_node_with_summed_gradients_and_one_step() -> None:
+def test_shared_layer_sums_its_gradients_and_is_updated_once() -> None:
     # Y = w * (w * x): dY/dw = 2 * w * x, and one step of SGD and of Adam.
     for optimizer, step in ((cb.SGD(0.1, grad_clip=0), 0.1 * 12), (cb.Adam(0.1, grad_clip=0), 0.1)):
         layer = scale(3.0)
@@ -96,7 +96,7 @@ def test_a_shared_layer_is_one_node_with_summed_gradients_and_one_step() -> None
         assert layer.get_param("W").item() == pytest.approx(3.0 - step, abs=1e-8)
 
 
-def test_a_layer_shared_by_two_models_has_one_gradient() -> None:
+def test_layer_shared_by_two_models_has_one_gradient() -> None:
     layer, other = scale(3.0), scale(2.0)
     one, two = layer >> other, cb.residual(layer)
     one.begin_update(ONE)[1](ONE)
@@ -126,7 +126,7 @@ def in_threads(*jobs: Callable[[], Any]) -> list[Any]:
 
 
 @pytest.mark.usefixtures("often_switching")
-def test_parallel_passes_give_exactly_the_gradients_of_serial_ones() -> None:
+def test_parallel_passes_match_serial_passes() -> None:
     shared = cb.Linear(4, 4)
     model = (cb.Embed(4, 9) >> shared >> cb.gelu() >> shared).initialize(dtype="float64")
     twin = model.copy()
@@ -160,7 +160,7 @@ def test_parallel_passes_give_exactly_the_gradients_of_serial_ones() -> None:
     [(cb.Linear(200, 200), np.ones((1, 200))), (cb.Embed(200, 200), np.arange(200))],
     ids=["dense", "rows"],
 )
-def test_no_gradient_of_parallel_passes_is_lost(layer: Any, X: Any) -> None:
+def test_parallel_passes_lose_no_gradients(layer: Any, X: Any) -> None:
     Y, together = layer.initialize(dtype="float64").predict(X), threading.Barrier(4)
 
     def work() -> None:
@@ -168,7 +168,7 @@ def test_no_gradient_of_parallel_passes_is_lost(layer: Any, X: Any) -> None:
         together.wait()
         backprop(np.ones_like(Y))
 
-    # With noise an update leaves numbers in all of the gradient, which the next pass must replace.
+    # With noise, an update fills the whole gradient array; the next pass must overwrite it.
     sgd = cb.SGD(0.0, grad_noise=1.0, rng=0)
     for _ in range(20):
         in_threads(work, work, work, work)
@@ -177,7 +177,7 @@ def test_no_gradient_of_parallel_passes_is_lost(layer: Any, X: Any) -> None:
 
 
 @pytest.mark.usefixtures("often_switching")
-def test_a_pass_during_updates_sees_each_layers_weights_of_one_moment() -> None:
+def test_pass_during_updates_sees_consistent_weights_per_layer() -> None:
     model = scale(0.0)  # W == b == 0, which stay equal in training on X = 1, dY = -1
     sgd, done = cb.SGD(1.0, grad_clip=0), threading.Event()
 
@@ -194,11 +194,11 @@ def test_a_pass_during_updates_sees_each_layers_weights_of_one_moment() -> None:
 
     _, seen = in_threads(train, read)
     assert seen
-    assert all(W_and_b % 2 == 0 for W_and_b in seen)  # odd: the two are of two moments
+    assert all(W_and_b % 2 == 0 for W_and_b in seen)  # an odd sum mixes two updates
 
 
 @pytest.mark.usefixtures("often_switching")
-def test_what_is_saved_during_updates_is_of_one_moment_in_each_layer() -> None:
+def test_saving_during_updates_is_consistent_per_layer() -> None:
     model = scale(0.0)
     sgd, done = cb.SGD(1.0, grad_clip=0, use_averages=False), threading.Event()
 
@@ -220,7 +220,7 @@ def test_what_is_saved_during_updates_is_of_one_moment_in_each_layer() -> None:
 
 
 @pytest.mark.usefixtures("often_switching")
-def test_threads_that_finish_at_once_apply_each_gradient_once() -> None:
+def test_concurrent_updates_apply_each_gradient_once() -> None:
     model = scale(0.0)
     sgd = cb.SGD(1.0, grad_clip=0)
 
@@ -236,7 +236,7 @@ def test_threads_that_finish_at_once_apply_each_gradient_once() -> None:
 
 
 class Recording(cb.Run):
-    """A pass that notes every layer it comes to."""
+    """A pass that records the name of every layer that it calls."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -247,7 +247,7 @@ class Recording(cb.Run):
         return super().__call__(layer, X, wants_dX)
 
 
-def test_a_run_with_its_own_call_sees_every_layer() -> None:
+def test_run_subclass_intercepts_every_layer() -> None:
     inner = cb.residual(cb.expand_window(1) >> cb.Maxout(3)) >> cb.LayerNorm()
     model = cb.chain(
         cb.with_flatten(cb.Linear(3, 2) | cb.noop()),
@@ -280,7 +280,7 @@ def peak(call: Callable[[], Any]) -> int:
         tracemalloc.stop()
 
 
-def test_predict_of_a_deep_chain_holds_no_more_arrays_than_that_of_a_shallow_one() -> None:
+def test_predict_memory_does_not_grow_with_depth() -> None:
     X = floats(200, 25)
     shallow, deep = (
         (cb.residual(cb.Maxout(25, 25) >> cb.gelu()) ** n).initialize(dtype="float64")
@@ -290,7 +290,7 @@ def test_predict_of_a_deep_chain_holds_no_more_arrays_than_that_of_a_shallow_one
     assert peak(lambda: deep.begin_update(X)) > 5 * peak(lambda: deep.predict(X))
 
 
-def test_begin_update_keeps_nothing_once_its_callback_is_dropped() -> None:
+def test_dropping_backprop_frees_the_outputs_of_the_pass() -> None:
     kept = []
 
     def watch(model: Any, X: Any, run: Any) -> Any:
@@ -313,7 +313,7 @@ def test_begin_update_keeps_nothing_once_its_callback_is_dropped() -> None:
         gc.enable()
 
 
-def use_all_of(model: Any) -> Any:
+def exercise(model: Any) -> Any:
     X = floats(5, 3)
     sgd = cb.Adam(0.1)
     Y, backprop = model.begin_update(X)
@@ -334,18 +334,18 @@ def use_all_of(model: Any) -> Any:
         lambda: (cb.Linear(4, 3) >> cb.relu() >> cb.Maxout(3)).initialize(dtype="float64"),
         lambda: (cb.Linear(4, 3) >> cb.Maxout(3)).initialize(dtype="float64").copy(),
         lambda: (cb.Linear(4, 3) >> cb.Maxout(2)).initialize(dtype="float64").resize_output(5),
-        lambda: use_all_of(
+        lambda: exercise(
             (cb.Linear(4, 3) | cb.noop()).initialize(np.ones((1, 3)), dtype="float64")
         ),
     ],
     ids=["chain", "copy", "resized", "used"],
 )
-def test_a_dropped_models_weights_are_freed_at_once(build: Any) -> None:
+def test_dropped_model_frees_its_weights_immediately(build: Any) -> None:
     gc.collect()
     gc.disable()
     try:
         model = build()
-        use_all_of(model)
+        exercise(model)
         weights = weakref.ref(model.layers[0].get_param("W").base)
         del model
         assert weights() is None
@@ -353,7 +353,7 @@ def test_a_dropped_models_weights_are_freed_at_once(build: Any) -> None:
         gc.enable()
 
 
-def test_a_pass_is_over_once_an_optimizer_has_applied_it() -> None:
+def test_backprop_fails_after_its_optimizer_was_applied() -> None:
     model = cb.Linear(2, 3).initialize()
     Y, backprop = model.begin_update(np.ones((1, 3), "f"))
     where = model.get_param("W").ctypes.data
@@ -365,7 +365,7 @@ def test_a_pass_is_over_once_an_optimizer_has_applied_it() -> None:
 
 
 @pytest.mark.parametrize("layer", [cb.Linear(4, 6), cb.Embed(4, 6)], ids=repr)
-def test_gradients_that_were_cleared_are_forgotten(layer: Any) -> None:
+def test_clear_gradients_discards_accumulated_gradients(layer: Any) -> None:
     X: Any = np.array([1, 2, 2]) if layer.name == "embed" else np.ones((3, 6))
     model = layer.copy().initialize(dtype="float64") >> cb.Linear(2, 4).initialize(dtype="float64")
     gradients = []

@@ -1,4 +1,4 @@
-"""Gradients of the input that nobody wants are not computed; those of the weights are the same."""
+"""`wants_dX=False` skips the input gradient and leaves the parameter gradients unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from helpers.models import params_of, pending_gradients
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_the_weights_gradients_are_the_same(case: Case) -> None:
+def test_parameter_gradients_do_not_depend_on_wants_dX(case: Case) -> None:
     model = case.make().copy()
     if not params_of(model):
         model.initialize(case.X, rng=0, dtype="float64")
@@ -25,7 +25,7 @@ def test_the_weights_gradients_are_the_same(case: Case) -> None:
         Y, backprop = twin.begin_update(case.X, case.drop, rng=rng, wants_dX=wants_dX)
         inputs.append(backprop(Y))
         gradients.append(pending_gradients(twin))
-    # Threads add their gradients in either order, which rounds differently.
+    # Threads add their gradients in any order, and the order affects rounding.
     threaded = any(layer.name == "with_threads" for layer in model.walk())
     rtol, atol = (1e-12, 1e-14) if threaded else (0, 0)
     for found, expected in zip(*gradients, strict=True):
@@ -33,7 +33,7 @@ def test_the_weights_gradients_are_the_same(case: Case) -> None:
     assert inputs[1] is None
 
 
-def test_the_first_layers_spare_themselves_the_inputs_gradient() -> None:
+def test_first_layers_skip_the_input_gradient() -> None:
     products: list[bool] = []
 
     class Counting(cb.NumpyOps):

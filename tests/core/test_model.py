@@ -1,4 +1,4 @@
-"""The surface of a model: passes, initialization, dims, parameters, the tree."""
+"""Public methods of a model: passes, initialization, dims, parameters, the tree."""
 
 import copy
 import pickle
@@ -25,7 +25,7 @@ def same(a: Any, b: Any) -> bool:
 # -- passes ------------------------------------------------------------------------------------
 
 
-def test_linear_pass_is_the_formula() -> None:
+def test_linear_matches_its_formula() -> None:
     model = cb.Linear(2, 3).initialize()
     X, dY = floats(5, 3), floats(5, 2, seed=1)
     W, b = model.get_param("W"), model.get_param("b")
@@ -37,7 +37,7 @@ def test_linear_pass_is_the_formula() -> None:
     np.testing.assert_allclose(model.get_grad("b"), dY.sum(axis=0), rtol=1e-5)
 
 
-def test_backprop_sums_gradients_until_finish_update_applies_and_clears_them() -> None:
+def test_backprop_accumulates_gradients_until_finish_update() -> None:
     model = cb.Linear(1, 1, init_W=cb.ones).initialize()
     X, dY = np.ones((1, 1), "f"), np.ones((1, 1), "f")
     for _ in range(2):
@@ -50,7 +50,7 @@ def test_backprop_sums_gradients_until_finish_update_applies_and_clears_them() -
         model.get_grad("W")
 
 
-def test_finish_update_leaves_parameters_without_gradient() -> None:
+def test_finish_update_skips_parameters_without_gradient() -> None:
     one, two = cb.Linear(2, 2), cb.Linear(2, 2)
     model = (one >> two).initialize()
     before = one.get_param("W").copy()
@@ -59,14 +59,14 @@ def test_finish_update_leaves_parameters_without_gradient() -> None:
     assert np.array_equal(one.get_param("W"), before)
 
 
-def test_a_gradient_from_get_grad_is_the_callers_own() -> None:
+def test_get_grad_returns_a_copy() -> None:
     model = cb.Linear(1, 1).initialize()
     model.begin_update(np.ones((1, 1), "f"))[1](np.ones((1, 1), "f"))
     model.get_grad("W")[...] = 9
     assert model.get_grad("W").item() == 1
 
 
-def test_a_float64_gradient_of_a_float32_output_is_taken_in_float32() -> None:
+def test_float64_gradient_of_a_float32_output_is_cast() -> None:
     model = cb.Linear(2, 3).initialize()
     dX = model.begin_update(floats(5, 3))[1](np.ones((5, 2)))
     assert dX.dtype == model.get_grad("W").dtype == np.float32
@@ -75,7 +75,7 @@ def test_a_float64_gradient_of_a_float32_output_is_taken_in_float32() -> None:
 # -- dropout -----------------------------------------------------------------------------------
 
 
-def test_drop_reaches_layers_without_a_rate_of_their_own_and_only_those() -> None:
+def test_drop_applies_only_to_dropout_layers_without_a_rate() -> None:
     X = np.ones((1000, 10))
     model = cb.Dropout() | cb.Dropout(0.3)
     zero_share = [(model.begin_update(X, drop=drop)[0] == 0) for drop in (0.0, 0.8)]
@@ -85,20 +85,20 @@ def test_drop_reaches_layers_without_a_rate_of_their_own_and_only_those() -> Non
         assert abs(share[:, 10:].mean() - 0.3) < 0.02
 
 
-def test_drop_reaches_through_wrappers() -> None:
+def test_drop_applies_inside_wrappers() -> None:
     model = cb.with_flatten(cb.residual(cb.with_list(cb.with_array(cb.Dropout()))))
     Y, _ = model.begin_update([np.ones((50, 4)), np.ones((50, 4))], drop=0.5)
     assert set(np.unique(np.concatenate(Y))) == {1.0, 3.0}
 
 
-def test_predict_never_drops_out() -> None:
+def test_predict_applies_no_dropout() -> None:
     X = np.ones((100, 10))
     model = cb.with_array(cb.Dropout(0.5) >> cb.noop()) >> cb.Dropout()
     assert np.array_equal(model.predict(X), X)
     assert np.array_equal(model(X), X)
 
 
-def test_each_pass_draws_its_mask_from_the_generator() -> None:
+def test_each_pass_draws_its_dropout_mask_from_rng() -> None:
     X = np.ones((20, 20))
     Y1, Y2, Y3 = (
         cb.Dropout(0.5).begin_update(X, rng=np.random.default_rng(seed))[0] for seed in (1, 1, 2)
@@ -110,14 +110,14 @@ def test_each_pass_draws_its_mask_from_the_generator() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 5])
-def test_a_seed_stands_for_a_generator(seed: int) -> None:
+def test_rng_accepts_a_seed(seed: int) -> None:
     X, layer = np.ones((20, 3)), cb.Dropout(0.5)
     expected = layer.begin_update(X, rng=np.random.default_rng(seed))[0]
     np.testing.assert_array_equal(layer.begin_update(X, rng=seed)[0], expected)
 
 
 @pytest.mark.parametrize("drop", [-0.1, 1.0, 1.5, float("nan")])
-def test_drop_out_of_range_is_refused(drop: float) -> None:
+def test_drop_out_of_range_fails(drop: float) -> None:
     with raises(InputError, drop):
         cb.Dropout().begin_update(np.ones(3), drop=drop)
     with raises(InputError, drop):
@@ -132,7 +132,7 @@ def test_initialize_returns_the_model() -> None:
     assert model.initialize() is model
 
 
-def test_dims_follow_from_the_layers() -> None:
+def test_dims_are_inferred_from_neighbouring_layers() -> None:
     model = (cb.Linear(4, 3) >> cb.LayerNorm() >> cb.expand_window(1) >> cb.Maxout(2)).initialize()
     assert model.layers[1].get_dim("nI") == 4
     assert model.layers[3].get_dim("nI") == 12
@@ -152,17 +152,17 @@ def test_dims_follow_from_the_layers() -> None:
     ],
     ids=["array", "list", "ragged", "padded"],
 )
-def test_dims_follow_from_a_sample_of_input(X: Any) -> None:
+def test_dims_are_inferred_from_a_sample_of_input(X: Any) -> None:
     model = cb.with_array(cb.Linear(2) | cb.noop()).initialize(X)
     assert (model.get_dim("nI"), model.get_dim("nO")) == (3, 5)
 
 
-def test_dims_follow_from_a_sample_of_output() -> None:
+def test_dims_are_inferred_from_a_sample_of_output() -> None:
     model = (cb.Embed(4, 10) >> cb.Linear(5) >> cb.Softmax()).initialize(Y=floats(2, 7))
     assert model.get_dim("nO") == 7
 
 
-def test_dims_that_only_a_run_can_tell_follow_from_a_sample() -> None:
+def test_dims_without_a_shape_rule_are_inferred_by_a_pass() -> None:
     def double(model: Any, X: Any, run: Any) -> Any:
         return np.concatenate([X, X], axis=1), lambda dY: dY[:, :3] + dY[:, 3:]
 
@@ -171,7 +171,7 @@ def test_dims_that_only_a_run_can_tell_follow_from_a_sample() -> None:
     assert model.layers[1].get_dim("nI") == 6
 
 
-def test_learning_dims_from_a_sample_draws_no_dropout_mask() -> None:
+def test_shape_inference_draws_no_dropout_mask() -> None:
     def build() -> Any:
         mystery: Any = cb.Model("mystery", lambda model, X, run: (X, lambda dY: dY))
         return cb.Dropout(0.5) >> mystery >> cb.Linear(2)
@@ -190,9 +190,7 @@ def test_learning_dims_from_a_sample_draws_no_dropout_mask() -> None:
         (lambda: cb.Linear(2, 3) >> cb.Embed(2), "embed ... nV"),
     ],
 )
-def test_what_cannot_be_inferred_is_refused_by_name_and_nothing_changes(
-    build: Any, words: str
-) -> None:
+def test_initialize_with_unknown_dims_fails_and_changes_nothing(build: Any, words: str) -> None:
     model = build()
     before = model.to_bytes()
     with raises(DimensionError, words):
@@ -201,7 +199,7 @@ def test_what_cannot_be_inferred_is_refused_by_name_and_nothing_changes(
     assert not params_of(model)
 
 
-def test_a_sample_that_contradicts_the_layers_changes_nothing() -> None:
+def test_sample_of_wrong_width_fails_and_changes_nothing() -> None:
     model = cb.Linear() >> cb.Linear(2, 4)
     before = model.to_bytes()
     with pytest.raises(DimensionError):
@@ -209,7 +207,7 @@ def test_a_sample_that_contradicts_the_layers_changes_nothing() -> None:
     assert model.to_bytes() == before
 
 
-def test_a_refused_initialize_does_not_move_the_generator() -> None:
+def test_failed_initialize_does_not_advance_the_generator() -> None:
     tried, fresh = (cb.Linear(2, 3) >> cb.Maxout() for _ in range(2))
     with pytest.raises(DimensionError):
         tried.initialize()
@@ -217,7 +215,7 @@ def test_a_refused_initialize_does_not_move_the_generator() -> None:
     assert same(params_of(tried.initialize(Y=Y)), params_of(fresh.initialize(Y=Y)))
 
 
-def test_float64_all_the_way() -> None:
+def test_float64_model_computes_in_float64_everywhere() -> None:
     model = (cb.Linear(4) >> cb.LayerNorm() >> cb.Maxout(3) >> cb.Softmax(2)).initialize(
         np.ones((2, 3)), dtype="float64"
     )
@@ -230,25 +228,25 @@ def test_float64_all_the_way() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int64", "float16", "complex128", "nonsense"])
-def test_weights_of_other_dtypes_are_refused(dtype: str) -> None:
+def test_initialize_fails_for_unsupported_dtypes(dtype: str) -> None:
     with raises(InputError, "float32"):
         cb.Linear(1, 1).initialize(dtype=dtype)
 
 
-def test_a_second_dtype_is_refused() -> None:
+def test_initialize_with_a_different_dtype_fails() -> None:
     model = cb.Linear(1, 1).initialize()
     with raises(StateError, "float32"):
         model.initialize(dtype="float64")
 
 
-def test_seeds_decide_the_weights() -> None:
+def test_seed_determines_the_initial_weights() -> None:
     a, b, c = (cb.Linear(4, 3) >> cb.Maxout(2) for _ in range(3))
     a.initialize(rng=7), b.initialize(rng=np.random.default_rng(7)), c.initialize(rng=8)
     assert same(params_of(a), params_of(b))
     assert not same(params_of(a), params_of(c))
 
 
-def test_initialize_keeps_weights_that_are_there() -> None:
+def test_initialize_keeps_existing_weights() -> None:
     trained = cb.Linear(4, 3).initialize(rng=1)
     trained.begin_update(floats(2, 3))[1](floats(2, 4))
     before, waiting = trained.get_param("W").copy(), trained.get_grad("W")
@@ -271,7 +269,7 @@ def test_has_dim_is_true_none_or_false() -> None:
     assert model.has_dim("nV") is False
 
 
-def test_dims_of_combinators_are_those_of_their_layers() -> None:
+def test_combinator_dims_are_derived_from_its_layers() -> None:
     model = cb.with_array((cb.Linear(2, 3) | cb.LayerNorm()) >> cb.residual(cb.Linear()))
     assert (model.get_dim("nI"), model.get_dim("nO")) == (3, 5)
     assert cb.noop().maybe_get_dim("nO") is None
@@ -279,7 +277,7 @@ def test_dims_of_combinators_are_those_of_their_layers() -> None:
         cb.Linear(4).get_dim("nI")
 
 
-def test_set_dim_sets_what_is_unknown_and_changes_nothing_else() -> None:
+def test_set_dim_sets_only_unknown_dims() -> None:
     model = cb.Linear(4)
     model.set_dim("nI", 3)
     model.set_dim("nI", 3)
@@ -291,7 +289,7 @@ def test_set_dim_sets_what_is_unknown_and_changes_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, "3", True])
-def test_sizes_are_positive_ints(size: Any) -> None:
+def test_sizes_must_be_positive_ints(size: Any) -> None:
     with raises(DimensionError, "int"):
         cb.Linear(size)
     with raises(DimensionError, "int"):
@@ -299,7 +297,7 @@ def test_sizes_are_positive_ints(size: Any) -> None:
 
 
 def fixed(size: int = 3) -> cb.Model[Any, Any]:
-    """A layer with a weight for each of `size` columns, named "model", whatever the widths are."""
+    """A layer with one parameter, named "model", of fixed length `size`."""
 
     def forward(model: Any, X: Any, run: Any) -> Any:
         (w,) = run.params(model, "model")
@@ -313,7 +311,7 @@ def fixed(size: int = 3) -> cb.Model[Any, Any]:
     return cb.Model("fixed", forward, params={"model": cb.Param((size,), cb.ones)})
 
 
-def test_an_axis_can_be_an_int_and_a_parameter_have_any_name() -> None:
+def test_param_axis_can_be_an_int_and_its_name_any_string() -> None:
     check_layer(fixed(), np.random.default_rng(0).normal(size=(4, 3)))
     model = fixed().initialize()
     assert model.get_param("model").tolist() == [1, 1, 1]
@@ -332,7 +330,7 @@ def test_has_param_is_true_none_or_false() -> None:
 
 
 @pytest.mark.parametrize("call", ["get_param", "get_grad", "has_grad"])
-def test_parameters_that_are_not_there_are_refused(call: str) -> None:
+def test_accessing_missing_parameters_fails(call: str) -> None:
     model = cb.Linear(2, 3)
     with raises(StateError, "initialized"):
         getattr(model, call)("W")
@@ -340,7 +338,7 @@ def test_parameters_that_are_not_there_are_refused(call: str) -> None:
         getattr(model, call)("Q")
 
 
-def test_set_param_copies_a_value_of_the_right_shape() -> None:
+def test_set_param_copies_the_value_and_checks_its_shape() -> None:
     model = cb.Linear(2, 1).initialize()
     value = np.array([[1.0], [2.0]])
     model.set_param("W", value)
@@ -358,7 +356,7 @@ def tree() -> Any:
     return cb.chain(cb.Linear(4, 3) | cb.Relu(2, 3), cb.residual(cb.Linear(6)), cb.Softmax(5))
 
 
-def test_walk_orders() -> None:
+def test_walk_supports_three_orders() -> None:
     bfs = "chain concatenate residual softmax linear relu linear"
     dfs = "chain concatenate linear relu residual linear softmax"
     assert " ".join(node.name for node in tree().walk()) == bfs
@@ -369,7 +367,7 @@ def test_walk_orders() -> None:
         tree().walk("sideways").__next__()
 
 
-def test_walk_gives_a_shared_layer_once() -> None:
+def test_walk_yields_a_shared_layer_once() -> None:
     shared = cb.Linear(3, 3)
     model = cb.chain(shared, cb.residual(shared), shared)
     for order in ("bfs", "dfs_pre", "dfs_post"):
@@ -393,7 +391,7 @@ def cast(X: Any) -> Any:
     return X.astype("float32"), lambda dY: dY.astype("float64")
 
 
-def test_a_copy_shares_nothing_with_its_model() -> None:
+def test_copy_shares_no_arrays_with_its_model() -> None:
     model = tree().initialize()
     model.begin_update(floats(2, 3))[1](floats(2, 5))
     twin = model.copy()
@@ -411,7 +409,7 @@ def test_a_copy_shares_nothing_with_its_model() -> None:
     assert model.get_dim("nO") == 5
 
 
-def test_a_copy_keeps_averages() -> None:
+def test_copy_keeps_averages() -> None:
     model, sgd = cb.Linear(2, 3).initialize(), cb.SGD(0.5)
     model.begin_update(floats(2, 3))[1](floats(2, 2), sgd)
     model.begin_update(floats(2, 3))[1](floats(2, 2), sgd)
@@ -430,7 +428,7 @@ def test_a_copy_keeps_averages() -> None:
     ],
     ids=["copy", "resize", "move", "pickle"],
 )
-def test_layers_of_two_dtypes_keep_each_its_own(change: Any) -> None:
+def test_layers_of_different_dtypes_keep_their_dtypes(change: Any) -> None:
     first, last = (cb.Linear(2, 2).initialize(dtype=dtype) for dtype in ("float64", "float32"))
     model, X = first >> cb.layerize(cast) >> last, np.ones((3, 2))
     model.begin_update(X)[1](np.ones((3, 2), "float32"), cb.SGD(0.1))
@@ -443,7 +441,7 @@ def test_layers_of_two_dtypes_keep_each_its_own(change: Any) -> None:
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
 @pytest.mark.parametrize("initialized", [True, False])
-def test_what_python_copies_is_another_layer(duplicate: Any, initialized: bool) -> None:
+def test_python_copies_of_a_layer_are_independent(duplicate: Any, initialized: bool) -> None:
     layer = cb.Linear(3, 3)
     if initialized:
         layer.initialize()
@@ -458,7 +456,7 @@ def test_what_python_copies_is_another_layer(duplicate: Any, initialized: bool) 
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
-def test_what_is_shared_in_a_list_of_models_is_shared_in_a_copy_of_it(duplicate: Any) -> None:
+def test_copying_a_list_of_models_preserves_shared_layers(duplicate: Any) -> None:
     layer = cb.Linear(3, 3)
     model = cb.chain(layer, cb.Relu(3), cb.residual(layer)).initialize()
     twin_layer, twin = duplicate([layer, model])
@@ -467,7 +465,7 @@ def test_what_is_shared_in_a_list_of_models_is_shared_in_a_copy_of_it(duplicate:
     assert np.array_equal(twin.predict(X), model.predict(X))
 
 
-def test_a_pickle_holds_weights_and_averages_but_no_gradients() -> None:
+def test_pickle_contains_weights_and_averages_but_no_gradients() -> None:
     model, sgd = tree().initialize(), cb.SGD(0.5)
     for optimizer in (sgd, sgd, None):
         model.begin_update(floats(2, 3))[1](floats(2, 5), optimizer)
@@ -477,7 +475,7 @@ def test_a_pickle_holds_weights_and_averages_but_no_gradients() -> None:
     assert not twin.layers[2].has_grad("W")
 
 
-def test_a_copy_has_lists_dicts_and_arrays_among_its_settings_for_itself() -> None:
+def test_copy_duplicates_mutable_settings() -> None:
     attrs: Any = {"list": [1, [2]], "dict": {"a": [3]}, "array": np.ones(2), "function": floats}
     model: Any = cb.Model("model", lambda model, X, run: (X, lambda dY: dY), attrs=attrs)
     twin = model.copy()
@@ -490,7 +488,7 @@ def test_a_copy_has_lists_dicts_and_arrays_among_its_settings_for_itself() -> No
     assert twin.attrs["function"] is floats
 
 
-def test_shared_layers_are_shared_within_the_copy() -> None:
+def test_copy_preserves_shared_layers() -> None:
     shared = cb.Linear(3, 3)
     twin = cb.chain(shared, cb.residual(shared), cb.Linear(3)).initialize().copy()
     assert twin.layers[0] is twin.layers[1].layers[0]
@@ -498,7 +496,7 @@ def test_shared_layers_are_shared_within_the_copy() -> None:
     assert twin.layers[0] is not twin.layers[2]
 
 
-def test_repr_is_a_tree_with_sizes() -> None:
+def test_repr_draws_the_tree_with_dims_and_sizes() -> None:
     shared = cb.Linear(3, 3)
     assert repr(cb.chain(shared, cb.residual(shared), cb.Softmax(2)).initialize()) == (
         "chain: 20 parameters\n"
@@ -510,7 +508,7 @@ def test_repr_is_a_tree_with_sizes() -> None:
     assert repr(cb.Linear(2)) == "linear  nI=? nO=2: no parameters, not initialized"
 
 
-def test_a_bare_copy_has_the_same_layers_no_weights_and_can_be_pickled() -> None:
+def test_without_weights_keeps_layers_and_dims_and_can_be_pickled() -> None:
     model = cb.with_array(cb.HashEmbed(4, 10) >> cb.Maxout(3)) >> cb.list2ragged()
     X = [np.array([1, 2]), np.array([3])]
     model.initialize(X)

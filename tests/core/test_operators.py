@@ -1,4 +1,4 @@
-"""What the operators mean, for whom, and the algebra of the combinators behind them."""
+"""Operators: their meanings, their scope, and the algebra of the combinators."""
 
 import asyncio
 import threading
@@ -25,10 +25,10 @@ def named(a: Any, b: Any) -> str:
     return f"{a.name} and {b.name if isinstance(b, cb.Model) else b}"
 
 
-# -- what they mean ----------------------------------------------------------------------------
+# -- meanings ----------------------------------------------------------------------------------
 
 
-def test_the_defaults_are_chain_concatenate_add_and_clone() -> None:
+def test_default_operators_are_chain_concatenate_add_and_clone() -> None:
     a, b = L(2, 2), cb.relu()
     assert (a >> b).layers == cb.chain(a, b).layers == (a, b)
     assert [(m.name, m.layers) for m in (a >> b, a | b, a + b)] == [
@@ -40,7 +40,7 @@ def test_the_defaults_are_chain_concatenate_add_and_clone() -> None:
 
 
 @pytest.mark.parametrize("symbol", [s for s in SYMBOLS if s not in (">>", "|", "+", "**")])
-def test_an_operator_without_a_meaning_is_refused(symbol: str) -> None:
+def test_undefined_operator_fails(symbol: str) -> None:
     with raises(InputError, symbol):
         eval(f"a {symbol} b", {"a": cb.relu(), "b": cb.noop()})
 
@@ -51,7 +51,7 @@ def test_every_operator_can_be_defined(symbol: str) -> None:
         assert eval(f"a {symbol} b", {"a": cb.relu(), "b": cb.noop()}) == "relu and noop"
 
 
-def test_the_other_operand_can_be_anything_that_the_meaning_takes() -> None:
+def test_right_operand_can_be_any_value_that_the_function_accepts() -> None:
     with cb.Model.define_operators({"*": named}):
         assert cb.relu() * 3 == "relu and 3"
     with raises(InputError, "int"):
@@ -59,7 +59,7 @@ def test_the_other_operand_can_be_anything_that_the_meaning_takes() -> None:
 
 
 @pytest.mark.parametrize("symbol", ["<", "and", "~", "chain", ""])
-def test_unknown_symbols_are_refused(symbol: str) -> None:
+def test_define_operators_fails_for_unknown_symbols(symbol: str) -> None:
     with (
         raises(InputError, "operators"),
         cb.Model.define_operators({symbol: cb.chain}),
@@ -67,7 +67,7 @@ def test_unknown_symbols_are_refused(symbol: str) -> None:
         pytest.fail("the block was entered")
 
 
-def test_blocks_nest_and_keep_what_they_do_not_name() -> None:
+def test_nested_blocks_inherit_other_operators() -> None:
     a, b = cb.relu(), cb.noop()
     with cb.Model.define_operators({">>": named, "&": cb.add}):
         with cb.Model.define_operators({">>": cb.concatenate}):
@@ -80,20 +80,20 @@ def test_blocks_nest_and_keep_what_they_do_not_name() -> None:
         a & b
 
 
-def test_an_exception_ends_the_block_too() -> None:
+def test_exception_restores_the_operators() -> None:
     with pytest.raises(KeyError), cb.Model.define_operators({">>": named}):
         raise KeyError("inside")
     assert (cb.relu() >> cb.noop()).name == "chain"
 
 
-def test_the_callers_table_is_not_kept() -> None:
+def test_define_operators_copies_the_table() -> None:
     table = {"&": named}
     with cb.Model.define_operators(table):
         table["&"] = cb.chain
         assert cb.relu() & cb.noop() == "relu and noop"
 
 
-def test_threads_have_operators_of_their_own() -> None:
+def test_each_thread_has_its_own_operators() -> None:
     seen, inside, looked = [], threading.Event(), threading.Event()
 
     def define() -> None:
@@ -112,7 +112,7 @@ def test_threads_have_operators_of_their_own() -> None:
     assert seen == ["relu and noop"]
 
 
-def test_asyncio_tasks_have_operators_of_their_own() -> None:
+def test_each_asyncio_task_has_its_own_operators() -> None:
     async def task(meaning: Any) -> Any:
         with cb.Model.define_operators({">>": meaning}):
             await asyncio.sleep(0)  # the other task enters its block
@@ -143,7 +143,7 @@ layer = kinds.map(leaf) | st.builds(
 
 
 def grouped(draw: Any, layers: list[Any]) -> Any:
-    """The layers chained in some order of brackets."""
+    """The layers chained with random grouping."""
     if len(layers) == 1:
         return layers[0]
     cut = draw(st.integers(1, len(layers) - 1))
@@ -152,7 +152,7 @@ def grouped(draw: Any, layers: list[Any]) -> Any:
 
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.lists(layer, min_size=2, max_size=6))
-def test_brackets_in_a_chain_make_no_difference(data: Any, layers: list[Any]) -> None:
+def test_grouping_of_a_chain_does_not_matter(data: Any, layers: list[Any]) -> None:
     model = grouped(data.draw, layers)
     assert model.layers == reduce(rshift, layers).layers == cb.chain(*layers).layers
     twin = cb.chain(*[each.copy() for each in layers])
@@ -161,7 +161,7 @@ def test_brackets_in_a_chain_make_no_difference(data: Any, layers: list[Any]) ->
     assert repr(model) == repr(twin)
 
 
-def test_concatenations_are_one_as_well() -> None:
+def test_nested_concatenations_are_flattened() -> None:
     a, b, c = L(2, 3), L(2, 3), L(2, 3)
     assert ((a | b) | c).layers == (a | (b | c)).layers == (a, b, c)
 
@@ -177,7 +177,7 @@ def floats(n: int, width: int = WIDTH, seed: int = 0) -> Any:
 
 
 def ready(model: Any, seed: int = 0) -> Any:
-    """The model with random weights, biases too."""
+    """The model with random weights, including biases."""
     model.initialize(floats(1), rng=seed, dtype="float64")
     rng = np.random.default_rng(seed)
     set_params(model, lambda W: W + rng.normal(0, 0.3, W.shape))
@@ -185,7 +185,7 @@ def ready(model: Any, seed: int = 0) -> Any:
 
 
 def passed(model: Any, X: Any, seed: int = 1) -> list[Any]:
-    """Output, gradient of the input, and the gradients of the parameters, which are cleared."""
+    """The output, the input gradient and the parameter gradients, which are then cleared."""
     Y, backprop = model.begin_update(X)
     dX = backprop(floats(len(Y), Y.shape[1], seed))
     gradients = pending_gradients(model)
@@ -204,7 +204,7 @@ law = settings(max_examples=25, deadline=None)
 
 @law
 @given(layer, seeds, rows)
-def test_noop_is_the_unit_of_chain(f: Any, seed: int, n: int) -> None:
+def test_noop_is_the_identity_of_chain(f: Any, seed: int, n: int) -> None:
     f, X = ready(f, seed), floats(n, seed=seed)
     for chained in (cb.noop() >> f, f >> cb.noop(), cb.chain(f)):
         same(passed(chained, X), passed(f, X))
@@ -212,10 +212,10 @@ def test_noop_is_the_unit_of_chain(f: Any, seed: int, n: int) -> None:
 
 @law
 @given(layer, layer, layer, seeds, rows)
-def test_chain_is_associative_in_numbers(f: Any, g: Any, h: Any, seed: int, n: int) -> None:
+def test_chain_is_associative(f: Any, g: Any, h: Any, seed: int, n: int) -> None:
     ready(cb.chain(f, g, h), seed)
     X = floats(n, seed=seed)
-    # Wrapped, so that the chains inside stay apart.
+    # Wrapped, so that the inner chains are not flattened.
     same(
         passed(cb.chain(cb.with_array(f >> g), h), X), passed(cb.chain(f, cb.with_array(g >> h)), X)
     )
@@ -224,7 +224,9 @@ def test_chain_is_associative_in_numbers(f: Any, g: Any, h: Any, seed: int, n: i
 
 @law
 @given(layer, layer, seeds, rows)
-def test_concatenate_puts_columns_beside_columns(f: Any, g: Any, seed: int, n: int) -> None:
+def test_concatenate_joins_columns_and_sums_input_gradients(
+    f: Any, g: Any, seed: int, n: int
+) -> None:
     model, X = ready(f | g, seed), floats(n, seed=seed)
     Y, dX, *gradients = passed(model, X)
     (Yf, bf), (Yg, bg) = f.begin_update(X), g.begin_update(X)
@@ -246,7 +248,7 @@ def test_add_is_commutative_and_associative(f: Any, g: Any, h: Any, seed: int, n
 
 @law
 @given(layer, seeds, rows)
-def test_residual_is_the_sum_with_noop(f: Any, seed: int, n: int) -> None:
+def test_residual_equals_the_sum_with_noop(f: Any, seed: int, n: int) -> None:
     ready(f, seed)
     X = floats(n, seed=seed)
     same(passed(cb.residual(f), X), passed(cb.add(cb.noop(), f), X))
@@ -255,7 +257,7 @@ def test_residual_is_the_sum_with_noop(f: Any, seed: int, n: int) -> None:
 
 @law
 @given(layer, seeds, rows)
-def test_a_layer_added_to_itself_is_twice_the_layer(f: Any, seed: int, n: int) -> None:
+def test_layer_added_to_itself_doubles_its_output_and_gradients(f: Any, seed: int, n: int) -> None:
     ready(f, seed)
     X = floats(n, seed=seed)
     same(passed(f + f, X), [2 * each for each in passed(f, X)])
@@ -263,7 +265,9 @@ def test_a_layer_added_to_itself_is_twice_the_layer(f: Any, seed: int, n: int) -
 
 @law
 @given(layer, layer, layer, seeds, rows)
-def test_chain_distributes_from_the_left(f: Any, g: Any, h: Any, seed: int, n: int) -> None:
+def test_chain_distributes_over_add_from_the_left(
+    f: Any, g: Any, h: Any, seed: int, n: int
+) -> None:
     ready(f >> (g + h), seed)
     X = floats(n, seed=seed)
     same(passed(f >> (g + h), X)[:2], passed((f >> g) + (f >> h), X)[:2])
@@ -271,7 +275,9 @@ def test_chain_distributes_from_the_left(f: Any, g: Any, h: Any, seed: int, n: i
 
 @law
 @given(layer, st.integers(1, 3), seeds, rows)
-def test_clones_of_an_initialized_layer_are_its_powers(f: Any, k: int, seed: int, n: int) -> None:
+def test_clone_of_an_initialized_layer_applies_it_repeatedly(
+    f: Any, k: int, seed: int, n: int
+) -> None:
     ready(f, seed)
     X = floats(n, seed=seed)
     same(passed(f**k, X)[:2], passed(cb.chain(*[f] * k), X)[:2])
@@ -282,7 +288,7 @@ rowwise = layer | st.builds(lambda f: cb.expand_window(1) >> cb.Linear(WIDTH) >>
 
 @law
 @given(rowwise, st.lists(st.integers(0, 4), min_size=1, max_size=4), seeds)
-def test_a_wrapped_layer_treats_each_sequence_as_if_alone(f: Any, ns: Any, seed: int) -> None:
+def test_wrapped_layer_processes_each_sequence_independently(f: Any, ns: Any, seed: int) -> None:
     ready(f, seed)
     X = [floats(n, seed=seed + i) for i, n in enumerate(ns)]
     alone = [f.predict(x) for x in X]
@@ -297,45 +303,45 @@ def test_a_wrapped_layer_treats_each_sequence_as_if_alone(f: Any, ns: Any, seed:
     same(by_lists.predict(X), alone)
 
 
-def test_no_copies_are_noop() -> None:
+def test_zero_clones_are_noop() -> None:
     assert (L(3, 3) ** 0).name == cb.clone(cb.relu(), 0).name == "noop"
     X = floats(2)
     assert (L(3, 3) ** 0).predict(X) is X
 
 
-def test_one_copy_is_a_copy() -> None:
+def test_one_clone_is_a_copy() -> None:
     f = ready(L(WIDTH))
     once = f**1
     assert once is not f
     assert np.array_equal(once.predict(floats(2)), f.predict(floats(2)))
 
 
-def test_numbers_may_be_numpys() -> None:
+def test_sizes_accept_numpy_integers() -> None:
     two: Any = np.int64(2)
     assert len(cb.clone(cb.relu(), two).layers) == len(cb.LSTM(4, 3, depth=two).layers) == 2
     assert cb.clone(cb.relu(), np.int64(0)).name == "noop"  # type: ignore[arg-type]
     assert cb.expand_window(two).predict(floats(3, 1)).shape == (3, 5)
 
 
-def test_copies_without_weights_are_initialized_apart() -> None:
+def test_clones_are_initialized_independently() -> None:
     model = (L(3, 3) ** 2).initialize()
     W1, W2 = (each.get_param("W") for each in model.layers)
     assert not np.array_equal(W1, W2)
 
 
 @pytest.mark.parametrize("n", [-1, 1.5, "2", None])
-def test_copies_are_counted_in_whole_numbers(n: Any) -> None:
+def test_clone_fails_unless_the_count_is_an_integer(n: Any) -> None:
     with raises(InputError, "0"):
         cb.clone(cb.relu(), n)
 
 
-def test_what_is_no_model_is_refused_as_a_layer() -> None:
+def test_combinators_fail_for_arguments_that_are_not_models() -> None:
     for combine in (cb.chain, cb.concatenate, cb.add, cb.residual, cb.with_flatten):
         with raises(InputError, "int"):
             combine(3)
 
 
-def test_a_combination_of_nothing_is_refused() -> None:
+def test_concatenate_and_add_fail_without_layers() -> None:
     for combine in (cb.concatenate, cb.add):
         with raises(InputError, combine.__name__):
             combine()

@@ -1,4 +1,4 @@
-"""Resizing: layers and trees, before, after and in training; whole or not at all."""
+"""Resizing layers and trees, before and during training; a failed resize changes nothing."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ L = cb.Linear
 
 
 def widths(model: Any) -> str:
-    """The own dims of all layers, depth-first."""
+    """The dims of all layers that declare some, depth-first."""
     dims = [node.dims for node in model.walk("dfs_pre") if node.dims]
     return " ".join(f"{d.get('nI', '-')}>{d['nO']}" if "nO" in d else f"{d['nI']}" for d in dims)
 
 
-# Of each layer with dims: how to make it, an input, and whether outputs are told apart by columns.
+# For each layer with dims: a constructor and an input.
 LEAVES = {
     "Linear": (lambda nO, nI: L(nO, nI), floats(5, 3)),
     "Relu": (lambda nO, nI: cb.Relu(nO, nI), floats(5, 3)),
@@ -39,7 +39,7 @@ def ready(name: str, nO: int = 4, nI: int = 3) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_a_larger_output_keeps_the_old_columns_and_adds_zeros(name: str) -> None:
+def test_larger_output_keeps_old_columns_and_adds_zeros(name: str) -> None:
     model, X = ready(name)
     set_params(model, lambda W: floats(*W.shape))
     before = model.predict(X)
@@ -51,14 +51,14 @@ def test_a_larger_output_keeps_the_old_columns_and_adds_zeros(name: str) -> None
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_a_smaller_output_drops_columns_from_the_end(name: str) -> None:
+def test_smaller_output_drops_the_last_columns(name: str) -> None:
     model, X = ready(name)
     before = model.predict(X)
     assert np.array_equal(model.resize_output(3).predict(X), before[:, :3])
 
 
 @pytest.mark.parametrize("name", WITH_INPUT)
-def test_a_larger_input_ignores_new_columns(name: str) -> None:
+def test_larger_input_ignores_new_columns(name: str) -> None:
     model, X = ready(name)
     before = model.predict(X)
     model.resize_input(5)
@@ -68,19 +68,19 @@ def test_a_larger_input_ignores_new_columns(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_INPUT)
-def test_a_smaller_input_drops_weights_from_the_end(name: str) -> None:
+def test_smaller_input_drops_the_last_weights(name: str) -> None:
     model, X = ready(name)
     X = np.hstack([X[:, :2], np.zeros((5, 1))])
     before = model.predict(X)
     np.testing.assert_allclose(model.resize_input(2).predict(X[:, :2]), before, rtol=1e-12)
 
 
-def test_softmax_shares_its_rows_out_among_new_columns() -> None:
+def test_untrained_softmax_stays_uniform_after_resize() -> None:
     model = cb.Softmax(2, 3).initialize(dtype="float64").resize_output(4)
     assert np.array_equal(model.predict(floats(5, 3)), np.full((5, 4), 0.25))
 
 
-def test_layers_of_one_width_are_resized_at_both_ends() -> None:
+def test_layers_with_only_nI_resize_input_and_output_together() -> None:
     norm = cb.LayerNorm(3).initialize().resize_output(5)
     assert norm.get_param("G").tolist() == [1, 1, 1, 0, 0]
     assert norm.resize_input(2).get_param("G").tolist() == [1, 1]
@@ -132,7 +132,7 @@ TREES = [
     [row[1:] for row in TREES],
     ids=[f"{name}-{end}={size}" for name, _, end, size, _ in TREES],
 )
-def test_a_change_of_width_reaches_all_that_must_follow(
+def test_resize_changes_all_dependent_dims(
     make: Any, end: str, size: int, expected: str, initialized: bool
 ) -> None:
     model = make()
@@ -147,14 +147,14 @@ def test_a_change_of_width_reaches_all_that_must_follow(
             assert node.get_param(name).shape == node.param_shape(name)
 
 
-def test_other_layers_keep_their_weights() -> None:
+def test_resize_keeps_the_weights_of_other_layers() -> None:
     model = (L(4, 3) >> cb.relu() >> L(2)).initialize()
     before = model.layers[0].get_param("W")
     model.resize_output(6)
     assert np.array_equal(model.layers[0].get_param("W"), before)
 
 
-def test_a_wider_residual_block_keeps_the_old_columns() -> None:
+def test_wider_residual_block_keeps_old_columns() -> None:
     model = (L(3, 2) >> cb.residual(L(3) >> cb.gelu())).initialize(dtype="float64")
     before = model.predict(floats(5, 2))
     after = model.resize_output(4).predict(floats(5, 2))
@@ -162,7 +162,7 @@ def test_a_wider_residual_block_keeps_the_old_columns() -> None:
     assert (after[:, 3] == 0).all()
 
 
-# -- in training -------------------------------------------------------------------------------
+# -- during training ---------------------------------------------------------------------------
 
 
 def options() -> list[Any]:
@@ -175,10 +175,10 @@ def options() -> list[Any]:
 
 @pytest.mark.parametrize("make_optimizer", options())
 @pytest.mark.parametrize(("start", "resized"), [(4, 6), (6, 4)], ids=["larger", "smaller"])
-def test_training_goes_on_as_if_the_old_columns_had_always_been_alone(
+def test_resize_does_not_affect_training_of_the_other_columns(
     make_optimizer: Any, start: int, resized: int
 ) -> None:
-    # The columns of a Linear are independent: the first four must not notice the others.
+    # The columns of a Linear are independent, so the others must not affect the first four.
     W, b = floats(6, 3), floats(6, seed=1)
 
     def begin(nO: int) -> tuple[Any, Any]:
@@ -195,7 +195,7 @@ def test_training_goes_on_as_if_the_old_columns_had_always_been_alone(
     for seed in range(3):
         step(model, optimizer, seed)
         step(control, control_optimizer, seed)
-    # A gradient that waits as the size changes is applied after.
+    # A gradient accumulated before the resize is applied after it.
     step(model, None, 3), step(control, None, 3)
     model.resize_output(resized)
     model.finish_update(optimizer), control.finish_update(control_optimizer)
@@ -210,7 +210,7 @@ def test_training_goes_on_as_if_the_old_columns_had_always_been_alone(
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-def test_averages_count_anew_from_a_resize(sparse: bool) -> None:
+def test_resize_restarts_the_step_count_of_averages(sparse: bool) -> None:
     embed, layer = cb.Embed(3, 5), L(4, 3)
     model, optimizer = (embed >> layer).initialize(dtype="float64"), cb.Adam(0.1, sparse=sparse)
     means: dict[Any, Any] = {
@@ -233,7 +233,7 @@ def test_averages_count_anew_from_a_resize(sparse: bool) -> None:
         means[key] = np.pad(means[key], ((0, 0), (0, 1)))
         counts[key] = 0
     train(range(20, 23))
-    model.initialize()  # in a new store, where the counts go on
+    model.initialize()  # a new store keeps the counts
     train(range(23, 26))
     averages = optimizer.averages
     assert averages.keys() == means.keys()
@@ -241,7 +241,7 @@ def test_averages_count_anew_from_a_resize(sparse: bool) -> None:
         np.testing.assert_allclose(averages[key], mean, rtol=1e-12)
 
 
-def test_an_optimizers_averages_are_there_right_after_a_resize() -> None:
+def test_resize_also_resizes_the_averages() -> None:
     model, optimizer = L(4, 3).initialize(dtype="float64"), cb.SGD(0.1)
     for seed in range(2):
         model.begin_update(floats(5, 3, seed=seed))[1](floats(5, 4), optimizer)
@@ -255,7 +255,7 @@ def test_an_optimizers_averages_are_there_right_after_a_resize() -> None:
         assert np.array_equal(model.get_param("W"), after)
 
 
-def test_a_gradient_that_waits_follows() -> None:
+def test_resize_also_resizes_accumulated_gradients() -> None:
     model = L(4, 3).initialize(dtype="float64")
     model.begin_update(floats(5, 3))[1](floats(5, 4))
     before = model.get_grad("W")
@@ -264,7 +264,7 @@ def test_a_gradient_that_waits_follows() -> None:
     assert (after[4:] == 0).all()
 
 
-def test_a_pass_begun_before_a_resize_is_refused_its_gradients() -> None:
+def test_backprop_of_a_pass_from_before_a_resize_fails() -> None:
     model = L(4, 3).initialize(dtype="float64")
     Y, backprop = model.begin_update(floats(5, 3))
     model.resize_output(6)
@@ -273,7 +273,7 @@ def test_a_pass_begun_before_a_resize_is_refused_its_gradients() -> None:
     assert not model.has_grad("W")
 
 
-def test_a_new_column_can_be_learned() -> None:
+def test_new_column_can_be_trained() -> None:
     X = floats(50, 3)
     T = X @ floats(3, 2, seed=1)
     model, optimizer = L(1, 3).initialize(dtype="float64"), cb.Adam(0.1)
@@ -284,7 +284,7 @@ def test_a_new_column_can_be_learned() -> None:
     np.testing.assert_allclose(model.predict(X), T, atol=0.01)
 
 
-# -- refused -----------------------------------------------------------------------------------
+# -- failures ----------------------------------------------------------------------------------
 
 
 def shared_with_a_square() -> Any:
@@ -308,7 +308,7 @@ def shared_with_a_square() -> Any:
         (shared_with_a_square, "nI", 4),
     ],
 )
-def test_a_size_that_no_valid_model_has_changes_nothing(make: Any, end: str, size: Any) -> None:
+def test_invalid_resize_fails_and_changes_nothing(make: Any, end: str, size: Any) -> None:
     model = make().initialize()
     before, dims = model.to_bytes(), widths(model)
     with pytest.raises(DimensionError):
@@ -317,8 +317,8 @@ def test_a_size_that_no_valid_model_has_changes_nothing(make: Any, end: str, siz
     assert widths(model) == dims
 
 
-def _keeps_its_outputs(model: Any, X: Any, resize: Any) -> None:
-    """After a resize to more columns the old outputs are what they were, for old inputs."""
+def check_outputs_are_kept(model: Any, X: Any, resize: Any) -> None:
+    """Checks that resizing to more columns keeps the old outputs for old inputs."""
     before = model.predict(X)
     resize(model)
     after = model.predict(np.pad(X, ((0, 0), (0, model.get_dim("nI") - X.shape[1]))))
@@ -326,31 +326,31 @@ def _keeps_its_outputs(model: Any, X: Any, resize: Any) -> None:
     assert (after[:, before.shape[1] :] == 0).all()
 
 
-def test_weights_behind_a_window_stay_with_their_columns() -> None:
+def test_weights_after_a_window_stay_with_their_columns() -> None:
     X = np.random.default_rng(0).normal(size=(5, 2))
     inner = cb.residual(cb.expand_window(1) >> cb.Linear(3))
     model = (cb.Linear(3, 2) >> inner).initialize(dtype="float64")
-    _keeps_its_outputs(model, X, lambda m: m.resize_output(4))
+    check_outputs_are_kept(model, X, lambda m: m.resize_output(4))
 
 
-def test_weights_behind_a_concatenation_stay_with_their_columns() -> None:
+def test_weights_after_a_concatenation_stay_with_their_columns() -> None:
     X = np.random.default_rng(0).normal(size=(5, 2))
     sides = cb.noop() | cb.relu() | cb.Linear(3, 2)
     model = (sides >> cb.Dropout() >> cb.Linear(4)).initialize(dtype="float64")
-    _keeps_its_outputs(model, X, lambda m: m.resize_input(3))
+    check_outputs_are_kept(model, X, lambda m: m.resize_input(3))
 
 
-def test_weights_inside_parts_that_did_not_change_stay_with_their_columns() -> None:
+def test_weights_in_nested_concatenations_stay_with_their_columns() -> None:
     X = np.random.default_rng(0).normal(size=(5, 3))
     inner = cb.residual(L(5, 5) >> cb.residual(L(1, 5) | L(4, 5)))
     model = ((L(2, 3) | L(3, 3)) >> inner).initialize(dtype="float64")
-    _keeps_its_outputs(model, X, lambda m: m.resize_input(4))
+    check_outputs_are_kept(model, X, lambda m: m.resize_input(4))
     model = ((L(1, 3) | L(2, 3) | L(2, 3)) >> inner.copy()).initialize(dtype="float64")
-    _keeps_its_outputs(model, X, lambda m: m.resize_input(7))
+    check_outputs_are_kept(model, X, lambda m: m.resize_input(7))
 
 
 def tree(rng: Any, nI: int, depth: int) -> tuple[Any, int]:
-    """A random model of so many columns, and its number of output columns."""
+    """A random model with nI input columns, and its number of output columns."""
     kind, n = rng.integers(0, 8 if depth else 2), int(rng.integers(1, 4))
     if kind == 0:
         return L(n, nI), n
@@ -368,7 +368,7 @@ def tree(rng: Any, nI: int, depth: int) -> tuple[Any, int]:
 
 
 @pytest.mark.parametrize("end", ["nI", "nO"])
-def test_a_resize_keeps_the_numbers_of_any_tree(end: str) -> None:
+def test_resize_keeps_the_outputs_of_random_trees(end: str) -> None:
     resized = 0
     for seed in range(150):
         rng = np.random.default_rng(seed)
@@ -381,16 +381,16 @@ def test_a_resize_keeps_the_numbers_of_any_tree(end: str) -> None:
         try:
             model.resize_input(nI + 2) if end == "nI" else model.resize_output(nO + 2)
         except DimensionError:
-            continue  # the width is made of that of columns which cannot change alone
+            continue  # the width depends on columns that cannot change independently
         after = model.predict(np.pad(X, ((0, 0), (0, 2))) if end == "nI" else X)
-        columns = iter(after.T)  # the old ones are there in their order, with others between
+        columns = iter(after.T)  # contains the old columns in order, with new ones between
         assert all(any(np.allclose(old, new) for new in columns) for old in before.T), seed
         resized += 1
     assert resized > 50
 
 
 @pytest.mark.parametrize("front", [cb.noop() | cb.noop(), (cb.noop() | cb.noop()) >> cb.gelu()])
-def test_weights_of_columns_that_nobody_can_tell_apart_refuse_a_resize(front: Any) -> None:
+def test_resize_input_fails_if_columns_are_ambiguous(front: Any) -> None:
     model = (front >> L(3, 8)).initialize()
     before = model.to_bytes()
     with raises(DimensionError, "linear", "W"):
@@ -398,7 +398,7 @@ def test_weights_of_columns_that_nobody_can_tell_apart_refuse_a_resize(front: An
     assert model.to_bytes() == before
 
 
-def test_moments_behind_a_window_stay_with_their_columns() -> None:
+def test_optimizer_moments_after_a_window_stay_with_their_columns() -> None:
     X = np.random.default_rng(0).normal(size=(5, 2))
     model = cb.residual(cb.expand_window(1) >> cb.Linear(2)).initialize(X, dtype="float64")
     sgd = cb.Adam(0.1, grad_clip=0)
@@ -413,6 +413,6 @@ def test_moments_behind_a_window_stay_with_their_columns() -> None:
 
 
 @pytest.mark.parametrize("make", [cb.relu, cb.noop, cb.Dropout, cb.expand_window])
-def test_a_layer_without_sizes_cannot_be_resized(make: Any) -> None:
+def test_resize_fails_for_a_layer_without_dims(make: Any) -> None:
     with raises(cb.DimensionError, make().name):
         make().resize_output(6)

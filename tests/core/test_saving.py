@@ -1,4 +1,4 @@
-"""Saving and loading: what comes along, what stays out, and that a failure changes nothing."""
+"""Saving and loading: contents, exclusions; a failed load changes nothing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ from helpers.models import params_of
 
 
 def build(*, window: int = 1, rate: float = 0.2, classes: int | None = 4) -> Any:
-    """A model with settings, shared weights, tables; not initialized."""
+    """An uninitialized model with settings, shared weights and embedding tables."""
     encode = cb.residual(cb.expand_window(window) >> cb.Maxout(6, pieces=2) >> cb.LayerNorm())
     embed = cb.Embed(6, 9)
     return cb.chain(embed, encode, encode, cb.Dropout(rate), cb.Softmax(classes))
@@ -41,7 +41,7 @@ DATA = TRAINED.to_bytes()
 
 
 def repacked(change: Callable[[Any], Any], data: bytes = DATA) -> bytes:
-    """The bytes of a model with its list of layers changed, with a checksum that is right."""
+    """The bytes of a model after `change` edited its list of layers, with a valid checksum."""
     content = fmt.decode("model", data)
     change(content["nodes"])
     return fmt.encode("model", content)
@@ -50,7 +50,7 @@ def repacked(change: Callable[[Any], Any], data: bytes = DATA) -> bytes:
 # -- round trips -------------------------------------------------------------------------------
 
 
-def test_bytes_load_into_a_model_that_was_never_initialized() -> None:
+def test_bytes_load_into_an_uninitialized_model() -> None:
     model = build(classes=None)
     assert model.from_bytes(DATA) is model
     assert np.array_equal(model.predict(X), TRAINED.predict(X))
@@ -59,12 +59,12 @@ def test_bytes_load_into_a_model_that_was_never_initialized() -> None:
     assert model.layers[1] is model.layers[2]
 
 
-def test_bytes_load_over_other_weights() -> None:
+def test_loading_bytes_replaces_existing_weights() -> None:
     model = trained(seed=5)
     assert model.from_bytes(DATA).to_bytes() == DATA
 
 
-def test_files_hold_what_bytes_hold(tmp_path: Path) -> None:
+def test_to_disk_writes_the_same_bytes_as_to_bytes(tmp_path: Path) -> None:
     path = tmp_path / "model"
     TRAINED.to_disk(str(path))
     assert path.read_bytes() == DATA
@@ -73,7 +73,7 @@ def test_files_hold_what_bytes_hold(tmp_path: Path) -> None:
     assert model.to_bytes() == DATA
 
 
-def test_a_loaded_model_trains_on() -> None:
+def test_loaded_model_continues_training() -> None:
     one, two = TRAINED.copy(), build().from_bytes(DATA)
     for model in (one, two):
         Y, backprop = model.begin_update(X, rng=np.random.default_rng(0))
@@ -81,27 +81,27 @@ def test_a_loaded_model_trains_on() -> None:
     assert one.to_bytes() == two.to_bytes()
 
 
-def test_an_uninitialized_model_saves_its_sizes_and_settings() -> None:
+def test_uninitialized_model_saves_dims_and_settings() -> None:
     model = build(classes=None, rate=0.9).from_bytes(build(rate=0.2).to_bytes())
     assert model.get_dim("nO") == 4
     assert model.layers[3].attrs["rate"] == 0.2
     assert not params_of(model)
 
 
-def test_float64_weights_load_as_they_are() -> None:
+def test_float64_weights_load_as_float64() -> None:
     model = trained(dtype="float64")
     loaded = build().from_bytes(model.to_bytes())
     assert np.array_equal(loaded.predict(X), model.predict(X))
     assert loaded.layers[0].dtype == np.float64
 
 
-def test_the_form_of_an_array_in_memory_makes_no_difference_in_bytes() -> None:
+def test_saved_bytes_do_not_depend_on_memory_layout() -> None:
     one, two = cb.Linear(2, 3).initialize(), cb.Linear(2, 3).initialize(rng=1)
     two.set_param("W", np.ascontiguousarray(one.get_param("W")))
     assert one.to_bytes() == two.to_bytes()
 
 
-def test_layers_of_like_names_have_paths_of_their_own() -> None:
+def test_layers_with_similar_names_have_distinct_paths() -> None:
     model = cb.chain(*(cb.Model(name, cb.relu().forward) for name in ("a", "a", "a[1]", "b")))
     assert [*model.paths()] == [
         "chain", "chain >> a[0]", "chain >> a[1]", "chain >> a[1][2]", "chain >> b"
@@ -123,11 +123,11 @@ def test_averages_are_saved_and_loaded() -> None:
         assert np.array_equal(model.predict(X), averaged)
 
 
-def test_averages_load_over_averages() -> None:
+def test_loading_replaces_existing_averages() -> None:
     assert trained(seed=5).from_bytes(DATA).to_bytes() == DATA
 
 
-def test_without_averages_of_their_own_loaded_weights_begin_new_ones() -> None:
+def test_loading_without_averages_restarts_them_at_the_weights() -> None:
     model = trained(seed=5).from_bytes(TRAINED.to_bytes(averages=False))
     for (_, name), average in model.averages.items():
         assert any(np.array_equal(average, w) for p, w in params_of(TRAINED).items() if name in p)
@@ -136,7 +136,7 @@ def test_without_averages_of_their_own_loaded_weights_begin_new_ones() -> None:
 # -- exclusions --------------------------------------------------------------------------------
 
 
-def test_params_can_be_left_out_of_saving() -> None:
+def test_params_can_be_excluded_from_saving() -> None:
     data = TRAINED.to_bytes(params=False)
     assert len(data) < len(DATA) / 2
     model = trained(seed=5)
@@ -148,7 +148,7 @@ def test_params_can_be_left_out_of_saving() -> None:
     assert not params_of(build().from_bytes(data))
 
 
-def test_params_can_be_left_out_of_loading() -> None:
+def test_params_can_be_excluded_from_loading() -> None:
     model = trained(seed=5, rate=0.7)
     before = params_of(model)
     model.from_bytes(DATA, params=False)
@@ -156,27 +156,27 @@ def test_params_can_be_left_out_of_loading() -> None:
     assert model.layers[3].attrs["rate"] == 0.2
 
 
-def test_attrs_can_be_left_out() -> None:
+def test_attrs_can_be_excluded() -> None:
     for data, exclude in ((DATA, {"attrs": False}), (TRAINED.to_bytes(attrs=False), {})):
         model = build(rate=0.7).from_bytes(data, **exclude)
         assert model.layers[3].attrs["rate"] == 0.7
         assert np.array_equal(model.predict(X), TRAINED.predict(X))
 
 
-def test_averages_can_be_left_out() -> None:
+def test_averages_can_be_excluded() -> None:
     for data, exclude in ((DATA, {"averages": False}), (TRAINED.to_bytes(averages=False), {})):
         model = build().from_bytes(data, **exclude)
         assert model.averages == {}
         assert np.array_equal(model.predict(X), TRAINED.predict(X))
 
 
-def test_dims_can_be_left_out_and_follow_from_the_arrays() -> None:
+def test_excluded_dims_are_inferred_from_the_arrays() -> None:
     for data, exclude in ((DATA, {"dims": False}), (TRAINED.to_bytes(dims=False), {})):
         model = build(classes=None).from_bytes(data, **exclude)
         assert model.to_bytes() == DATA
 
 
-def test_a_layers_parameters_can_be_left_out_by_its_path() -> None:
+def test_layer_can_be_excluded_by_its_path() -> None:
     path = "chain >> residual[1]"
     assert path in TRAINED.paths()
     data = TRAINED.to_bytes(**{path: False})
@@ -190,9 +190,7 @@ def test_a_layers_parameters_can_be_left_out_by_its_path() -> None:
 
 @pytest.mark.parametrize("fresh", [False, True], ids=["initialized", "uninitialized"])
 @pytest.mark.parametrize("saved", [{"chain >> softmax": False}, {}], ids=["body", "whole"])
-def test_a_layer_that_is_left_out_may_have_other_sizes_and_settings(
-    saved: Any, fresh: bool
-) -> None:
+def test_excluded_layer_may_have_different_dims_and_settings(saved: Any, fresh: bool) -> None:
     exclude = {"chain >> softmax": False}
     source = (cb.Relu(3, 4) >> cb.Softmax(2, temperature=2)).initialize(rng=1)
     model = cb.Relu(3, 4) >> cb.Softmax(5)
@@ -208,22 +206,22 @@ def test_a_layer_that_is_left_out_may_have_other_sizes_and_settings(
 
 
 @pytest.mark.parametrize("exclude", [{"weights": False}, {"chain >> relu": False}])
-def test_exclusions_that_name_nothing_are_refused(exclude: Any) -> None:
+def test_unknown_exclusions_fail(exclude: Any) -> None:
     for call in (TRAINED.to_bytes, lambda **kw: TRAINED.from_bytes(DATA, **kw)):
         with raises(FormatError, f"'{next(iter(exclude))}'"):
             call(**exclude)
 
 
-def test_exclusions_are_false() -> None:
+def test_exclusion_with_a_value_other_than_false_fails() -> None:
     with raises(FormatError, "params=True"):
         TRAINED.to_bytes(params=True)
 
 
-# -- what is refused, and changes nothing ------------------------------------------------------
+# -- failures, which change nothing ------------------------------------------------------------
 
 
 def put(*keys: str, value: Any) -> Callable[[Any], Any]:
-    """A change of the last layer's record, at the place that the keys name."""
+    """A function that sets one entry, addressed by keys, of the last layer's record."""
 
     def change(nodes: Any) -> None:
         place = nodes[-1]
@@ -235,7 +233,7 @@ def put(*keys: str, value: Any) -> Callable[[Any], Any]:
 
 
 def cast(dtype: str) -> Callable[[Any], Any]:
-    """A change of all parameters and averages."""
+    """A function that casts all parameters and averages to the dtype."""
 
     def change(nodes: Any) -> None:
         for node in nodes:
@@ -247,36 +245,36 @@ def cast(dtype: str) -> Callable[[Any], Any]:
 
 ONES = np.ones(4, "f")
 WRONG = {
-    "a-layer-less": lambda nodes: nodes.pop(),
-    "a-layer-more": lambda nodes: nodes.append(nodes[-1]),
-    "another-name": put("name", value="linear"),
-    "no-name": lambda nodes: nodes[-1].pop("name"),
-    "no-record": lambda nodes: nodes.append(None),
-    "other-children": lambda nodes: nodes[0]["layers"].reverse(),
-    "a-parameter-less": lambda nodes: nodes[-1]["params"].pop("b"),
-    "a-parameter-more": put("params", "c", value=ONES),
-    "an-average-more": put("averages", "c", value=ONES),
-    "a-dim-more": put("dims", "nV", value=3),
-    "an-attr-more": put("attrs", "colour", value="red"),
-    "another-shape": put("params", "W", value=np.ones((6, 4), "f")),
-    "other-axes": put("params", "W", value=ONES),
-    "an-average's-shape": put("averages", "b", value=ONES[:3]),
-    "one-dtype-apart": put("params", "b", value=np.ones(4)),
+    "missing-layer": lambda nodes: nodes.pop(),
+    "extra-layer": lambda nodes: nodes.append(nodes[-1]),
+    "different-name": put("name", value="linear"),
+    "missing-name": lambda nodes: nodes[-1].pop("name"),
+    "record-is-None": lambda nodes: nodes.append(None),
+    "reordered-children": lambda nodes: nodes[0]["layers"].reverse(),
+    "missing-parameter": lambda nodes: nodes[-1]["params"].pop("b"),
+    "extra-parameter": put("params", "c", value=ONES),
+    "extra-average": put("averages", "c", value=ONES),
+    "extra-dim": put("dims", "nV", value=3),
+    "extra-attr": put("attrs", "colour", value="red"),
+    "different-shape": put("params", "W", value=np.ones((6, 4), "f")),
+    "different-number-of-axes": put("params", "W", value=ONES),
+    "shape-of-average": put("averages", "b", value=ONES[:3]),
+    "mixed-dtypes": put("params", "b", value=np.ones(4)),
     "integers": cast("int32"),
     "float16": cast("float16"),
-    "an-array-for-a-child": lambda nodes: nodes[0]["layers"].__setitem__(0, ONES),
-    "a-child-beyond-the-end": put("layers", value=[99]),
-    "no-array": put("params", "W", value=[1.0]),
-    "a-negative-dim": put("dims", "nO", value=-4),
-    "words-for-dims": put("dims", value="nO"),
-    "a-section-more": put("colours", value={}),
-    "another-section": lambda nodes: nodes[1].update(parbms=nodes[1].pop("params")),
+    "array-as-child": lambda nodes: nodes[0]["layers"].__setitem__(0, ONES),
+    "child-index-out-of-range": put("layers", value=[99]),
+    "list-as-parameter": put("params", "W", value=[1.0]),
+    "negative-dim": put("dims", "nO", value=-4),
+    "string-as-dims": put("dims", value="nO"),
+    "extra-section": put("colours", value={}),
+    "renamed-section": lambda nodes: nodes[1].update(parbms=nodes[1].pop("params")),
 }
 
 
 @pytest.mark.parametrize("change", WRONG.values(), ids=WRONG.keys())
 @pytest.mark.parametrize("fresh", [False, True], ids=["trained", "uninitialized"])
-def test_bytes_that_do_not_fit_change_nothing(change: Any, fresh: bool) -> None:
+def test_bytes_that_do_not_fit_leave_the_model_unchanged(change: Any, fresh: bool) -> None:
     model = build() if fresh else trained(seed=5)
     before = model.to_bytes()
     with pytest.raises((FormatError, DimensionError)):
@@ -306,7 +304,7 @@ def test_bytes_that_do_not_fit_change_nothing(change: Any, fresh: bool) -> None:
         ),
     ],
 )
-def test_bytes_of_another_model_say_what_differs_and_change_nothing(other: Any, words: str) -> None:
+def test_bytes_of_another_model_fail_and_name_the_difference(other: Any, words: str) -> None:
     model = trained(seed=5)
     before = model.to_bytes()
     with raises(CombinetError, words):
@@ -314,7 +312,7 @@ def test_bytes_of_another_model_say_what_differs_and_change_nothing(other: Any, 
     assert model.to_bytes() == before
 
 
-def test_no_width_is_0() -> None:
+def test_loading_parameters_of_width_0_fails() -> None:
     data = cb.Linear(2, 3).initialize().to_bytes(dims=False)
     empty = {"W": np.ones((0, 3), "f"), "b": ONES[:0]}
     model = cb.Linear()
@@ -324,7 +322,7 @@ def test_no_width_is_0() -> None:
 
 
 def settings_of(model: Any, **attrs: Any) -> Any:
-    """The bytes of a model, its first child's settings changed."""
+    """The bytes of a model with the settings of its first child replaced."""
     return repacked(lambda nodes: nodes[1].update(attrs=attrs), model.to_bytes(params=False))
 
 
@@ -340,7 +338,7 @@ def settings_of(model: Any, **attrs: Any) -> Any:
         *[(cb.expand_window, {"window_size": size}) for size in (-1, 1.5, None, 2)],
     ],
 )
-def test_settings_that_a_layer_cannot_have_change_nothing(make: Any, attrs: Any) -> None:
+def test_invalid_settings_leave_the_model_unchanged(make: Any, attrs: Any) -> None:
     model = make() >> cb.Linear(2, 3 if "window_size" in attrs else 2)
     before = model.layers[0].attrs, model.to_bytes()
     with pytest.raises((FormatError, DimensionError)):
@@ -349,13 +347,13 @@ def test_settings_that_a_layer_cannot_have_change_nothing(make: Any, attrs: Any)
 
 
 @pytest.mark.parametrize(("own", "rate"), [(None, 0.5), (0.5, None), (0.5, 0), (0, 0.5)])
-def test_settings_of_the_same_kind_are_taken_over(own: Any, rate: Any) -> None:
+def test_valid_settings_are_loaded(own: Any, rate: Any) -> None:
     model = cb.Dropout(own) >> cb.Linear(2, 2)
     model.from_bytes(settings_of(model, rate=rate))
     assert model.layers[0].attrs == {"rate": rate}
 
 
-def test_a_wider_window_is_no_setting_for_the_weights_behind_it() -> None:
+def test_loading_a_window_size_that_contradicts_weights_fails() -> None:
     model = (cb.expand_window(1) >> cb.Linear(2, 3)).initialize()
     before = model.to_bytes()
     with raises(DimensionError, "expand_window"):
@@ -363,7 +361,7 @@ def test_a_wider_window_is_no_setting_for_the_weights_behind_it() -> None:
     assert model.to_bytes() == before
 
 
-def test_models_that_share_other_layers_are_other_models() -> None:
+def test_loading_fails_if_different_layers_are_shared() -> None:
     a, b = cb.Linear(2, 2), cb.Linear(2, 2)
     one, two = cb.chain(a, b, a).initialize(), cb.chain(b, a, a).initialize()
     with raises(FormatError, "'chain'", "shares"):
@@ -375,7 +373,7 @@ def test_models_that_share_other_layers_are_other_models() -> None:
     [b"", b"nothing of the kind", msgpack.packb({"nodes": []}), DATA[:-1], DATA[:-6], DATA + b"x",
      DATA[:100], "text", None, cb.Adam().to_bytes(TRAINED)],
 )  # fmt: skip
-def test_what_is_no_saved_model_is_refused(data: Any) -> None:
+def test_loading_invalid_bytes_fails(data: Any) -> None:
     model = trained(seed=5)
     before = model.to_bytes()
     with pytest.raises(FormatError):
@@ -383,7 +381,7 @@ def test_what_is_no_saved_model_is_refused(data: Any) -> None:
     assert model.to_bytes() == before
 
 
-def test_borrowed_weights_are_not_loaded_over() -> None:
+def test_loading_inside_use_params_fails() -> None:
     model = trained(seed=5)
     with model.use_params(model.averages), raises(StateError, "use_params"):
         model.from_bytes(DATA)
@@ -391,9 +389,9 @@ def test_borrowed_weights_are_not_loaded_over() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_damage_below_a_right_checksum_loads_whole_or_not_at_all(data: Any) -> None:
+def test_corrupt_data_with_a_valid_checksum_never_loads_partially(data: Any) -> None:
     body = bytearray(DATA[:-5])
-    words = [i for i in range(len(body)) if 32 <= body[i] < 127]  # where names and sizes are
+    words = [i for i in range(len(body)) if 32 <= body[i] < 127]  # the positions of names and sizes
     for _ in range(data.draw(st.integers(1, 2))):
         body[data.draw(st.sampled_from(words))] = data.draw(st.integers(0, 255))
     model = build()
@@ -409,7 +407,7 @@ def test_damage_below_a_right_checksum_loads_whole_or_not_at_all(data: Any) -> N
 # -- files -------------------------------------------------------------------------------------
 
 
-def test_a_file_that_cannot_be_loaded_changes_nothing(tmp_path: Path) -> None:
+def test_failed_from_disk_leaves_the_model_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_bytes(DATA[:-20])
     model = trained(seed=5)

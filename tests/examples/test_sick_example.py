@@ -1,4 +1,4 @@
-"""examples/sick.py as a user meets it: small data, broken files, an interruption, two sentences."""
+"""examples/sick.py as a command: small data, broken files, an interruption, two sentences."""
 
 import gzip
 import re
@@ -29,7 +29,7 @@ def _sentence(rng: np.random.Generator) -> str:
 
 
 def _pairs(path: Path, n: int, seed: int) -> None:
-    """Pairs of three words, as related as they have words in common."""
+    """Writes pairs of three-word sentences whose score grows with the words in common."""
     rng = np.random.default_rng(seed)
     lines = []
     for i in range(n):
@@ -55,7 +55,7 @@ def folders(tmp_path: Path) -> list[str]:
     return ["--data", str(data), "--vectors", str(vectors)]
 
 
-def test_relatedness_is_learned_and_two_sentences_rated(folders: list[str], tmp_path: Path) -> None:
+def test_command_trains_and_compares_two_sentences(folders: list[str], tmp_path: Path) -> None:
     model = ["--model", str(tmp_path / "models" / "sick.combinet")]
     done = run_example("sick", *folders, "--quick", *model)
     assert done.returncode == 0, done.stderr
@@ -85,16 +85,14 @@ def test_relatedness_is_learned_and_two_sentences_rated(folders: list[str], tmp_
         ("1\t\udcff\tA cat.\t3\tNEUTRAL", "invalid start byte"),
     ],
 )
-def test_a_malformed_line_is_reported_with_file_and_number(
-    line: str, message: str, tmp_path: Path
-) -> None:
+def test_malformed_line_error_names_file_and_line(line: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.tsv"
     path.write_bytes(f"{HEADER}{line}\n".encode("utf8", "surrogateescape"))
     with raises(MalformedLine, f"{path}:2:", message):
         read_pairs(path)
 
 
-def test_a_file_that_ends_early_is_reported(tmp_path: Path) -> None:
+def test_truncated_file_fails(tmp_path: Path) -> None:
     path = tmp_path / "cut.tsv.gz"
     _pairs(path, 2000, 0)
     path.write_bytes(path.read_bytes()[:-100])
@@ -102,7 +100,7 @@ def test_a_file_that_ends_early_is_reported(tmp_path: Path) -> None:
         read_pairs(path)
 
 
-def test_a_file_is_refused_that_has_no_pairs_or_no_names_of_columns(tmp_path: Path) -> None:
+def test_file_without_pairs_or_header_fails(tmp_path: Path) -> None:
     path = tmp_path / "train.tsv"
     path.write_text(HEADER)
     with raises(MalformedLine, "pair"):
@@ -112,7 +110,9 @@ def test_a_file_is_refused_that_has_no_pairs_or_no_names_of_columns(tmp_path: Pa
         read_pairs(path)
 
 
-def test_the_command_line_reports_it_and_writes_nothing(folders: list[str], tmp_path: Path) -> None:
+def test_command_reports_a_malformed_file_and_writes_nothing(
+    folders: list[str], tmp_path: Path
+) -> None:
     dev = Path(folders[1], "dev.tsv")
     dev.write_text(f"{HEADER}1\tA dog.\n")
     done = run_example("sick", *folders, "--model", str(tmp_path / "models" / "sick.combinet"))
@@ -125,7 +125,7 @@ def test_the_command_line_reports_it_and_writes_nothing(folders: list[str], tmp_
     assert f"{dev}.gz" in done.stderr
 
 
-def test_vectors_that_do_not_fit_their_words_are_refused(folders: list[str]) -> None:
+def test_invalid_vectors_fail(folders: list[str]) -> None:
     folder = Path(folders[3])
     np.save(folder / "vectors.npy", np.zeros((3, 8), "float16"))
     with raises(MalformedLine, "10", "words"):
@@ -139,13 +139,13 @@ def test_vectors_that_do_not_fit_their_words_are_refused(folders: list[str]) -> 
 
 
 @pytest.mark.parametrize("args", [[], ["--vectors", "x"], ["--compare", "a", "b"]])
-def test_it_says_what_to_give(args: list[str]) -> None:
+def test_command_reports_missing_arguments(args: list[str]) -> None:
     done = run_example("sick", *args)
     assert done.returncode == 2
     assert "--data" in done.stderr
 
 
-def test_an_interrupted_run_keeps_the_best_model(folders: list[str], tmp_path: Path) -> None:
+def test_interrupted_run_keeps_the_best_model(folders: list[str], tmp_path: Path) -> None:
     _pairs(Path(folders[1], "train.tsv.gz"), 1500, 0)
     model = tmp_path / "sick.combinet"
     process = start_example("sick", *folders, "--model", model)
@@ -159,20 +159,20 @@ def test_an_interrupted_run_keeps_the_best_model(folders: list[str], tmp_path: P
     assert rater.predict(sick.sides([Pair(["a"], ["dog"], 1.0, "NEUTRAL")])).shape == (1, 8)
 
 
-def test_align_is_a_layer_like_any_other() -> None:
+def test_align_satisfies_the_invariants() -> None:
     rng = np.random.default_rng(0)
     first = Ragged(rng.normal(size=(7, 3)), [2, 4, 1])
     check_layer(align(), (first, Ragged(rng.normal(size=(6, 3)), [3, 1, 2])))
 
 
-def test_align_compares_each_word_with_what_the_other_sentence_has() -> None:
+def test_align_compares_each_word_with_the_other_sentence() -> None:
     U, V = np.array([[1.0, 2.0]]), np.array([[3.0, 5.0], [3.0, 5.0]])
     Y = align().predict((Ragged(U, [1]), Ragged(V, [2])))
     assert Y.lengths.tolist() == [3]
     np.testing.assert_allclose(Y.data, [[2, 3, 3, 10]] * 3, rtol=1e-12)
 
 
-def test_the_width_of_align_is_twice_what_it_takes() -> None:
+def test_align_doubles_the_width() -> None:
     from combinet import Linear, siamese, with_array
 
     siamese(with_array(Linear(4)), align() >> with_array(Linear(2, 8)))
@@ -180,7 +180,7 @@ def test_the_width_of_align_is_twice_what_it_takes() -> None:
         siamese(with_array(Linear(4)), align() >> with_array(Linear(2, 4)))
 
 
-def test_pearson_is_that_of_numpy() -> None:
+def test_pearson_matches_numpy() -> None:
     rng = np.random.default_rng(0)
     X, Y = rng.normal(3, 1, (2, 50))
     assert sick.pearson(X, X + Y) == pytest.approx(np.corrcoef(X, X + Y)[0, 1], rel=1e-12)
@@ -188,7 +188,7 @@ def test_pearson_is_that_of_numpy() -> None:
     assert sick.pearson(X, np.ones(50)) == 0
 
 
-def test_the_mean_of_a_target_is_the_score() -> None:
+def test_mean_of_a_target_is_the_score() -> None:
     pairs = [Pair(["a"], ["a"], score, "ENTAILMENT") for score in (1.0, 2.4, 3.95, 5.0)]
     rows = sick.targets(pairs)
     assert (rows[:, :5] @ np.arange(1, 6)).tolist() == pytest.approx([1.0, 2.4, 3.95, 5.0])
@@ -197,7 +197,7 @@ def test_the_mean_of_a_target_is_the_score() -> None:
     assert rows[:, 5:].tolist() == [[0, sick.JUDGMENT_WEIGHT, 0]] * 4
 
 
-def test_the_baseline_is_the_cosine_of_averages() -> None:
+def test_baseline_is_the_cosine_of_averaged_vectors() -> None:
     vectors = Vectors(["a", "b", "c"], np.array([[1, 0], [0, 1], [1, 1]], "float32"))
     pairs = [
         Pair(["a"], ["a", "a"], 5.0, "NEUTRAL"),
@@ -208,5 +208,5 @@ def test_the_baseline_is_the_cosine_of_averages() -> None:
     assert sick.averaged_cosine(vectors, pairs) == pytest.approx(expected, rel=1e-6)
 
 
-def test_words_are_lower_case_and_punctuation_stands_alone() -> None:
+def test_words_are_lower_case_and_punctuation_is_separate() -> None:
     assert words_of("A dog isn't  here!") == ["a", "dog", "isn", "'", "t", "here", "!"]

@@ -1,6 +1,6 @@
-"""examples/intents.py and examples/slots.py as a user meets them; span F1 against figures by hand.
+"""examples/intents.py and examples/slots.py as commands; span F1 compared with hand counts.
 
-The span F1 cases were counted by hand after the rules of conlleval (CoNLL-2000 shared task).
+The span F1 cases were counted by hand with the rules of conlleval (CoNLL-2000 shared task).
 """
 
 import gzip
@@ -56,7 +56,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("example", ["intents", "slots"])
-def test_requests_are_learned_and_questions_answered(
+def test_command_trains_and_answers_questions(
     example: str, data: Path, vectors: Path, tmp_path: Path
 ) -> None:
     model = tmp_path / "models" / "model"
@@ -87,9 +87,7 @@ def test_requests_are_learned_and_questions_answered(
         ("PlayMusic\t\udcff\tO", "invalid start byte"),
     ],
 )
-def test_a_malformed_line_is_reported_with_file_and_number(
-    line: str, message: str, tmp_path: Path
-) -> None:
+def test_malformed_line_error_names_file_and_line(line: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.tsv"
     good = "\t".join(REQUESTS[0])
     path.write_bytes(f"{good}\n{line}\n".encode("utf8", "surrogateescape"))
@@ -97,7 +95,7 @@ def test_a_malformed_line_is_reported_with_file_and_number(
         snips.read_requests(path)
 
 
-def test_damaged_and_empty_files_are_reported(tmp_path: Path) -> None:
+def test_damaged_and_empty_files_fail(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv.gz"
     _write(path, [])
     with raises(MalformedLine, "request"):
@@ -112,7 +110,9 @@ def test_damaged_and_empty_files_are_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("example", ["intents", "slots"])
-def test_the_command_line_reports_what_is_wrong(example: str, data: Path, vectors: Path) -> None:
+def test_command_reports_malformed_and_missing_files(
+    example: str, data: Path, vectors: Path
+) -> None:
     valid = data / "valid.tsv.gz"
     _write(valid, ["PlayMusic\tplay"])
     done = run_example(example, "--data", data)
@@ -129,7 +129,7 @@ def test_the_command_line_reports_what_is_wrong(example: str, data: Path, vector
     assert run_example(example).returncode == 2
 
 
-def test_vectors_are_found_by_word_and_scaled(vectors: Path) -> None:
+def test_vectors_are_looked_up_by_word_and_scaled(vectors: Path) -> None:
     given = read_vectors(vectors)
     (keys,) = snips.encode([["jazz", "blues", "play"]], given)
     assert keys[:, snips.NUMBER].tolist() == [2, 0, 1]
@@ -139,7 +139,7 @@ def test_vectors_are_found_by_word_and_scaled(vectors: Path) -> None:
     np.testing.assert_allclose(layer.predict(keys), expected, rtol=1e-6)
 
 
-def test_an_interrupted_run_keeps_the_best_model(data: Path, tmp_path: Path) -> None:
+def test_interrupted_run_keeps_the_best_model(data: Path, tmp_path: Path) -> None:
     _write(data / "train.tsv.gz", ["\t".join(request) for request in REQUESTS * 500])
     model = tmp_path / "model"
     process = start_example("slots", "--data", data, "--model", model)
@@ -159,7 +159,7 @@ def test_an_interrupted_run_keeps_the_best_model(data: Path, tmp_path: Path) -> 
         ("", []),
         ("O O", []),
         ("B-a I-a O", [Span(0, 2, "a")]),
-        ("B-a B-a", [Span(0, 1, "a"), Span(1, 2, "a")]),  # adjacent slots of one kind
+        ("B-a B-a", [Span(0, 1, "a"), Span(1, 2, "a")]),  # adjacent slots of the same kind
         ("B-a I-a B-b", [Span(0, 2, "a"), Span(2, 3, "b")]),
         ("O I-a I-a", [Span(1, 3, "a")]),  # I- without B-
         ("B-a I-b I-b O I-a", [Span(0, 1, "a"), Span(1, 3, "b"), Span(4, 5, "a")]),  # other kind
@@ -167,7 +167,7 @@ def test_an_interrupted_run_keeps_the_best_model(data: Path, tmp_path: Path) -> 
         ("O B-a", [Span(1, 2, "a")]),  # to the end
     ],
 )
-def test_spans(tags: str, expected: list[Span]) -> None:
+def test_spans_are_found_from_tags(tags: str, expected: list[Span]) -> None:
     assert spans(tags.split()) == expected
 
 
@@ -175,9 +175,9 @@ def test_spans(tags: str, expected: list[Span]) -> None:
     ("guesses", "truths", "f1"),
     [
         (["B-a I-a O"], ["B-a I-a O"], 1.0),
-        (["B-a O O"], ["B-a I-a O"], 0.0),  # the kind, but not the words
-        (["B-b I-b O"], ["B-a I-a O"], 0.0),  # the words, but not the kind
-        (["O I-a B-b"], ["O B-a B-b"], 1.0),  # I- without B- is a beginning
+        (["B-a O O"], ["B-a I-a O"], 0.0),  # right kind, wrong words
+        (["B-b I-b O"], ["B-a I-a O"], 0.0),  # right words, wrong kind
+        (["O I-a B-b"], ["O B-a B-b"], 1.0),  # I- without B- starts a span
         (["B-a I-b"], ["B-a B-b"], 1.0),
         (["B-a I-a"], ["B-a B-a"], 0.0),
         # precision 2/3, recall 2/4, over both sentences together
@@ -187,12 +187,12 @@ def test_spans(tags: str, expected: list[Span]) -> None:
         (["O"], ["O"], 0.0),
     ],
 )
-def test_span_f1(guesses: list[str], truths: list[str], f1: float) -> None:
+def test_span_f1_matches_hand_counts(guesses: list[str], truths: list[str], f1: float) -> None:
     reached = span_f1([line.split() for line in guesses], [line.split() for line in truths])
     assert reached == pytest.approx(f1)
 
 
-def test_words_of_a_sentence_are_as_in_the_files() -> None:
+def test_words_of_splits_like_the_files() -> None:
     assert snips.words_of("What's on at 8:30, please? ") == [
         "what",
         "s",

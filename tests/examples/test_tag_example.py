@@ -1,4 +1,4 @@
-"""examples/tag.py as a user meets it: a treebank, broken files, an interruption, colours."""
+"""examples/tag.py as a command: a treebank, broken files, an interruption, colours."""
 
 import gzip
 import re
@@ -46,7 +46,9 @@ def treebank(tmp_path: Path) -> list[str]:
     return [arg for part, path in paths.items() for arg in (f"--{part}", str(path))]
 
 
-def test_a_treebank_is_learned_and_the_model_saved(treebank: list[str], tmp_path: Path) -> None:
+def test_command_trains_on_a_treebank_and_saves_the_model(
+    treebank: list[str], tmp_path: Path
+) -> None:
     model = tmp_path / "models" / "upos.combinet"
     done = run_example("tag", *treebank, "--quick", "--model", str(model))
     assert done.returncode == 0, done.stderr
@@ -66,16 +68,14 @@ def test_a_treebank_is_learned_and_the_model_saved(treebank: list[str], tmp_path
         ("1\t\udcff\tword\tNOUN\t_\t_\t_\t_\t_\t_", "invalid start byte"),
     ],
 )
-def test_a_malformed_line_is_reported_with_file_and_number(
-    line: str, message: str, tmp_path: Path
-) -> None:
+def test_malformed_line_error_names_file_and_line(line: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.conllu"
     path.write_bytes(f"# a comment\n{line}\n".encode("utf8", "surrogateescape"))
     with raises(MalformedLine, f"{path}:2:", message):
         read_conllu(path)
 
 
-def test_the_command_line_reports_it_too(treebank: list[str], tmp_path: Path) -> None:
+def test_command_reports_a_malformed_line(treebank: list[str], tmp_path: Path) -> None:
     Path(treebank[1]).write_text("1\tword\n")
     done = run_example("tag", *treebank, "--model", str(tmp_path / "model"))
     assert done.returncode == 1
@@ -83,18 +83,18 @@ def test_the_command_line_reports_it_too(treebank: list[str], tmp_path: Path) ->
     assert not (tmp_path / "model").exists()
 
 
-def test_a_missing_file_is_named(treebank: list[str]) -> None:
+def test_command_names_a_missing_file(treebank: list[str]) -> None:
     done = run_example("tag", *treebank[:4], "--test", "nowhere.conllu")
     assert done.returncode == 1
     assert "nowhere.conllu" in done.stderr
 
 
-def test_labels_are_refined_by_the_treebanks_own_tags(tmp_path: Path) -> None:
+def test_labels_combine_upos_and_xpos_tags(tmp_path: Path) -> None:
     sentences = read_conllu(_treebank(tmp_path / "a.conllu", 1))
     assert sentences == [([word for word, _, _ in WORDS], [f"{t}|{own}" for _, t, own in WORDS])]
 
 
-def test_an_interrupted_run_keeps_the_best_model(treebank: list[str], tmp_path: Path) -> None:
+def test_interrupted_run_keeps_the_best_model(treebank: list[str], tmp_path: Path) -> None:
     _treebank(Path(treebank[1]), 4000)
     model = tmp_path / "upos.combinet"
     process = start_example("tag", *treebank, "--model", model)
@@ -109,7 +109,7 @@ def test_an_interrupted_run_keeps_the_best_model(treebank: list[str], tmp_path: 
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_python_roles_are_learned_and_painted(tmp_path: Path) -> None:
+def test_python_roles_can_be_learned_and_painted(tmp_path: Path) -> None:
     corpus = tag.python_corpus(5000)
     tagger = tag.learn(corpus, tag.PYTHON_SIZES, Recipe(tag.HIDDEN, epochs=1), tmp_path / "roles")
     painted = tag.colour(tagger, tag.python_source.FRAGMENT)

@@ -1,4 +1,4 @@
-"""A layer against a function of PyTorch: output and all gradients, in float64."""
+"""Compares a layer's output and gradients with a PyTorch function, in float64."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ F = torch.nn.functional
 
 
 def leaf(X: Any) -> Any:
-    """A tensor with the numbers of an array, or a list of them."""
+    """A tensor with the values of an array, or a list of tensors for a list."""
     if isinstance(X, list):
         return [leaf(x) for x in X]
     if isinstance(X, cb.Ragged):
@@ -34,7 +34,7 @@ def assert_close(found: Any, tensor: Any) -> None:
 
 
 def ready(model: Any, X: Any) -> tuple[Any, dict[str, Any]]:
-    """The model with random weights, and tensors of the same numbers by path."""
+    """The model with random weights, and tensors of these weights by path."""
     model.initialize(X, rng=1, dtype="float64")
     rng = np.random.default_rng(2)
     set_params(model, lambda W: rng.normal(size=W.shape))
@@ -46,7 +46,7 @@ def gradients(model: Any) -> dict[str, Any]:
 
 
 def assert_agrees(model: Any, X: Any, reference: Callable[..., Any]) -> None:
-    """Y, dX and all weights' gradients are those of `reference(X, *weights)`, by autograd."""
+    """Checks Y, dX and all weight gradients against `reference(X, *weights)` and autograd."""
     model, weights = ready(model, X)
     Y, backprop = model.begin_update(X)
     rng = np.random.default_rng(3)
@@ -67,7 +67,7 @@ def assert_agrees(model: Any, X: Any, reference: Callable[..., Any]) -> None:
 
 
 def windows(rows: Any, w: int) -> Any:
-    """Each row between its w neighbours, of one sequence."""
+    """Each row of a sequence, joined with w neighbours on either side."""
     n = len(rows)
     if n == 0:
         return rows.repeat(1, 2 * w + 1)

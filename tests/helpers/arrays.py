@@ -1,4 +1,4 @@
-"""Random arrays and batches, the same in each run."""
+"""Random arrays and batches with fixed seeds."""
 
 from typing import Any
 
@@ -42,6 +42,6 @@ def close(found: Any, expected: Any) -> None:
 
 
 def probs(*shape: int, seed: int = 0) -> Any:
-    """Each row sums to 1."""
+    """Random rows that each sum to 1."""
     weights = np.exp(floats(*shape, seed=seed))
     return weights / weights.sum(axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The project's folder, and its examples as commands."""
+"""Runs the examples as commands."""
 
 import subprocess
 import sys
@@ -12,12 +12,12 @@ def _command(example: str, *args: object) -> list[str]:
 
 
 def run_example(example: str, *args: object) -> subprocess.CompletedProcess[str]:
-    """What the command prints and returns; it runs in the project's folder."""
+    """Runs the command in the project's folder; returns its output and exit status."""
     command = _command(example, *args)
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 def start_example(example: str, *args: object) -> subprocess.Popen[str]:
-    """The command, running, with its output in pipes."""
+    """Starts the command with its output in pipes."""
     command = _command(example, *args)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

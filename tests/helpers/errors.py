@@ -1,4 +1,4 @@
-"""What a test says about an error: its type and a few words, not the sentence."""
+"""Checks an error's type and a few words of its message."""
 
 import re
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ import pytest
 
 @contextmanager
 def raises(error: type[Exception] | tuple[type[Exception], ...], *words: Any) -> Iterator[Any]:
-    """Expect an error whose message has each of these as whole words, in any order.
+    """Expects an error whose message contains each of these words as whole words, in any order.
 
-    Name the layer or its path, the value or shape that is wrong, and at most one keyword, so that
-    the message can be reworded. Where one string holds several, " ... " stands between them.
+    Pass the layer's name or path, the wrong value or shape, and at most one keyword, so that
+    the message can be reworded. One string can hold several words, separated by " ... ".
     """
     with pytest.raises(error) as caught:
         yield caught

@@ -1,4 +1,4 @@
-"""Models as onnxruntime computes them."""
+"""Runs exported models in onnxruntime."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from combinet.interop.onnx import to_arrays, to_onnx
 
 
 class Session:
-    """A graph of `to_onnx`, checked by ONNX itself: `session(X)` gives arrays by name."""
+    """A graph from `to_onnx`, checked by ONNX; `session(X)` returns arrays by name."""
 
     def __init__(self, model: Any, example: Any) -> None:
         self.proto = to_onnx(model, example)
@@ -23,7 +23,7 @@ class Session:
 
 
 def check(model: Any, example: Any, *others: Any) -> None:
-    """The graph gives what `predict` gives, for the example and other batches."""
+    """Checks that the graph matches `predict` for the example and for other batches."""
     session = Session(model, example)
     for X in (example, *others):
         found, expected = session(X), to_arrays(model.predict(X), "Y")

@@ -1,4 +1,4 @@
-"""Layers that are to be the very same functions as modules of PyTorch's."""
+"""Copies weights from PyTorch modules into the corresponding layers, and pairs their gradients."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Named = dict[str, Any]
 
 
 def leaves(layer: Any) -> list[Any]:
-    """The layers that have weights, in the order in which they are composed."""
+    """The layers that have weights, in the order of composition."""
     return [node for node in layer.walk("dfs_pre") if node.param_names]
 
 
 def load_torch(layer: Any, module: Any) -> None:
-    """Give an initialized layer the weights of a module of PyTorch's."""
+    """Copies the weights of a PyTorch module into an initialized layer."""
     for node, named in _pairs(layer, module, lambda parameter: parameter, summed=True):
         for name, value in named.items():
             node.set_param(name, value)
 
 
 def gradients(layer: Any, module: Any) -> list[tuple[str, Any, Any]]:
-    """Of every weight its name, the gradient that waits, and PyTorch's."""
+    """The name, accumulated gradient and PyTorch gradient of each weight."""
     return [
         (f"{node.name}.{name}", node.get_grad(name), value)
         for node, named in _pairs(layer, module, lambda parameter: parameter.grad, summed=False)
@@ -50,7 +50,7 @@ def _pairs(
 
 
 def _named(module: Any, of: Callable[[Any], Any]) -> list[Named]:
-    """What `of` says of the parameters, by our names, one dict for each of our layers."""
+    """The results of `of` for a module's parameters: a dict by combinet's names for each layer."""
     kind = type(module).__name__
     if hasattr(module, "layers"):
         return [named for layer in module.layers for named in _named(layer, of)]
@@ -70,9 +70,9 @@ def _named(module: Any, of: Callable[[Any], Any]) -> list[Named]:
 
 
 def _recurrent(module: Any, of: Callable[[Any], Any], summed: bool) -> list[Named]:
-    """For each layer and direction, gate after gate, of an LSTM, GRU or RNN.
+    """The parameters of an LSTM, GRU or RNN for each layer and direction, split by gate.
 
-    Its two biases add up, and have one gradient, except in the new gate of the GRU.
+    The two biases of PyTorch are summed into one, except those of the GRU's new gate.
     """
     gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
 
@@ -97,7 +97,7 @@ def _recurrent(module: Any, of: Callable[[Any], Any], summed: bool) -> list[Name
 
 
 def _projections(module: Any, of: Callable[[Any], Any]) -> list[Named]:
-    """The affine maps of queries, and of keys and values."""
+    """The affine map of the queries, and that of the keys and values."""
     nO, b = module.embed_dim, module.in_proj_bias
     if module.in_proj_weight is not None:
         Q, KV = np.split(of(module.in_proj_weight), [nO])
@@ -115,6 +115,6 @@ def _with_bias(named: Named, bias: Any, of: Callable[[Any], Any]) -> Named:
 
 
 def _of_one(attention: list[Named]) -> list[Named]:
-    """Self-attention, whose queries, keys and values are the columns of one affine map."""
+    """Joins the maps of queries, keys and values into one, as self-attention has it."""
     first, second, last = attention
     return [{name: np.concatenate([first[name], second[name]]) for name in first}, last]

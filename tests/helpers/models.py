@@ -1,4 +1,4 @@
-"""Models made ready to run, and what is read from them."""
+"""Initialized models, and functions that read their parameters and gradients."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -28,7 +28,7 @@ def params_of(model: Any) -> dict[str, Any]:
 
 
 def set_params(model: Any, change: Callable[[Any], Any]) -> None:
-    """Set each parameter to what `change` returns for its present value."""
+    """Sets each parameter to `change(value)`."""
     for _, layer, name in named_params(model):
         layer.set_param(name, change(layer.get_param(name)))
 
@@ -36,7 +36,7 @@ def set_params(model: Any, change: Callable[[Any], Any]) -> None:
 def pending_gradients(model: Any) -> list[Array]:
     """The pending gradients in the order of the parameters.
 
-    A buffer has no gradient: its value after the next update shows what the passes have added.
+    A buffer has no gradient; its value after the next update includes the passes' statistics.
     """
     updated = model.copy()
     updated.finish_update(cb.SGD(0.0))
@@ -52,7 +52,7 @@ def has_gradients(model: Any) -> bool:
 
 
 def averages_of(model: Any, averages: Mapping[tuple[int, str], Any]) -> dict[str, Any]:
-    """The averages of all parameters, which a model or an optimizer has, by path."""
+    """The averages of all parameters by path, from those of a model or an optimizer."""
     return {path: averages[layer.id, name] for path, layer, name in named_params(model)}
 
 

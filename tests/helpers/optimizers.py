@@ -1,4 +1,4 @@
-"""Small models, their training by an optimizer, and PyTorch's optimizer next to it."""
+"""Small models, functions that train them, and PyTorch's optimizers for comparison."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +22,7 @@ def initialized(*models: Any) -> None:
 
 
 def whole() -> tuple[Any, list[Any]]:
-    """One store for all."""
+    """A model with one store for all layers."""
     parts = make_parts()
     model = cb.chain(*parts)
     initialized(model)
@@ -30,14 +30,14 @@ def whole() -> tuple[Any, list[Any]]:
 
 
 def apart() -> tuple[Any, list[Any]]:
-    """A store for each part."""
+    """A model with a separate store for each layer."""
     parts = make_parts()
     initialized(*parts)
     return cb.chain(*parts), parts
 
 
 def part_of_more() -> tuple[Any, list[Any]]:
-    """The first, the third and the fourth of five in one store."""
+    """A model of the first, third and fourth of five layers that share a store."""
     parts = make_parts(5)
     initialized(cb.chain(*parts))
     chosen = [parts[0], parts[2], parts[3]]
@@ -48,7 +48,7 @@ layouts = pytest.mark.parametrize("layout", [whole, apart, part_of_more])
 
 
 def add_gradients(model: Any, seed: int) -> None:
-    """A pass forth and back, with random numbers."""
+    """Makes a forward and a backward pass with random input and output gradient."""
     Y, backprop = model.begin_update(floats(3, 4, seed=seed))
     backprop(floats(*Y.shape, seed=seed + 1000))
 
@@ -69,7 +69,7 @@ def gradients(model: Any) -> Iterator[Any]:
 
 
 def state_of(optimizer: Any, model: Any) -> dict[str, dict[str, Any]]:
-    """The arrays that an optimizer keeps for each parameter it has updated, by path: copies."""
+    """Copies of the optimizer's arrays for each updated parameter, by path."""
     content = file_format.decode("optimizer", optimizer.to_bytes(model))
     return {path: saved["arrays"] for path, saved in content["kept"].items()}
 
@@ -92,7 +92,7 @@ def falling(step: int) -> float:
 
 
 class Twin:
-    """PyTorch's parameters beside a model's, updated with the gradients that wait on the model."""
+    """PyTorch parameters updated by a PyTorch optimizer with a model's accumulated gradients."""
 
     def __init__(self, model: Any, name: str, **options: Any) -> None:
         self.torch = pytest.importorskip("torch")
@@ -109,7 +109,7 @@ class Twin:
         found = [param.grad for param in self.params.values() if param.grad is not None]
         norm = float(self.torch.nn.utils.get_total_norm(found))
         for gradient in found if clip and norm > clip else []:
-            gradient *= clip / norm  # as clip_grad_norm_, which adds 1e-6 to the norm
+            gradient *= clip / norm  # clip_grad_norm_ would add 1e-6 to the norm
         for group in self.optim.param_groups:
             group["lr"] = group["lr"] if rate is None else rate
         self.optim.step()
@@ -119,7 +119,7 @@ class Twin:
 
 
 class Counting(cb.SGD):
-    """SGD that counts its steps on the arrays of parameters."""
+    """SGD that counts its calls of `apply`."""
 
     calls = 0
 

@@ -1,4 +1,4 @@
-"""The slots and stores of a model; only the tests of storage may read their fields."""
+"""Slots and stores of a model. Only the tests of storage may read their fields."""
 
 from typing import Any
 
@@ -11,5 +11,5 @@ def slots_of(model: Any) -> list[Slot]:
 
 
 def stores_of(model: Any) -> list[Store]:
-    """The stores of all parameters, each once."""
+    """The distinct stores of all parameters."""
     return [*dict.fromkeys(slot.store for slot in slots_of(model))]

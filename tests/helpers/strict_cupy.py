@@ -1,12 +1,12 @@
-"""A strict stand-in for CuPy that computes with NumPy, for tests on machines without a GPU.
+"""A strict replacement for CuPy that computes with NumPy, for tests on machines without a GPU.
 
-Code which passes with this module in the place of ``cupy`` keeps to what CuPy offers: every name
-and keyword is looked up in the real package (which imports without a driver), NumPy's arrays and
-lists are refused where CuPy would refuse or silently upload them, every step to the host is
-counted, and fresh memory is full of NaN. Where CuPy leaves a result undefined, this raises.
+Code that passes with this module instead of ``cupy`` uses only what CuPy offers. Every name
+and keyword is looked up in the real package, which imports without a driver. NumPy arrays and
+lists raise an error where CuPy would reject or silently upload them. Each transfer to the host is
+counted, and new memory is filled with NaN. Operations whose result CuPy leaves undefined raise.
 
-    from helpers import strict_cupy as cupy  # hand it over as ``xp``, or
-    strict_cupy.install(monkeypatch)      # let ``import cupy`` find it
+    from helpers import strict_cupy as cupy  # pass it as ``xp``, or
+    strict_cupy.install(monkeypatch)      # make ``import cupy`` find it
 
     with strict_cupy.counting() as count:
         layer(x)
@@ -29,11 +29,11 @@ from helpers.strict_cupy_rules import cupy as _cupy
 
 __all__ = ["ElementwiseKernel", "counting", "cuda", "install", "ndarray", "transfers", "ufunc"]
 
-# ---- Arguments: CuPy's arrays kept apart from the host's
+# ---- Arguments: CuPy arrays must not be mixed with arrays of the host
 
 
 def _inputs(name: str, parameter: str, value: Any) -> Iterator[ndarray]:
-    """The arrays within an argument, if CuPy takes it without an implicit copy."""
+    """Yields the arrays in an argument; raises if CuPy would reject or implicitly copy it."""
     where = f"cupy.{name}({parameter}=...)"
     if isinstance(value, np.ndarray):
         raise TypeError(f"{where} got a numpy.ndarray; use cupy.asarray")
@@ -56,7 +56,7 @@ def _inputs(name: str, parameter: str, value: Any) -> Iterator[ndarray]:
 
 
 def _plain(value: Any) -> Any:
-    """The value with NumPy's arrays in the place of ours."""
+    """The value with each array replaced by its NumPy array."""
     if isinstance(value, ndarray):
         return value._a
     if isinstance(value, (list, tuple)):
@@ -70,13 +70,13 @@ def _same_device(arrays: list[ndarray]) -> None:
             raise ValueError(f"array on device {x._device}; current is {_rules.Device.current}")
 
 
-# ---- Results: never NumPy's, views kept as views
+# ---- Results: never NumPy arrays; views stay views
 
 
 def _wrap(result: Any, inputs: list[ndarray], order: str = "C", same: bool = False) -> Any:
-    """Our array for one of NumPy's: an input itself, a view of an input, or new memory.
+    """Wraps a NumPy result: returns an input itself, a view of an input, or a new array.
 
-    ``same`` tells that CuPy returns the input rather than a view equal to it.
+    ``same`` means that CuPy returns the input instead of an equal view.
     """
     if isinstance(result, (list, tuple)):
         parts = [_wrap(r, inputs, order, same) for r in result]
@@ -103,7 +103,7 @@ def _new(a: np.ndarray, base: ndarray | None = None, device: int | None = None) 
 
 
 def _garbage(x: ndarray) -> ndarray:
-    """Fill fresh memory so that use before writing shows."""
+    """Fills new memory with NaN or a byte pattern, so that reading it before writing shows."""
     dtype = x._a.dtype
     x._a.fill(np.nan if dtype.kind in "fc" else np.frombuffer(b"\x5a" * dtype.itemsize, dtype)[0])
     return x
@@ -113,7 +113,7 @@ def _garbage(x: ndarray) -> ndarray:
 
 
 def _restrict(name: str, given: dict[str, Any]) -> None:
-    """CuPy's own limits on values, and the calls that wait for the GPU."""
+    """Raises for values that CuPy does not support, and counts calls that wait for the GPU."""
     first, *others = given.values() or (None,)
     if name in ("sort", "argsort") and given.get("kind") not in (None, "stable"):
         raise ValueError("kind can only be None or 'stable'")
@@ -132,7 +132,7 @@ def _restrict(name: str, given: dict[str, Any]) -> None:
 
 
 def _call(name: str, real: Any, host: Any, args: tuple, kwargs: dict) -> Any:
-    """Check a call against CuPy's function and let NumPy's do it."""
+    """Checks a call against CuPy's function, then calls NumPy's."""
     given = _rules.bind(name, real, host, args, kwargs)
     inputs = []
     for p, value in given.items():
@@ -177,14 +177,14 @@ def _scalar_or_array(value: Any) -> Any:
 
 
 class ufunc:
-    """A universal function with the loops, keywords and methods that CuPy's has."""
+    """A universal function with the loops, keywords and methods of CuPy's."""
 
     def __init__(self, name: str, real: Any, host: np.ufunc) -> None:
         self.__name__, self._real, self._host = name, real, host
         self.nin, self.nout, self.nargs, self.types = real.nin, real.nout, real.nargs, real.types
 
     def _dtypes(self, values: tuple) -> tuple:
-        """The result's dtypes, by CuPy's own search among its loops."""
+        """The result's dtypes, found by CuPy's own search of its loops."""
         kinds = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 2}
         weak = [type(v) if type(v) in PYTHON_SCALARS[1:] else False for v in values]
         dtypes = tuple(np.asarray(_plain(v)).dtype for v in values)
@@ -265,7 +265,7 @@ class ufunc:
 
 
 class ElementwiseKernel:
-    """A kernel of ``const auto name = value;`` and ``output = value;``, done by NumPy."""
+    """A kernel of ``const auto name = value;`` and ``output = value;``, run by NumPy."""
 
     def __init__(self, in_params: str, out_params: str, operation: str, name: str = "kernel",
                  *, preamble: str = "", loop_prep: str = "") -> None:  # fmt: skip
@@ -297,7 +297,7 @@ class ElementwiseKernel:
 
 
 class ndarray:
-    """CuPy's array. It holds one of NumPy's, which nobody else should touch."""
+    """CuPy's array. It wraps a private NumPy array."""
 
     __slots__ = ("__weakref__", "_a", "_base", "_device")
     __hash__ = None  # type: ignore[assignment]
@@ -317,7 +317,7 @@ class ndarray:
         self._a, self._base, self._device = signed(*args, **kwargs), None, _rules.Device.current
         _garbage(self)
 
-    # Attributes, all free of charge.
+    # Attributes: these cause no transfer.
     base = property(lambda self: self._base)
     device = property(lambda self: _rules.Device(self._device))
     strides = property(lambda self: self._a.strides)
@@ -353,7 +353,7 @@ class ndarray:
         pointer = self._a.__array_interface__["data"][0]
         return types.SimpleNamespace(ptr=pointer, device=self.device, device_id=self._device)
 
-    # To the host, each counted.
+    # Transfers to and from the host: each is counted.
     def get(
         self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True
     ) -> Any:
@@ -387,7 +387,7 @@ class ndarray:
         _rules.note("ndarray.set", upload=True)
         self._a[...] = arr
 
-    # NumPy is not let in.
+    # NumPy functions must not accept the array.
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Use `.get()`.")
 
@@ -436,7 +436,7 @@ class ndarray:
         return (self[i] for i in range(len(self)))
 
     def _key(self, key: Any) -> tuple[tuple, set[str]]:
-        """NumPy's form of an index, and which kinds of arrays ("i", "b") are in it."""
+        """The index for NumPy, and the kinds of arrays in it: "i" (integer) and "b" (boolean)."""
         items, kinds, axis, out = key if isinstance(key, tuple) else (key,), set(), 0, []
         used = 0
         for k in items:
@@ -475,7 +475,7 @@ class ndarray:
             _same_device([k for k in (key if type(key) is tuple else (key,)) if type(k) is ndarray])
             return _wrap(np.array(self._a[plain]), [self])
         if not any(k is Ellipsis for k in plain):
-            plain += (Ellipsis,)  # an integer gives a 0-d view, no scalar
+            plain += (Ellipsis,)  # an integer index gives a 0-d view, not a scalar
         return _wrap(self._a[plain], [self])
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -490,7 +490,7 @@ class ndarray:
 
 
 def _binary(name: str) -> tuple[Callable, Callable, Callable]:
-    """An operator, its reflected and its in-place form."""
+    """An operator, its reflected form and its in-place form."""
 
     def forward(x: ndarray, y: Any) -> Any:
         if isinstance(y, (np.ndarray, list, tuple)):
@@ -618,7 +618,7 @@ NAMESPACES = ("linalg", "fft", "lib", "stride_tricks", "exceptions")
 
 
 class _Namespace(types.ModuleType):
-    """One of CuPy's submodules, checked as the top one is."""
+    """A submodule of CuPy, checked like the top-level module."""
 
     def __init__(self, real: Any, host: Any) -> None:
         super().__init__(real.__name__)
@@ -630,7 +630,7 @@ class _Namespace(types.ModuleType):
 
 @functools.cache
 def _lookup(real_module: Any, host_module: Any, name: str) -> Any:
-    """The attribute of one of CuPy's modules, done by NumPy's of that name."""
+    """An attribute of a CuPy module, computed by NumPy's attribute of that name."""
     real, host = getattr(real_module, name), getattr(host_module, name, None)
     if isinstance(real, types.ModuleType):
         return _Namespace(real, host) if name in NAMESPACES else _missing(f"cupy.{name}")
@@ -652,7 +652,7 @@ def __getattr__(name: str) -> Any:
 
 
 def install(monkeypatch: Any) -> None:
-    """Let ``import cupy`` find this module for as long as pytest's monkeypatch lasts."""
+    """Makes ``import cupy`` find this module while pytest's monkeypatch is active."""
     this = sys.modules[__name__]
     monkeypatch.setitem(sys.modules, "cupy", this)
     monkeypatch.setitem(sys.modules, "cupy.cuda", cuda)

@@ -1,4 +1,4 @@
-"""What `strict_cupy` knows of CuPy: its signatures, what waits for the GPU, where NumPy differs."""
+"""Rules of `strict_cupy`: signatures, calls that wait for the GPU, differences from NumPy."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ except ImportError as error:
         name="cupy",
     ) from error
 
-INNER = (__name__, __name__.removesuffix("_rules"))  # whose lines are not worth reporting
-DEVICES = 2  # as many GPUs as there seem to be
+INNER = (__name__, __name__.removesuffix("_rules"))  # lines of these modules are not reported
+DEVICES = 2  # the number of simulated GPUs
 
-# ---- Counting: what crosses between host and device
+# ---- Counting transfers between host and device
 
 
 class Transfers:
-    """Counts the steps that wait for the GPU or copy from it, and apart from them the uploads."""
+    """Counts the operations that wait for the GPU or copy from it and, separately, the uploads."""
 
     def __init__(self) -> None:
-        self.reasons: list[str] = []  # one line for each step to the host: which call, from where
-        self.uploads: list[str] = []  # the same for each copy from the host to the device
+        self.reasons: list[str] = []  # one line for each: the call and its position
+        self.uploads: list[str] = []  # the same for copies to the device
 
     @property
     def to_host(self) -> int:
@@ -51,7 +51,7 @@ _counters = [transfers]
 
 @contextmanager
 def counting() -> Iterator[Transfers]:
-    """Count the transfers within a block, apart from the module's running total."""
+    """Counts the transfers within a block, separately from the module's total."""
     _counters.append(counter := Transfers())
     try:
         yield counter
@@ -76,7 +76,7 @@ class CUDARuntimeError(RuntimeError):
 
 
 class Device:
-    """One of the pretended GPUs; a context manager that makes it the current one."""
+    """A simulated GPU; as a context manager, it makes itself the current one."""
 
     current = 0
 
@@ -108,7 +108,7 @@ class Device:
 
 
 class Stream:
-    """The default stream, whose ``synchronize`` is counted."""
+    """The default stream; calls of ``synchronize`` are counted."""
 
     null: Stream
 
@@ -136,21 +136,21 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Parameters that take Python numbers only, for CuPy's arrays have no __index__.
+# Parameters that take only Python numbers, because CuPy arrays have no __index__.
 NUMBERS = words(
     "shape axis axes newshape reps source destination indices_or_sections minlength num N M k n "
     "order decimals kth pad_width dims dtype ndmin start stop step ddof"
 )
-# Parameters that take lists or tuples of numbers, and those that take lists of arrays.
+# Parameters that take lists or tuples of numbers, and parameters that take lists of arrays.
 SEQUENCES = NUMBERS | words(
     "repeats shift constant_values bins range window_shape strides s ord optimize q operands"
 )
 LISTS = words("tup arrays operands condlist choicelist out")
-# Parameters that must be arrays of CuPy's: a scalar does not do. And the functions excepted.
+# Parameters that must be CuPy arrays, not scalars, and the exceptions.
 ARRAYS = words("self a ary arr m x array A condition dst indices keys prototype tup arrays")
 SCALARS_PASS = words("isscalar ndim shape result_type can_cast iscomplexobj isrealobj take where.x")
 STARRED = words("operands args arys xi axes shape arrays_and_dtypes")
-# **kwargs that the real functions take apart by themselves.
+# **kwargs that the real functions parse themselves.
 KEYWORDS = {"einsum": {"dtype", "optimize"}, "meshgrid": {"indexing", "sparse", "copy"}}
 
 
@@ -171,12 +171,12 @@ SYNCHRONISES_IF: dict[str, Callable[[dict[str, Any]], Any]] = {
     "average": lambda given: given.get("weights") is not None,
 }
 RETURNS_INPUT = words("squeeze rollaxis split array_split broadcast_arrays")
-ELEMENTWISE = words("clip round around nan_to_num")  # may write where they read
+ELEMENTWISE = words("clip round around nan_to_num")  # may write to their input
 PYTHON_RESULTS = words(
     "ndim size isscalar can_cast iscomplexobj isrealobj isfortran shares_memory may_share_memory "
     "issubdtype"
 )
-# The dtypes that ufunc.at takes.
+# The dtypes that ufunc.at accepts.
 SCATTER = {"add": "iIlLqQefd", "sub": "iI", "max": "iIlLqQfd", "min": "iIlLqQfd"}
 
 
@@ -185,7 +185,7 @@ SCATTER = {"add": "iIlLqQefd", "sub": "iI", "max": "iIlLqQfd", "min": "iIlLqQfd"
 
 @functools.cache
 def signature(real: Any) -> inspect.Signature | None:
-    """The signature of one of CuPy's functions; Cython's come from the first docstring line."""
+    """The signature of a CuPy function; for Cython functions, from the docstring's first line."""
     try:
         return inspect.signature(real)
     except (TypeError, ValueError):
@@ -200,7 +200,7 @@ def signature(real: Any) -> inspect.Signature | None:
 
 @functools.cache
 def positions(function: Any) -> list[str]:
-    """The names of the parameters that may be given by position."""
+    """The names of the parameters that can be passed by position."""
     found = signature(function)
     return (
         [p.name for p in found.parameters.values() if p.kind <= p.POSITIONAL_OR_KEYWORD]
@@ -210,7 +210,7 @@ def positions(function: Any) -> list[str]:
 
 
 def bind(name: str, real: Any, host: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
-    """The arguments by parameter name, if the real function takes them as NumPy's does."""
+    """The arguments by parameter name; raises if CuPy and NumPy would bind them differently."""
     theirs = signature(real)
     if theirs is None:
         raise NotImplementedError(f"cupy.{name} has no signature to check against")
@@ -231,11 +231,11 @@ def bind(name: str, real: Any, host: Any, args: tuple, kwargs: dict) -> dict[str
     return given
 
 
-# ---- NumPy's functions where they must behave as CuPy's
+# ---- NumPy functions adapted to behave like CuPy's
 
 
 def no_duplicates(indices: list[np.ndarray], value: Any) -> None:
-    """Refuse to store several values in one place: CuPy leaves open which of them stays."""
+    """Raises if several values would be stored at one index; CuPy leaves the result undefined."""
     flat = [i.ravel().tolist() for i in np.broadcast_arrays(*indices)]
     if getattr(value, "size", 1) > 1 and len(set(zip(*flat, strict=True))) < len(flat[0]):
         raise ValueError("duplicate indices: CuPy leaves open which value is stored")
@@ -269,7 +269,7 @@ def put_along_axis(a: np.ndarray, indices: np.ndarray, values: Any, axis: int) -
 
 
 def reduceat(a: np.ndarray, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Any:
-    """``add.reduceat`` as CuPy does it: by differences of one running sum, with their rounding."""
+    """``add.reduceat`` as in CuPy: differences of one running sum, with the same rounding."""
     first = np.moveaxis(a, axis, 0)
     total = np.cumsum(first, 0, dtype)
     total = np.concatenate([np.zeros_like(total[:1]), total])
@@ -293,7 +293,7 @@ HOST: dict[str, Callable] = {
     "reduceat": reduceat,
 }
 
-# What the body of an elementwise kernel may call: C's functions by NumPy's.
+# C functions that the body of an elementwise kernel may call, and their NumPy equivalents.
 C_FUNCTIONS: dict[str, Any] = {
     **{name: getattr(np, name) for name in (
         "cos", "cosh", "exp", "expm1", "inf", "log", "log1p", "logical_not", "maximum", "minimum",

@@ -1,4 +1,4 @@
-"""Models as modules of PyTorch's: its own checks of gradients, its optimizers, its state dicts."""
+"""as_torch: PyTorch's gradcheck, optimizers, state dicts and dropout work on combinet models."""
 
 import copy
 import gc
@@ -31,7 +31,7 @@ def tensor(*shape: int, seed: int = 0) -> Any:
 
 
 def gradcheck(module: Any, *inputs: Any) -> None:
-    """PyTorch's own check by differences, of inputs and of parameters."""
+    """Runs PyTorch's numerical gradient check for the inputs and the parameters."""
     names = [name for name, _ in module.named_parameters()]
     values = [p.detach().clone().requires_grad_() for p in module.parameters()]
 
@@ -51,14 +51,14 @@ def gradcheck(module: Any, *inputs: Any) -> None:
         lambda: cb.noop() >> cb.siamese(cb.Linear(2, 3), cb.CauchySimilarity()),
     ],
 )
-def test_gradcheck(make: Any) -> None:
+def test_gradcheck_passes(make: Any) -> None:
     model = make().initialize(dtype="float64")
     pair = any(layer.name == "siamese" for layer in model.walk())
     inputs = (tensor(5, 3), tensor(5, 3, seed=1)) if pair else (tensor(5, 3),)
     gradcheck(as_torch(model), *inputs)
 
 
-def test_a_table_has_gradients_of_its_rows() -> None:
+def test_embedding_gradients_match_those_of_backprop() -> None:
     model = (cb.HashEmbed(3, 7) >> cb.Linear(2)).initialize(np.array([1, 2, 3]), dtype="float64")
     module = as_torch(model)
     ids = torch.tensor([5, 9, 5, 12])
@@ -69,7 +69,7 @@ def test_a_table_has_gradients_of_its_rows() -> None:
         close(parameter.grad, gradient)
 
 
-def test_pytorchs_optimizers_train_the_model() -> None:
+def test_pytorch_optimizer_trains_the_model() -> None:
     model = cb.Linear(1, 3).initialize(dtype="float64")
     reference = nn.Linear(3, 1).double()
     module = as_torch(model)
@@ -87,7 +87,7 @@ def test_pytorchs_optimizers_train_the_model() -> None:
     close(model.predict(X.detach().numpy()), reference(X).detach())
 
 
-def test_parameters_view_the_models_memory() -> None:
+def test_parameters_share_memory_with_the_model() -> None:
     model = mlp()
     module = as_torch(model)
     for parameter, (_, layer, name) in zip(module.parameters(), named_params(model), strict=True):
@@ -97,7 +97,7 @@ def test_parameters_view_the_models_memory() -> None:
     assert (model.layers[0].get_param("W") == 0).all()
 
 
-def test_what_combinet_changes_the_module_has() -> None:
+def test_module_sees_changes_made_by_combinet() -> None:
     model = mlp()
     module = as_torch(model)
     X = floats(5, 3)
@@ -115,7 +115,7 @@ def test_what_combinet_changes_the_module_has() -> None:
         close(module(torch.tensor(X)).detach(), model.predict(X))
 
 
-def test_state_dicts_are_written_and_read() -> None:
+def test_state_dict_can_be_saved_and_loaded() -> None:
     module, other = as_torch(mlp()), as_torch(mlp())
     with torch.no_grad():
         for parameter in module.parameters():
@@ -125,7 +125,7 @@ def test_state_dicts_are_written_and_read() -> None:
     close(other.model.predict(floats(2, 3)), module.model.predict(floats(2, 3)))
 
 
-def test_a_state_dict_is_of_the_weights_of_now() -> None:
+def test_state_dict_contains_the_current_weights() -> None:
     model = mlp()
     module = as_torch(model)
     Y, backprop = model.begin_update(floats(5, 3))
@@ -133,7 +133,7 @@ def test_a_state_dict_is_of_the_weights_of_now() -> None:
     close(module.state_dict()["chain >> linear/W"], model.layers[0].get_param("W"))
 
 
-def test_a_state_dict_is_read_into_the_weights_of_now() -> None:
+def test_load_state_dict_writes_to_the_current_weights() -> None:
     model = mlp()
     module = as_torch(model)
     before = {name: value.clone() for name, value in module.state_dict().items()}
@@ -145,7 +145,7 @@ def test_a_state_dict_is_read_into_the_weights_of_now() -> None:
         module.load_state_dict(before, assign=True)
 
 
-def test_gradients_wait_in_pytorch_alone() -> None:
+def test_gradients_accumulate_only_in_pytorch() -> None:
     model = mlp()
     as_torch(model)(tensor(5, 3)).sum().backward()
     assert not has_gradients(model)
@@ -160,7 +160,7 @@ def test_frozen_weights_and_inputs_have_no_gradient() -> None:
     assert all(parameter.grad is not None for parameter in rest)
 
 
-def test_two_passes_before_their_backward_passes() -> None:
+def test_two_pending_passes_have_correct_gradients() -> None:
     module = as_torch(mlp())
     X1, X2 = tensor(5, 3), tensor(4, 3, seed=1)
     alone = [torch.autograd.grad(module(X).sum(), [X, *module.parameters()]) for X in (X1, X2)]
@@ -174,7 +174,7 @@ def test_two_passes_before_their_backward_passes() -> None:
 
 
 @pytest.mark.parametrize("what", ["a weight", "the input", "the output"])
-def test_a_pass_whose_numbers_have_changed_is_refused_by_pytorch(what: str) -> None:
+def test_backward_fails_after_an_inplace_change(what: str) -> None:
     module = as_torch(mlp())
     X = tensor(5, 3) * 1
     Y = module(X)
@@ -185,7 +185,7 @@ def test_a_pass_whose_numbers_have_changed_is_refused_by_pytorch(what: str) -> N
         Z.backward()
 
 
-def test_what_goes_out_is_nobody_elses_memory() -> None:
+def test_outputs_and_gradients_do_not_share_memory() -> None:
     module = as_torch(cb.noop())
     X = tensor(2, 2)
     dY = torch.ones(2, 2).double()
@@ -197,19 +197,19 @@ def test_what_goes_out_is_nobody_elses_memory() -> None:
     close(X.detach(), floats(2, 2))
 
 
-def test_a_pass_is_freed_with_its_output() -> None:
+def test_deleting_the_output_frees_the_pass() -> None:
     module = as_torch(mlp())
     Y = module(tensor(5, 3))
     call = weakref.ref(Y.grad_fn.call)
     gc.disable()
     try:
         del Y
-        assert call() is None  # at once: nothing in it holds itself
+        assert call() is None  # freed immediately: the pass has no reference cycle
     finally:
         gc.enable()
 
 
-def test_without_gradients_there_is_no_backward_pass() -> None:
+def test_no_grad_output_needs_no_backward_pass() -> None:
     module = as_torch(mlp())
     with torch.no_grad():
         Y = module(tensor(5, 3))
@@ -217,7 +217,7 @@ def test_without_gradients_there_is_no_backward_pass() -> None:
     close(Y, module.model.predict(floats(5, 3)))
 
 
-def test_dropout_follows_mode_and_pytorchs_seed() -> None:
+def test_dropout_follows_the_mode_and_the_pytorch_seed() -> None:
     module = as_torch(cb.Dropout(), drop=0.5)
     X = torch.ones(100, 100, requires_grad=True)
     torch.manual_seed(1)
@@ -227,11 +227,11 @@ def test_dropout_follows_mode_and_pytorchs_seed() -> None:
     assert not torch.equal(module(X), Y)
     assert float((Y == 0).float().mean()) == pytest.approx(0.5, abs=0.03)
     assert torch.equal(module.eval()(X), X)
-    module(X).sum().backward()  # evaluation has gradients in PyTorch
+    module(X).sum().backward()  # PyTorch computes gradients in evaluation mode too
     assert (X.grad == 1).all()
 
 
-def test_a_backward_pass_moves_running_means_as_pytorch_does() -> None:
+def test_backward_pass_updates_running_statistics_like_pytorch() -> None:
     module = as_torch(cb.BatchNorm(3, momentum=0.3).initialize(dtype="float64"))
     reference = nn.BatchNorm1d(3, momentum=0.3).double()
     for seed in range(3):
@@ -244,7 +244,7 @@ def test_a_backward_pass_moves_running_means_as_pytorch_does() -> None:
     close(module.eval()(X).detach(), reference.eval()(X).detach())
 
 
-def test_a_deep_copy_shares_nothing() -> None:
+def test_deepcopy_shares_no_arrays() -> None:
     module = as_torch(mlp()).eval()
     twin = copy.deepcopy(module)
     with torch.no_grad():
@@ -255,7 +255,7 @@ def test_a_deep_copy_shares_nothing() -> None:
     close(module(tensor(2, 3)).detach(), mlp().predict(floats(2, 3)))
 
 
-def test_torch_in_combinet_in_torch_and_the_other_way_round() -> None:
+def test_wrapper_inside_as_torch_and_the_reverse_work() -> None:
     torch.manual_seed(0)
     inner = TorchWrapper(nn.Sequential(nn.Linear(3, 4), nn.Tanh()).double())
     module = as_torch((inner >> cb.Linear(2)).initialize(dtype="float64"))
@@ -266,7 +266,7 @@ def test_torch_in_combinet_in_torch_and_the_other_way_round() -> None:
     close(module(X).detach(), (torch.tanh(X @ W.T + b) @ V.T + c).detach())
 
 
-def test_running_means_move_through_both() -> None:
+def test_running_statistics_update_through_both_wrappers() -> None:
     module = nn.BatchNorm1d(3).double()
     both = TorchWrapper(as_torch(TorchWrapper(module)))
     Y, backprop = both.begin_update(floats(6, 3))
@@ -277,7 +277,7 @@ def test_running_means_move_through_both() -> None:
     close(values["running_var"], module.running_var)
 
 
-def test_a_model_without_weights_is_refused_unless_it_has_none() -> None:
+def test_as_torch_fails_for_an_uninitialized_model() -> None:
     with raises(cb.StateError, "'chain >> linear'"):
         as_torch(cb.Linear(2) >> cb.relu())
     assert not [*as_torch(cb.relu()).to("cpu").parameters()]
@@ -292,13 +292,13 @@ def test_weights_keep_their_dtype() -> None:
         module.to("meta")
 
 
-def test_input_that_does_not_fit_is_refused_with_the_path() -> None:
+def test_input_of_wrong_width_fails_with_the_path() -> None:
     with raises(cb.DimensionError, "'chain >> linear'"):
         as_torch(mlp())(tensor(2, 4))
 
 
 @pytest.mark.gpu
-def test_a_module_moves_with_its_model() -> None:
+def test_module_moves_with_its_model() -> None:
     module = as_torch(mlp()).to("cuda")
     assert module.model.ops.device == 0
     X = tensor(5, 3).detach().cuda()

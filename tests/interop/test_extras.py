@@ -1,4 +1,4 @@
-"""Modules for libraries that may be missing."""
+"""Errors of interop modules whose library is missing."""
 
 import subprocess
 import sys
@@ -10,13 +10,13 @@ from combinet.interop.extras import extra
 from helpers.errors import raises
 
 
-def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with raises(ImportError, "torch", "combinet[some]"), extra("some", "nowhere", "torch"):
         import_module("torch")
 
 
-def test_what_a_library_itself_lacks_is_not_blamed_on_the_extra(
+def test_missing_dependency_of_a_library_keeps_its_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("library")
@@ -41,7 +41,7 @@ MODULES = {
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_each_module_says_which_extra_it_needs(module: str) -> None:
+def test_interop_module_names_its_extra(module: str) -> None:
     library, extra = MODULES[module]
     hide = f"import sys; sys.modules['{library}'] = None\n"
     ran = subprocess.run(

@@ -1,4 +1,4 @@
-"""JaxWrapper: functions of JAX as layers. The oracles are jax.grad and central differences."""
+"""JaxWrapper: JAX functions as layers, compared with jax.grad and central differences."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +41,7 @@ def weights(nI: int = 3, nH: int = 5, nO: int = 2) -> Any:
 
 
 def gather(params: Any, X: Any) -> Any:
-    """A table's rows, and two results: (ids (n,), floats (n, 3)) -> ((n, 3), (n,))."""
+    """Two results from the rows of a table: (ids (n,), floats (n, 3)) -> ((n, 3), (n,))."""
     ids, rows = X
     picked = params[ids] * rows
     return jnp.sin(picked), picked.sum(axis=1)
@@ -55,11 +55,11 @@ def masked(params: Any, X: Any, key: Any, drop: Any) -> Any:
 
 CASES: dict[str, tuple[Callable[[], Any], Any]] = {
     "nested": (lambda: JaxWrapper(network, weights()), normal(4, 3)),
-    "a-tuple-with-ids": (
+    "tuple-with-ids": (
         lambda: JaxWrapper(gather, normal(6, 3)),
         (np.array([1, 5, 1, 0]), normal(4, 3)),
     ),
-    "a-list": (
+    "list": (
         lambda: JaxWrapper(lambda p, X: [X[0] * p, X[1] ** 2], normal(2)),
         [normal(4, 2), normal(3)],
     ),
@@ -83,13 +83,13 @@ CASES: dict[str, tuple[Callable[[], Any], Any]] = {
 
 @pytest.mark.parametrize(("build", "X"), CASES.values(), ids=CASES.keys())
 @pytest.mark.usefixtures("float64")
-def test_the_invariants_hold(build: Any, X: Any) -> None:
+def test_wrapped_function_satisfies_the_invariants(build: Any, X: Any) -> None:
     check_layer(build(), X)
 
 
 @pytest.mark.parametrize("around", [lambda layer: layer, cb.checkpointed])
 @pytest.mark.usefixtures("float64")
-def test_gradients_with_dropout_are_those_of_one_mask(around: Any) -> None:
+def test_gradients_with_dropout_use_the_same_mask(around: Any) -> None:
     layer = around(JaxWrapper(masked, normal(3, 2), dropout=True))
     check_backprop(layer, normal(40, 3), drop=0.5)
 
@@ -100,12 +100,12 @@ def train(layer: Any, X: Any, R: Any, sgd: Any = None, **options: Any) -> tuple[
 
 
 def expected(X: Any, R: Any, params: Any, apply: Any = network) -> Any:
-    """The gradients of sum(R * apply(params, X)), by JAX itself."""
+    """The gradients of sum(R * apply(params, X)), computed by JAX."""
     params = jax.tree_util.tree_map(lambda w: np.asarray(w, "float32"), params)
     return jax.grad(lambda p, X: (R * apply(p, X)).sum(), argnums=(0, 1))(params, X)
 
 
-def test_gradients_are_those_of_jax_and_named_by_their_place() -> None:
+def test_gradients_match_jax_and_are_named_by_pytree_path() -> None:
     layer = JaxWrapper(network, weights()).initialize()
     X, R = normal(4, 3, dtype="float32"), normal(4, 2, seed=9, dtype="float32")
     Y, dX = train(layer, X, R)
@@ -117,7 +117,7 @@ def test_gradients_are_those_of_jax_and_named_by_their_place() -> None:
         np.testing.assert_allclose(layer.get_grad(name), leaf, rtol=1e-5)
 
 
-def test_without_dX_the_weights_have_the_same_gradients() -> None:
+def test_parameter_gradients_match_without_dX() -> None:
     X, R = normal(4, 3, dtype="float32"), normal(4, 2, seed=9, dtype="float32")
     layer = JaxWrapper(network, weights()).initialize()
     assert train(layer, X, R, wants_dX=False)[1] is None
@@ -125,7 +125,7 @@ def test_without_dX_the_weights_have_the_same_gradients() -> None:
     np.testing.assert_allclose(layer.get_grad("hidden.W"), gradients["hidden"]["W"], rtol=1e-5)
 
 
-def test_leaves_are_the_first_values_and_do_not_change() -> None:
+def test_leaves_are_copied_as_the_initial_values() -> None:
     leaves = weights()
     layer = JaxWrapper(network, leaves).initialize()
     assert layer.get_param("out.1") == 1.5
@@ -137,8 +137,8 @@ def test_leaves_are_the_first_values_and_do_not_change() -> None:
     np.testing.assert_array_equal(leaves["hidden"]["W"], weights()["hidden"]["W"])
 
 
-def test_a_pending_pass_keeps_its_weights_and_an_update_else_copies_nothing() -> None:
-    """With matrices so large that JAX reads them where they lie."""
+def test_update_copies_weights_only_for_a_pending_pass() -> None:
+    """The matrices are large enough for JAX to read them without a copy."""
     W = normal(256, 256, dtype="float32")
     layer = JaxWrapper(lambda p, X: jnp.sin(X @ p), W).initialize()
     X, R = normal(8, 256, seed=1, dtype="float32"), normal(8, 256, seed=2, dtype="float32")
@@ -156,7 +156,7 @@ def test_a_pending_pass_keeps_its_weights_and_an_update_else_copies_nothing() ->
     assert layer.get_param("params").ctypes.data == place
 
 
-def test_passes_in_threads_add_up() -> None:
+def test_gradients_of_passes_in_threads_are_summed() -> None:
     layer = JaxWrapper(network, weights()).initialize()
     X, R = normal(4, 3, dtype="float32"), normal(4, 2, seed=9, dtype="float32")
     with ThreadPoolExecutor(4) as pool:
@@ -169,13 +169,13 @@ def test_passes_in_threads_add_up() -> None:
 
 
 class Pair:
-    """A pytree of another kind, with keys of its own."""
+    """A custom pytree with its own keys."""
 
     def __init__(self, first: Any, second: Any) -> None:
         self.first, self.second = first, second
 
 
-def test_names_by_the_keys_of_any_pytree() -> None:
+def test_parameters_are_named_by_the_keys_of_a_custom_pytree() -> None:
     jax.tree_util.register_pytree_with_keys(
         Pair,
         lambda pair: ((("one", pair.first), (jax.tree_util.GetAttrKey("two"), pair.second)), None),
@@ -186,7 +186,7 @@ def test_names_by_the_keys_of_any_pytree() -> None:
     assert layer.predict(np.ones(2, "f")).tolist() == [3, 3]
 
 
-def test_bytes_copies_and_averages() -> None:
+def test_saving_copying_and_averages_work() -> None:
     layer, sgd = JaxWrapper(network, weights()).initialize(), cb.Adam(0.1)
     X, R = normal(4, 3, dtype="float32"), normal(4, 2, dtype="float32")
     for _ in range(3):
@@ -208,7 +208,7 @@ def test_bytes_copies_and_averages() -> None:
         JaxWrapper(network, weights(nH=4)).from_bytes(layer.to_bytes())
 
 
-def test_dropout_takes_a_key_from_the_generator_of_the_pass_and_its_rate() -> None:
+def test_dropout_key_is_drawn_from_the_rng_of_the_pass() -> None:
     layer = JaxWrapper(masked, np.eye(50), dropout=True).initialize()
     X = np.ones((20, 50), "float32")
     Y, _ = layer.begin_update(X, drop=0.25, rng=np.random.default_rng(7))
@@ -218,7 +218,7 @@ def test_dropout_takes_a_key_from_the_generator_of_the_pass_and_its_rate() -> No
     np.testing.assert_array_equal(layer.predict(X), X)
 
 
-def test_dicts_go_in_and_out() -> None:
+def test_dicts_work_as_input_and_output() -> None:
     layer = JaxWrapper(lambda p, X: {"y": X["x"] * p, "z": X["x"] + 1}, 2.0).initialize()
     X = {"ids": np.array([1, 2]), "x": np.ones((2, 2), "f")}
     Y, backprop = layer.begin_update(X)
@@ -229,7 +229,7 @@ def test_dicts_go_in_and_out() -> None:
 
 
 @pytest.mark.parametrize("idx", [0, 1])
-def test_an_output_without_a_gradient_counts_as_zeros(idx: int) -> None:
+def test_gradient_of_none_counts_as_zeros(idx: int) -> None:
     layer = JaxWrapper(lambda W, X: (X @ W, jnp.sin(X @ W), None), normal(3, 2)).initialize()
     Y, backprop = layer.begin_update(normal(4, 3, dtype="float32"))
     dY = [np.ones_like(y) for y in Y[:2]]
@@ -241,7 +241,7 @@ def test_an_output_without_a_gradient_counts_as_zeros(idx: int) -> None:
     np.testing.assert_array_equal(layer.get_grad("params"), 2 * dW)
 
 
-def test_it_is_compiled_once_for_each_shape() -> None:
+def test_function_is_compiled_once_per_shape() -> None:
     traced = []
 
     def apply(params: Any, X: Any) -> Any:
@@ -256,7 +256,7 @@ def test_it_is_compiled_once_for_each_shape() -> None:
     assert traced == [(3, 2), (4, 2)]
 
 
-def test_widths_are_learned_by_neighbours_and_checked() -> None:
+def test_widths_are_checked_and_inferred_for_neighbours() -> None:
     X = normal(4, 3, dtype="float32")
     assert (JaxWrapper(network, weights()) >> cb.Linear(7)).initialize(X).predict(X).shape == (4, 7)
     told = cb.Linear() >> JaxWrapper(network, weights(), nI=3, nO=2) >> cb.Linear(7)
@@ -271,7 +271,7 @@ def test_widths_are_learned_by_neighbours_and_checked() -> None:
 
 
 @pytest.mark.parametrize("dims", [{}, {"nI": 3, "nO": 2}])
-def test_widths_cannot_be_resized(dims: Any) -> None:
+def test_resizing_fails(dims: Any) -> None:
     layer = JaxWrapper(network, weights(), **dims).initialize()
     with pytest.raises(DimensionError):
         layer.resize_output(5)
@@ -285,7 +285,7 @@ def ints(params: Any, X: Any) -> Any:
     return (X * params).astype("int32")
 
 
-def test_integers_may_come_out_of_a_prediction_alone() -> None:
+def test_integer_output_works_only_in_predict() -> None:
     layer = JaxWrapper(ints, 2.0).initialize()
     assert layer.predict(np.ones(3, "float32")).tolist() == [2, 2, 2]
     with raises(InputError, "int32", "floats", "'jax'"):
@@ -303,12 +303,12 @@ def test_integers_may_come_out_of_a_prediction_alone() -> None:
         ((), np.array(["text"]), "<U4"),
     ],
 )
-def test_input_that_jax_would_not_take_as_it_is(params: Any, X: Any, words: str) -> None:
+def test_input_that_jax_would_convert_fails(params: Any, X: Any, words: str) -> None:
     with raises(InputError, words):
         JaxWrapper(lambda p, X: X, params).initialize().predict(X)
 
 
-def test_weights_in_float64_need_jax_to_be_told() -> None:
+def test_float64_weights_fail_without_jax_enable_x64() -> None:
     layer = JaxWrapper(lambda p, X: p[X], normal(6, 3)).initialize(dtype="float64")
     with raises(InputError, "jax", "float32", "float64", "jax_enable_x64"):
         layer.predict(np.array([1, 5]))
@@ -322,24 +322,24 @@ def test_weights_in_float64_need_jax_to_be_told() -> None:
         ({"a.b": np.ones(1), "a": {"b": np.ones(1)}}, "a.b"),
     ],
 )
-def test_parameters_that_are_refused(params: Any, words: str) -> None:
+def test_invalid_parameters_fail(params: Any, words: str) -> None:
     with raises(InputError, words):
         JaxWrapper(network, params)
 
 
 @pytest.mark.parametrize("apply", [3, cb.Linear()])
-def test_what_is_no_function_is_refused(apply: Any) -> None:
+def test_apply_must_be_a_function(apply: Any) -> None:
     with raises(InputError, "mine", "apply"):
         JaxWrapper(apply, (), name="mine")
 
 
-def test_leaves_of_half_precision_are_computed_in_the_dtype_of_the_weights() -> None:
+def test_half_precision_leaves_become_float32() -> None:
     layer = JaxWrapper(lambda p, X: X * p, jnp.ones(3, "bfloat16")).initialize()
     assert layer.predict(np.ones((2, 3), "float32")).dtype == np.float32
 
 
 @pytest.mark.usefixtures("float64", "strict")
-def test_with_cpu_lets_it_stay_while_a_model_goes_to_a_gpu() -> None:
+def test_with_cpu_keeps_the_layer_on_the_cpu() -> None:
     layer, gpu = JaxWrapper(network, weights(), nI=3, nO=2), cb.CupyOps(0)
     check_device(cb.Linear(3) >> cb.with_cpu(layer) >> cb.Linear(2), normal(4, 6), gpu)
     with raises(DeviceError, "jax", "with_cpu"):

@@ -1,4 +1,4 @@
-"""Models as ONNX graphs: every row of the table, as onnxruntime computes it, or refused by name."""
+"""ONNX export: onnxruntime matches `predict` for every case, or the export fails."""
 
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,12 @@ import onnxruntime
 from combinet.interop.onnx import to_arrays, to_onnx
 from helpers.load_onnx import Session, check
 
-# The rows that have no ONNX form, and the layer by whose name they are refused.
+# Cases that cannot be exported, and the layer that the error names.
 NONE = {
-    "layerize": "<lambda>",  # a function of Python
-    "map_list-of-ragged": "map_list",  # lists of batches are no inputs
-    "strings2arrays": "chain",  # nor are lists of lists of words
-    "viterbi": "<lambda>",  # that of the row's layerize
+    "layerize": "<lambda>",  # a Python function
+    "map_list-of-ragged": "map_list",  # lists of batches cannot be graph inputs
+    "strings2arrays": "chain",  # nor can lists of lists of words
+    "viterbi": "<lambda>",  # the layerize of this case
 }
 
 
@@ -39,7 +39,7 @@ def in_dtype(X: Any, dtype: str) -> Any:
 
 
 def another(case: Case, X: Any) -> Any:
-    """A batch of other lengths than X."""
+    """A batch with lengths that differ from those of X."""
     if case.name == "SparseLinear":
         return in_dtype(sparse(1, 0, 4), "float32")
     if isinstance(X, tuple):
@@ -50,8 +50,8 @@ def another(case: Case, X: Any) -> Any:
 
 
 def prepared(case: Case) -> tuple[Any, Any]:
-    """The row's model, no weight of it 0 or 1, and its input."""
-    dtype = "float64" if case.name == "StaticVectors" else "float32"  # as the row's table
+    """The initialized model of a case, with noise on all weights, and its input."""
+    dtype = "float64" if case.name == "StaticVectors" else "float32"  # the dtype of its table
     X = in_dtype(case.X, dtype)
     model = case.make().copy().initialize(X, dtype=dtype, rng=1)
     rng = np.random.default_rng(0)
@@ -60,37 +60,37 @@ def prepared(case: Case) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.id not in NONE], ids=lambda case: case.id)
-def test_onnxruntime_gives_what_predict_gives(case: Case) -> None:
+def test_onnxruntime_matches_predict(case: Case) -> None:
     model, X = prepared(case)
     check(model, X, another(case, X))
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.id in NONE], ids=lambda case: case.id)
-def test_a_layer_without_a_form_is_named(case: Case) -> None:
+def test_export_error_names_an_unsupported_layer(case: Case) -> None:
     model, X = prepared(case)
     with raises(cb.InputError, NONE[case.id]):
         to_onnx(model, X)
 
 
-def test_the_list_of_those_without_a_form_names_rows() -> None:
+def test_unsupported_cases_exist() -> None:
     assert set(NONE) <= {case.id for case in CASES}
 
 
-def test_a_layer_of_ones_own_is_refused_by_its_path() -> None:
+def test_custom_layer_fails_with_its_path() -> None:
     own: Any = cb.Model("my_layer", lambda model, X, run: (X, None))
     model = (cb.Linear(3, 3) >> cb.residual(own)).initialize()
     with raises(cb.InputError, "my_layer", "ONNX", "'chain >> residual >>"):
         to_onnx(model, np.ones((2, 3), "float32"))
 
 
-def test_an_example_that_the_model_does_not_take_is_refused_in_its_words() -> None:
+def test_invalid_example_raises_the_error_of_the_model() -> None:
     with raises(cb.DimensionError, "linear", "nI=3"):
         to_onnx(cb.Linear(2, 3).initialize(), np.ones((2, 4), "float32"))
     with raises(cb.StateError, "weights"):
         to_onnx(cb.Linear(2, 3), np.ones((2, 3), "float32"))
 
 
-# -- the surface -------------------------------------------------------------------------------
+# -- the interface -----------------------------------------------------------------------------
 
 
 def names_and_shapes(values: Any) -> dict[str, list[Any]]:
@@ -111,14 +111,14 @@ def names_and_shapes(values: Any) -> dict[str, list[Any]]:
     ],
     ids=str,
 )  # fmt: skip
-def test_inputs_have_names_and_open_axes(X: Any, inputs: Any) -> None:
+def test_inputs_have_names_and_dynamic_axes(X: Any, inputs: Any) -> None:
     graph = to_onnx(cb.noop(), X).graph
     assert names_and_shapes(graph.input) == inputs
     assert to_arrays(X).keys() == inputs.keys()
     assert [y.name for y in graph.output] == [name.replace("X", "Y") for name in inputs]
 
 
-def test_sequences_come_in_the_order_in_which_they_were_given() -> None:
+def test_to_arrays_keeps_the_order_of_sequences() -> None:
     X = listed(1, 3, 2)
     for batch in (X, cb.list2ragged().predict(X), cb.list2padded().predict(X)):
         found = to_arrays(batch)
@@ -126,13 +126,13 @@ def test_sequences_come_in_the_order_in_which_they_were_given() -> None:
         np.testing.assert_array_equal(found["X_lengths"], [1, 3, 2])
 
 
-def test_a_batch_that_is_none_is_refused() -> None:
+def test_to_arrays_fails_for_unsupported_batches() -> None:
     for batch, words in ((3, "int"), ([ragged(2)], "Ragged"), ([], "empty")):
         with raises(cb.InputError, words):
             to_arrays(batch)
 
 
-def test_weights_are_initializers_by_their_names_and_in_standard_shapes() -> None:
+def test_weights_become_named_initializers_in_standard_shapes() -> None:
     embed = cb.Embed(4, 7)
     model: Any = (embed >> cb.Maxout(4, pieces=2) >> cb.unembed(embed)).initialize()
     found = {each.name: onnx.numpy_helper.to_array(each)
@@ -143,7 +143,7 @@ def test_weights_are_initializers_by_their_names_and_in_standard_shapes() -> Non
         np.testing.assert_array_equal(found[name], W)
 
 
-def test_weights_inside_use_params_are_those_lent() -> None:
+def test_export_inside_use_params_contains_the_override() -> None:
     model = cb.Linear(2, 3).initialize(rng=1)
     lent = {(model.id, "W"): np.ones((2, 3)), (model.id, "b"): np.ones(2)}
     X = floats(1, 3).astype("float32")
@@ -152,7 +152,7 @@ def test_weights_inside_use_params_are_those_lent() -> None:
     np.testing.assert_allclose(session(X)["Y"], [[X.sum() + 1] * 2], rtol=1e-5)
 
 
-def test_a_saved_graph_is_read_again(tmp_path: Path) -> None:
+def test_saved_graph_can_be_loaded(tmp_path: Path) -> None:
     model = (cb.Linear(4, 3) >> cb.Softmax(2)).initialize(rng=1)
     X = floats(5, 3).astype("float32")
     onnx.save(to_onnx(model, X), tmp_path / "model.onnx")
@@ -161,7 +161,7 @@ def test_a_saved_graph_is_read_again(tmp_path: Path) -> None:
     np.testing.assert_allclose(Y, model.predict(X), rtol=1e-5)
 
 
-def test_a_tagger_from_keys_to_labels() -> None:
+def test_tagger_from_keys_to_labels_can_be_exported() -> None:
     embed = cb.HashEmbed(8, 50, column=0) | cb.HashEmbed(8, 30, column=1)
     encode = cb.residual(cb.expand_window(1) >> cb.Maxout(16, pieces=3) >> cb.LayerNorm()) ** 2
     model: Any = cb.with_flatten(embed >> encode >> cb.Linear(5)) >> cb.CRF() >> cb.viterbi()

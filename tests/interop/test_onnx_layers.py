@@ -1,4 +1,4 @@
-"""Single layers as ONNX graphs: what the table of cases does not reach."""
+"""ONNX export of single layers: options and inputs that the table of cases does not cover."""
 
 from collections.abc import Callable
 from typing import Any
@@ -44,14 +44,14 @@ FORMULAS: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("i", range(len(FORMULAS)))
-def test_formula(i: int) -> None:
-    X = np.arange(1, 16, dtype="float32").reshape(15, 1) / 16  # exact, and so are the conditions
+def test_formula_matches_numpy(i: int) -> None:
+    X = np.arange(1, 16, dtype="float32").reshape(15, 1) / 16  # exact, so the conditions are too
     Y = Session(cb.elementwise(FORMULAS[i]), X)(X)["Y"]
     assert Y.dtype == "float32"
     np.testing.assert_allclose(Y, FORMULAS[i](X.astype(float)), rtol=2e-5, atol=1e-6)
 
 
-def test_the_formulas_have_every_function() -> None:
+def test_formulas_cover_every_primitive() -> None:
     steps = [cb.elementwise(f).attrs["value"].steps for f in FORMULAS]
     assert {step.op for each in steps for step in each} == set(PRIMITIVES)
 
@@ -62,14 +62,14 @@ def test_the_formulas_have_every_function() -> None:
      cb.hard_swish_mobilenet, cb.hard_sigmoid, cb.hard_tanh, cb.relu_k, cb.sigmoid_activation,
      lambda: cb.clipped_linear(min_val=-np.inf, max_val=np.inf)],
 )  # fmt: skip
-def test_activations_far_from_zero(layer: Any) -> None:
+def test_activations_match_for_large_values(layer: Any) -> None:
     check(layer(), np.linspace(-60, 60, 241, dtype="float32"))
 
 
 # -- keys --------------------------------------------------------------------------------------
 
 
-def test_keys_of_64_bits_are_hashed_alike() -> None:
+def test_hash_embed_matches_for_64_bit_keys() -> None:
     rng = np.random.default_rng(0)
     X = rng.integers(0, 2**64, 1000, dtype="uint64")
     X[:4] = [0, 1, 2**63, 2**64 - 1]
@@ -81,19 +81,19 @@ def test_keys_of_64_bits_are_hashed_alike() -> None:
     np.testing.assert_array_equal(Session(model, X)(X)["Y"], Session(model, signed)(signed)["Y"])
 
 
-def test_ids_of_other_dtypes() -> None:
+def test_embed_accepts_ids_of_other_dtypes() -> None:
     model = cb.Embed(3, 7).initialize()
     for dtype in ("uint64", "int32", "uint8"):
         check(model, np.array([6, 0, 3], dtype))
 
 
-def test_ids_are_mapped_with_a_sign_or_without() -> None:
+def test_premap_ids_accepts_signed_and_unsigned_ids() -> None:
     model = cb.premap_ids({2**64 - 1: 3, 5: 4}, default=9)
     check(model, np.array([5, -1, 0]))
     check(model, np.array([2**64 - 1, 6], "uint64"))
 
 
-def test_words_are_mapped() -> None:
+def test_remap_ids_accepts_words() -> None:
     check(cb.remap_ids({"a": 1, "é": 2}, default=7), ["é", "b", "a"], ["x"])
     with raises(cb.InputError, "'remap_ids'"):
         to_onnx(cb.remap_ids({1: 1}), ["a"])
@@ -109,33 +109,33 @@ def test_words_are_mapped() -> None:
      (0, slice(None), -1), (slice(None),)],
     ids=str,
 )  # fmt: skip
-def test_part_of_an_array(index: Any) -> None:
+def test_array_getitem_matches_numpy(index: Any) -> None:
     X = single(6, 4, 3)
     np.testing.assert_array_equal(Session(cb.array_getitem(index), X)(X)["Y"], X[index])
 
 
 @pytest.mark.parametrize("index", [([0, 1], [1, 0]), (0, slice(None), [0, 1])])
-def test_lists_on_several_axes_are_refused(index: Any) -> None:
+def test_array_getitem_with_lists_on_several_axes_fails(index: Any) -> None:
     with raises(cb.InputError, "axis"):
         to_onnx(cb.array_getitem(index), single(4, 3, 2))
 
 
-def test_part_of_each_item_of_a_list() -> None:
+def test_map_list_applies_array_getitem_to_each_item() -> None:
     layer = cb.map_list(cb.array_getitem(slice(None, None, -1)))
     check(layer, docs(3, 1, 2), docs(2), docs(1, 1, 5))
 
 
-def test_items_that_change_their_lengths() -> None:
+def test_map_list_supports_layers_that_change_lengths() -> None:
     layer = cb.map_list(cb.with_list(cb.with_ragged(cb.Conv1d(2, stride=2)))).initialize(docs(3))
     check(layer, docs(3, 0, 5), docs(1), docs(6, 7))
 
 
-def test_items_of_which_there_is_no_array() -> None:
+def test_map_list_fails_if_items_are_not_arrays() -> None:
     with raises(cb.InputError, "'map_list'"):
         to_onnx(cb.map_list(cb.tuplify(cb.noop(), cb.noop())), docs(2))
 
 
-def test_sums_of_tuples() -> None:
+def test_residual_of_a_tuple_can_be_exported() -> None:
     layer: Any = cb.residual(cb.with_getitem(0, cb.with_array(cb.gelu())))
     check(layer, (docs(2, 1), single(4, 3)), (docs(3), single(1, 3)))
 
@@ -164,23 +164,23 @@ EMPTY = [docs(0), docs(0, 0), docs(0, 3, 0), docs(4, 0, 0, 1, 0)]
     ],
     ids=lambda layer: layer.layers[0].name,
 )
-def test_empty_sequences(layer: Any) -> None:
+def test_empty_sequences_match_predict(layer: Any) -> None:
     X = docs(3, 2, 7)
     check(layer.copy().initialize(X, rng=1), X, *EMPTY)
 
 
-def test_a_memory_that_is_empty() -> None:
+def test_cross_attention_with_empty_memory_matches_predict() -> None:
     layer = cb.CrossAttention(4, 3, 3, heads=2).initialize(rng=1)
     check(layer, (docs(3, 1), docs(2, 2)), (docs(3, 1), docs(0, 0)), (docs(0, 2), docs(5, 0)))
 
 
-def test_sums_of_many_rows_lose_none() -> None:
+def test_reduce_sum_is_exact_for_many_rows() -> None:
     X = cb.Ragged(np.ones((300_000, 2), "float32"), [1, 199_999, 100_000])
     Y = Session(cb.reduce_sum(), X)(X)["Y"]
     np.testing.assert_array_equal(Y, np.array([[1] * 2, [199_999] * 2, [100_000] * 2]))
 
 
-def test_the_best_way_is_that_of_predict() -> None:
+def test_viterbi_matches_predict() -> None:
     model: Any = cb.CRF(5, init_T=cb.normal(1.0)) >> cb.viterbi()
     model.initialize(rng=1)
     batches = [docs(*np.random.default_rng(i).integers(0, 9, 20), width=5) for i in range(5)]

@@ -1,4 +1,4 @@
-"""Weights as safetensors: files that other libraries read, and that are read whole or not."""
+"""Weights as safetensors: other libraries read the files; a failed load changes nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def tagger(nO: int | None = 4, nI: int | None = 3) -> Any:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_every_model_comes_back(case: Case, tmp_path: Path) -> None:
+def test_save_and_load_restores_the_weights(case: Case, tmp_path: Path) -> None:
     model = case.make().copy().initialize(case.X, dtype="float64", rng=1)
     other = case.make().copy().initialize(case.X, dtype="float64", rng=2)
     to_safetensors(model, tmp_path / "weights")
@@ -39,7 +39,7 @@ def test_every_model_comes_back(case: Case, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_other_libraries_read_it(dtype: str, tmp_path: Path) -> None:
+def test_other_libraries_read_the_file(dtype: str, tmp_path: Path) -> None:
     model = tagger().initialize(dtype=dtype, rng=1)
     to_safetensors(model, tmp_path / "weights")
     expected = weights(model)
@@ -55,7 +55,7 @@ def test_other_libraries_read_it(dtype: str, tmp_path: Path) -> None:
             np.testing.assert_array_equal(found[name], value)
 
 
-def test_numbers_lie_row_by_row(tmp_path: Path) -> None:
+def test_arrays_are_written_in_row_major_order(tmp_path: Path) -> None:
     model = cb.Linear(2, 3).initialize()
     model.set_param("W", [[1, 2, 3], [4, 5, 6]])
     to_safetensors(model, tmp_path / "weights")
@@ -63,14 +63,14 @@ def test_numbers_lie_row_by_row(tmp_path: Path) -> None:
     assert np.array([1, 2, 3, 4, 5, 6], "<f4").tobytes() in data
 
 
-def test_a_shared_layer_is_there_once(tmp_path: Path) -> None:
+def test_shared_layer_is_saved_once(tmp_path: Path) -> None:
     embed = cb.Embed(3, 7)
     model: Any = (embed >> cb.gelu() >> cb.unembed(embed)).initialize()
     to_safetensors(model, tmp_path / "weights")
     assert safetensors.numpy.load_file(tmp_path / "weights").keys() == {"chain >> embed.E"}
 
 
-def test_sizes_come_from_the_file(tmp_path: Path) -> None:
+def test_dims_are_inferred_from_the_file(tmp_path: Path) -> None:
     model = tagger().initialize(rng=1)
     to_safetensors(model, tmp_path / "weights")
     other = from_safetensors(tagger(None, None), tmp_path / "weights")
@@ -78,7 +78,7 @@ def test_sizes_come_from_the_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(other.predict(X), model.predict(X))
 
 
-def test_what_torch_wrote_is_read(tmp_path: Path) -> None:
+def test_file_written_by_pytorch_can_be_loaded(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     save_file = pytest.importorskip("safetensors.torch").save_file
     linear = torch.nn.Linear(3, 4)
@@ -88,7 +88,7 @@ def test_what_torch_wrote_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, linear(torch.tensor(X)).detach(), rtol=1e-5)
 
 
-def test_averages_are_saved_in_their_place(tmp_path: Path) -> None:
+def test_saving_inside_use_params_saves_the_averages(tmp_path: Path) -> None:
     model, sgd = cb.Linear(2, 3).initialize(rng=1), cb.Adam(0.1, use_averages=True)
     for _ in range(3):
         Y, backprop = model.begin_update(floats(4, 3).astype("float32"))
@@ -101,13 +101,13 @@ def test_averages_are_saved_in_their_place(tmp_path: Path) -> None:
     assert (found != model.get_param("W")).any()
 
 
-def test_a_model_without_weights_is_refused(tmp_path: Path) -> None:
+def test_saving_an_uninitialized_model_fails(tmp_path: Path) -> None:
     with raises(cb.StateError, "linear", "weights"):
         to_safetensors(tagger(), tmp_path / "weights")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     to_safetensors(tagger().initialize(rng=1), tmp_path / "weights")
     before = (tmp_path / "weights").read_bytes()
 
@@ -130,26 +130,26 @@ def _refused(model: Any, path: Path, error: type[Exception], *words: str) -> Non
 
 
 @pytest.mark.parametrize("prepare", [lambda m: m, lambda m: m.initialize(rng=2)])
-def test_another_shape_is_refused(prepare: Any, tmp_path: Path) -> None:
+def test_different_shape_fails(prepare: Any, tmp_path: Path) -> None:
     to_safetensors(tagger(5, 3).initialize(rng=1), tmp_path / "weights")
     _refused(prepare(tagger(4, 3)), tmp_path / "weights", cb.DimensionError,
              "'chain >> linear[0].W'", "(4, 3)", "(5, 3)")  # fmt: skip
 
 
-def test_other_axes_are_refused(tmp_path: Path) -> None:
+def test_different_number_of_axes_fails(tmp_path: Path) -> None:
     safetensors.numpy.save_file({"linear.W": np.ones(3), "linear.b": np.ones(3)},
                                 tmp_path / "weights")  # fmt: skip
     _refused(cb.Linear(3), tmp_path / "weights", cb.DimensionError,
              "'linear.W'", "(3, nI)", "(3,)")  # fmt: skip
 
 
-def test_sizes_that_disagree_within_the_file_are_refused(tmp_path: Path) -> None:
+def test_contradictory_dims_in_a_file_fail(tmp_path: Path) -> None:
     safetensors.numpy.save_file({"linear.W": np.ones((3, 2)), "linear.b": np.ones(4)},
                                 tmp_path / "weights")  # fmt: skip
     _refused(cb.Linear(), tmp_path / "weights", cb.DimensionError, "linear", "4", "3")
 
 
-def test_another_dtype_is_refused(tmp_path: Path) -> None:
+def test_different_dtype_fails(tmp_path: Path) -> None:
     to_safetensors(tagger().initialize(dtype="float64"), tmp_path / "weights")
     _refused(tagger().initialize(), tmp_path / "weights", cb.FormatError,
              "'chain >> linear[0].W'", "float32", "float64")  # fmt: skip
@@ -159,7 +159,7 @@ def test_another_dtype_is_refused(tmp_path: Path) -> None:
              "'linear.W'", "float16")  # fmt: skip
 
 
-def test_other_names_are_refused(tmp_path: Path) -> None:
+def test_different_names_fail(tmp_path: Path) -> None:
     to_safetensors(cb.Linear(2, 3).initialize(), tmp_path / "weights")
     _refused(cb.Softmax(2, 3).initialize(), tmp_path / "weights", cb.FormatError,
              "'softmax.W'", "'softmax.b'", "'linear.W'", "'linear.b'")  # fmt: skip
@@ -167,7 +167,7 @@ def test_other_names_are_refused(tmp_path: Path) -> None:
     _refused(cb.noop(), tmp_path / "weights", cb.FormatError, "3")  # fmt: skip
 
 
-def test_another_version_and_damage_are_refused(tmp_path: Path) -> None:
+def test_other_version_or_corrupt_file_fails(tmp_path: Path) -> None:
     about = {"format": "combinet", "version": "2"}
     one = {"linear.W": np.ones((1, 1)), "linear.b": np.ones(1)}
     safetensors.numpy.save_file(one, tmp_path / "weights", about)
@@ -178,14 +178,14 @@ def test_another_version_and_damage_are_refused(tmp_path: Path) -> None:
     _refused(cb.Linear(), tmp_path / "nowhere", FileNotFoundError, "nowhere")
 
 
-def test_dims_that_loading_finds_are_those_of_the_data(tmp_path: Path) -> None:
+def test_dims_of_embed_are_inferred_from_the_file(tmp_path: Path) -> None:
     model = (cb.Embed(3, 7) >> cb.Linear(2)).initialize()
     to_safetensors(model, tmp_path / "weights")
     other: Any = from_safetensors(cb.Embed() >> cb.Linear(), tmp_path / "weights")
     np.testing.assert_array_equal(other.predict(ids(5)), model.predict(ids(5)))
 
 
-def test_parameters_whose_sizes_are_numbers_come_back(tmp_path: Path) -> None:
+def test_parameters_with_int_axes_can_be_saved_and_loaded(tmp_path: Path) -> None:
     def layer(rows: int) -> Any:
         W = cb.Param((rows, "nO"), cb.initializers.uniform())
         return cb.Model("fixed", lambda model, X, run: (X, X), dims={"nO": 3}, params={"W": W})

@@ -1,4 +1,4 @@
-"""Estimators: scikit-learn's own checks, and what they don't ask."""
+"""Estimators: scikit-learn's own checks, and properties beyond them."""
 
 import os
 import pickle
@@ -30,7 +30,7 @@ from combinet.text import features
 
 
 class Named:
-    """A function shown by its name, so that each process of pytest-xdist has the same test ids."""
+    """A function with its name as repr, so that all pytest-xdist processes have the same ids."""
 
     def __init__(self, function: Any) -> None:
         self.function = function
@@ -41,7 +41,7 @@ class Named:
     def __repr__(self) -> str:
         return str(self.function.__name__)
 
-    def __reduce__(self) -> str:  # as for functions: copies are the same object
+    def __reduce__(self) -> str:  # like functions, copies are the same object
         return repr(self)
 
 
@@ -68,12 +68,12 @@ ESTIMATORS = [
 
 
 @parametrize_with_checks(ESTIMATORS)
-def test_checks_of_scikit_learn(estimator: Any, check: Any) -> None:
+def test_scikit_learn_checks_pass(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
-def test_the_checks_that_need_a_setting_of_scipy() -> None:
-    """They are skipped above: the setting counts when SciPy is imported, and for all of it."""
+def test_scikit_learn_array_api_checks_pass() -> None:
+    """They are skipped above because SciPy reads the setting when it is imported."""
     command = [sys.executable, "-m", "pytest", "-q", __file__, "-k", "check_array_api_input"]
     done = subprocess.run(
         command, env={**os.environ, "SCIPY_ARRAY_API": "1"}, capture_output=True, text=True
@@ -90,8 +90,8 @@ names = np.array(["setosa", "versicolor", "virginica"])[labels]
 # -- numbers -----------------------------------------------------------------------------------
 
 
-def test_a_softmax_becomes_the_logistic_regression() -> None:
-    rows, y = X[50:, :2], labels[50:]  # two classes that overlap: there is one best solution
+def test_softmax_converges_to_logistic_regression() -> None:
+    rows, y = X[50:, :2], labels[50:]  # the classes overlap, so the optimum is unique
     ours = CombinetClassifier(
         softmax, epochs=400, batch_size=100, learn_rate=0.1, random_state=0
     ).fit(rows, y)
@@ -102,7 +102,7 @@ def test_a_softmax_becomes_the_logistic_regression() -> None:
 
 
 @pytest.mark.parametrize("columns", [1, 2])
-def test_a_linear_layer_becomes_the_linear_regression(columns: int) -> None:
+def test_linear_layer_converges_to_linear_regression(columns: int) -> None:
     targets = X[:, 2] if columns == 1 else X[:, 2:]
     ours = CombinetRegressor(
         linear, epochs=300, batch_size=150, learn_rate=0.05, random_state=0
@@ -114,7 +114,7 @@ def test_a_linear_layer_becomes_the_linear_regression(columns: int) -> None:
     assert ours.loss_curve_[-1] == pytest.approx(residue, abs=1e-6)
 
 
-def test_labels_of_any_kind_and_probabilities_by_class() -> None:
+def test_classifier_accepts_string_labels() -> None:
     classifier = CombinetClassifier(epochs=30, learn_rate=0.01, random_state=0).fit(X, names)
     assert classifier.classes_.tolist() == ["setosa", "versicolor", "virginica"]
     assert classifier.score(X, names) > 0.95
@@ -125,12 +125,12 @@ def test_labels_of_any_kind_and_probabilities_by_class() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_weights_have_the_dtype_of_the_table(dtype: str) -> None:
+def test_weights_have_the_dtype_of_the_input(dtype: str) -> None:
     classifier = CombinetClassifier(epochs=1).fit(X.astype(dtype), labels)
     assert classifier.predict_proba(X).dtype == dtype
 
 
-def test_a_seed_says_all_and_without_one_fits_differ() -> None:
+def test_random_state_determines_the_fit() -> None:
     def fitted(random_state: Any) -> Any:
         classifier = CombinetClassifier(epochs=2, drop=0.3, random_state=random_state)
         return classifier.fit(X, labels).predict_proba(X)
@@ -141,10 +141,10 @@ def test_a_seed_says_all_and_without_one_fits_differ() -> None:
     assert not np.array_equal(fitted(None), fitted(None))
 
 
-# -- the model and what trains it --------------------------------------------------------------
+# -- model and training ------------------------------------------------------------------------
 
 
-def test_every_fit_begins_from_the_weights_that_the_model_comes_with() -> None:
+def test_fit_starts_from_the_weights_of_the_given_model() -> None:
     model = cb.Linear(1, 4).initialize(rng=3)
     before = model.to_bytes()
     regressor = CombinetRegressor(lambda: model, epochs=1, learn_rate=1e-12, random_state=0)
@@ -156,7 +156,7 @@ def test_every_fit_begins_from_the_weights_that_the_model_comes_with() -> None:
     assert model.to_bytes() == before
 
 
-def test_the_optimizer_is_called_with_the_rate() -> None:
+def test_optimizer_is_called_with_the_learn_rate() -> None:
     make = partial(cb.SGD, grad_clip=0)
     regressor = CombinetRegressor(
         linear, epochs=1, batch_size=150, optimizer=make, learn_rate=0.5, random_state=0
@@ -174,7 +174,7 @@ def test_partial_fit_is_one_epoch_of_fit() -> None:
     assert parts.loss_curve_ == whole.loss_curve_
 
 
-def test_partial_fit_knows_classes_that_are_still_to_come() -> None:
+def test_partial_fit_accepts_classes_without_samples() -> None:
     classifier = CombinetClassifier(learn_rate=0.01, random_state=0)
     classifier.partial_fit(X[:50], names[:50], classes=[*names])
     assert classifier.predict_proba(X).shape == (150, 3)
@@ -187,7 +187,7 @@ def test_partial_fit_knows_classes_that_are_still_to_come() -> None:
     assert regressor.score(X, X[:, 0]) > 0.9
 
 
-def test_a_pickle_holds_the_model_as_bytes_and_goes_on_where_it_was() -> None:
+def test_unpickled_estimator_continues_training() -> None:
     classifier = CombinetClassifier(deep, epochs=3, drop=0.2, random_state=0).fit(X, names)
     state = classifier.__getstate__()
     assert state["model_"] == classifier.model_.to_bytes()
@@ -201,10 +201,10 @@ def test_a_pickle_holds_the_model_as_bytes_and_goes_on_where_it_was() -> None:
     assert unfitted.epochs == 7
 
 
-# -- in scikit-learn ---------------------------------------------------------------------------
+# -- within scikit-learn------------------------------------------------------------------------
 
 
-def test_grid_search_over_a_pipeline() -> None:
+def test_grid_search_works_with_a_pipeline() -> None:
     pipeline = make_pipeline(StandardScaler(), CombinetClassifier(epochs=20, random_state=0))
     grid = {
         "combinetclassifier__build": [None, deep, partial(deep, 4)],
@@ -229,7 +229,7 @@ def textcat(width: int = 8) -> cb.Model[Any, Any]:
     return cb.list2ragged() >> embed >> cb.reduce_mean() >> cb.Softmax()
 
 
-def test_lists_of_texts_in_a_pipeline() -> None:
+def test_pipeline_accepts_lists_of_texts() -> None:
     classify = CombinetClassifier(textcat, validate=False, epochs=20, learn_rate=0.05)
     pipeline = Pipeline([("words", FunctionTransformer(hashed)), ("classify", classify)])
     pipeline.set_params(classify__random_state=0).fit(TEXTS, TONES)
@@ -241,11 +241,11 @@ def test_lists_of_texts_in_a_pipeline() -> None:
 
 
 def words() -> cb.Model[Any, Any]:
-    """Texts as what `textcat` takes."""
+    """A layer that hashes texts for `textcat`."""
     return cb.Model("words", lambda model, X, run: (hashed(X), lambda dY: None))
 
 
-def test_a_column_of_a_data_frame_is_taken_by_position() -> None:
+def test_pandas_series_is_indexed_by_position() -> None:
     pandas = pytest.importorskip("pandas")
     shuffled = pandas.Series(TEXTS).sample(frac=1, random_state=0)
     tones = np.array(TONES)[shuffled.index]
@@ -260,7 +260,7 @@ def summed() -> cb.Model[Any, Any]:
     return cb.list2ragged() >> cb.reduce_sum() >> cb.Linear()
 
 
-def test_lists_of_arrays_with_numbers_to_guess() -> None:
+def test_regressor_accepts_lists_of_arrays() -> None:
     rng = np.random.default_rng(0)
     docs = [rng.normal(size=(n, 3)).astype("float32") for n in rng.integers(1, 6, 60)]
     sums = [float(doc.sum()) for doc in docs]
@@ -268,7 +268,7 @@ def test_lists_of_arrays_with_numbers_to_guess() -> None:
     np.testing.assert_allclose(regressor.fit(docs, sums).predict(docs), sums, atol=0.05)
 
 
-# -- what is refused ---------------------------------------------------------------------------
+# -- failures ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -281,12 +281,12 @@ def test_lists_of_arrays_with_numbers_to_guess() -> None:
         ({"drop": 1}, InputError, "drop"),
     ],
 )
-def test_settings_that_are_refused(options: Any, error: Any, words: str) -> None:
+def test_invalid_settings_fail(options: Any, error: Any, words: str) -> None:
     with raises(error, words):
         CombinetClassifier(**options).fit(X, labels)
 
 
-def test_classes_that_are_refused() -> None:
+def test_invalid_classes_fail() -> None:
     classifier = CombinetClassifier()
     with raises(ValueError, "classes"):
         classifier.partial_fit(X, labels)
@@ -301,7 +301,7 @@ def test_classes_that_are_refused() -> None:
         fitted.partial_fit(X[:2], [7, -1])
 
 
-def test_without_validation_lengths_are_compared_all_the_same() -> None:
+def test_lengths_are_checked_even_without_validation() -> None:
     with raises(ValueError, "samples"):
         CombinetClassifier(textcat, validate=False).fit(hashed(TEXTS), TONES[:3])
     with pytest.raises(NotFittedError):

@@ -1,4 +1,4 @@
-"""The architectures for spaCy in whole pipelines: trained, saved, loaded, resumed, frozen."""
+"""spaCy architectures in whole pipelines: training, saving, loading, resuming, freezing."""
 
 import os
 import pickle
@@ -124,7 +124,7 @@ LEARNT = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_each_component_learns_a_tiny_corpus_and_is_saved_with_its_averages(name, tmp_path):
+def test_component_learns_a_tiny_corpus_and_saves_its_averages(name, tmp_path):
     nlp, optimizer = trained(name, steps=60)
     with nlp.use_params(optimizer.averages):
         score = nlp.evaluate(examples(nlp))
@@ -137,7 +137,7 @@ def test_each_component_learns_a_tiny_corpus_and_is_saved_with_its_averages(name
     assert loaded.to_bytes(exclude=["vocab"]) == spacy.load(tmp_path).to_bytes(exclude=["vocab"])
 
 
-def test_averages_are_other_weights_and_go_when_the_block_ends():
+def test_use_params_applies_averages_only_inside_the_block():
     nlp, optimizer = trained("textcat", steps=3)
     before = outputs(nlp)
     with nlp.use_params(optimizer.averages):
@@ -145,13 +145,13 @@ def test_averages_are_other_weights_and_go_when_the_block_ends():
     assert outputs(nlp) == before
 
 
-def test_two_processes():
+def test_pipe_with_two_processes_matches_one():
     nlp, _ = trained("tagger", "ner")
     assert outputs(nlp, n_process=2, batch_size=1) == outputs(nlp)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_models_go_to_processes_that_are_not_forked(name):
+def test_component_models_can_be_pickled(name):
     nlp, _ = trained(name, steps=3)
     before = outputs(nlp)
     pipe = nlp.get_pipe(name)
@@ -159,7 +159,7 @@ def test_models_go_to_processes_that_are_not_forked(name):
     assert outputs(nlp) == before
 
 
-def test_training_goes_on_after_loading():
+def test_loaded_pipeline_continues_training():
     nlp, _ = trained("tagger", steps=2)
     loaded = spacy.util.load_model_from_config(nlp.config).from_bytes(nlp.to_bytes())
     loss = [
@@ -170,7 +170,7 @@ def test_training_goes_on_after_loading():
     assert loaded.evaluate(examples(loaded))["tag_acc"] == 1.0
 
 
-def test_a_sourced_component_stays_as_it_is_while_another_is_trained():
+def test_sourced_component_is_unchanged_if_disabled():
     source, _ = trained("tagger")
     before = outputs(source)
     nlp = spacy.blank("en")
@@ -183,8 +183,8 @@ def test_a_sourced_component_stays_as_it_is_while_another_is_trained():
     assert [[token[0] for token in words] for words, *_ in outputs(nlp)] == tags
 
 
-def shared():
-    """Three components that listen to one tok2vec."""
+def shared_tok2vec():
+    """A pipeline of three components that listen to the same tok2vec."""
     nlp = spacy.blank("en")
     nlp.add_pipe("tok2vec", config={"model": TOK2VEC})
     for name in ("tagger", "ner", "spancat"):
@@ -205,23 +205,23 @@ def same(a, b):
     return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_components_that_share_a_tok2vec_train_it_together():
-    nlp, optimizer = trained(nlp=shared(), steps=60)
+def test_components_train_a_shared_tok2vec_together():
+    nlp, optimizer = trained(nlp=shared_tok2vec(), steps=60)
     with nlp.use_params(optimizer.averages):
         score = nlp.evaluate(examples(nlp))
     assert (score["tag_acc"], score["ents_f"], score["spans_sc_f"]) == (1.0, 1.0, 1.0)
 
 
 def test_frozen_components_keep_their_weights():
-    nlp, optimizer = trained(nlp=shared(), steps=5)
+    nlp, optimizer = trained(nlp=shared_tok2vec(), steps=5)
     before = {name: weights(nlp, name) for name in nlp.pipe_names}
     nlp.update(examples(nlp), sgd=optimizer, exclude=["tok2vec", "tagger"], annotates=["tok2vec"])
     after = {name: weights(nlp, name) for name in nlp.pipe_names}
     assert [same(before[name], after[name]) for name in nlp.pipe_names] == [True, True, True, False]
 
 
-def test_a_listener_is_replaced_by_a_copy():
-    nlp, optimizer = trained(nlp=shared(), steps=5)
+def test_replace_listeners_copies_the_tok2vec():
+    nlp, optimizer = trained(nlp=shared_tok2vec(), steps=5)
     before = outputs(nlp)
     nlp.replace_listeners("tok2vec", "tagger", ["model.tok2vec"])
     assert outputs(nlp) == before
@@ -238,7 +238,7 @@ def test_categories_can_be_added_after_training(name):
     nlp.get_pipe(name).add_label("new")
     after = nlp(TEXTS[0]).cats
     assert set(after) == {"good", "bad", "new"}
-    if name == "textcat_multilabel":  # the others don't compete with the new one
+    if name == "textcat_multilabel":  # the new category does not affect the others
         assert {label: after[label] for label in before} == pytest.approx(before)
         assert after["new"] == pytest.approx(0.5)
     else:
@@ -264,7 +264,7 @@ def test_labels_can_be_added_after_training(name):
     assert outputs(reloaded) == outputs(nlp)
 
 
-def test_vectors_of_the_vocabulary():
+def test_static_vectors_of_the_vocabulary_are_used():
     nlp = spacy.blank("en")
     for i, word in enumerate(("I", "like", "hate")):
         nlp.vocab.set_vector(word, np.eye(4, dtype="float32")[i])
@@ -281,7 +281,7 @@ def test_vectors_of_the_vocabulary():
 
 @pytest.fixture
 def installed(tmp_path):
-    """A path where combinet is as if installed: with the entry points of pyproject.toml."""
+    """A path that simulates an installed combinet with the entry points of pyproject.toml."""
     tomllib = pytest.importorskip("tomllib")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     info = tmp_path / "path" / "combinet-0.dist-info"
@@ -306,7 +306,7 @@ def corpus(path):
 
 
 @pytest.mark.parametrize("frozen", [[], ["tagger"]])
-def test_a_config_that_takes_a_component_from_a_pipeline(frozen, tmp_path):
+def test_config_can_source_a_component_from_a_pipeline(frozen, tmp_path):
     nlp, _ = trained("tagger")
     nlp.to_disk(tmp_path / "first")
     path = corpus(tmp_path / "corpus.spacy")
@@ -324,8 +324,8 @@ def test_a_config_that_takes_a_component_from_a_pipeline(frozen, tmp_path):
     assert last.evaluate(examples(last))["tag_acc"] == 1.0
 
 
-def test_train_and_evaluate_find_the_architectures_by_their_entry_points(installed, tmp_path):
-    nlp = shared()
+def test_spacy_commands_find_the_architectures_by_entry_points(installed, tmp_path):
+    nlp = shared_tok2vec()
     config = nlp.config.copy()
     config["paths"] = {"train": None, "dev": None, "vectors": None, "init_tok2vec": None}
     config["training"] |= {"max_steps": 40, "eval_frequency": 20, "patience": 0}

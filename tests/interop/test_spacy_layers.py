@@ -1,4 +1,4 @@
-"""The layers behind the architectures for spaCy: spaCy's and Thinc's own are the oracle."""
+"""The layers of the spaCy architectures, compared with those of spaCy and Thinc."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def with_vectors(mode="default"):
     return nlp
 
 
-def test_features_of_documents_and_spans():
+def test_doc_features_reads_documents_and_spans():
     nlp = spacy.blank("en")
     docs = documents(nlp)
     batch = [docs[0], docs[3][2:4]]
@@ -53,7 +53,7 @@ def test_features_of_documents_and_spans():
 
 
 @pytest.mark.parametrize("mode", ["default", "floret"])
-def test_vectors_of_documents(mode):
+def test_doc_vectors_matches_spacy(mode):
     nlp = with_vectors(mode)
     docs = documents(nlp)
     Y = doc_vectors().predict(docs)
@@ -61,12 +61,12 @@ def test_vectors_of_documents(mode):
     np.testing.assert_array_equal(Y.data, [token.vector for doc in docs for token in doc])
 
 
-def test_a_vocabulary_without_vectors_is_refused():
+def test_doc_vectors_fails_without_vectors():
     with raises(cb.InputError, "vectors"):
         doc_vectors().predict(documents(spacy.blank("en")))
 
 
-def test_hash_table_is_thincs_hash_embed():
+def test_hash_table_matches_thincs_hash_embed():
     keys = RNG.integers(2**64, size=(50, 2), dtype="uint64")
     theirs = thinc.HashEmbed(3, 17, seed=9).initialize()
     layer = HashTable(3, 17, seed=9, column=1).initialize()
@@ -92,13 +92,13 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_invariants(name):
+def test_layer_satisfies_the_invariants(name):
     build, X = LAYERS[name]
     check_layer(build(), X)
 
 
 @pytest.mark.parametrize("rows", [0, 2, 3])
-def test_margins_are_those_of_thincs_with_array(rows):
+def test_with_margins_matches_thincs_with_array(rows):
     X = [RNG.normal(size=(n, 3)).astype("float32") for n in (4, 0, 1, 2)]
     theirs = thinc.chain(thinc.expand_window(1), thinc.Linear(3, 9), thinc.expand_window(1))
     padded = thinc.with_array(theirs, pad=rows).initialize()
@@ -115,7 +115,7 @@ def test_margins_are_those_of_thincs_with_array(rows):
         np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_spans_are_spacys():
+def test_extract_spans_matches_spacy():
     docs = [RNG.normal(size=(n, 3)).astype("float32") for n in (4, 0, 2)]
     bounds, lengths = (
         np.array([[0, 2], [1, 4], [0, 1], [0, 2]], "int32"),
@@ -131,7 +131,7 @@ def test_spans_are_spacys():
     assert none is None
 
 
-def test_no_spans():
+def test_extract_spans_accepts_an_empty_batch_of_spans():
     docs = [np.ones((2, 3), "float32")]
     none = cb.Ragged(np.zeros((0, 2), "int32"), [0])
     Y, backprop = extract_spans().begin_update((docs, none))
@@ -139,7 +139,7 @@ def test_no_spans():
     assert np.array_equal(backprop(Y)[0][0], np.zeros((2, 3)))
 
 
-def test_probabilities_take_the_gradient_of_the_logits():
+def test_probabilities_expect_the_gradient_of_the_logits():
     X = RNG.normal(size=(3, 4))
     Y, backprop = probabilities().begin_update(X)
     np.testing.assert_allclose(Y, np.exp(X) / np.exp(X).sum(axis=1, keepdims=True), rtol=1e-12)
@@ -148,25 +148,25 @@ def test_probabilities_take_the_gradient_of_the_logits():
     assert np.array_equal(probabilities(in_prediction=False).predict(X), X)
 
 
-def test_the_gradients_of_a_tok2vec():
+def test_tok2vec_gradients_are_correct():
     node = Tok2Vec(width=4, depth=2, rows=[7, 5, 5, 5], margins=True)
     reader, *layers = node.shims[0].model.layers
     check_backprop(cb.chain(*layers), reader.predict(documents(spacy.blank("en"))))
 
 
-def test_rows_for_each_attribute():
+def test_tok2vec_fails_unless_rows_match_attributes():
     with raises(cb.InputError, "'NORM'", "[3, 4]"):
         Tok2Vec(width=4, depth=1, rows=[3, 4], attrs=["NORM"])
 
 
-def test_documents_without_words_are_classified_too():
+def test_textcat_accepts_an_empty_document():
     nlp = spacy.blank("en")
     model = TextCat(Tok2Vec(width=4, depth=1, rows=[5, 5, 5, 5]), exclusive_classes=True, nO=2)
     model.initialize(documents(nlp))
     np.testing.assert_allclose(model.predict([nlp.make_doc("")]), [[0.5, 0.5]], atol=1e-6)
 
 
-# -- pipelines moved ---------------------------------------------------------------------------
+# -- moving pipelines --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_documents_without_words_are_classified_too():
         {"pretrained_vectors": True, "window_size": 2, "maxout_pieces": 2},
     ],
 )
-def test_the_vectors_of_a_hash_embed_cnn(settings):
+def test_move_keeps_the_vectors_of_a_hash_embed_cnn(settings):
     nlp = with_vectors()
     config = {
         "@architectures": "spacy.HashEmbedCNN.v2", "width": 16, "depth": 4, "embed_size": 50,
@@ -193,7 +193,7 @@ def test_the_vectors_of_a_hash_embed_cnn(settings):
         nlp.get_pipe("tagger").add_label(label)
     nlp.initialize()
     for node in nlp.get_pipe("tok2vec").model.walk():
-        for name in node.param_names:  # biases are 0 at first, gains 1
+        for name in node.param_names:  # biases start at 0, gains at 1
             node.set_param(name, node.get_param(name) + 0.1)
     texts = [text for text in TEXTS if text]
     before = [doc.tensor for doc in nlp.pipe(texts)]
@@ -211,7 +211,7 @@ def test_the_vectors_of_a_hash_embed_cnn(settings):
         move(nlp)
 
 
-def test_what_cannot_be_moved():
+def test_move_fails_for_unsupported_pipelines():
     nlp = spacy.blank("en")
     nlp.add_pipe("sentencizer")
     with raises(cb.InputError, "'sentencizer'", "tok2vec"):

@@ -1,4 +1,4 @@
-"""Models of combinet in Thinc's, and of Thinc in combinet's: Thinc's own layers are the oracle."""
+"""combinet models inside Thinc and Thinc models inside combinet, compared with Thinc's layers."""
 
 import copy
 import pickle
@@ -20,8 +20,8 @@ X = RNG.normal(size=(6, 3)).astype("float32")
 DY = RNG.normal(size=(6, 2)).astype("float32")
 
 
-def twins():
-    """The same two layers with the same weights: as one node that is combinet's, and as Thinc's."""
+def equal_models():
+    """A model of two layers, its Thinc node, and a Thinc model with the same weights."""
     theirs = thinc.chain(thinc.Maxout(4, 3, nP=2), thinc.Linear(2, 4)).initialize()
     model = (cb.Maxout(4, 3, pieces=2) >> cb.Linear(2, 4)).initialize()
     for layer, node in zip(model.layers, theirs.layers, strict=True):
@@ -51,8 +51,8 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_updates_and_averages_are_those_of_thincs_own_layers(name):
-    model, node, theirs = twins()
+def test_updates_and_averages_match_thinc(name):
+    model, node, theirs = equal_models()
     sgd, reference = OPTIMIZERS[name](), OPTIMIZERS[name]()
     for _ in range(4):
         for ours, expected in zip(step(node, sgd), step(theirs, reference), strict=True):
@@ -70,8 +70,8 @@ def test_updates_and_averages_are_those_of_thincs_own_layers(name):
     assert np.array_equal(other.predict(X), averaged)
 
 
-def test_weights_come_back_after_an_exception():
-    _, node, _ = twins()
+def test_use_params_restores_the_weights_after_an_exception():
+    _, node, _ = equal_models()
     sgd = thinc.Adam(0.1)
     step(node, sgd)
     plain = node.predict(X)
@@ -80,8 +80,8 @@ def test_weights_come_back_after_an_exception():
     assert np.array_equal(node.predict(X), plain)
 
 
-def test_gradients_of_several_passes_are_summed_until_the_update():
-    _, node, theirs = twins()
+def test_gradients_accumulate_until_the_update():
+    _, node, theirs = equal_models()
     for model in (node, theirs):
         passes = [model.begin_update(X) for _ in range(2)]
         for _, backprop in passes:
@@ -90,15 +90,15 @@ def test_gradients_of_several_passes_are_summed_until_the_update():
     np.testing.assert_allclose(node.predict(X), theirs.predict(X), rtol=1e-4, atol=1e-6)
 
 
-def test_an_optimizer_that_returns_another_array():
-    model, node, _ = twins()
+def test_optimizer_may_return_a_different_array():
+    model, node, _ = equal_models()
     expected = [W - 1 for W in params(model)]
     step(node, lambda key, W, dW: (W - 1, dW))
     for W, after in zip(params(model), expected, strict=True):
         np.testing.assert_array_equal(W, after)
 
 
-def test_tables_after_an_optimizer_that_writes_into_all_rows_of_the_gradient():
+def test_optimizer_may_write_to_all_rows_of_a_sparse_gradient():
     model = cb.Embed(2, 5).initialize()
     node, rows = to_thinc(model), np.array([1, 3])
     before = model.get_param("E").copy()
@@ -115,7 +115,7 @@ def test_tables_after_an_optimizer_that_writes_into_all_rows_of_the_gradient():
     assert np.array_equal(model.get_param("E"), before)
 
 
-def test_two_models_of_one_optimizer_have_moments_of_their_own():
+def test_optimizer_keeps_separate_moments_per_model():
     sgd = thinc.Adam(0.1)
     models = [to_thinc(cb.Linear(2, 3).initialize()) for _ in range(2)]
     for model in models:
@@ -124,9 +124,9 @@ def test_two_models_of_one_optimizer_have_moments_of_their_own():
     assert not set(sgd.averages) & {(node.id, "W") for node in models}
 
 
-def test_resized_parameters_begin_anew_with_the_optimizer():
+def test_resize_restarts_the_optimizer_state():
     sgd = thinc.Adam(0.1)
-    _, node, _ = twins()
+    _, node, _ = equal_models()
     step(node, sgd)
     assert node.attrs["resize_output"](node, 3).get_dim("nO") == 3
     step(node, sgd, np.ones((6, 3), "float32"))
@@ -134,7 +134,7 @@ def test_resized_parameters_begin_anew_with_the_optimizer():
         assert node.predict(X).shape == (6, 3)
 
 
-def test_dropout_rate():
+def test_set_dropout_rate_of_thinc_works():
     node = to_thinc(cb.Dropout())
     ones = np.ones((100, 10), "float32")
     thinc.set_dropout_rate(node, 0.5)
@@ -146,7 +146,7 @@ def test_dropout_rate():
     assert np.array_equal(node.begin_update(ones)[0], ones)
 
 
-def test_initialize_infers_dims_and_draws_by_thincs_seed():
+def test_initialize_infers_dims_and_follows_thincs_seed():
     nodes = []
     for seed in (1, 1, 2):
         thinc.fix_random_seed(seed)
@@ -164,8 +164,8 @@ def by_pickle(node):
 
 
 @pytest.mark.parametrize("clone", [lambda node: node.copy(), copy.deepcopy, by_pickle])
-def test_copies_share_nothing(clone):
-    _, node, _ = twins()
+def test_copies_share_no_arrays(clone):
+    _, node, _ = equal_models()
     before = node.predict(X)
     twin = clone(node)
     assert np.array_equal(twin.predict(X), before)
@@ -176,8 +176,8 @@ def test_copies_share_nothing(clone):
     assert not np.array_equal(twin.predict(X), before)
 
 
-def test_thinc_says_which_device(monkeypatch):
-    model, node, _ = twins()
+def test_thinc_device_moves_reach_the_model(monkeypatch):
+    model, node, _ = equal_models()
     moves = []
     for name in ("to_gpu", "to_cpu"):
         monkeypatch.setattr(model, name, lambda *device, name=name: moves.append((name, *device)))
@@ -186,7 +186,7 @@ def test_thinc_says_which_device(monkeypatch):
     assert moves == [("to_cpu",), ("to_gpu", 1)]
 
 
-def test_bytes_into_a_node_that_is_not_initialized_in_a_larger_model(tmp_path):
+def test_larger_thinc_model_loads_into_an_uninitialized_node(tmp_path):
     def build():
         return thinc.chain(to_thinc(cb.Linear() >> cb.relu()), thinc.Linear())
 
@@ -201,13 +201,13 @@ def test_bytes_into_a_node_that_is_not_initialized_in_a_larger_model(tmp_path):
     assert loaded.can_from_bytes(model.to_bytes())
 
 
-def test_a_node_between_thincs_layers_is_not_misled_by_the_last_ones_output():
+def test_node_inside_a_chain_ignores_the_output_sample():
     middle = to_thinc(cb.relu())
     model = thinc.chain(thinc.Linear(4), middle, thinc.Linear()).initialize(X, DY)
     assert model.predict(X).shape == (6, 2)
 
 
-def test_batches_of_all_forms():
+def test_node_accepts_all_batch_types_of_thinc():
     linear = cb.Linear(2, 3).initialize()
     rows = linear.predict(X)
     lengths = np.array([4, 2], "int32")
@@ -228,7 +228,7 @@ def test_batches_of_all_forms():
 
 
 @pytest.mark.parametrize("inside", [True, False])
-def test_equally_long_sequences_of_padded_stay_in_thincs_order(inside):
+def test_padded_keeps_thincs_order_of_equal_lengths(inside):
     padded = thinc.list2padded()([X[:2], X[2:4], X[4:6]], False)[0]
     rows = thinc.with_array(thinc.noop())
     layer = (
@@ -242,22 +242,22 @@ def test_equally_long_sequences_of_padded_stay_in_thincs_order(inside):
         np.testing.assert_allclose(back, times * X, rtol=1e-6)
 
 
-def test_from_thinc_says_that_each_item_needs_a_gradient():
+def test_from_thinc_fails_for_a_gradient_of_none():
     layer = from_thinc(thinc.tuplify(thinc.Linear(2, 3), thinc.Linear(2, 3)).initialize())
     _, backprop = layer.begin_update(X)
     with raises(cb.InputError, "gradient"):
         backprop((DY, None))
 
 
-def test_ids_have_a_gradient_of_zeros_as_in_thinc():
+def test_gradient_of_ids_is_zeros_like_in_thinc():
     ids = np.array([1, 2], "uint64")
     node = to_thinc(cb.HashEmbed(2, 10).initialize())
     Y, backprop = node.begin_update(ids)
     assert np.array_equal(backprop(Y), [0, 0])
 
 
-def test_passes_in_threads():
-    _, node, theirs = twins()
+def test_passes_in_threads_match_thinc():
+    _, node, theirs = equal_models()
 
     def work(_):
         Y, backprop = node.begin_update(X)
@@ -282,7 +282,7 @@ def thinc_model():
     ).initialize()
 
 
-def test_a_thinc_model_gives_the_same_output_and_gradients():
+def test_from_thinc_matches_the_thinc_model():
     theirs = thinc_model()
     layer = from_thinc(theirs)
     Y, backprop = layer.begin_update(X)
@@ -298,11 +298,11 @@ def test_a_thinc_model_gives_the_same_output_and_gradients():
 
 
 @pytest.mark.parametrize("check", [check_predict, check_saving, check_interleaved, check_copy])
-def test_invariants(check):
+def test_from_thinc_satisfies_the_invariant(check):
     check(from_thinc(thinc_model()), X)
 
 
-def test_a_thinc_model_is_trained_by_combinets_optimizers_and_stays_as_it_is():
+def test_from_thinc_copies_the_model_and_can_be_trained():
     theirs = thinc_model()
     before = theirs.predict(X)
     layer = from_thinc(theirs)
@@ -316,7 +316,7 @@ def test_a_thinc_model_is_trained_by_combinets_optimizers_and_stays_as_it_is():
         assert not np.array_equal(layer.predict(X), before)
 
 
-def test_dropout_reaches_nodes_without_a_rate_of_their_own():
+def test_drop_applies_only_to_nodes_without_a_rate():
     ones = np.ones((100, 10), "float32")
     free, fixed = from_thinc(thinc.Dropout(0.0)), from_thinc(thinc.Dropout(0.5))
     assert 0 in free.begin_update(ones, drop=0.2)[0]
@@ -325,7 +325,7 @@ def test_dropout_reaches_nodes_without_a_rate_of_their_own():
     assert np.array_equal(fixed.predict(ones), ones)
 
 
-def test_both_nest():
+def test_to_thinc_and_from_thinc_can_be_nested():
     ids = np.array([3, 9, 3], "uint64")
     embed = thinc.HashEmbed(4, 20, seed=1).initialize()
     model = (from_thinc(embed) >> cb.relu() >> cb.Linear(2)).initialize()
@@ -335,7 +335,7 @@ def test_both_nest():
     assert np.array_equal(Y, node.predict(ids))
 
 
-def test_widths_and_what_is_refused():
+def test_from_thinc_fails_for_wrong_widths_and_unsupported_models():
     linear = thinc.Linear(2, 3).initialize()
     with raises(cb.DimensionError, "nO=2", "linear", "5"):
         from_thinc(linear) >> cb.Linear(1, 5)

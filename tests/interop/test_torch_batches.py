@@ -1,4 +1,4 @@
-"""Several inputs and outputs, by keyword, nested, packed: as PyTorch alone has them."""
+"""TorchWrapper with several, keyword, nested and packed inputs and outputs matches PyTorch."""
 
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ class Two(NamedTuple):
 
 
 class Mixer(nn.Module):
-    """Takes and gives all kinds of things."""
+    """Takes and returns tensors, lists, dicts and None."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ def alone(*arrays: Any) -> list[Any]:
 A, B, C, D = (floats(3, 2, seed=seed) for seed in range(4))
 
 
-def test_a_tuple_with_a_dict_is_arguments_and_keywords() -> None:
+def test_tuple_with_a_dict_becomes_arguments_and_keywords() -> None:
     model = TorchWrapper(Mixer())
     X = (A, {"c": C, "d": [D, 7]}, {"b": B, "name": "y"})
     Y, backprop = model.begin_update(X)
@@ -65,7 +65,7 @@ def test_a_tuple_with_a_dict_is_arguments_and_keywords() -> None:
     assert dX[2]["name"] is None
 
 
-def test_a_dict_is_keywords() -> None:
+def test_dict_becomes_keywords() -> None:
     model = TorchWrapper(Mixer()) >> cb.tuple_getitem(0)
     Y, backprop = model.begin_update({"a": A, "b": B})
     a, b = alone(A, B)
@@ -77,7 +77,7 @@ def test_a_dict_is_keywords() -> None:
     assert_close(dX["b"], b.grad)
 
 
-def test_a_dict_alone_may_be_the_one_argument() -> None:
+def test_empty_keywords_make_a_dict_an_argument() -> None:
     class Takes(nn.Module):
         def forward(self, X: Any) -> Any:
             return X["a"] * 2
@@ -99,7 +99,7 @@ def test_integers_have_no_gradient() -> None:
     np.testing.assert_allclose(dX, expected)
 
 
-def test_nobody_who_wants_no_gradient_of_the_input_gets_one() -> None:
+def test_input_gradient_is_none_without_wants_dX() -> None:
     model = TorchWrapper(Mixer()) >> cb.tuple_getitem(0)
     _, backprop = model.begin_update(A, wants_dX=False)
     assert backprop(B) is None
@@ -109,7 +109,7 @@ def test_nobody_who_wants_no_gradient_of_the_input_gets_one() -> None:
     assert_close(model.layers[0].get_grad("weight"), reference.weight.grad)
 
 
-def test_a_gradient_of_another_form_is_refused() -> None:
+def test_gradient_of_wrong_structure_fails() -> None:
     model = TorchWrapper(Mixer())
     _, backprop = model.begin_update(A)
     with raises(cb.InputError, "dict"):
@@ -134,7 +134,7 @@ def padded() -> Any:
     return cb.list2padded().predict(SEQUENCES)
 
 
-def test_padded_is_packed_and_padded_again() -> None:
+def test_padded_becomes_packed_and_padded_again() -> None:
     model = TorchWrapper(lstm())
     X = padded()
     Y, backprop = model.begin_update(X)
@@ -144,7 +144,7 @@ def test_padded_is_packed_and_padded_again() -> None:
     expected = nn.utils.rnn.unpack_sequence(outputs)
     for found, each in zip(cb.padded2list().predict(Y[0]), expected, strict=True):
         assert_close(found, each)
-    assert_close(Y[1][0], h)  # in the order of the sequences that were given
+    assert_close(Y[1][0], h)  # in the order of the input sequences
     assert_close(Y[1][1], c)
     assert Y[0].indices.tolist() == X.indices.tolist()
     assert Y[0].lengths.tolist() == X.lengths.tolist()
@@ -158,7 +158,7 @@ def test_padded_is_packed_and_padded_again() -> None:
         assert_close(found, each.grad)
 
 
-def test_a_list_goes_through_a_recurrent_module() -> None:
+def test_recurrent_module_works_on_a_list() -> None:
     model = cb.with_padded(TorchWrapper(lstm(num_layers=2)) >> cb.tuple_getitem(0))
     check_layer(model, SEQUENCES)
 
@@ -180,13 +180,13 @@ def test_packed_ids_have_no_gradient() -> None:
     assert backprop(Y) is None
 
 
-def test_an_empty_sequence_is_refused() -> None:
+def test_empty_sequence_fails() -> None:
     X = cb.list2padded().predict([floats(2, 3), floats(0, 3)])
     with raises(cb.InputError, "empty"):
         TorchWrapper(lstm()).predict(X)
 
 
-def test_as_torch_takes_and_gives_packed_sequences() -> None:
+def test_as_torch_accepts_and_returns_packed_sequences() -> None:
     model = cb.LSTM(4, 3).initialize(dtype="float64")
     module = as_torch(model)
     tensors = alone(*SEQUENCES)
@@ -202,7 +202,7 @@ def test_as_torch_takes_and_gives_packed_sequences() -> None:
         assert_close(found, each.grad)
 
 
-def test_as_torch_takes_lists_and_gives_ragged() -> None:
+def test_as_torch_accepts_lists_and_returns_ragged() -> None:
     model = (cb.list2ragged() >> cb.with_array(cb.Linear(2, 3))).initialize(dtype="float64")
     module = as_torch(model)
     tensors = alone(*SEQUENCES)

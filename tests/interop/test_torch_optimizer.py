@@ -1,4 +1,4 @@
-"""PyTorch's optimizers on combinet's weights, beside the same on PyTorch's own."""
+"""TorchOptimizer matches PyTorch's optimizers on PyTorch models."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def same_step(reference: Any, optimizer: Any, seed: int = 0) -> None:
         (torch.optim.Adafactor, {}),
     ],
 )
-def test_training_is_pytorchs_training(kind: Any, options: Any) -> None:
+def test_training_matches_pytorch(kind: Any, options: Any) -> None:
     model, reference = TorchWrapper(module()), module()
     sgd = TorchOptimizer(kind, 0.05, **options)
     optimizer = kind(reference.parameters(), lr=0.05, **options)
@@ -52,7 +52,7 @@ def test_training_is_pytorchs_training(kind: Any, options: Any) -> None:
     assert_close(model.predict(floats(2, 3)), reference(torch.tensor(floats(2, 3))))
 
 
-def test_it_trains_combinets_own_layers_by_a_schedule() -> None:
+def test_combinet_layer_with_a_schedule_matches_pytorch() -> None:
     model = cb.Linear(2, 3).initialize(dtype="float64")
     reference = nn.Linear(3, 2).double()
     reference.load_state_dict(
@@ -67,7 +67,7 @@ def test_it_trains_combinets_own_layers_by_a_schedule() -> None:
     assert_close(model.get_param("W"), reference.weight)
 
 
-def test_gradients_are_clipped_as_pytorch_clips_them() -> None:
+def test_gradient_clipping_matches_pytorch() -> None:
     model, reference = TorchWrapper(module()), module()
     step(model, TorchOptimizer(torch.optim.SGD, 0.1, grad_clip=0.5))
     optimizer = torch.optim.SGD(reference.parameters(), lr=0.1)
@@ -80,7 +80,7 @@ def test_gradients_are_clipped_as_pytorch_clips_them() -> None:
     )  # PyTorch adds 1e-6 to the norm
 
 
-def test_averages_are_kept_as_by_combinets_sgd() -> None:
+def test_averages_match_those_of_combinets_sgd() -> None:
     models = [TorchWrapper(module()) for _ in range(2)]
     for model, sgd in zip(
         models, (cb.SGD(0.1, grad_clip=0), TorchOptimizer(torch.optim.SGD, 0.1)), strict=True
@@ -92,7 +92,7 @@ def test_averages_are_kept_as_by_combinets_sgd() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
-def test_an_update_leaves_pending_passes_alone_and_copies_nothing_else() -> None:
+def test_update_copies_weights_only_for_a_pending_pass() -> None:
     model, sgd = TorchWrapper(module()), TorchOptimizer(torch.optim.SGD, 0.5)
     X = floats(5, 3)
     expected = model.begin_update(X)[1](floats(5, 2))
@@ -106,7 +106,7 @@ def test_an_update_leaves_pending_passes_alone_and_copies_nothing_else() -> None
     assert model.get_param("0.weight").ctypes.data == before
 
 
-def test_its_state_is_saved() -> None:
+def test_state_can_be_saved_and_loaded() -> None:
     model, sgd = TorchWrapper(module()), TorchOptimizer(torch.optim.Adam, 0.1)
     for seed in range(3):
         step(model, sgd, seed)
@@ -119,7 +119,7 @@ def test_its_state_is_saved() -> None:
     assert again.step == 4
 
 
-def test_state_of_others_is_refused() -> None:
+def test_loading_state_of_another_optimizer_or_model_fails() -> None:
     model, sgd = TorchWrapper(module()), TorchOptimizer(torch.optim.Adam, 0.1)
     step(model, sgd)
     data = sgd.to_bytes(model)
@@ -131,7 +131,7 @@ def test_state_of_others_is_refused() -> None:
         sgd.from_bytes(data, model.copy().resize_output(5))
 
 
-def test_in_a_new_size_it_goes_on() -> None:
+def test_training_continues_after_a_resize() -> None:
     model, sgd = TorchWrapper(module()), TorchOptimizer(torch.optim.Adam, 0.1)
     step(model, sgd)
     model.resize_output(3)

@@ -1,4 +1,4 @@
-"""Weights of wrapped modules: back in modules, and in files that PyTorch's users read."""
+"""Weights of wrapped modules can be unwrapped, saved for PyTorch, and loaded from PyTorch."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def trained() -> Any:
     return model
 
 
-def test_a_trained_module_comes_back() -> None:
+def test_unwrap_returns_the_trained_module() -> None:
     model = trained()
     module = unwrap(model)
     assert type(module) is nn.Sequential
@@ -47,7 +47,7 @@ def test_a_trained_module_comes_back() -> None:
     assert model.get_param("0.weight").all()
 
 
-def test_a_file_is_the_modules_state_dict(tmp_path: Any) -> None:
+def test_saved_file_is_the_state_dict_of_the_module(tmp_path: Any) -> None:
     model = trained()
     to_safetensors(model, tmp_path / "model.safetensors")
     other = normed(seed=1)
@@ -56,7 +56,7 @@ def test_a_file_is_the_modules_state_dict(tmp_path: Any) -> None:
     np.testing.assert_allclose(found, model.predict(floats(2, 3)), rtol=1e-12)
 
 
-def test_a_file_of_pytorchs_is_read(tmp_path: Any) -> None:
+def test_file_written_by_pytorch_can_be_loaded(tmp_path: Any) -> None:
     module = normed(seed=1)
     safetensors.save_file(module.state_dict(), tmp_path / "module.safetensors")
     model = trained()
@@ -65,7 +65,7 @@ def test_a_file_of_pytorchs_is_read(tmp_path: Any) -> None:
     np.testing.assert_allclose(model.predict(floats(2, 3)), expected, rtol=1e-12)
 
 
-def test_a_matrix_in_two_places_is_written_twice_and_read_as_one(tmp_path: Any) -> None:
+def test_tied_weights_are_saved_twice_and_loaded_once(tmp_path: Any) -> None:
     layer = nn.Linear(2, 2)
     model = TorchWrapper(nn.Sequential(layer, nn.Tanh(), layer))
     to_safetensors(model, tmp_path / "tied.safetensors")
@@ -78,7 +78,7 @@ def test_a_matrix_in_two_places_is_written_twice_and_read_as_one(tmp_path: Any) 
     assert model.to_bytes() == before
 
 
-def test_files_that_do_not_fit_change_nothing(tmp_path: Any) -> None:
+def test_files_that_do_not_fit_leave_the_model_unchanged(tmp_path: Any) -> None:
     model = trained()
     before = model.to_bytes()
     (tmp_path / "words").write_text("no weights")
@@ -91,7 +91,7 @@ def test_files_that_do_not_fit_change_nothing(tmp_path: Any) -> None:
     assert model.to_bytes() == before
 
 
-def test_modules_that_do_not_fit_are_refused() -> None:
+def test_take_weights_fails_for_modules_that_do_not_fit() -> None:
     model = trained()
     before = model.to_bytes()
     with raises(cb.InputError, "'2.weight'", "'weight'"):
@@ -103,7 +103,7 @@ def test_modules_that_do_not_fit_are_refused() -> None:
         unwrap(cb.Linear(2, 3))
 
 
-def test_a_wrapped_combinet_model_comes_back() -> None:
+def test_unwrap_returns_a_wrapped_combinet_model() -> None:
     model = TorchWrapper(as_torch(cb.Linear(2, 3).initialize(dtype="float64")))
     model.set_param("linear/b", [1.0, 2.0])
     found = unwrap(model)(torch.tensor(floats(4, 3))).detach()

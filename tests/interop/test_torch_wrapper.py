@@ -1,4 +1,4 @@
-"""Modules of PyTorch's as layers: what they compute is what PyTorch computes alone."""
+"""TorchWrapper: PyTorch modules as layers, compared with plain PyTorch."""
 
 import copy
 import gc
@@ -43,12 +43,12 @@ def assert_close(found: Any, expected: Any) -> None:
 
 
 def addresses(model: Any) -> list[int]:
-    """Where the model's parameters lie in memory."""
+    """The memory addresses of the model's parameters."""
     return [layer.get_param(name).ctypes.data for _, layer, name in named_params(model)]
 
 
 class Tied(nn.Module):
-    """One matrix there and back."""
+    """A module that uses one matrix twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Tied(nn.Module):
 
 
 class Masked(nn.Module):
-    """A parameter that is frozen, one that is not used, buffers that no pass changes."""
+    """A module with a frozen parameter, an unused parameter, and constant buffers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,10 +75,10 @@ class Masked(nn.Module):
         return (X * self.free * self.mask)[:, self.ids] * self.frozen + self.bias.exp()
 
 
-# -- what is computed --------------------------------------------------------------------------
+# -- results -----------------------------------------------------------------------------------
 
 
-def test_the_output_and_all_gradients_are_pytorchs() -> None:
+def test_output_and_gradients_match_pytorch() -> None:
     module = mlp()
     model = TorchWrapper(module)
     X, dY = floats(5, 3), floats(5, 2, seed=1)
@@ -95,7 +95,7 @@ def test_the_output_and_all_gradients_are_pytorchs() -> None:
 
 
 @pytest.mark.parametrize("kind", ["Adam", "SGD"])
-def test_training_is_pytorchs_training(kind: str) -> None:
+def test_training_matches_pytorch(kind: str) -> None:
     module = mlp()
     model = TorchWrapper(module)
     X, target = floats(20, 3), floats(20, 2, seed=1)
@@ -110,7 +110,7 @@ def test_training_is_pytorchs_training(kind: str) -> None:
     assert_close(model.predict(X), module(tensor(X)))
 
 
-def test_the_module_that_is_given_stays_as_it_is() -> None:
+def test_wrapped_module_is_not_changed() -> None:
     module = normed().eval()
     before = copy.deepcopy(module.state_dict())
     model = TorchWrapper(module)
@@ -143,20 +143,20 @@ def weight_normed() -> Any:
         (lambda: nn.Tanh(), floats(2, 3)),
     ],
 )  # fmt: skip
-def test_the_invariants_of_layers_hold(make: Any, X: Any) -> None:
+def test_wrapped_module_satisfies_the_invariants(make: Any, X: Any) -> None:
     torch.manual_seed(0)
     model = TorchWrapper(make().double())
     if len(Y := model.predict(X)) == 2 and isinstance(Y, tuple):
-        model = model >> cb.tuple_getitem(0)  # the rest may be no function of the weights
+        model = model >> cb.tuple_getitem(0)  # the other outputs may not depend on the weights
     check_layer(model, X)
 
 
-def test_the_invariants_of_layers_hold_for_batch_normalization_in_a_chain() -> None:
+def test_batch_normalization_in_a_chain_satisfies_the_invariants() -> None:
     model = cb.Linear(3) >> TorchWrapper(normed()) >> cb.Maxout(2)
     check_layer(model, floats(6, 2), skip=[check_predict])
 
 
-def test_a_matrix_in_two_places_is_one_parameter() -> None:
+def test_tied_weights_are_one_parameter() -> None:
     model = TorchWrapper(Tied())
     assert model.param_names == ("there.weight",)
     module = unwrap(model)
@@ -166,7 +166,7 @@ def test_a_matrix_in_two_places_is_one_parameter() -> None:
 # -- buffers, frozen weights -------------------------------------------------------------------
 
 
-def test_running_means_are_pytorchs() -> None:
+def test_running_statistics_match_pytorch() -> None:
     module = normed()
     model, sgd = TorchWrapper(module), cb.SGD(0.1, grad_clip=0)
     theirs = torch.optim.SGD(module.parameters(), lr=0.1)
@@ -182,7 +182,7 @@ def test_running_means_are_pytorchs() -> None:
     assert_close(model.predict(floats(2, 3)), module.eval()(tensor(floats(2, 3))))
 
 
-def test_a_pass_alone_moves_no_running_mean() -> None:
+def test_forward_pass_alone_does_not_change_running_statistics() -> None:
     model = TorchWrapper(normed())
     before = model.to_bytes()
     model.begin_update(floats(6, 3))
@@ -190,7 +190,7 @@ def test_a_pass_alone_moves_no_running_mean() -> None:
     assert model.to_bytes() == before
 
 
-def test_two_passes_move_running_means_to_the_mean_of_theirs() -> None:
+def test_two_passes_average_their_running_statistics() -> None:
     module, model = normed(), TorchWrapper(normed())
     batches = [floats(6, 3), floats(6, 3, seed=1)]
     for X in batches:
@@ -206,7 +206,7 @@ def test_two_passes_move_running_means_to_the_mean_of_theirs() -> None:
     assert model.get_param("1.num_batches_tracked") == 1
 
 
-def test_frozen_unused_and_constant_things_stay() -> None:
+def test_update_keeps_frozen_unused_and_constant_tensors() -> None:
     module = Masked()
     model = TorchWrapper(module)
     Y, backprop = model.begin_update(floats(5, 3))
@@ -218,7 +218,7 @@ def test_frozen_unused_and_constant_things_stay() -> None:
     assert_close(TorchWrapper(module).predict(floats(5, 3)), module(tensor(floats(5, 3))))
 
 
-def test_constants_are_saved() -> None:
+def test_constant_buffers_are_saved() -> None:
     module = Masked()
     data = TorchWrapper(module).to_bytes()
     module.mask[:] = ~module.mask
@@ -233,7 +233,7 @@ def test_constants_are_saved() -> None:
 # -- passes are pure, reentrant, in threads ----------------------------------------------------
 
 
-def test_two_passes_begun_before_either_backward() -> None:
+def test_two_pending_passes_match_pytorch() -> None:
     module = mlp()
     model = TorchWrapper(module)
     X1, X2, dY1, dY2 = floats(5, 3), floats(4, 3, seed=1), floats(5, 2), floats(4, 2)
@@ -248,7 +248,7 @@ def test_two_passes_begun_before_either_backward() -> None:
         assert_close(model.get_grad(name), parameter.grad)  # PyTorch sums them too
 
 
-def test_a_pass_in_threads_is_the_pass_alone() -> None:
+def test_passes_in_threads_match_single_passes() -> None:
     model = TorchWrapper(mlp())
     batches = [floats(6, 3, seed=seed) for seed in range(16)]
     alone = [model.begin_update(X)[1](floats(6, 2)) for X in batches]
@@ -271,7 +271,7 @@ def test_a_pass_in_threads_is_the_pass_alone() -> None:
 
 
 @pytest.mark.parametrize("module", [mlp(), nn.LSTM(3, 2).double()])
-def test_an_update_copies_no_weights_once_its_pass_is_over(module: Any) -> None:
+def test_update_copies_no_weights_after_its_pass(module: Any) -> None:
     model = TorchWrapper(module) if isinstance(module, nn.Sequential) else (
         TorchWrapper(module) >> cb.tuple_getitem(0)
     )  # fmt: skip
@@ -281,7 +281,7 @@ def test_an_update_copies_no_weights_once_its_pass_is_over(module: Any) -> None:
     assert addresses(model) == before
 
 
-def test_nothing_of_a_pass_is_kept() -> None:
+def test_dropping_the_pass_frees_its_input() -> None:
     model = TorchWrapper(mlp())
     X = floats(5, 3)
     count = sys.getrefcount(X)
@@ -293,13 +293,13 @@ def test_nothing_of_a_pass_is_kept() -> None:
     assert sys.getrefcount(X) == count
 
 
-def test_a_backward_pass_may_be_run_again() -> None:
+def test_backprop_can_be_called_twice() -> None:
     model = TorchWrapper(mlp())
     Y, backprop = model.begin_update(floats(5, 3))
     assert_close(backprop(Y), backprop(Y))
 
 
-def test_a_pass_that_is_run_again_draws_its_masks_again() -> None:
+def test_checkpointed_pass_repeats_its_dropout_masks() -> None:
     model = cb.checkpointed(TorchWrapper(mlp(dropout=0.5)))
     _, backprop = model.begin_update(floats(9, 3), rng=np.random.default_rng(3))
     dX = backprop(floats(9, 2))
@@ -311,7 +311,7 @@ def test_a_pass_that_is_run_again_draws_its_masks_again() -> None:
 # -- memory ------------------------------------------------------------------------------------
 
 
-def test_arrays_cross_without_a_copy_both_ways() -> None:
+def test_arrays_are_shared_without_copies() -> None:
     seen: dict[str, Any] = {}
 
     class Look(nn.Module):
@@ -333,7 +333,7 @@ def test_arrays_cross_without_a_copy_both_ways() -> None:
     }  # fmt: skip
 
 
-def test_what_pytorch_cannot_view_is_copied() -> None:
+def test_arrays_that_pytorch_cannot_view_are_copied() -> None:
     array = np.arange(6.0)
     frozen = np.arange(6.0)
     frozen.flags.writeable = False
@@ -346,7 +346,7 @@ def test_what_pytorch_cannot_view_is_copied() -> None:
 # -- mode, dropout -----------------------------------------------------------------------------
 
 
-def test_mode_follows_the_pass_for_all_that_is_in_it() -> None:
+def test_training_mode_follows_the_pass_for_all_submodules() -> None:
     modes = []
 
     class Look(nn.Module):
@@ -364,7 +364,7 @@ def test_mode_follows_the_pass_for_all_that_is_in_it() -> None:
     assert modes == [(True, True), (False, False), (True, True)]
 
 
-def test_masks_come_from_the_generator_of_the_pass_and_leave_pytorchs_alone() -> None:
+def test_dropout_uses_the_rng_of_the_pass_not_pytorchs() -> None:
     module = mlp(dropout=0.5)
     model = TorchWrapper(module)
     torch.manual_seed(7)
@@ -378,7 +378,7 @@ def test_masks_come_from_the_generator_of_the_pass_and_leave_pytorchs_alone() ->
     assert_close(model.predict(floats(9, 3)), module.eval()(tensor(floats(9, 3))))
 
 
-def test_drop_sets_rates_only_if_asked_to() -> None:
+def test_drop_sets_rates_only_with_use_drop() -> None:
     X = np.ones((1, 10_000))
     for model, rate in (
         (TorchWrapper(nn.Dropout(0.2)), 0.2),
@@ -392,10 +392,10 @@ def test_drop_sets_rates_only_if_asked_to() -> None:
     assert (again != Y).any()
 
 
-# -- sizes, other weights, saving, copies --------------------------------------------------------
+# -- dims, overrides, saving, copies -----------------------------------------------------------
 
 
-def test_sizes_are_known_to_what_is_beside() -> None:
+def test_dims_are_inferred_for_neighbouring_layers() -> None:
     model = cb.Linear() >> TorchWrapper(mlp()) >> cb.Softmax()
     model.initialize(floats(2, 5), np.zeros((2, 7)), dtype="float64")
     assert [layer.dims.get("nI") for layer in model.layers] == [5, 3, 2]
@@ -404,7 +404,7 @@ def test_sizes_are_known_to_what_is_beside() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 5])
-def test_resizing_keeps_what_both_sizes_have(size: int) -> None:
+def test_resize_keeps_the_common_weights(size: int) -> None:
     module = mlp()
     model = TorchWrapper(module).resize_output(size).resize_input(size)
     X = floats(4, size)
@@ -419,7 +419,7 @@ def test_resizing_keeps_what_both_sizes_have(size: int) -> None:
     assert (model.predict(X)[:, 2:] == 0).all()
 
 
-def test_an_embedding_changes_its_rows_and_columns() -> None:
+def test_resize_changes_rows_and_columns_of_an_embedding() -> None:
     module = nn.Embedding(4, 2)
     model = TorchWrapper(module) >> TorchWrapper(nn.Linear(2, 1))
     model.resize_input(6)
@@ -433,7 +433,7 @@ def test_an_embedding_changes_its_rows_and_columns() -> None:
     "module", [nn.Conv1d(2, 3, 1), nn.Sequential(nn.Linear(2, 4), nn.LayerNorm(4)), Tied(),
                nn.Sequential(*[nn.Linear(2, 2)] * 2)]
 )  # fmt: skip
-def test_other_modules_are_not_resized(module: Any) -> None:
+def test_resize_fails_for_other_modules(module: Any) -> None:
     model = TorchWrapper(module)
     before = model.to_bytes()
     with raises(cb.DimensionError, "layer"):
@@ -441,7 +441,7 @@ def test_other_modules_are_not_resized(module: Any) -> None:
     assert model.to_bytes() == before
 
 
-def test_averages_stand_in_for_the_weights() -> None:
+def test_use_params_overrides_the_weights() -> None:
     module = mlp()
     model, sgd = TorchWrapper(module), cb.SGD(0.1)
     X = floats(5, 3)
@@ -457,7 +457,7 @@ def test_averages_stand_in_for_the_weights() -> None:
     assert_close(model.predict(X), trained)
 
 
-def test_a_model_is_saved_by_combinets_own_format() -> None:
+def test_model_can_be_saved_in_combinets_format() -> None:
     X = floats(5, 3)
     model = cb.Linear(3) >> TorchWrapper(normed())
     model.initialize(X, dtype="float64")
@@ -469,7 +469,7 @@ def test_a_model_is_saved_by_combinets_own_format() -> None:
         (cb.Linear(3) >> TorchWrapper(mlp())).from_bytes(model.to_bytes())
 
 
-def test_weights_are_float64_if_all_are() -> None:
+def test_weights_are_float64_only_if_all_are() -> None:
     assert TorchWrapper(mlp()).dtype == "float64"
     assert TorchWrapper(mlp().float()).dtype == "float32"
     half = TorchWrapper(nn.Linear(2, 2).bfloat16())
@@ -481,7 +481,7 @@ def test_weights_are_float64_if_all_are() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float16"])
-def test_autocast_computes_what_pytorch_computes_in_it(kind: str) -> None:
+def test_autocast_matches_pytorch(kind: str) -> None:
     module = mlp().float()
     model = TorchWrapper(module, autocast=kind)
     X = floats(5, 3).astype("float32")
@@ -498,11 +498,11 @@ def test_autocast_computes_what_pytorch_computes_in_it(kind: str) -> None:
     assert model.get_grad("0.weight").dtype == "float32"
 
 
-def test_scaling_saves_small_gradients_and_survives_large_ones() -> None:
+def test_gradient_scaling_handles_small_and_large_gradients() -> None:
     X = np.ones((1, 1), "float32")
     model = TorchWrapper(nn.Linear(1, 1), autocast="float16")
     scale = model.attrs["scale"]
-    for dY in (1e-8, 1.0, 6e4):  # the first is 0 in float16, the last overflows once it is scaled
+    for dY in (1e-8, 1.0, 6e4):  # 1e-8 is 0 in float16; 6e4 overflows when scaled
         Y, backprop = model.begin_update(X)
         backprop(np.full_like(Y, dY))
         assert model.get_grad("weight").item() == pytest.approx(dY, rel=1e-2)
@@ -510,7 +510,7 @@ def test_scaling_saves_small_gradients_and_survives_large_ones() -> None:
     assert scale.factor < 2.0**16
 
 
-def test_the_scale_grows_again() -> None:
+def test_gradient_scale_grows_after_its_interval() -> None:
     from combinet.interop.torch.scaling import GradientScale
 
     scale = GradientScale(4.0, interval=2)
@@ -519,10 +519,10 @@ def test_the_scale_grows_again() -> None:
         assert scale.factor == expected
 
 
-# -- what is refused -----------------------------------------------------------------------------
+# -- failures ----------------------------------------------------------------------------------
 
 
-def test_what_is_no_module_or_has_no_shape_is_refused() -> None:
+def test_invalid_or_lazy_modules_fail() -> None:
     with raises(cb.InputError, "torch.nn.Module", "function"):
         TorchWrapper(lambda X: X)  # type: ignore[arg-type]
     with raises(cb.InputError, "TorchScript"):
@@ -537,7 +537,7 @@ def test_what_is_no_module_or_has_no_shape_is_refused() -> None:
         TorchWrapper(nn.Linear(1, 1), autocast="float8")
 
 
-def test_input_that_does_not_fit_is_refused_with_the_layer() -> None:
+def test_input_of_wrong_width_or_dtype_fails() -> None:
     model = TorchWrapper(mlp())
     with raises(cb.DimensionError, "nI=3", "(2, 4)"):
         model.predict(floats(2, 4))
@@ -545,7 +545,7 @@ def test_input_that_does_not_fit_is_refused_with_the_layer() -> None:
         model.predict(floats(2, 3).astype("float32"))
 
 
-def test_modules_that_write_in_place_are_refused() -> None:
+def test_modules_that_write_in_place_fail() -> None:
     X = floats(2, 3)
     with raises(cb.StateError, "input"):
         TorchWrapper(nn.ReLU(inplace=True)).predict(X)
@@ -554,7 +554,7 @@ def test_modules_that_write_in_place_are_refused() -> None:
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_everything_is_as_on_the_cpu() -> None:
+def test_gpu_matches_cpu() -> None:
     from combinet.testing import check_device
 
     check_device(TorchWrapper(mlp()), floats(5, 3), cb.CupyOps())

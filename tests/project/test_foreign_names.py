@@ -1,4 +1,4 @@
-"""Keyword arguments named as in other libraries."""
+"""Keyword arguments with the names of other libraries raise a helpful error."""
 
 import inspect
 import pickle
@@ -32,31 +32,33 @@ import combinet as cb
         (cb.Adam, "lr", "learn_rate"),
         (cb.SGD, "learning_rate", "learn_rate"),
         (cb.AdamW, "weight_decay", "L2"),
-        (cb.RAdam, "betas", "beta1"),  # whose __init__ is that of Adam
+        (cb.RAdam, "betas", "beta1"),  # inherits __init__ from Adam
     ],
 )
-def test_the_error_gives_our_name(make: Callable[..., Any], given: str, ours: str) -> None:
+def test_error_for_a_foreign_keyword_suggests_our_name(
+    make: Callable[..., Any], given: str, ours: str
+) -> None:
     with pytest.raises(TypeError, match=rf"{make.__name__}: expected {ours}, got {given}"):
         make(**{given: 1})
 
 
-def test_an_unknown_keyword_stays_pythons_error() -> None:
+def test_unknown_keyword_raises_the_normal_type_error() -> None:
     make: Any = cb.Linear
     with pytest.raises(TypeError, match="unexpected keyword"):
         make(anything=1)
 
 
-def test_an_argument_of_that_name_is_not_refused() -> None:
+def test_foreign_name_that_is_a_real_argument_works() -> None:
     assert len(cb.Relu(2, dropout=0.1).layers) == 2
 
 
-def test_constructors_look_as_they_are_written() -> None:
+def test_constructors_keep_their_signature_and_source() -> None:
     parameters = inspect.signature(cb.Linear).parameters
     assert [*parameters] == ["nO", "nI", "init_W", "init_b", "bias"]
     assert inspect.getsource(cb.Linear).startswith("def Linear(")
 
 
-def test_a_constructor_is_one_object_wherever_it_is_imported_from() -> None:
+def test_constructor_is_the_same_object_in_all_modules() -> None:
     from combinet.layers.dense import linear as module
     from combinet.layers.dense.linear import Linear
 

@@ -1,4 +1,4 @@
-"""docs/from-thinc.md against the installed Thinc, and against what combinet exports and does."""
+"""docs/from-thinc.md matches the installed Thinc and combinet's exports and behaviour."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ NAMES = [
 # -- tables of names ---------------------------------------------------------------------------
 
 
-def test_the_tables_are_read_whole() -> None:
+def test_tables_are_parsed_completely() -> None:
     tables = [text for title, text in SECTIONS.items() if title not in (*FACTS, "Errors")]
     lines = [line for text in tables for line in text.splitlines() if line.startswith("|")]
     heads = [line for line in lines if line.startswith(("|---", "| Thinc |"))]
@@ -59,20 +59,20 @@ def test_the_tables_are_read_whole() -> None:
     assert len(OLD) > 5
 
 
-def test_there_is_a_row_for_every_name_of_thinc_and_no_other() -> None:
+def test_rows_are_exactly_the_public_names_of_thinc() -> None:
     api = pytest.importorskip("thinc.api")
     names = [row.name for row in NAMES]
     assert sorted(names) == sorted(set(api.__all__))
 
 
-def test_there_is_a_row_for_every_attribute_of_thincs_model_and_no_other() -> None:
+def test_rows_are_exactly_the_attributes_of_thincs_model() -> None:
     api = pytest.importorskip("thinc.api")
     names = [row.name for row in METHODS]
     assert names == [f"Model.{name}" for name in sorted(dir(api.Model)) if name[0] != "_"]
 
 
 @pytest.mark.parametrize("row", [*NAMES, *OLD], ids=lambda row: row.name)
-def test_the_counterpart_is_there(row: Row) -> None:
+def test_counterpart_exists(row: Row) -> None:
     if row.counterpart == MISSING:
         assert row.differs.endswith("."), "a name that is missing has a reason"
         assert not hasattr(cb, row.name), "the row is out of date"
@@ -86,7 +86,7 @@ def test_the_counterpart_is_there(row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", METHODS, ids=lambda row: row.name)
-def test_the_counterpart_of_a_method_is_there(row: Row) -> None:
+def test_counterpart_of_a_method_exists(row: Row) -> None:
     model = cb.Linear(2, 3)
     owner, _, name = row.counterpart.partition(".")
     if row.counterpart == MISSING:
@@ -101,7 +101,7 @@ def test_the_counterpart_of_a_method_is_there(row: Row) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`combinet\.(\w+)\.(\w+)`", TEXT))))
-def test_names_in_other_modules_are_there(name: tuple[str, str]) -> None:
+def test_names_in_other_modules_exist(name: tuple[str, str]) -> None:
     assert hasattr(importlib.import_module(f"combinet.{name[0]}"), name[1])
 
 
@@ -114,7 +114,7 @@ def _parameters(function: Any) -> set[str]:
     [row for row in [*NAMES, *METHODS] if row.name == row.counterpart and not row.differs],
     ids=lambda row: row.name,
 )
-def test_where_nothing_differs_the_arguments_are_the_same(row: Row) -> None:
+def test_arguments_match_if_the_row_names_no_difference(row: Row) -> None:
     found: list[Any] = [pytest.importorskip("thinc.api"), cb]
     for part in row.name.split("."):
         found = [getattr(owner, part, None) for owner in found]
@@ -123,7 +123,7 @@ def test_where_nothing_differs_the_arguments_are_the_same(row: Row) -> None:
         assert _parameters(theirs) <= _parameters(ours)
 
 
-# -- tables of behaviour: each row asks both libraries the same question --------------------------
+# -- tables of behaviour: each row runs the same code in both libraries ------------------------
 
 X = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
 NO_ROWS = X[:0]
@@ -138,7 +138,7 @@ def _linear(lib: Any, nO: int = 2, nI: int = 3) -> Any:
 
 
 def _error(call: Callable[[], Any]) -> str:
-    """The name of the error that a call raises, or "no error"."""
+    """Returns the name of the error that the call raises, or "no error"."""
     try:
         call()
     except Exception as error:
@@ -147,7 +147,7 @@ def _error(call: Callable[[], Any]) -> str:
 
 
 def _operators(lib: Any, defined: bool) -> list[str]:
-    """Which of three operators work while `@` is defined, or none is."""
+    """Returns which of three operators work, with or without a block that defines `@`."""
     calls = {
         ">>": lambda: _linear(lib) >> lib.Linear(2),
         "|": lambda: _linear(lib) | _linear(lib),
@@ -160,7 +160,7 @@ def _operators(lib: Any, defined: bool) -> list[str]:
 
 
 def _after_an_error(lib: Any) -> bool:
-    """Whether an operator keeps its meaning after its block has raised an error."""
+    """Whether a redefined operator keeps its meaning after an error in its block."""
     with pytest.raises(ZeroDivisionError), lib.Model.define_operators({">>": lib.concatenate}):
         raise ZeroDivisionError
     try:
@@ -171,7 +171,7 @@ def _after_an_error(lib: Any) -> bool:
 
 
 def _trained(lib: Any) -> Any:
-    """A layer with one gradient, the array of its weights, and a copy from before the update."""
+    """An updated layer, the array of its weights, and a copy from before the update."""
     layer = _linear(lib)
     W = layer.get_param("W")
     before = W.copy()
@@ -181,7 +181,7 @@ def _trained(lib: Any) -> Any:
 
 
 def _clipped(lib: Any) -> bool:
-    """Whether the norm of a step is 1 over all parameters, not of each."""
+    """Whether gradient clipping limits the norm over all parameters instead of each one."""
     layer = _linear(lib)
     old = {name: layer.get_param(name).copy() for name in "Wb"}
     layer.begin_update(X)[1](np.full((4, 2), 100, "float32"))
@@ -191,7 +191,7 @@ def _clipped(lib: Any) -> bool:
 
 
 def _is_train(lib: Any) -> list[bool]:
-    """What a forward function sees in begin_update and in predict."""
+    """The values of the training flag in begin_update and in predict."""
     seen: list[bool] = []
 
     def theirs(model: Any, X: Any, is_train: bool) -> Any:
@@ -220,7 +220,7 @@ def _twice(lib: Any) -> bool:
     return np.array_equal(layer.initialize().get_param("W"), W)
 
 
-def _alike(lib: Any) -> bool:
+def _same_weights(lib: Any) -> bool:
     return np.array_equal(_linear(lib).get_param("W"), _linear(lib).get_param("W"))
 
 
@@ -250,7 +250,7 @@ def _returned(call: Any) -> bool:
 
 
 def _nested(lib: Any, combine: str) -> list[int]:
-    """The layers of an inner combination afterwards, and of the outer one."""
+    """The numbers of layers of an inner and an outer combination after composition."""
     combine = getattr(lib, combine)
     inner = combine(lib.Linear(2), lib.Linear(2))
     outer = combine(inner, lib.Linear(2))
@@ -263,7 +263,7 @@ def _cloned(lib: Any, n: int) -> bool:
 
 
 def _epsilon(lib: Any) -> str:
-    """Which eps makes the output right for a row with a small variance."""
+    """The eps that explains the output for a row with a small variance."""
     row = np.array([[0.0, 1e-4]], "float32")
     Y = lib.LayerNorm(2).initialize().predict(row)[0, 1]
     found = [eps for eps in (1e-8, 1e-5) if np.isclose(Y, 5e-5 / np.sqrt(2.5e-9 + eps), rtol=1e-3)]
@@ -271,7 +271,7 @@ def _epsilon(lib: Any) -> str:
 
 
 def _drawn(lib: Any, name: str) -> str:
-    """How W (200, 100) is drawn: a normal distribution has numbers beyond any uniform's bound."""
+    """The distribution of W (200, 100); only a normal one exceeds every uniform bound."""
     W = getattr(lib, name)(200, 100).initialize().get_param("W")
     if abs(W).max() > 0.3:
         assert np.isclose(W.std(), np.sqrt(2 / 100), rtol=0.05)
@@ -294,7 +294,7 @@ def _params(lib: Any, layer: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _through(lib: Any, *layers: str, X: Any) -> Any:
-    """The data of a chain's output for lists."""
+    """The output of a chain of the named layers for a list X."""
     made = [lib.ParametricAttention(3) if "Att" in n else getattr(lib, n)() for n in layers]
     model = made[0] if len(made) == 1 else lib.chain(*made)
     return model.initialize([X[-1]] if X else None).predict(X)
@@ -325,7 +325,7 @@ def _pooled(lib: Any, *names: str) -> list[Any]:
     return [float(abs(_through(lib, "list2ragged", *names, X=[NO_ROWS, X])[0]).max())]
 
 
-# What the table says: a question, Thinc's answer, combinet's.
+# For each row: a function, its result with Thinc, and its result with combinet.
 ANSWERS: dict[str, tuple[Callable[[Any], Any], Any, Any]] = {
     "`model(X)`": (lambda lib: _error(lambda: _linear(lib)(X)), "TypeError", "no error"),
     "`is_train`": (_is_train, [True, False], [True, False]),
@@ -334,7 +334,7 @@ ANSWERS: dict[str, tuple[Callable[[Any], Any], Any, Any]] = {
     "update of a weight": (lambda lib: np.array_equal(*_trained(lib)[1:]), False, True),
     "`has_grad` after `finish_update`": (lambda lib: _trained(lib)[0].has_grad("W"), True, False),
     "second `initialize`": (_twice, False, True),
-    "two layers initialized separately": (_alike, False, True),
+    "two layers initialized separately": (_same_weights, False, True),
     "dtype of `set_param`": (_dtype, "float64", "float32"),
     "`to_cpu` and `to_gpu`": (lambda lib: _returned(_linear(lib).to_cpu), False, True),
     "gradient of ids": (
@@ -492,19 +492,19 @@ def _facts(*titles: str) -> list[list[str]]:
     return [_cells(line) for line in lines if not line.startswith(heads)]
 
 
-def test_every_row_of_behaviour_has_an_answer_and_no_other() -> None:
+def test_answers_are_exactly_the_rows_of_behaviour() -> None:
     assert [what for what, _, _ in _facts(*FACTS)] == [*ANSWERS]
 
 
 @pytest.mark.parametrize("library", ["combinet", "Thinc"])
 @pytest.mark.parametrize("what", ANSWERS)
-def test_the_libraries_behave_as_the_row_says(what: str, library: str) -> None:
+def test_library_behaves_as_the_row_says(what: str, library: str) -> None:
     question, theirs, ours = ANSWERS[what]
     assert question(_library(library)) == (ours if library == "combinet" else theirs)
 
 
 @pytest.mark.parametrize("what", [row[0] for row in _facts(*FACTS)])
-def test_errors_in_rows_of_behaviour_are_those_that_are_raised(what: str) -> None:
+def test_error_names_in_rows_of_behaviour_match_the_answers(what: str) -> None:
     _, *said = next(row for row in _facts(*FACTS) if row[0] == what)
     for text, answer in zip(said, ANSWERS[what][1:], strict=True):
         named = set(re.findall(r"\w+Error", text))
@@ -515,13 +515,15 @@ def test_errors_in_rows_of_behaviour_are_those_that_are_raised(what: str) -> Non
     ("name", "init", "theirs"),
     [("Relu", "glorot_uniform", "nO + nI"), ("Gelu", "he_normal", "normal")],
 )
-def test_thincs_first_weights_can_be_had(name: str, init: str, theirs: str) -> None:
+def test_documented_initializer_reproduces_thincs_first_weights(
+    name: str, init: str, theirs: str
+) -> None:
     assert f"`init_W={init}` is Thinc's." in TEXT
     made = getattr(cb, name)(200, 100, init_W=getattr(cb, init)).initialize().get_param("W")
     assert (abs(made).max() > 0.3) == (theirs == "normal")
 
 
-def test_thincs_layer_norm_can_be_had() -> None:
+def test_layer_norm_with_thincs_eps_matches_thinc() -> None:
     api = pytest.importorskip("thinc.api")
     theirs = api.LayerNorm(3).initialize().predict(X)
     ours = cb.LayerNorm(3, eps=1e-8).initialize().predict(X)
@@ -592,13 +594,13 @@ MISTAKES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def test_every_row_of_errors_has_a_mistake_and_no_other() -> None:
+def test_mistakes_are_exactly_the_rows_of_errors() -> None:
     assert [mistake for mistake, _, _ in _facts("Errors")] == [*MISTAKES]
 
 
 @pytest.mark.parametrize("library", ["combinet", "Thinc"])
 @pytest.mark.parametrize("row", _facts("Errors"), ids=lambda row: row[0])
-def test_a_mistake_raises_the_error_that_the_row_says(row: list[str], library: str) -> None:
+def test_mistake_raises_the_error_in_its_row(row: list[str], library: str) -> None:
     mistake, theirs, ours = row
     lib = _library(library)
     assert _error(lambda: MISTAKES[mistake](lib)) == (ours if library == "combinet" else theirs)

@@ -1,4 +1,4 @@
-"""scripts/count_lines.py counts code alone; no file of the package has over 300 lines of it."""
+"""scripts/count_lines.py counts only code; no file of the package has more than 300 lines."""
 
 import runpy
 from pathlib import Path
@@ -44,11 +44,11 @@ def script() -> dict[str, Any]:
     return runpy.run_path(str(SCRIPT))
 
 
-def test_docstrings_comments_and_blank_lines_do_not_count(script: dict[str, Any]) -> None:
+def test_count_skips_docstrings_comments_and_blank_lines(script: dict[str, Any]) -> None:
     assert script["code_lines"](SOURCE) == 9
 
 
-def test_no_file_has_more_lines_of_code_than_the_limit(script: dict[str, Any]) -> None:
+def test_no_file_exceeds_the_limit(script: dict[str, Any]) -> None:
     files = script["count"](PACKAGE)
     assert len(files) > 50
     assert not {str(path): lines for path, lines in files.items() if lines > LIMIT}

@@ -1,4 +1,4 @@
-"""The tests mirror the package: a folder for each room, and helpers in one place."""
+"""The tests mirror the package: one folder per room; helpers are in one folder."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ import combinet as cb
 from helpers.commands import ROOT
 
 PACKAGE, TESTS = Path(cb.__file__).parent, ROOT / "tests"
-OTHERS = {"examples", "helpers", "project"}  # not about a part of the package
+OTHERS = {"examples", "helpers", "project"}  # folders without a counterpart in the package
 HELPERS = TESTS / "helpers"
 MODULES = sorted(TESTS.rglob("*.py"))
 
@@ -19,13 +19,13 @@ def test_each_folder_is_a_room_of_the_package() -> None:
     assert [str(folder) for folder in sorted(folders) if not (PACKAGE / folder).is_dir()] == []
 
 
-def test_each_module_has_a_name_of_its_own() -> None:
-    """Because pytest imports them as top-level modules."""
+def test_module_names_are_unique() -> None:
+    """pytest imports them as top-level modules."""
     names = [path.stem for path in MODULES if path.parent != HELPERS]
     assert sorted(names) == sorted(set(names))
 
 
-def test_no_test_imports_from_another() -> None:
+def test_no_test_module_imports_another() -> None:
     names = {path.stem for path in MODULES if path.name.startswith("test_")}
     found = [(path.name, name) for path in MODULES for name in _imports(path) if name in names]
     assert found == []
@@ -40,7 +40,7 @@ def test_no_helper_is_defined_twice() -> None:
     assert [(name, where) for (name, _), where in places.items() if len(where) > 1] == []
 
 
-# What only the tests of storage, and their helpers, read of slots and stores.
+# Fields of slots and stores that only the tests of storage and their helpers may read.
 STORAGE = re.compile(
     r"\bslot\.\w+|\.slots\[[^]]*\]\.\w+|\.store\b|optimizer_states|\.overrides\b"
     r"|\.grad\.(count|rows|is_zero)|import (Slot|Store)\b"
@@ -58,7 +58,7 @@ def test_only_the_tests_of_storage_read_slots_and_stores() -> None:
 
 
 def _imports(path: Path) -> set[str]:
-    """The last parts of the names of the modules that it imports."""
+    """The last parts of all imported names."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""The package as a whole: which way imports go, what is public, what an import costs."""
+"""The whole package: direction of imports, public names, modules that an import loads."""
 
 import ast
 import inspect
@@ -18,8 +18,8 @@ from helpers.commands import ROOT
 
 PACKAGE = Path(cb.__file__).parent
 
-# The rooms from the bottom to the top: each imports only what stands before it. The list is the
-# first word of each line in the block of docs/design.md that the comment marks.
+# The rooms from bottom to top: each imports only earlier rooms. The list consists of the
+# first word of each line in the block of docs/design.md after the comment.
 BLOCK = re.compile(r"<!-- import order -->\n```\n(.*?)```", re.DOTALL)
 DESIGN = (ROOT / "docs" / "design.md").read_text(encoding="utf8")
 ORDER = [line.split()[0] for line in BLOCK.findall(DESIGN)[0].splitlines()]
@@ -33,18 +33,18 @@ CONSTRUCTORS = [
 
 
 def room(name: str) -> str:
-    """The entry of ORDER that a dotted name within the package belongs to."""
+    """The entry of ORDER that contains a dotted name of the package."""
     found = [entry for entry in ORDER if f"{name}.".startswith(f"{entry}.")]
     return max(found, key=len, default="__init__")
 
 
 def dotted(path: Path) -> str:
-    """The name of a file's module within the package."""
+    """The dotted name of a file's module within the package."""
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The rooms that a file imports from, anywhere in it."""
+    """The rooms that a file imports from, including imports inside functions."""
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.Import):
@@ -61,13 +61,13 @@ def imported(path: Path) -> Iterator[str]:
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def test_the_order_names_every_room() -> None:
+def test_order_names_every_room() -> None:
     tops = {dotted(path).split(".")[0] for path in FILES}
     assert tops == {entry.split(".")[0] for entry in ORDER}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_down(path: Path) -> None:
+def test_imports_only_lower_rooms(path: Path) -> None:
     here = room(dotted(path))
     up = {name for name in imported(path) if ORDER.index(name) > ORDER.index(here)}
     assert not up
@@ -77,7 +77,7 @@ ROOMS = [path for path in FILES if path.name == "__init__.py" and path.parent !=
 
 
 @pytest.mark.parametrize("path", ROOMS, ids=lambda path: str(path.parent.relative_to(PACKAGE)))
-def test_each_package_says_what_it_contains_and_imports(path: Path) -> None:
+def test_package_docstring_names_its_imports(path: Path) -> None:
     doc = ast.get_docstring(ast.parse(path.read_text())) or ""
     assert doc
     assert "\n" not in doc.split("\n\n")[0]
@@ -89,16 +89,16 @@ def test_each_package_says_what_it_contains_and_imports(path: Path) -> None:
     assert {name for each in files for name in imported(each)} - {here} == said - {here}
 
 
-def test_nothing_imports_the_other_libraries_side_unasked() -> None:
+def test_no_other_room_imports_interop() -> None:
     assert not [
         path for path in FILES if "interop" in imported(path) and room(dotted(path)) != "interop"
     ]
 
 
-def test_import_loads_numpy_and_msgpack_and_nothing_heavier(tmp_path: Path) -> None:
+def test_import_loads_only_numpy_and_msgpack(tmp_path: Path) -> None:
     heavy = ("numba", "cupy", "torch", "jax", "scipy", "sklearn", "thinc", "spacy", "onnx")
     for name in (*heavy, "safetensors"):
-        (tmp_path / f"{name}.py").touch()  # as if it were installed
+        (tmp_path / f"{name}.py").touch()  # simulate an installed library
     code = (
         "import sys, numpy, msgpack, typing_extensions\n"
         "before = set(sys.modules)\n"
@@ -117,7 +117,7 @@ def test_import_loads_numpy_and_msgpack_and_nothing_heavier(tmp_path: Path) -> N
 # -- public names ------------------------------------------------------------------------------
 
 
-def test_all_is_complete() -> None:
+def test_all_lists_every_public_name() -> None:
     own = {
         name
         for name, value in vars(cb).items()
@@ -157,14 +157,14 @@ def test_every_public_method_has_a_docstring() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), CONSTRUCTORS, ids=[name for name, _ in CONSTRUCTORS])
-def test_every_constructor_has_an_example_that_runs(name: str, value: Any) -> None:
+def test_every_constructor_has_an_example(name: str, value: Any) -> None:
     assert "Example:\n" in value.__doc__
     assert f"{name}(" in value.__doc__.partition("Example:\n")[2]
     assert ">>> " in value.__doc__
 
 
 @pytest.mark.parametrize(("name", "value"), CONSTRUCTORS, ids=[name for name, _ in CONSTRUCTORS])
-def test_constructors_that_own_weights_are_camel_case(name: str, value: Any) -> None:
+def test_constructors_with_weights_are_camel_case(name: str, value: Any) -> None:
     required = inspect.signature(value).parameters.values()
     if any(p.default is p.empty for p in required):
         return  # a combinator: it is made of other models

@@ -1,6 +1,6 @@
-"""The README: its comparison holds for the installed libraries, its links and commands exist.
+"""The README: its comparison holds for the installed libraries; its links and commands exist.
 
-Its Python is a doctest of its own (`pytest README.md`).
+`pytest README.md` runs its Python code as a doctest.
 """
 
 import re
@@ -20,19 +20,19 @@ MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf8")
 # -- commands and links ------------------------------------------------------------------------
 
 
-def test_its_links_exist() -> None:
+def test_links_exist() -> None:
     links = set(re.findall(r"\]\(([\w/.-]+)[#\w-]*\)", README))
     assert {"docs/guide.md", "docs/reference.md"} <= links
     assert not [link for link in links if not (ROOT / link).exists()]
 
 
-def test_it_shows_make_demo_and_make_test() -> None:
+def test_readme_shows_make_demo_and_make_test() -> None:
     assert "```sh\nmake demo\nmake test\n```" in README
     for target in ("demo", "test"):
         assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
 
 
-def test_the_lines_without_make_are_those_of_the_makefile() -> None:
+def test_commands_of_the_makefile_are_documented() -> None:
     commands = re.findall(r"^\t(\.venv/bin/.*)$", MAKEFILE, re.MULTILINE)
     shown = (README + CONTRIBUTING).replace(" && ", "\n").replace(" &&\n", "\n")
     lines = [line.strip() for line in shown.splitlines()]
@@ -41,18 +41,18 @@ def test_the_lines_without_make_are_those_of_the_makefile() -> None:
             assert command in lines
 
 
-def test_ci_runs_what_people_run() -> None:
+def test_ci_runs_make_test() -> None:
     assert "exec make test" in (ROOT / ".ci" / "run").read_text(encoding="utf8")
 
 
-# -- the table "Why combinet": what it says of the other libraries -------------------------------
+# -- the table "Why combinet": claims about other libraries --------------------------------------
 
 
 def _sample(rows: int = 4) -> Any:
     return np.random.default_rng(0).normal(size=(rows, 3)).astype("float32")
 
 
-def test_a_step_between_forward_and_backward_pass_in_combinet_and_jax() -> None:
+def test_update_between_passes_is_safe_in_combinet_and_jax() -> None:
     X = _sample()
     model = (cb.Linear(5) >> cb.Linear(2)).initialize(X)
     expected = np.ones((4, 2)) @ model[1].get_param("W") @ model[0].get_param("W")
@@ -68,7 +68,7 @@ def test_a_step_between_forward_and_backward_pass_in_combinet_and_jax() -> None:
     np.testing.assert_allclose(pullback(np.ones((4, 2), "float32"))[0], 2.0)
 
 
-def test_a_step_between_forward_and_backward_pass_in_thinc_gives_wrong_gradients() -> None:
+def test_update_between_passes_gives_wrong_gradients_in_thinc() -> None:
     api = pytest.importorskip("thinc.api")
     X = _sample()
     model = api.chain(api.Linear(5), api.Linear(2)).initialize(X)
@@ -79,7 +79,7 @@ def test_a_step_between_forward_and_backward_pass_in_thinc_gives_wrong_gradients
     assert not np.allclose(backprop(np.ones((4, 2), "float32")), expected, rtol=1e-2)
 
 
-def test_a_step_between_forward_and_backward_pass_in_pytorch_is_an_error() -> None:
+def test_update_between_passes_fails_in_pytorch() -> None:
     torch = pytest.importorskip("torch")
     model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Linear(5, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -90,7 +90,7 @@ def test_a_step_between_forward_and_backward_pass_in_pytorch_is_an_error() -> No
         pending.backward()
 
 
-def test_widths_that_disagree() -> None:
+def test_unequal_widths_fail_at_composition_only_in_combinet() -> None:
     with pytest.raises(cb.DimensionError, match=r"linear.*softmax"):
         cb.Linear(5, 3) >> cb.Softmax(2, 4)
 
@@ -105,7 +105,7 @@ def test_widths_that_disagree() -> None:
         model.predict(_sample())
 
 
-def test_a_file_that_does_not_fit() -> None:
+def test_failed_load_changes_nothing_only_in_combinet() -> None:
     saved = (cb.Linear(5, 3) >> cb.Softmax(4)).initialize().to_bytes()
     model = (cb.Linear(5, 3) >> cb.Softmax(2)).initialize(rng=1)
     before = model.to_bytes()

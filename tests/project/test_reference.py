@@ -1,4 +1,4 @@
-"""docs/reference.md: it is what its script makes, and no name is missing."""
+"""docs/reference.md is up to date and complete."""
 
 import re
 import runpy
@@ -9,10 +9,10 @@ from helpers.commands import ROOT
 PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf8")
 
 
-def test_it_is_what_the_script_makes() -> None:
+def test_page_matches_the_output_of_the_script() -> None:
     made = runpy.run_path(str(ROOT / "scripts" / "reference.py"))["reference"]()
     assert made == PAGE, "run scripts/reference.py"
 
 
-def test_every_name_is_in_it_once() -> None:
+def test_page_lists_every_public_name_once() -> None:
     assert sorted(re.findall(r"^- `(\w+)", PAGE, re.MULTILINE)) == sorted(cb.__all__)

@@ -1,4 +1,4 @@
-"""Type checkers refuse wrong compositions, with no plugin, and accept right ones."""
+"""Type checkers reject invalid compositions and accept valid ones, without a plugin."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 
 from helpers.commands import ROOT
 
-# A line ends with `# error` where both checkers have to find one, and with `# error for pyright`
-# where mypy may join the types instead; everywhere else they must find none. The comment after a
-# `reveal_type` is the type that both show, in the names of `combinet.types`.
+# A line ends with `# error` if both checkers must report an error, and with `# error for pyright`
+# if mypy may join the types instead. On all other lines, neither may report one. The comment after
+# `reveal_type` is the type that both must reveal, in the names of `combinet.types`.
 SNIPPET = """\
 from typing import Any
 
@@ -31,7 +31,7 @@ from combinet import (
 )
 from combinet.types import Array, Floats2d, Ints
 
-# Right compositions.
+# Valid compositions.
 dense: Model[Floats2d, Floats2d] = Linear() >> Relu() >> Maxout() >> LayerNorm() >> Softmax()
 tagged: Model[Ints, Floats2d] = Embed() >> Linear()
 pooled: Model[list[Array], Floats2d] = list2ragged() >> ParametricAttention() >> reduce_sum()
@@ -74,7 +74,7 @@ W, backprop = pooled.begin_update([np.zeros((2, 3))])
 dX = backprop(W)
 same: Model[Floats2d, Floats2d] = dense.initialize().resize_output(3).to_cpu().copy()
 
-# Wrong ones.
+# Invalid compositions.
 Relu() >> reduce_sum()  # error
 list2ragged() >> Linear()  # error
 reduce_sum() >> list2ragged()  # error
@@ -140,9 +140,11 @@ def compare_revealed(found: dict[int, str]) -> None:
     assert shown == {i: line.split("  # ")[1] for i, line in expected.items()}
 
 
-def test_mypy_strict(snippet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mypy_strict_finds_exactly_the_errors(
+    snippet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     api = pytest.importorskip("mypy.api")
-    monkeypatch.chdir(ROOT)  # its configuration and its cache are those of the project
+    monkeypatch.chdir(ROOT)  # use the configuration and cache of the project
     monkeypatch.setenv("MYPYPATH", str(ROOT))
     out, err, _ = api.run(["--strict", "--no-error-summary", "--hide-error-context", str(snippet)])
     found = re.findall(r"snippet\.py:(\d+): error: (.*)", out)
@@ -152,7 +154,7 @@ def test_mypy_strict(snippet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compare_revealed({int(line): message for line, message in revealed})
 
 
-def test_basedpyright(snippet: Path) -> None:
+def test_basedpyright_finds_exactly_the_errors(snippet: Path) -> None:
     checker = shutil.which("basedpyright", path=str(Path(sys.executable).parent))
     if checker is None:
         pytest.skip("basedpyright is not installed")
@@ -181,7 +183,7 @@ MODULES = sorted(
 )
 
 ALLOWED = {
-    # The gradient has the type of X, or is None if X has none; a union would need a check per call.
+    # The gradient has the type of X, or is None for ids; a union would need a check per call.
     "model.Backprop.__call__",
     # The content of a file may have any form; callers check it.
     "file_format.decode",
@@ -189,7 +191,7 @@ ALLOWED = {
 
 
 def is_bare(annotation: ast.expr | None) -> bool:
-    """Whether an annotation is Any, or a union with Any in it."""
+    """Whether an annotation is Any, or a union that contains Any."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         return is_bare(ast.parse(annotation.value, mode="eval").body)
     if isinstance(annotation, ast.BinOp):

@@ -99,8 +99,9 @@ def remap_ids(
 def _remap_ids(model: Model[Any, Any], X: Sequence[Hashable], run: Run) -> Any:
     table, default = model.attrs["mapping_table"], model.attrs["default"]
     try:
-        words = X if isinstance(X, list | tuple) else [[]]
-        numbers = np.array([table.get(word, default) for word in words], "int64")
+        if not isinstance(X, list | tuple):
+            raise TypeError
+        numbers = np.array([table.get(word, default) for word in X], "int64")
     except TypeError:  # a list, for example, cannot be a key of the mapping
         raise InputError(
             f"remap_ids expected a list of words, got {describe(X)}; use premap_ids for arrays"
