@@ -13,9 +13,9 @@ from combinet.types import Array
 
 def list_to_ragged(X: Sequence[Array]) -> Ragged:
     """Concatenates the arrays of a list. Raises InputError for an empty list."""
-    is_list = isinstance(X, list | tuple) and len(X) > 1
-    if not is_list or len({*map(type, X)}) > 1 or conversion_hint(X):
-        check_list(X)
+    is_list = isinstance(X, list | tuple) and len({*map(type, X)}) == 1
+    if not is_list or not get_array_ops(X[0]).is_array(X[0]) or not X[0].ndim:
+        check_list(X)  # slower: it looks at each array
     if not X:
         raise InputError("expected at least one array, got an empty list")
     try:
@@ -36,7 +36,7 @@ def check_list(X: object) -> None:
     if not isinstance(X, list | tuple):
         raise InputError(f"expected a list of arrays, got {describe(X)}")
     for x in X:
-        if not hasattr(x, "dtype") or conversion_hint(x) or x.ndim < 1:
+        if not get_array_ops(x).is_array(x) or x.ndim < 1:
             hint = conversion_hint(x)
             raise InputError(f"expected a list of arrays, got a list with {describe(x)}{hint}")
     if len({(x.dtype, x.shape[1:]) for x in X}) > 1:
