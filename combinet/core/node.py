@@ -324,7 +324,7 @@ class Node:
         if name not in self._params:
             raise StateError(f"{self.name} expected a parameter in {[*self._params]}, got {name!r}")
         if name not in self.slots:
-            raise StateError(f"{self.name} has no {name} yet; call initialize(X, Y)")
+            raise StateError(f"{self.name} is not initialized; call initialize(X, Y)")
         return self.slots[name]
 
     def has_param(self, name: str) -> bool | None:

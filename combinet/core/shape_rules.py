@@ -220,5 +220,5 @@ def concatenated(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> W
 
 def _columns(model: Layer, width: Width) -> int | None:
     if isinstance(width, tuple):
-        raise DimensionError(f"{model.name} expected arrays to concatenate, got tuples")
+        raise DimensionError(f"{model.name} expected arrays with columns, got tuples")
     return width
