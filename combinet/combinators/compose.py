@@ -382,12 +382,11 @@ def add_batches(X: T, Y: T) -> T:
     if X is None or Y is None:
         return Y if X is None else X
     other: Any = Y
+    if is_array(X):
+        return get_array_ops(X).add(X, other)  # type: ignore[return-value]
     if isinstance(X, list | tuple):
         return rebuild(X, [add_batches(x, y) for x, y in zip(X, other, strict=True)])
-    if isinstance(X, Ragged | Padded):
-        return map_arrays(X, lambda data: add_batches(data, other.data))
-    array: Any = X
-    return get_array_ops(array).add(array, other)  # type: ignore[return-value]
+    return map_arrays(X, lambda data: add_batches(data, other.data))
 
 
 def sum_batches(batches: Iterable[T | None]) -> T | None:
@@ -409,14 +408,14 @@ def _check_match(
 
 
 def _match(X: Any, Y: Any, axes: slice) -> bool:
-    if isinstance(X, list | tuple | Ragged | Padded) and type(X) is not type(Y):
+    if is_array(X):
+        return is_array(Y) and X.shape[axes] == Y.shape[axes]
+    if type(X) is not type(Y):
         return False
     if isinstance(X, list | tuple):
         pairs = zip(X, Y, strict=False)
         return len(X) == len(Y) and all(_match(x, y, axes) for x, y in pairs)
-    if isinstance(X, Ragged | Padded):
-        return same_sequences(X, Y) and _match(X.data, Y.data, axes)
-    return is_array(Y) and tuple(X.shape[axes]) == tuple(Y.shape[axes])
+    return same_sequences(X, Y) and _match(X.data, Y.data, axes)
 
 
 def _last_axis(Y: Any) -> int:

@@ -148,7 +148,7 @@ def check_input(layer: Layer, X: object, ops: Ops) -> None:
     dtype = getattr(data, "dtype", None)
     if dtype is None or dtype.kind != "f":
         return
-    if layer.slots:
+    if layer.slots and dtype is not layer.dtype:
         check_dtype(layer.name, X, dtype, layer.dtype)
     if nI is not None and data.shape[-1] != nI:
         raise DimensionError(f"{layer.name} expected nI={nI} columns, got {describe(X)}")

@@ -109,8 +109,8 @@ class NumbaOps(NumpyOps):
         b = np.zeros(len(W), W.dtype) if b is None else b  # the kernel always adds a bias
         n, nO = X.shape[0], W.shape[0] // nP
         Y, which = self.empty((n, nO), X.dtype), self.empty((n, nO), "uint8")
-        Z: Any = self.affine(X, W).reshape(n, nP, nO)
-        self.kernels.dense.add_maxout(Z, b.reshape(nP, nO), Y, which)
+        Z = self.matmul(X, W.T, self.empty((n, nP * nO), X.dtype))
+        self.kernels.dense.add_maxout(Z.reshape(n, nP, nO), b.reshape(nP, nO), Y, which)
         return Y, which
 
     def backprop_maxout(self, dY: Floats2d, which: Array, nP: int) -> Floats3d:

@@ -69,7 +69,7 @@ def affine(
     the gradient of the affine map. `weights` are W and b if the layer has read them already.
     """
     declared: Any = weights or run.params(model)
-    W, b = declared if len(declared) == 2 else (*declared, None)
+    W, b = declared if len(declared) == 2 else (declared[0], None)
     more_axes, wants_dX, wants_db = W.ndim > 2, run.wants_dX, b is not None
     if more_axes:  # the memory is column-major, so these are views, not copies
         W, b = W.T.reshape(X.shape[1], -1).T, None if b is None else b.T.reshape(-1)

@@ -1,6 +1,5 @@
 """Maxout units."""
 
-from functools import partial
 from typing import Any
 
 from combinet.core.model import Model
@@ -9,7 +8,7 @@ from combinet.errors import DimensionError
 from combinet.initializers import glorot_uniform, zeros
 from combinet.layers.dense.activation import add_norm_dropout
 from combinet.layers.dense.linear import affine, affine_params
-from combinet.types import Floats2d, Initializer
+from combinet.types import Array, Floats1d, Floats2d, Initializer
 
 
 def Maxout(
@@ -65,7 +64,11 @@ def Maxout(
 
 def _maxout(model: Model[Any, Any], X: Floats2d, run: Run) -> Any:
     nP: Any = model.dims["nP"]
-    (Y, which), backprop_affine = affine(model, X, run, partial(run.ops.affine_maxout, nP=nP))
+
+    def fused(X: Floats2d, W: Floats2d, b: Floats1d | None) -> tuple[Floats2d, Array]:
+        return run.ops.affine_maxout(X, W, b, nP)
+
+    (Y, which), backprop_affine = affine(model, X, run, fused)
 
     def backprop(dY: Floats2d) -> Any:
         dZ: Any = run.ops.backprop_maxout(dY, which, nP)  # (n, nP, nO): the pieces form one map

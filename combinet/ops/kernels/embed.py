@@ -54,9 +54,10 @@ def gather_sum(E: Any, rows: Any, Y: Any) -> None:
     for i in range(rows.shape[0]):
         for k in range(rows.shape[1]):
             prefetch(E, rows[min(i + AHEAD // 2, last), k])
-        copy(E[rows[i, 0]], Y[i])
+        y = Y[i]
+        copy(E[rows[i, 0]], y)
         for k in range(1, rows.shape[1]):
-            add(E[rows[i, k]], Y[i])
+            add(E[rows[i, k]], y)
 
 
 @kernel
