@@ -55,15 +55,15 @@ class DimensionError(CombinetError, ValueError):
 
 
 class InputError(CombinetError, TypeError):
-    """A value has the wrong type, such as a list instead of an array, or float64 for float32."""
+    """A value has the wrong type or dtype, such as a list for an array, or is out of range."""
 
 
 class StateError(CombinetError, RuntimeError):
-    """The model is not ready for the call: it is not initialized, or its weights are overridden."""
+    """The model is not ready for the call: for example, its weights are missing or overridden."""
 
 
 class FormatError(CombinetError, ValueError):
-    """Data is not a valid saved model, or is a saved model of another structure."""
+    """Data is not a valid saved model or optimizer, or belongs to a model of another structure."""
 
 
 class DeviceError(CombinetError, RuntimeError):
@@ -71,7 +71,7 @@ class DeviceError(CombinetError, RuntimeError):
 
 
 def path_name(path: list[Any]) -> str:
-    """The names from the root of a tree to a layer: `tagger >> with_flatten >> linear[2]`."""
+    """Returns the names from the root of a tree to a layer: `tagger >> relu >> linear[2]`."""
     names = [path[0].name]
     for parent, layer in pairwise(path):
         named = zip(child_names(parent.layers), parent.layers, strict=True)
@@ -80,7 +80,7 @@ def path_name(path: list[Any]) -> str:
 
 
 def child_names(layers: Sequence[Any]) -> list[str]:
-    """The names of a layer's sublayers in paths.
+    """Returns the names of a layer's sublayers in paths.
 
     A name that occurs several times gets the position among all sublayers, as in `linear[2]`. So
     does a name that already ends with a bracket. A sublayer that occurs several times has the name
@@ -97,7 +97,7 @@ def child_names(layers: Sequence[Any]) -> list[str]:
 
 
 def describe(X: object) -> str:
-    """The type and size of a value: `float64 array (5, 3)`, `list of 2: float32 array (4,)`."""
+    """Returns type and size of a value: `float64 array (5, 3)`, `list of 2: int64 array (4,)`."""
     if is_array(X):
         where = type(X).__module__.partition(".")[0]
         where = "" if where in ("numpy", "combinet") else f"{where} "

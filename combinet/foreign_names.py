@@ -1,4 +1,4 @@
-"""Keyword arguments with the names of other libraries raise an error that gives combinet's name."""
+"""Errors for argument names of other libraries: `Linear(in_features=3)` suggests nI."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -7,7 +7,8 @@ from typing import Any
 
 from combinet.errors import InputError
 
-# Names in other libraries, with the names here. The last one that a function takes applies.
+# Argument names of other libraries, with combinet's names. If a function takes several of these,
+# the last one applies.
 _NAMES = {
     "in_features": "nI", "in_channels": "nI", "input_size": "nI", "input_dim": "nI",
     "num_features": "nI", "normalized_shape": "nI",
@@ -42,7 +43,7 @@ def explain_foreign_names(public: Iterable[Any]) -> None:
 
 
 def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A wrapper that checks keyword names before it calls the function.
+    """Returns a wrapper that checks keyword names before it calls the function.
 
     Returns the function itself if none of the names applies to it.
     """

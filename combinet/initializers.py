@@ -155,7 +155,7 @@ def lecun_uniform(shape: Shape, rng: Generator) -> Floats:
 
 
 def orthogonal(shape: Shape, rng: Generator) -> Floats:
-    """Draws uniformly from all matrices with orthonormal rows, or columns if there are fewer.
+    """Draws uniformly from all matrices with orthonormal rows, or columns if these are fewer.
 
     The matrices have the shape (nO, nI). Each piece of a maxout has its own matrix. A vector is a
     single column.

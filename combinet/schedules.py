@@ -13,9 +13,9 @@ from combinet.types import Schedule
 
 Bounds = tuple[Callable[[Any], bool], str]
 
-FROM_0: Bounds = (lambda x: 0 <= x < math.inf, "a number from 0")
+FROM_0: Bounds = (lambda x: 0 <= x < math.inf, "a non-negative number")
 BELOW_1: Bounds = (lambda x: 0 <= x < 1, "a number from 0 to below 1")
-RATE: Bounds = (lambda x: callable(x) or 0 <= x < math.inf, "a number from 0 or a schedule")
+RATE: Bounds = (lambda x: callable(x) or 0 <= x < math.inf, "a non-negative number or a schedule")
 
 
 def require(owner: str, bounds: Bounds, **values: Any) -> None:
@@ -31,7 +31,7 @@ def require(owner: str, bounds: Bounds, **values: Any) -> None:
 
 
 def as_schedule(owner: str, schedule: float | Schedule) -> Schedule:
-    """Returns a schedule as it is, and a number from 0 as a constant schedule."""
+    """Returns a schedule as it is, and a non-negative number as a constant schedule."""
     require(owner, RATE, schedule=schedule)
     return schedule if callable(schedule) else constant(schedule)
 
@@ -116,10 +116,10 @@ def constant_then(rate: float, steps: int, schedule: float | Schedule) -> Schedu
     Args:
         rate: Rate of the first steps.
         steps: Number of steps with this rate.
-        schedule: The schedule that follows, from its step 0, or a number.
+        schedule: The schedule that follows, which starts at its step 0, or a number.
 
     Raises:
-        InputError: If schedule is neither callable nor a number from 0.
+        InputError: If schedule is neither callable nor a non-negative number.
 
     Example:
         >>> rate = constant_then(1.0, 2, decaying(1.0, 1.0))
@@ -161,7 +161,7 @@ def slanted_triangular(
     Args:
         max_rate: Highest rate.
         num_steps: Number of steps of rise and fall. Afterwards the rate stays at max_rate / ratio.
-        cut_frac: Part of num_steps that the rise takes, between 0 and 1.
+        cut_frac: Fraction of num_steps that the rise takes, between 0 and 1.
         ratio: Highest rate divided by the lowest.
 
     Raises:
@@ -228,7 +228,7 @@ def one_cycle(
     Args:
         max_rate: Highest rate.
         total_steps: Number of steps of rise and fall. Afterwards the rate stays at its last value.
-        rise: Part of total_steps that the rise takes, from 0 to 1.
+        rise: Fraction of total_steps that the rise takes, from 0 to 1.
         div: Highest rate divided by the first.
         final_div: First rate divided by the last.
 
@@ -266,7 +266,7 @@ def plateau(
             schedule reads it at every step.
 
     Raises:
-        InputError: If schedule is neither callable nor a number from 0.
+        InputError: If schedule is neither callable nor a non-negative number.
 
     Example:
         >>> scores: list[float] = []

@@ -5,7 +5,7 @@ missing dims, and `resize_output` to plan a resize.
 
 | rule | for a layer that |
 |---|---|
-| `from_dims` (the default) | has its widths as dims nI and nO, or has no such dims |
+| `from_dims` (the default) | declares its widths as dims nI and nO, or has no such dims |
 | `preserves` | has an output as wide as its input |
 | `per_column` | has weights for each column, and dim nI as the width of input and output |
 | `fixed` | has dims nI and nO that are part of its code or data and never change |
@@ -16,8 +16,9 @@ missing dims, and `resize_output` to plan a resize.
 | `one_width` | has sublayers whose inputs and outputs all have one width |
 
 You can also write a rule. It is a function `rule(model, nI, nO, infer) -> (nI, nO)`, where `infer`
-is a `ShapeInference`. The rule receives the widths of input and output that are known outside, None
-if unknown, and returns the widths that are known with the layer. To do this it can
+is a `ShapeInference`. The rule receives the widths of input and output that are known outside the
+model (None if unknown). It returns the widths that are known with the model's dims and sublayers.
+To do this, it can
 
 - call `infer(layer, nI, nO)` for a sublayer, which returns its widths,
 - call `infer.dim(model, name, width)` to read or set a dim of the model,

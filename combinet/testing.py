@@ -41,7 +41,7 @@ def check_layer(
     Args:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
-        X: A sample input on the CPU. Its floats are float64.
+        X: A sample input on the CPU. Its floats must be float64.
         ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
         skip: Invariants to leave out because the model violates them by design. A model that
             contains `BatchNorm` needs `skip=[check_predict]`, because it predicts from running
@@ -75,7 +75,7 @@ def check_backprop(
 
     Args:
         model: The model to check. It is copied. It must be in float64 or not initialized.
-        X: A sample input on the CPU. Its floats are float64.
+        X: A sample input on the CPU. Its floats must be float64.
         ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
         drop: The dropout rate of the passes, from 0 to below 1.
 
@@ -127,7 +127,7 @@ def check_pure(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     Args:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
-        X: A sample input on the CPU. Its floats are float64.
+        X: A sample input on the CPU. Its floats must be float64.
         ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
 
     Raises:
@@ -153,7 +153,7 @@ def check_predict(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> Non
     Args:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
-        X: A sample input on the CPU. Its floats are float64.
+        X: A sample input on the CPU. Its floats must be float64.
         ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
 
     Raises:
@@ -175,7 +175,7 @@ def check_saving(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None
     Args:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
-        X: A sample input on the CPU. Its floats are float64.
+        X: A sample input on the CPU. Its floats must be float64.
         ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
 
     Raises:
@@ -204,7 +204,7 @@ def check_sums(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     Args:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
-        X: A sample input on the CPU. Its floats are float64.
+        X: A sample input on the CPU. Its floats must be float64.
         ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
 
     Raises:
@@ -230,7 +230,7 @@ def check_interleaved(model: Model[Any, Any], X: Any, ops: Ops | None = None) ->
     Args:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
-        X: A sample input on the CPU. Its floats are float64.
+        X: A sample input on the CPU. Its floats must be float64.
         ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
 
     Raises:
@@ -262,7 +262,7 @@ def check_copy(model: Model[Any, Any], X: Any, ops: Ops | None = None) -> None:
     Args:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
-        X: A sample input on the CPU. Its floats are float64.
+        X: A sample input on the CPU. Its floats must be float64.
         ops: Ops of the device to check on, such as `CupyOps()`. The CPU by default.
 
     Raises:
@@ -291,7 +291,7 @@ def check_device(model: Model[Any, Any], X: Any, ops: Ops, *, drop: float = 0.0)
     Args:
         model: The model to check. It is copied. The copy is initialized in float64 if the model
             is not initialized.
-        X: A sample input on the CPU. Its floats are float64.
+        X: A sample input on the CPU. Its floats must be float64.
         ops: Ops of the device to compare with the CPU, such as `CupyOps()`.
         drop: The dropout rate of the passes, from 0 to below 1.
 
@@ -321,7 +321,7 @@ INVARIANTS: tuple[Invariant, ...] = (
 def _prepared(
     model: Model[Any, Any], X: Any, ops: Ops | None, seed: int = _SEED
 ) -> tuple[Model[Any, Any], Any]:
-    """Copies of the model and of X on the device. The weights get small random numbers added."""
+    """Returns copies of the model, with small random numbers added to its weights, and of X."""
     model = model.copy()
     if all(slot.store.dtype == np.float64 for slot in model.slots_by_path().values()):
         model.initialize(X, rng=seed, dtype="float64")
@@ -334,7 +334,7 @@ def _prepared(
 
 
 def _numbers(model: Model[Any, Any], X: Any, ops: Ops, drop: float) -> dict[str, Any]:
-    """The output, gradients and prediction after an update that a model computes on a device."""
+    """Returns the output, the gradients and a prediction after an update, computed on a device."""
     model, X = _prepared(model, X, ops)
     Y, backprop = model.begin_update(X, drop=drop, rng=np.random.default_rng(_SEED))
     assert all(map(ops.is_array, _arrays(Y))), f"{model.name}: expected {ops!r} arrays, got {Y!r}"
@@ -372,7 +372,7 @@ def _arrays(X: Any) -> list[Any]:
 
 
 def _random_like(Y: Any, seed: int = 0) -> Any:
-    """Random numbers in the form of Y; 0 in the padding of Padded."""
+    """Returns random numbers in the form of Y, and 0 in the padding of Padded."""
     rng = np.random.default_rng(seed)
 
     def draw(y: Any) -> Any:
@@ -386,7 +386,7 @@ def _random_like(Y: Any, seed: int = 0) -> Any:
 
 
 def _frozen(X: Any) -> Any:
-    """The same batch. Its NumPy arrays become read-only."""
+    """Makes the NumPy arrays of a batch read-only and returns the batch."""
     for array in _arrays(X):
         if isinstance(array, np.ndarray):
             array.flags.writeable = False

@@ -21,7 +21,7 @@ def lower(word: str) -> str:
     """Returns the word in lower case.
 
     Args:
-        word: The word.
+        word: Word of a text.
 
     Example:
         >>> lower("Tagger")
@@ -31,7 +31,7 @@ def lower(word: str) -> str:
 
 
 def prefix(length: int) -> Feature:
-    """Returns the feature that is the first `length` characters of a word.
+    """Returns a feature function: the first `length` characters of a word.
 
     Args:
         length: Number of characters.
@@ -44,7 +44,7 @@ def prefix(length: int) -> Feature:
 
 
 def suffix(length: int) -> Feature:
-    """Returns the feature that is the last `length` characters of a word.
+    """Returns a feature function: the last `length` characters of a word.
 
     Args:
         length: Number of characters.
@@ -62,7 +62,7 @@ def shape(word: str) -> str:
     Runs of the same character in the result are cut to 4.
 
     Args:
-        word: The word.
+        word: Word of a text.
 
     Example:
         >>> shape("Apple's"), shape("2026-11"), shape("internationally")
@@ -85,7 +85,7 @@ def hash_text(text: str, salt: int = 0) -> int:
     """Returns a 64-bit hash of a text, the same in every process and on every machine.
 
     Args:
-        text: The text.
+        text: Text to hash, of any length.
         salt: A number from 0 to 255. Different salts give independent hashes.
 
     Example:

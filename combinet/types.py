@@ -35,10 +35,10 @@ Schedule: TypeAlias = Callable[[int], float]
 
 
 def is_array(X: object) -> TypeGuard[Array]:
-    """Whether a value is an array of any library, on any device."""
+    """Returns whether a value is an array of any library, on any device."""
     return hasattr(X, "dtype") and hasattr(X, "shape")
 
 
 def is_size(value: object) -> bool:
-    """Whether a value can be the size of a dim: an int of at least 1, not a bool."""
+    """Returns whether a value can be the size of a dim: an int of at least 1, not a bool."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) > 0

@@ -24,9 +24,8 @@ IndexMap: TypeAlias = Mapping[int, tuple[Ints1d, Ints1d]]  # by axis: old indice
 class ParamSpec(NamedTuple):
     """How to allocate a parameter: an initial value, and an old slot whose content replaces it.
 
-    If the shapes differ, the old content covers the part that both shapes have: from index 0 on
-    each axis, or as `index_map` says. The rest keeps the initial value, or 0 if
-    `value` is None.
+    If the shapes differ, only the entries that both shapes have are copied: from index 0 on each
+    axis, or according to `index_map`. The rest keeps the initial value, or 0 if `value` is None.
     """
 
     shape: Shape
@@ -60,7 +59,7 @@ def _present_specs(nodes: Iterable[Any]) -> Specs:
 
 
 def move(model: Layer, nodes: Sequence[Any], ops: Ops) -> None:
-    """Moves layers to another device with gradients, averages and optimizer states."""
+    """Moves layers to another device with their gradients, averages and optimizer states."""
     own_slots(model)
     pinned = {
         below.id
@@ -71,7 +70,7 @@ def move(model: Layer, nodes: Sequence[Any], ops: Ops) -> None:
     }
     for node in nodes:
         if node.id in pinned:
-            raise DeviceError(f"{node.name} is inside and outside with_cpu, so it cannot be moved")
+            raise DeviceError(f"{node.name} is used inside and outside with_cpu; use two copies")
     allocate(_present_specs(nodes), ops=ops)
     for node in nodes:
         node.ops = ops
@@ -112,10 +111,11 @@ def own_slots(model: Layer) -> list[Slot]:
 def allocate(
     specs: Specs, dtype: DTypeLike | None = None, *, ops: Ops | None = None, optimizers: bool = True
 ) -> None:
-    """Gives layers the slots that the specs describe, in one store for each device and dtype.
+    """Allocates the slots that the specs describe, in one store for each device and dtype.
 
-    A parameter with an old slot keeps its dtype, a new parameter gets `dtype`. The device is `ops`,
-    or by default the device of the layer. With `optimizers`, optimizer states are copied too.
+    A parameter with an old slot keeps its dtype; a new parameter gets `dtype`. The slots are on the
+    device of `ops`, or on the layer's device if it is None. With `optimizers`, optimizer states are
+    copied too.
     """
     groups: dict[tuple[str, Any, np.dtype[Any]], tuple[Store, Specs]] = {}
     for (node, name), spec in specs.items():
@@ -150,7 +150,7 @@ def assign(values: Values, averages: Values, dtype: DTypeLike | None) -> None:
 def _fill(store: Store, specs: Specs, optimizers: bool) -> dict[tuple[Any, str], Slot]:
     """Adds slots to an empty store and fills them. The old slots stay unchanged."""
     slots: dict[tuple[Any, str], Slot] = {}
-    # Buffers last: then all trained parameters are one span, which an update changes at once.
+    # Buffers come last, so that all trained parameters form one span and one operation.
     for node, name in sorted(specs, key=lambda key: key[0].param(key[1]).ema_rate is not None):
         param, shape = node.param(name), specs[node, name].shape
         slots[node, name] = store.add((node.id, name), shape, param.order, param.ema_rate)
@@ -199,7 +199,7 @@ def _carry_optimizer_states(store: Store, moves: _Moves) -> None:
                 continue
             new = store.optimizer_state(optimizer)
             new.steps[slot.number] = steps
-            # A resized average counts its steps from here. After many steps an average hardly
+            # A resized average counts its steps from here. After many steps, an average hardly
             # follows its weights: columns that begin at 0 would stay near 0 for a long time.
             if old.shape != slot.shape:
                 new.resized_at[slot.number] = steps
@@ -207,7 +207,7 @@ def _carry_optimizer_states(store: Store, moves: _Moves) -> None:
                 new.resized_at[slot.number] = state.resized_at[old.number]
             targets = optimizer.state(slot)
             for name, source in optimizer.state(old).items():
-                # A state can have one entry for a whole axis, as the means of Adafactor have.
+                # A state can have one entry for a whole axis, like the means of Adafactor.
                 along = {a: i for a, i in index_map.items() if source.shape[a] == old.shape[a]}
                 _copy_overlap(source, targets[name], along, store.ops)
 

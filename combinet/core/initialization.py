@@ -54,7 +54,7 @@ def _float_dtype(dtype: Any) -> Any:
     except TypeError:
         name = ""
     if name not in ("float32", "float64"):
-        raise InputError(f"expected float32 or float64 as dtype of weights, got {dtype!r}")
+        raise InputError(f"expected float32 or float64 as dtype of the weights, got {dtype!r}")
     return np.dtype(name)
 
 
@@ -74,7 +74,7 @@ def _infer(model: Layer, X: Any, Y: Any, dtype: Any) -> None:
 def _accepts(model: Layer, X: Any, run: InferRun) -> bool:
     try:
         run(model, X)
-    except Exception:  # the model may need more rows: all of X decides
+    except Exception:  # the model may need more rows, so try all of X
         return False
     return True
 
@@ -90,8 +90,8 @@ def _in_dtype(X: Any, dtype: Any) -> Any:
 
 def _set_dims(model: Layer, nI: Width, nO: Width) -> None:
     """Sets the dims that follow from these widths."""
-    # If a shared layer gets a dim in one place, its neighbours in another place may follow from it.
-    # So repeat the inference until it finds no new dim.
+    # A dim that a shared layer gets in one place can determine the dims of its neighbors in another
+    # place. So repeat the inference until it finds no new dim.
     infer, known = ShapeInference(), -1
     while len(infer.found) > known:
         known = len(infer.found)

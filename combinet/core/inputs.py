@@ -22,7 +22,7 @@ Test: TypeAlias = "Callable[[Any, Ops], bool]"
 
 
 class InputKind(NamedTuple):
-    """An input kind: its description for errors, and a test of (X, ops)."""
+    """An input kind: its description in error messages, and a function that tests (X, ops)."""
 
     words: str
     fits: Test
@@ -77,7 +77,7 @@ INPUT_KINDS = {
     "padded": InputKind("Padded", _of(Padded)),
     "padded3d": InputKind("Padded with floats (longest, sequences, nI)", _padded3d),
     "time_major2d": InputKind(
-        "a list of floats (n, nI), or Ragged or Padded of them", _time_major2d
+        "a list of floats (n, nI), Ragged or Padded with floats", _time_major2d
     ),
 }
 
@@ -155,7 +155,7 @@ def check_input(layer: Layer, X: object, ops: Ops) -> None:
 
 
 def check_dtype(name: str, X: object, dtype: np.dtype[Any], expected: np.dtype[Any] | None) -> None:
-    """Raises InputError if the layer has weights and their dtype is not the dtype of X."""
+    """Raises InputError if the layer has weights whose dtype differs from the dtype of X."""
     if expected is not None and dtype != expected:
         other = f" or initialize(dtype='{dtype}')" if str(dtype) in ("float32", "float64") else ""
         raise InputError(
@@ -165,7 +165,7 @@ def check_dtype(name: str, X: object, dtype: np.dtype[Any], expected: np.dtype[A
 
 
 def _hint(X: Any, ops: Ops) -> str:
-    """Returns how to convert X, if it belongs to another device or library."""
+    """Returns a hint on how to convert X from another device or library, or ""."""
     data = X.data if isinstance(X, _WITH_LENGTHS) else X
     if not (hint := conversion_hint(data)) and hasattr(data, "dtype") and not ops.is_array(data):
         hint = f"; the model is on {ops!r}, use to_device(X, model.ops)"

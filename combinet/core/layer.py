@@ -39,7 +39,7 @@ class Layer(Protocol):
     noted: Noted | None
 
     def absorbs(self, layer: Layer) -> bool:
-        """Returns whether the sublayers of a sublayer can replace it without loss."""
+        """Returns whether a sublayer can be replaced by its own sublayers without loss."""
         ...
 
     def param(self, name: str) -> Param:

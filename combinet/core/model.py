@@ -97,7 +97,7 @@ class Model(Node, Operators, Generic[In, Out]):
     ) -> tuple[Out, Backprop[Out]]:
         """Runs the forward pass and returns the output with a callback for the backward pass.
 
-        Any number of passes can be in progress at the same time, in several threads too. If a
+        Any number of passes can be in progress at the same time, also in several threads. If a
         backward pass raises an error, the gradients that it has added so far remain. Discard them
         with `clear_gradients`.
 
@@ -113,7 +113,7 @@ class Model(Node, Operators, Generic[In, Out]):
             The output Y and a callback `backprop(dY, sgd=None)`. dY is the gradient of the loss
             with respect to Y, with the structure and shapes of Y. In a tuple, None marks an item
             without a gradient. The callback adds to the gradients of the parameters, summed over
-            the batch, and returns dX, or None if X has no gradient, as ids have none. If `sgd` is
+            the batch, and returns dX, or None if X has no gradient (ids, for example). If `sgd` is
             an optimizer, the callback then updates each parameter once. This ends the pass: another
             call raises StateError.
 
@@ -163,7 +163,7 @@ class Model(Node, Operators, Generic[In, Out]):
         Use it to accumulate the gradients of several passes before an update.
 
         Args:
-            sgd: Optimizer.
+            sgd: The optimizer that updates the parameters, such as `Adam(0.001)`.
 
         Raises:
             InputError: If `sgd` is not an optimizer.
@@ -241,18 +241,18 @@ class Model(Node, Operators, Generic[In, Out]):
         rng: Generator | int | None = None,
         dtype: DTypeLike | None = None,
     ) -> Self:
-        """Infers unknown dims, allocates parameters without weights, and returns the model.
+        """Infers unknown dims, allocates missing weights, and returns the model.
 
         Weights that exist are kept. The samples are optional if the layers determine all dims. If X
-        is given, the model also predicts it, to infer the remaining dims and to check that it
-        accepts X: the first row or sequence if that is enough, otherwise all of X. If an error is
-        raised, dims and weights are unchanged.
+        is given, the model also makes a prediction for it, to infer the remaining dims and to check
+        that it accepts X. The first row or sequence is used if it is enough, otherwise all of X. If
+        an error is raised, dims and weights are unchanged.
 
         Args:
             X: Sample of the input.
             Y: Sample of the output.
             rng: Generator or seed for initial weights and dropout masks. It becomes `model.rng`.
-                None keeps the present generator.
+                None keeps the current generator.
             dtype: "float32" or "float64". By default the dtype of existing weights, or else
                 float32.
 
@@ -262,7 +262,7 @@ class Model(Node, Operators, Generic[In, Out]):
         Raises:
             DimensionError: If a dim cannot be inferred, or if sizes disagree.
             InputError: If the model does not accept X, or if dtype is not one of the two.
-            StateError: If there are weights of another dtype, or overridden by `use_params`.
+            StateError: If existing weights have another dtype or are overridden by `use_params`.
 
         Example:
             >>> import numpy as np
@@ -406,6 +406,9 @@ class Model(Node, Operators, Generic[In, Out]):
     def slots_by_path(self) -> dict[str, Slot]:
         """Returns the slots of all initialized parameters by path and name.
 
+        A slot is the place of a parameter in the memory of the model. A key of the dict is the path
+        of the layer and the name of the parameter, joined by a dot.
+
         Example:
             >>> from combinet import Linear
             >>> model = Linear(3, 2).initialize()
@@ -419,7 +422,7 @@ class Model(Node, Operators, Generic[In, Out]):
         """Returns an independent copy with weights, accumulated gradients and averages.
 
         A layer that occurs several times in the tree is one layer in the copy too. Attrs that are
-        lists, dicts or arrays are copied, other values are shared. The layers of the copy have new
+        lists, dicts or arrays are copied; other values are shared. The layers of the copy have new
         ids, and optimizers have no state for them. `copy.copy` and `copy.deepcopy` do the same.
 
         Raises:
@@ -459,7 +462,7 @@ class Model(Node, Operators, Generic[In, Out]):
         return self._copy({})
 
     def _copy(self, memo: dict[int, Any]) -> Self:
-        """Copies without weights the layers that are not in `memo`, and adds them to it."""
+        """Copies layers that are not in `memo` yet, without weights, and adds the copies to it."""
         nodes = [node for node in self.walk() if id(node) not in memo]
         for node in nodes:
             copy = memo[id(node)] = object.__new__(type(node))
@@ -538,11 +541,12 @@ class Model(Node, Operators, Generic[In, Out]):
 
         New weights are 0, and new entries of buffers get their initial value. A smaller size
         removes the last columns. The layer that produces the output changes, and so does every
-        layer that must follow. In layers with equal input and output widths, such as `residual` and
-        layer normalization, the input changes too, back to the layer that produces it.
+        layer that must follow. If the input and the output of a layer must have the same width, as
+        in `residual` and `LayerNorm`, its input changes too, and with it the layer that produces
+        it.
 
         Optimizer states and averages are resized as well. The average of a resized parameter
-        follows the weights quickly again, as it does after the first updates.
+        follows the weights quickly again, as in the first updates.
 
         Args:
             new_size: Number of columns, at least 1.
@@ -595,7 +599,7 @@ class Model(Node, Operators, Generic[In, Out]):
         Passes in all threads read the given arrays. At the end of the block, also after an
         exception, passes read the model's own weights again. Inside the block, weights can be read,
         saved and overridden again, but not updated or moved. If blocks overlap, for example in
-        several threads, the block that was entered last counts.
+        several threads, the block that was entered last takes effect.
 
         Args:
             params: Arrays by (layer id, parameter name), such as `averages`. Entries of layers that
@@ -687,12 +691,12 @@ class Model(Node, Operators, Generic[In, Out]):
         """Loads the result of `to_bytes` and returns the model, which need not be initialized.
 
         Everything is checked before anything is assigned. A loaded attr must have the type of the
-        present value, except that an int can replace a float and that None is compatible with any
+        current value, except that an int can replace a float and that None is compatible with any
         type.
 
         Args:
             data: Bytes from `to_bytes`.
-            **exclude: Content to ignore, as in `to_bytes`. It keeps its present values, and its
+            **exclude: Content to ignore, as in `to_bytes`. It keeps its current values, and its
                 sizes may differ from the saved ones. Parameters that were excluded when saving must
                 be excluded again.
 

@@ -1,4 +1,4 @@
-"""Node: the data of a layer: its dims, parameters and gradients, by name."""
+"""Node, the base class of `Model`: access to dims, parameters and gradients by name."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -110,8 +110,8 @@ class Node:
         self._rng: Generator | None = None
         if layers:
             with suppress(DimensionError):
-                # Before `layers` is flattened: the widths of a nested chain are known from its own
-                # composition. So a >> b >> c >> ... visits each layer once, not at each step.
+                # Compose before `layers` is flattened, because the widths of a nested chain are
+                # known from its own composition. So a >> b >> c >> ... visits each layer only once.
                 compose(self)
         if flat:
             self.layers = tuple(chain.from_iterable(map(self.flattened, layers)))
@@ -119,10 +119,10 @@ class Node:
             ShapeInference()(self, None, None)  # raises the error with its path in the flat model
 
     def flattened(self, layer: Layer) -> tuple[Any, ...]:
-        """Returns the layers that replace a sublayer: its own sublayers if this node absorbs it.
+        """Returns the sublayers of a sublayer if this layer absorbs it, else only the sublayer.
 
         Args:
-            layer: Sublayer.
+            layer: The sublayer.
 
         Example:
             >>> from combinet import Linear, relu
@@ -133,13 +133,13 @@ class Node:
         return tuple(layer.layers) if self.absorbs(layer) else (layer,)
 
     def absorbs(self, layer: Layer) -> bool:
-        """Returns whether the sublayers of a sublayer can replace it without loss.
+        """Returns whether a sublayer can be replaced by its own sublayers without loss.
 
-        They can if it comes from the same combinator and has no attrs, dims, parameters or changed
-        name. A chain with attrs, for example, remains a layer of another chain.
+        It can be replaced if it comes from the same combinator and has no attrs, dims, parameters
+        or changed name. A chain with attrs, for example, remains a layer of another chain.
 
         Args:
-            layer: Sublayer.
+            layer: The sublayer.
 
         Example:
             >>> from combinet import chain
@@ -243,8 +243,8 @@ class Node:
             size: Size, at least 1.
 
         Raises:
-            DimensionError: If the layer has no such dim, or it has another size, or `size` is not a
-                positive int.
+            DimensionError: If the layer has no such dim, if the dim has another size, or if `size`
+                is not a positive int.
 
         Example:
             >>> from combinet import Linear
@@ -344,8 +344,9 @@ class Node:
     def get_param(self, name: str) -> Floats:
         """Returns the array of a parameter.
 
-        Updates do not change this array, because the model continues with a copy. Do not write to
-        it: use `set_param`. Inside `use_params` it is the array that overrides the parameter.
+        Updates do not change this array: while you hold it, the model continues with a copy. Do not
+        write to it: use `set_param`. Inside `use_params` it is the array that overrides the
+        parameter.
 
         Args:
             name: Name of the parameter.

@@ -53,7 +53,7 @@ def resize(model: Layer, *, nI: int | None = None, nO: int | None = None) -> Non
 
 
 def _concats(model: Layer, sizes: Sizes, nI: Width, nO: Width) -> Concats:
-    """Returns all dims that are sums of widths, as they are with these sizes."""
+    """Returns all dims that are sums of widths, with the terms that they have with these sizes."""
     # All terms come from one inference. With several, they would depend on the widths known
     # earlier, and terms of different layers would be compared.
     infer = ShapeInference(dict(sizes))
@@ -67,7 +67,7 @@ def _index_map(node: Layer, name: str, before: Concats, after: Concats) -> Index
 
     Example: `(a | b) >> linear`. If `a` becomes wider, the columns of `b` start at a later index,
     and so must the weights of `linear` for these columns. Only the terms of the sum, the widths of
-    `a` and `b`, show this. If they are unknown, a guess could be wrong: raises an error.
+    `a` and `b`, show this. Raises DimensionError if they are unknown, because it cannot guess them.
     """
     index_map = {}
     for axis, dim in enumerate(node.param(name).axes):

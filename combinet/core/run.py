@@ -1,4 +1,4 @@
-"""Run: one pass over a model, with all that its layers may read and write."""
+"""Run: one pass over a model, with everything that its layers may read and write."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Run:
     """One pass: device, dropout rate, generator, weights to read and gradients to add.
 
     `begin_update` and `predict` create a `Run`, and each forward function receives it. A layer
-    calls its sublayers as `run(layer, X)`, never as `layer.forward(...)`: only there can a pass be
-    checked, timed or changed. Subclasses override `__call__`.
+    calls its sublayers as `run(layer, X)`, never as `layer.forward(...)`, because `run` checks the
+    input. Subclasses override `__call__` to time or change the calls.
 
     Inside a forward function, `run.wants_dX` says whether the gradient of the layer's input is
     needed. If not, the backward pass may return None. A combinator can pass the flag on to the
@@ -120,7 +120,7 @@ class Run:
         return run
 
     def _copy(self) -> Run:
-        """Copies the run with the attributes of subclasses, much faster than copy.copy."""
+        """Returns a copy that keeps the attributes of subclasses. Much faster than copy.copy."""
         copy: Run = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         return copy
@@ -156,7 +156,7 @@ class Run:
     def params(self, model: Layer, *names: str) -> tuple[Any, ...]:
         """Returns the arrays of parameters. They do not change while they are in use.
 
-        All arrays are from the same moment: no update comes between them.
+        All arrays are from the same moment: no update happens between the reads.
 
         Args:
             model: Layer that declares the parameters.

@@ -234,7 +234,7 @@ def _validate_params(plan: Plan, sizes: Mapping[Any, int]) -> Any:
             continue
         saved, averages = record["params"], record.get("averages", {})
         missing = set(node.param_names) - set(saved)
-        if missing and (node.slots or saved):  # a layer without weights may stay so
+        if missing and (node.slots or saved):  # a layer without weights may stay without
             raise FormatError(
                 f"'{path}' expected saved parameters {sorted(missing)}, got none; "
                 f"if they were excluded from saving, exclude them from loading too"
@@ -271,7 +271,7 @@ def _set_attrs(plan: Plan) -> None:
 
 
 def _is_same_type(value: Any, present: Any) -> bool:
-    """Returns whether an attr has the type of the present one. None matches any type."""
+    """Returns whether an attr has the type of the current one. None matches any type."""
     if value is None or present is None:
         return True
     if isinstance(value, list) and isinstance(present, list):

@@ -4,8 +4,8 @@ The width of a batch is its number of columns. The width of a tuple of batches i
 widths. Unknown items at its end may be missing, and a single int is the width of every item.
 
 Each model has a shape rule, `rule(model, nI, nO, infer) -> (nI, nO)`. It receives the widths of
-input and output as far as they are known outside (None if unknown), and returns them as far as they
-are known inside as well. A rule calls `infer(layer, nI, nO)` for sublayers and
+input and output that are known outside the model (None if unknown). It returns the widths that are
+known with the model's dims and sublayers. A rule calls `infer(layer, nI, nO)` for sublayers and
 `infer.dim(model, name, size)` for dims of its model. `shape_rules.py` has the rules of combinet.
 
 Rules work in both directions, so that one set of rules checks a composition, infers missing dims
@@ -33,8 +33,8 @@ _ROUNDS = 4  # limit of the rounds in `_note`, which rarely takes more than two
 class ConcatWidth(int):
     """A width that is a sum, such as the width of a concatenation or of a window.
 
-    A resize changes each term at the end of its own columns. So the weights that follow can move
-    with their columns.
+    A resize adds or removes columns at the end of a term. The terms show where the other columns
+    move, so the weights of the next layer can move with them.
 
     Args:
         widths: Widths to add. Those that are sums contribute their terms.
@@ -58,8 +58,9 @@ class ConcatWidth(int):
 class ShapeInference:
     """One inference over a tree of layers. Shape rules receive it as `infer`.
 
-    Sizes that disagree raise DimensionError. In a resize the size from outside is right instead,
-    and the dim of the layer changes. Dims are only collected in `found`: the caller assigns them.
+    Sizes that disagree raise DimensionError. In a resize, the size from outside takes effect
+    instead, and the dim of the layer changes. Dims are only collected in `found`: the caller
+    assigns them.
 
     An answer is stored with the widths that the layer was called with. If the layer is called with
     them again, and no dim in it or below it has changed, the stored answer is returned. Some rules
@@ -99,7 +100,7 @@ class ShapeInference:
         self._changed: set[Any] = set()  # layers with a changed dim in them or below them
 
     def __call__(self, layer: Layer, nI: Width, nO: Width) -> Widths:
-        """Returns the widths of a layer as far as they are known inside and outside.
+        """Returns the widths of a layer's input and output, None where they are unknown.
 
         A shape rule calls it to pass widths on to a sublayer.
 
@@ -171,7 +172,7 @@ class ShapeInference:
         return size
 
     def fixed(self, model: Layer, name: str, size: int | None, given: Width) -> int | None:
-        """Returns `size`, which cannot change.
+        """Returns `size` after a check that the width known outside does not contradict it.
 
         Args:
             model: Layer that has this size.
@@ -282,7 +283,7 @@ class Watched(dict[str, Any]):
 
 
 # A new object after each change of the dims or attrs of any layer. A note is valid only if its
-# moment is the present one. One moment for all layers drops more notes than necessary. But layers
+# moment is the current one. One moment for all layers drops more notes than necessary. But layers
 # seldom change while they are composed, and a layer does not know which compositions contain it.
 _moment: list[object] = [object()]
 

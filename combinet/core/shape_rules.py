@@ -56,7 +56,8 @@ def per_column(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Wid
 def fixed(model: Layer, nI: Width, nO: Width, infer: ShapeInference) -> Widths:
     """The shape rule of a layer whose dims nI and nO are checked but never change.
 
-    For widths that are part of the layer's code or data. A width without a dim may be any.
+    Use it for widths that are part of the layer's code or data. If the layer has no dim nI (nO),
+    its input (output) can have any width.
 
     Args:
         model, nI, nO, infer: See `combinet.shapes`.
@@ -129,7 +130,7 @@ def _chained_with_note(
         i = waiting.pop()
         left, right = width[i], width[i + 1]
         answers = infer(model.layers[i], left, right)
-        # A layer without fixed widths may answer None. The widths that its neighbours know remain.
+        # A layer without fixed widths may answer None. The widths that its neighbors know remain.
         width[i] = infer.same(model, answers[0], left)
         width[i + 1] = infer.same(model, answers[1], right)
         waiting += [i - 1] * (i > 0 and width[i] != left)

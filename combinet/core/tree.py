@@ -69,7 +69,7 @@ def paths(model: Layer) -> dict[str, Any]:
 
 
 def draw(model: Layer) -> str:
-    """Returns the text of `repr(model)`: for each layer a line with dims and parameter count."""
+    """Returns the text of `repr(model)`: one line per layer, with its dims and parameter count."""
     lines: list[tuple[str, str, str]] = []
     seen: set[int] = set()
     total = 0
