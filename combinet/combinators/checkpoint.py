@@ -13,8 +13,8 @@ def checkpointed(layer: Model[A, B]) -> Model[A, B]:
     """Runs the forward pass of a layer a second time in the backward pass, to save memory.
 
     Between the two passes only the input is kept. If an update comes in between, the weights of the
-    first pass are kept as well. Outputs and gradients are exactly equal to the layer's, because
-    both passes draw the same dropout masks. The cost is one more forward pass.
+    first pass are kept as well. Outputs and gradients equal the layer's exactly, because both
+    passes draw the same dropout masks. The cost is one more forward pass.
 
     Args:
         layer: Layer to wrap. It may accept any batch.
@@ -32,7 +32,7 @@ def _checkpointed(model: Model[Any, Any], X: Any, run: Run) -> Any:
     layer = model.layers[0]
     if not run.train:
         return run(layer, X)
-    # References to all present weights. They cost memory only if an update comes before backprop:
+    # References to all current weights. They cost memory only if an update comes before backprop:
     # the update then writes to a copy.
     held = {
         node.id: dict(zip(node.slots, run.params(node, *node.slots), strict=True))

@@ -81,8 +81,8 @@ def chain(*layers: Model[Any, Any]) -> Model[Any, Any]:
     """Calls layers one after the other. The operator is `>>`.
 
     chain(f, g, h) computes h(g(f(X))). A chain among the layers is replaced by its own layers: (f
-    >> g) >> h, f >> (g >> h) and chain(f, g, h) are the same. A chain with attrs, or with another
-    name than "chain", remains one layer and keeps them: `(tagger >> decode())[0].attrs`.
+    >> g) >> h, f >> (g >> h) and chain(f, g, h) are the same. A chain with attrs, or with a
+    name other than "chain", remains one layer and keeps them: `(tagger >> decode())[0].attrs`.
 
     Args:
         *layers: Layers in the order of the forward pass. A chain without layers returns its input.
@@ -110,7 +110,7 @@ def _chain(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
     def backprop(dY: Any) -> Any:
         for callback in reversed(callbacks):
-            if dY is None:  # the layers before have no gradient
+            if dY is None:  # the earlier layers have no gradient
                 break
             dY = callback(dY)
         return dY
@@ -130,7 +130,7 @@ def concatenate(*layers: Model[A, B]) -> Model[A, B]:
 
     Raises:
         InputError: If no layers are given.
-        DimensionError: If the outputs of a pass differ in kind, or in another axis than the last.
+        DimensionError: If the outputs of a pass differ in kind, or in an axis other than the last.
 
     Example:
         >>> import numpy as np
@@ -169,7 +169,8 @@ def add(*layers: Model[A, B]) -> Model[A, B]:
 
     Raises:
         InputError: If no layers are given.
-        DimensionError: If the widths of the outputs differ, or their kinds or shapes in a pass.
+        DimensionError: If the widths of the outputs differ, or if a pass finds that their kinds or
+            shapes differ.
 
     Example:
         >>> import numpy as np
@@ -275,8 +276,8 @@ def gated(layer: Model[A, B], gate: Model[A, B]) -> Model[A, B]:
     of the variants of Shazeer, such as SwiGLU in the example.
 
     Args:
-        layer: First layer.
-        gate: Second layer. Its output has the shape of the first layer's output.
+        layer: Layer whose output is gated.
+        gate: Layer whose output is the factor. The two outputs must have the same shape.
 
     Raises:
         DimensionError: If the two outputs have different widths or shapes.
@@ -315,7 +316,7 @@ def clone(layer: Model[A, A], n: int) -> Model[A, A]:
         n: Number of copies. One copy is returned without a chain, and 0 copies are `noop`.
 
     Raises:
-        InputError: If `n` is not an int of at least 0.
+        InputError: If `n` is not a non-negative int.
         DimensionError: If the layer has different input and output widths.
 
     Example:
@@ -327,7 +328,7 @@ def clone(layer: Model[A, A], n: int) -> Model[A, A]:
           linear  nI=2 nO=2  6
     """
     if not isinstance(n, int | np.integer) or n < 0:
-        raise InputError(f"clone expected a number of copies from 0, got {n!r}")
+        raise InputError(f"clone expected a non-negative int as n, got {n!r}")
     if n == 0:
         return noop()
     copies: list[Model[Any, Any]] = [layer.copy() for _ in range(n)]

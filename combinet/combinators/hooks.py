@@ -20,7 +20,7 @@ def with_debug(
     They can print, or stop in a debugger. They must not write to the arrays.
 
     Args:
-        layer: Layer to wrap. It works as before.
+        layer: Layer to wrap. Its results do not change.
         name: Name of the wrapper in paths. "with_debug" by default.
         on_forward: Function `on_forward(layer, X, is_train)`. None calls nothing.
         on_backprop: Function `on_backprop(dY)`. None calls nothing.
@@ -63,12 +63,12 @@ def with_nvtx_range(
     forward_color: int = -1,
     backprop_color: int = -1,
 ) -> Model[A, B]:
-    """Marks the passes of a layer as NVTX ranges, for the profilers of NVIDIA.
+    """Marks the passes of a layer as NVTX ranges, for NVIDIA's profilers.
 
     The ranges are called "`name` forward" and "`name` backprop". On the CPU nothing is marked.
 
     Args:
-        layer: Layer to wrap. It works as before.
+        layer: Layer to wrap. Its results do not change.
         name: Name of the ranges. The name of the layer by default.
         forward_color: Number of a color for the range of the forward pass. If it is -1, the
             profiler chooses the color.

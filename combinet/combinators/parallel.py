@@ -20,10 +20,10 @@ from combinet.types import Ints1d
 def with_threads(layer: Model[A, B], threads: int | None = None) -> Model[A, B]:
     """Cuts a batch into shards and runs the layer on each shard in a separate thread.
 
-    The input is a list, a Ragged or an array. Its items are sequences, or rows if no lengths are
-    known, and the layer must treat each item independently. The output is a list, a Ragged or an
-    array with one item for each item of the input, or one row for each row. With a single item, or
-    on a GPU, the layer runs as it is.
+    The input is a list, a Ragged or an array. Its items are sequences. The items of an array
+    without known lengths are its rows. The layer must treat each item independently. The output is
+    a list, a Ragged or an array with one item for each item of the input, or one row for each row.
+    With a single item, or on a GPU, the layer runs once on the whole batch.
 
     Threads help if a pass takes some milliseconds and consists of long steps, as in a transformer.
     They do not help an LSTM, which computes a small product for each word. Meanwhile BLAS uses one

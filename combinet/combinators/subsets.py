@@ -49,8 +49,8 @@ def with_square_sequences(layer: Model[Array, Array]) -> Model[list[Array], list
     """Applies a layer for sequences of equal length to a list of sequences of any length.
 
     The input is a list of arrays (n_i, nI), the output a list of arrays (n_i, nO). Sequences of
-    equal length form one batch (sequences, length, nI). So there is one pass for each length, and
-    neither padding nor masks.
+    equal length form one batch (sequences, length, nI). So there is one pass for each length,
+    without padding or masks.
 
     Args:
         layer: Layer from arrays (sequences, length, nI) to arrays (sequences, length, nO).
@@ -117,7 +117,7 @@ def _put(batch: list[Any], group: list[int], arrays: Any) -> None:
 
 
 def uniqued(layer: Model[Ints, B], *, column: int | None = None) -> Model[Ints, B]:
-    """Applies a layer on ids once to each distinct row and copies the results to all rows.
+    """Applies a layer for ids once to each distinct row and copies the results to equal rows.
 
     The input is an array of integers (n,) or (n, columns), the output an array (n, ...). It equals
     the output of the layer, but takes less time if many rows are equal. The layer must treat each
@@ -125,7 +125,7 @@ def uniqued(layer: Model[Ints, B], *, column: int | None = None) -> Model[Ints, 
     layer. On a GPU each pass waits for the number of distinct rows.
 
     Args:
-        layer: Layer on ids.
+        layer: Layer for an array of ids, such as `Embed`.
         column: Column that the layer reads. Rows are equal if they have the same id in it. None
             compares all columns.
 

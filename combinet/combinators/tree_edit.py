@@ -18,7 +18,7 @@ _ANY_NUMBER = {each.forward for each in (chain(noop()), concatenate(noop()), add
 def replace_node(model: M, old: Model[Any, Any], new: Model[Any, Any]) -> M:
     """Returns a new tree with `new` in all places of `old`. The given tree is unchanged.
 
-    Both trees share all layers that are in both, with their weights.
+    The two trees share the unchanged layers, with their weights.
 
     Args:
         model: Tree to edit.
@@ -45,7 +45,7 @@ def replace_node(model: M, old: Model[Any, Any], new: Model[Any, Any]) -> M:
 def remove_node(model: M, node: Model[Any, Any]) -> M:
     """Returns a new tree without a layer. The given tree is unchanged.
 
-    Both trees share all layers that are in both, with their weights.
+    The two trees share the unchanged layers, with their weights.
 
     Args:
         model: Tree to edit.
@@ -68,7 +68,7 @@ def remove_node(model: M, node: Model[Any, Any]) -> M:
 
 def _exchange(model: M, old: Model[Any, Any], new: Sequence[Model[Any, Any]]) -> M:
     if old is model or all(node is not old for node in model.walk()):
-        raise InputError(f"expected a layer inside {model.name}, got {old.name} from outside")
+        raise InputError(f"expected a layer below {model.name} in its tree, got {old.name}")
     done: dict[int, Any] = {}  # by id, so that a layer in several places is rebuilt once
     return _rebuild(model, old, new, done)  # type: ignore[no-any-return]
 

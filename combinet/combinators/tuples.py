@@ -1,4 +1,4 @@
-"""Models of tuples of batches, which are kept apart."""
+"""Combinators for tuples of batches, whose items stay separate."""
 
 from typing import Any, TypeVar, overload
 
@@ -23,9 +23,9 @@ def tuplify(*layers: Model[A, Any]) -> Model[A, tuple[Any, ...]]: ...
 def tuplify(*layers: Model[A, Any]) -> Model[A, tuple[Any, ...]]:
     """Applies layers to the same input and returns a tuple of their outputs.
 
-    The gradient of the input is the sum of the layers' gradients. A layer whose output has the
-    gradient None has no backward pass. So a batch of a multi-task model can have labels for some of
-    the tasks only.
+    The gradient of the input is the sum of the layers' gradients. If the gradient of an output
+    is None, the backward pass skips its layer. So a batch of a multi-task model can have labels for
+    only some of the tasks.
 
     Args:
         *layers: At least one layer. All layers must accept the input.

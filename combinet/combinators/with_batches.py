@@ -23,7 +23,7 @@ from combinet.types import Array, Floats, Floats2d, Form, Ints1d
 
 
 def with_flatten(layer: Model[A, B]) -> Model[list[A], list[B]]:
-    """Applies a layer for rows to a list of arrays: to all rows at once, then splits the output.
+    """Applies a layer for rows to a list of arrays: joins them first, and splits the output.
 
     The input is a list of arrays (n_i, ...), the output a list of arrays (n_i, nO).
 
@@ -167,7 +167,7 @@ def with_reshape(layer: Model[Floats2d, Floats2d]) -> Model[Floats, Floats]:
 
     The input is an array (..., nI), the output an array (..., nO). The second to last axis runs
     over the rows of a sequence. In an input (batch, length, nI), a window of `expand_window` does
-    not reach into the neighbouring sequence.
+    not reach into the neighboring sequence.
 
     Args:
         layer: Layer for an array of rows. It must keep the number of rows.
