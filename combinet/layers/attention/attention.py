@@ -58,7 +58,7 @@ def self_attention(
 
 def _at_least_one(name: str, heads: int) -> int:
     if not is_size(heads):
-        raise InputError(f"{name} expected an int from 1 for heads, got {heads!r}")
+        raise InputError(f"{name} expected a positive int for heads, got {heads!r}")
     return heads
 
 
@@ -179,7 +179,7 @@ def _cross_attention(model: Model[Any, Any], X: tuple[Ragged, Ragged], run: Run)
         raise InputError(f"{model.name} expected two Ragged with floats (n, nI), got {describe(X)}")
     Q, KV = X
     if Q.data.dtype != KV.data.dtype:
-        raise InputError(f"{model.name} expected a memory in its queries' dtype, got {describe(X)}")
+        raise InputError(f"{model.name} expected both inputs in one dtype, got {describe(X)}")
     nO, lengths, shapes = Q.data.shape[1], (Q.lengths, KV.lengths), (Q.data.shape, KV.data.shape)
     if len(Q) != len(KV):
         raise DimensionError(

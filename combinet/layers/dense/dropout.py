@@ -11,7 +11,7 @@ from combinet.types import Floats
 
 
 def Dropout(rate: float | None = None) -> Model[Floats, Floats]:
-    """Sets each number to 0 with probability `rate` in training, else divides it by 1 - rate.
+    """In training, sets numbers to 0 with probability `rate` and divides the others by 1 - rate.
 
     The input is an array of floats of any shape. `predict` returns it unchanged. The mask depends
     only on the random generator of the pass, not on the device.

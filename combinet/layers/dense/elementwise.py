@@ -28,8 +28,9 @@ def elementwise(
     derivative as a second function.
 
     On a GPU, the formula is one kernel. On the CPU, it is one loop compiled by Numba. The first
-    call in a process compiles it. Without Numba, and for powers and circular functions, NumPy
-    computes it step by step, in blocks that fit into the cache.
+    call in a process compiles it. NumPy computes the formula step by step, in blocks that fit into
+    the cache, if Numba is not installed or if the formula contains a trigonometric function, a
+    hyperbolic function other than tanh, or a power with an exponent other than -1, 0.5, 2, 3 or 4.
 
     The values follow the formula as written: x * np.exp(-x) is NaN at infinity, because one of its
     steps is infinity times 0. Derivatives are correct where exp(u) overflows in 1 + exp(u), and the

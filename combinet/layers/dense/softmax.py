@@ -134,7 +134,7 @@ def _grouped_widths(model: Any, nI: Width, nO: Width, infer: ShapeInference) -> 
     total = sum(model.attrs["nOs"])
     if nO is not None and nO != total:
         raise DimensionError(
-            f"{model.name} has nO={total}, the sum of its groups {model.attrs['nOs']}, "
+            f"{model.name} expected nO={total}, the sum of its groups {model.attrs['nOs']}, "
             f"but {infer.source} {nO}"
         )
     return from_dims(model, nI, nO, infer)

@@ -1,4 +1,4 @@
-"""Layers that add the position in its sequence to each row."""
+"""Layers that add to each row its position in the sequence."""
 
 from typing import Any
 

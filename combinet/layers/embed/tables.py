@@ -1,4 +1,4 @@
-"""Tables that are not trained: vectors of ids, numbers of words and numbers of ids.
+"""Tables that are not trained: from ids to vectors, and from words or ids to numbers.
 
 A table is part of the code that composes the model, as a function would be. It is not saved, and
 copies of a layer share it.
@@ -82,8 +82,8 @@ def remap_ids(
     `premap_ids` for arrays of ids.
 
     Args:
-        mapping_table: Number of each word. The layer keeps a copy.
-        default: Number of words that are not in the mapping.
+        mapping_table: Mapping from words to numbers. The layer keeps a copy.
+        default: Number to return for a word that is not in the mapping.
 
     Raises:
         InputError: If X is not a list or tuple of hashable values.
@@ -120,8 +120,8 @@ def premap_ids(
     saved.
 
     Args:
-        mapping_table: Number of each id. The layer keeps a copy.
-        default: Number of ids that are not in the mapping.
+        mapping_table: Mapping from ids to numbers. The layer keeps a copy.
+        default: Number to return for an id that is not in the mapping.
         column: Index of the column with the ids if the input is (n, columns). None if it is (n,).
 
     Raises:

@@ -54,9 +54,9 @@ def LSTM(
         depth: Number of stacked layers, at least 1.
         dropout: Dropout rate between stacked layers, from 0 to below 1.
         bias: Whether to add the biases b.
-        init_W: Initializer of the weights W (nO, 4, nI) and U (nO, 4, nO)  of each layer.
+        init_W: Initializer of the weights W (nO, 4, nI) and U (nO, 4, nO) of each layer.
             `glorot_uniform` by default.
-        init_b: Initializer of the biases b (nO, 4)  of each layer. `zeros` by default.
+        init_b: Initializer of the biases b (nO, 4) of each layer. `zeros` by default.
 
     Raises:
         InputError: If `depth` or `dropout` is out of range.
@@ -103,9 +103,9 @@ def GRU(
         depth: Number of stacked layers, at least 1.
         dropout: Dropout rate between stacked layers, from 0 to below 1.
         bias: Whether to add the biases b and c.
-        init_W: Initializer of the weights W (nO, 3, nI) and U (nO, 3, nO)  of each layer.
+        init_W: Initializer of the weights W (nO, 3, nI) and U (nO, 3, nO) of each layer.
             `glorot_uniform` by default.
-        init_b: Initializer of the biases b (nO, 3) and c (nO,)  of each layer. `zeros` by default.
+        init_b: Initializer of the biases b (nO, 3) and c (nO,) of each layer. `zeros` by default.
 
     Raises:
         InputError: If `depth` or `dropout` is out of range.
@@ -151,9 +151,9 @@ def RNN(
         dropout: Dropout rate between stacked layers, from 0 to below 1.
         nonlinearity: "tanh" or "relu", which replaces tanh.
         bias: Whether to add the biases b.
-        init_W: Initializer of the weights W (nO, 1, nI) and U (nO, 1, nO)  of each layer.
+        init_W: Initializer of the weights W (nO, 1, nI) and U (nO, 1, nO) of each layer.
             `glorot_uniform` by default.
-        init_b: Initializer of the biases b (nO, 1)  of each layer. `zeros` by default.
+        init_b: Initializer of the biases b (nO, 1) of each layer. `zeros` by default.
 
     Raises:
         InputError: If `nonlinearity` has another value, or `depth` or `dropout` is out of range.

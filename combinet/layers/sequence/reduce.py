@@ -14,7 +14,7 @@ from combinet.types import Floats2d, Ints1d
 
 
 def reduce_sum() -> Model[Ragged, Floats2d]:
-    """Sum of the rows of each sequence.
+    """Returns the sum of the rows of each sequence.
 
     The input is Ragged with floats (total, nO), the output an array (sequences, nO). An empty
     sequence returns zeros.
@@ -29,7 +29,7 @@ def reduce_sum() -> Model[Ragged, Floats2d]:
 
 
 def reduce_mean() -> Model[Ragged, Floats2d]:
-    """Mean of the rows of each sequence.
+    """Returns the mean of the rows of each sequence.
 
     The input is Ragged with floats (total, nO), the output an array (sequences, nO). An empty
     sequence returns zeros.
@@ -44,7 +44,7 @@ def reduce_mean() -> Model[Ragged, Floats2d]:
 
 
 def reduce_max() -> Model[Ragged, Floats2d]:
-    """Maximum of each column over the rows of each sequence.
+    """Returns the maximum of each column over the rows of each sequence.
 
     The input is Ragged with floats (total, nO), the output an array (sequences, nO). If several
     rows have the maximum, the first one receives the gradient.
@@ -61,7 +61,7 @@ def reduce_max() -> Model[Ragged, Floats2d]:
 
 
 def reduce_first() -> Model[Ragged, Floats2d]:
-    """First row of each sequence.
+    """Returns the first row of each sequence.
 
     The input is Ragged with floats (total, nO), the output an array (sequences, nO).
 
@@ -78,7 +78,7 @@ def reduce_first() -> Model[Ragged, Floats2d]:
 
 
 def reduce_last() -> Model[Ragged, Floats2d]:
-    """Last row of each sequence.
+    """Returns the last row of each sequence.
 
     The input is Ragged with floats (total, nO), the output an array (sequences, nO).
 
@@ -129,5 +129,5 @@ def _pick(X: Ragged, rows: Ints1d, run: Run) -> Any:
 def _filled(model: Model[Any, Any], X: Ragged) -> Ints1d:
     empty = np.flatnonzero(X.lengths == 0)
     if empty.size:
-        raise DimensionError(f"{model.name} expected no empty sequence, got one: number {empty[0]}")
+        raise DimensionError(f"{model.name} expected no empty sequence, got one: index {empty[0]}")
     return X.lengths
