@@ -25,7 +25,7 @@ class Window(NamedTuple):
 
     @property
     def is_centred(self) -> bool:
-        """Whether the window is a row with its neighbours on both sides, as in `expand_window`."""
+        """Whether the window is a row with its neighbors on both sides, as in `expand_window`."""
         return self == (2 * self.before + 1, 1, 1, self.before, self.before)
 
     def counts(self, lengths: Ints1d) -> Ints1d:

@@ -49,10 +49,10 @@ class SequenceOps(ArrayOps):
     """
 
     def expand_window(self, X: Floats2d, window: int, lengths: Ints1d) -> Floats2d:
-        """Returns each row side by side with its `window` neighbours before and after it.
+        """Returns each row side by side with its `window` neighbors before and after it.
 
-        X is (n, nI), and the result is (n, (2 * window + 1) * nI), with the earliest neighbour
-        first. Neighbours outside the row's sequence are zeros. `lengths` gives the sequences.
+        X is (n, nI), and the result is (n, (2 * window + 1) * nI), with the earliest neighbor
+        first. Neighbors outside the row's sequence are zeros. `lengths` gives the sequences.
         """
         n, nI = X.shape
         Y: Any = self.xp.empty((n, 2 * window + 1, nI), dtype=X.dtype)

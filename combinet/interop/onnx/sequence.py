@@ -1,4 +1,4 @@
-"""Layers that read the neighbours or the position of a row, or a whole sequence."""
+"""Layers that read the neighbors or the position of a row, or a whole sequence."""
 
 from collections.abc import Callable
 from typing import Any

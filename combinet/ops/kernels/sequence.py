@@ -9,7 +9,7 @@ from combinet.ops.kernels.compiled import add, copy, exp, kernel
 
 @kernel
 def expand_window(X: Any, window: int, lengths: Any, Y: Any) -> None:
-    """Neighbour by neighbour, with zeros beyond the ends of the sequence."""
+    """Neighbor by neighbor, with zeros beyond the ends of the sequence."""
     start = 0
     for length in lengths:
         for i in range(start, start + length):
