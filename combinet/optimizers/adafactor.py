@@ -25,25 +25,25 @@ def _are_from_0(eps: Any) -> bool:
 class Adafactor(Optimizer):
     """Like Adam without momentum, but keeps only the row and column means of dW**2.
 
-    At the t-th update of a parameter dW**2 enters the running means R of its rows and C of its
+    At the t-th update of a parameter, dW**2 enters the running means R of its rows and C of its
     columns with weight t**beta2_decay. Then
 
         V = R C / mean(R),  U = dW / sqrt(V),
         a = max(eps[1], RMS(W)) * min(learn_rate, 1 / sqrt(t)),
         W -= a * U / max(1, RMS(U) / d),
 
-    where RMS is the root mean square. A step is thus in proportion to the weights. As in PyTorch,
-    sqrt(V) and mean(R) are at least eps[0]; the paper adds eps[0] to dW**2.
+    where RMS is the root mean square. So a step is proportional to the size of the weights. As in
+    PyTorch, sqrt(V) and mean(R) are at least eps[0]; the paper adds eps[0] to dW**2.
 
     The rows of a parameter are its first axis, the outputs, and the columns its last, the inputs.
     Axes in between, such as the pieces of a maxout, number separate matrices. PyTorch treats all
     axes before the last two like that. For a vector the optimizer keeps V itself.
 
     Args:
-        learn_rate: Learning rate relative to RMS(W): a number from 0 or a schedule.
+        learn_rate: Learning rate relative to RMS(W): a non-negative number or a schedule.
         beta2_decay: Exponent of the weight of new gradients in the means, at most 0.
-        eps: Two numbers from 0: the least sqrt(V) and mean(R), and the least RMS(W). None as the
-            first is the machine epsilon of the weights' dtype.
+        eps: Two non-negative numbers: the lower bound of sqrt(V) and mean(R), and the lower bound
+            of RMS(W). If the first is None, it is the machine epsilon of the weights' dtype.
         d: Largest RMS of U before it is scaled down, at least 1.
         **options: Keyword arguments of `Optimizer`. L2 decays by learn_rate * L2 * W. use_averages
             is False by default, because averages need as much memory as the weights. sparse and
@@ -81,7 +81,7 @@ class Adafactor(Optimizer):
         from_1: Bounds = (lambda x: 1 <= x < math.inf, "a number of at least 1")
         require(name, to_0, beta2_decay=beta2_decay)
         require(name, from_1, d=d)
-        require(name, (_are_from_0, "two numbers from 0 (the first may be None)"), eps=eps)
+        require(name, (_are_from_0, "two non-negative numbers (first may be None)"), eps=eps)
         options["use_averages"] = options.get("use_averages", False)
         super().__init__(learn_rate, **options)
         self.beta2_decay = beta2_decay
@@ -89,7 +89,7 @@ class Adafactor(Optimizer):
         self.d = d
 
     def shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Returns the shapes of the row and column means. A vector keeps one array like itself.
+        """Returns the shapes of the row and column means. For a vector, its own shape.
 
         Args:
             shape: Shape of the parameter.

@@ -22,7 +22,7 @@ class Adam(Optimizer):
     from the step, as in `AdamW`, unless `L2_is_weight_decay` is False.
 
     Args:
-        learn_rate: Learning rate: a number from 0 or a schedule.
+        learn_rate: Learning rate: a non-negative number or a schedule.
         beta1: Decay rate of the mean of dW, from 0 to below 1.
         beta2: Decay rate of the mean of dW**2, from 0 to below 1.
         eps: Added to the denominator, from 0.
@@ -86,7 +86,7 @@ class AdamW(Adam):
     `L2_is_weight_decay=False`.
 
     Args:
-        learn_rate: Learning rate: a number from 0 or a schedule.
+        learn_rate: Learning rate: a non-negative number or a schedule.
         beta1: Decay rate of the mean of dW, from 0 to below 1.
         beta2: Decay rate of the mean of dW**2, from 0 to below 1.
         eps: Added to the denominator, from 0.
@@ -130,7 +130,7 @@ class RAdam(Adam):
     PyTorch, the threshold is 5, and eps is added to the root of the uncorrected v.
 
     Args:
-        learn_rate: Learning rate: a number from 0 or a schedule.
+        learn_rate: Learning rate: a non-negative number or a schedule.
         beta1: Decay rate of the mean m of dW, from 0 to below 1.
         beta2: Decay rate of the mean v of dW**2, from 0 to below 1.
         eps: Added to the denominator, from 0.

@@ -44,26 +44,26 @@ class Optimizer(SavedState):
     updates.
 
     A schedule is a function of `step`, the number of updates so far. If it returns anything but a
-    finite number from 0, the update raises InputError before it changes anything.
+    finite, non-negative number, the update raises InputError before it changes anything.
 
     The average of a weight moves after each update by mean += (1 - d) * (W - mean), with
-    d = min(average_decay, (1 + t) / (10 + t)) at the parameter's t-th update. After a resize t
-    restarts at 1, so that the average soon follows the new entries; `to_bytes` does not save that.
+    d = min(average_decay, (1 + t) / (10 + t)) at the parameter's t-th update. After a resize, t
+    restarts at 1, so that the average soon follows the new entries. `to_bytes` does not save this.
     Moments and averages lie in the model's stores. They follow the weights to a GPU and through a
     resize.
 
-    With `sparse=True` moments of rows without a gradient do not fade, so the result differs from
+    With `sparse=True`, moments of rows without a gradient do not decay, so the result differs from
     a dense update. Adam then computes the same as PyTorch's SparseAdam.
 
     Buffers, such as the running statistics of `BatchNorm`, have no gradient, and the settings do
-    not apply to them. Each moves at its declared rate toward the values that passes have seen, and
-    its average is the buffer itself.
+    not apply to them. Each moves at its declared rate toward the values that passes have observed,
+    and its average is the buffer itself.
 
     Args:
-        learn_rate: Learning rate: a number from 0 or a schedule.
+        learn_rate: Learning rate: a non-negative number or a schedule.
         arrays: For subclasses: names of the arrays that the optimizer keeps, each as large as the
             weights, such as moments. `apply` receives them as `state`.
-        L2: Strength of L2 regularization: a number from 0 or a schedule.
+        L2: Strength of L2 regularization: a non-negative number or a schedule.
         grad_clip: Largest norm of the gradient over all parameters of an update. A larger gradient
             is scaled down to this norm, or to 0 on a GPU if its sum of squares overflows. 0 turns
             clipping off.
@@ -72,7 +72,7 @@ class Optimizer(SavedState):
         use_averages: Whether to keep an exponential moving average of the weights. See `averages`.
         average_decay: Largest decay d of the average, from 0 to 1.
         grad_noise: Standard deviation of normal noise that is added to the clipped gradient: a
-            number from 0 or a schedule. 0 adds none. Needs `rng`. Neelakantan et al. use
+            non-negative number or a schedule. 0 adds none. Needs `rng`. Neelakantan et al. use
             `lambda step: (0.3 / (1 + step) ** 0.55) ** 0.5`.
         rng: Generator, or seed of a generator, that draws the noise. Its state is not saved.
         sparse: Whether to update only those rows of a table that have a gradient, if all its
@@ -121,7 +121,7 @@ class Optimizer(SavedState):
         if self.by_parameter and (sparse or threads != 1):
             raise InputError(f"{name} expected sparse=False, threads=1, got {sparse}, {threads}")
         require(name, (lambda x: isinstance(x, int) and x > 0, "a positive int"), threads=threads)
-        require(name, (lambda x: x >= 0, "a number from 0"), grad_clip=grad_clip)
+        require(name, (lambda x: x >= 0, "a non-negative number"), grad_clip=grad_clip)
         require(name, (lambda x: 0 <= x <= 1, "a number from 0 to 1"), average_decay=average_decay)
         super().__init__(arrays)
         self.learn_rate = learn_rate
@@ -136,7 +136,7 @@ class Optimizer(SavedState):
         self.threads = threads
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Sets an attribute. Rates must be numbers from 0 or schedules."""
+        """Sets an attribute. Rates must be non-negative numbers or schedules."""
         if name in ("learn_rate", "L2", "grad_noise"):
             require(type(self).__name__, RATE, **{name: value})
         if name == "grad_noise" and value and self.rng is None:
@@ -163,7 +163,7 @@ class Optimizer(SavedState):
 
         Args:
             ops: Array operations of the device.
-            rows: Row numbers (m,), each of them once.
+            rows: Row numbers (m,), without repetition.
             W: The table of weights (nV, ...), changed in place.
             dW: Its gradient, of the same shape.
             state: The arrays named in the constructor's `arrays`, like W, changed in place.
@@ -184,7 +184,7 @@ class Optimizer(SavedState):
             ops.add_scaled(dW, W, L2)
 
     def update(self, slots: Sequence[Slot]) -> None:
-        """Takes one step for all parameters with a pending gradient, and clears their gradients.
+        """Takes one step for all parameters with an accumulated gradient, and clears the gradients.
 
         Does nothing, and counts no step, if no parameter has one.
 
@@ -192,7 +192,8 @@ class Optimizer(SavedState):
             slots: The slots of the parameters. `Model.finish_update` passes all slots of its tree.
 
         Raises:
-            InputError: If a schedule returns anything but a number from 0. Nothing has changed.
+            InputError: If a schedule returns anything but a finite, non-negative number. Then
+                nothing has changed.
         """
         with locked(slots):
             # Under the lock, because another thread may just have applied these gradients.
@@ -227,7 +228,7 @@ class Optimizer(SavedState):
             name: Name of the setting, such as `"learn_rate"`.
 
         Raises:
-            InputError: If the value is not a finite number from 0.
+            InputError: If the value is not a finite, non-negative number.
         """
         rate: Any = getattr(self, name)
         rate = rate(self.step) if callable(rate) else rate
@@ -269,7 +270,7 @@ class Optimizer(SavedState):
         Optimizers that wrap another library's optimizer override this.
 
         Args:
-            span: Neighbouring slots of one store, or rows of one table.
+            span: Neighboring slots of one store, or rows of one table.
             rate: Learning rate of this update.
             L2: Strength of L2 at this update.
         """

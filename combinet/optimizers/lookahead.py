@@ -23,7 +23,7 @@ class Lookahead(Optimizer):
     Args:
         optimizer: The optimizer that takes the steps. Neither sparse nor a Lookahead.
         k: Number of steps between two updates of the slow weights, at least 1.
-        alpha: Part of the distance that the slow weights move, above 0 and at most 1.
+        alpha: Fraction of the distance that the slow weights move, above 0 and at most 1.
 
     Raises:
         InputError: If an argument is out of range, or `optimizer` is not supported.

@@ -67,8 +67,9 @@ class SavedState:
     def to_bytes(self, model: Any) -> bytes:
         """Returns the optimizer's state for a model as bytes, in combinet's format.
 
-        The state is the optimizer's step count, and the steps and moments of each parameter by its
-        path. `Model.to_bytes` saves the averages. Updates in other threads wait until this returns.
+        The state is the step count of the optimizer, and the step count and moments of each
+        parameter by its path. `Model.to_bytes` saves the averages. Updates in other threads wait
+        until this returns.
 
         Args:
             model: The model whose parameters the optimizer updates.

@@ -21,7 +21,7 @@ class SGD(Optimizer):
     W -= learn_rate * (dW + momentum * v), as in PyTorch.
 
     Args:
-        learn_rate: Learning rate: a number from 0 or a schedule.
+        learn_rate: Learning rate: a non-negative number or a schedule.
         momentum: Decay rate of v, from 0 to below 1. 0 keeps no v.
         nesterov: Whether to use Nesterov's momentum. Needs momentum above 0.
         **options: Keyword arguments of `Optimizer`, such as L2 and grad_clip.
@@ -75,7 +75,7 @@ class Lion(Optimizer):
     number per weight, where Adam keeps two.
 
     Args:
-        learn_rate: Learning rate: a number from 0 or a schedule.
+        learn_rate: Learning rate: a non-negative number or a schedule.
         beta1: Weight of the running mean in the step, from 0 to below 1.
         beta2: Decay rate of the running mean, from 0 to below 1.
         **options: Keyword arguments of `Optimizer`, such as L2 and grad_clip.

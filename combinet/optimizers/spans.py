@@ -1,4 +1,4 @@
-"""Spans, the units of an update: neighbouring slots of a store, or rows of a table."""
+"""Spans, the units of an update: neighboring slots of a store, or rows of a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WORTH = 1 << 19  # numbers per thread: with fewer, another thread does not pay 
 
 
 class Span:
-    """Neighbouring slots of one store, from number `first` to before `last`."""
+    """Neighboring slots of one store, from number `first` to before `last`."""
 
     def __init__(self, store: Store, first: int, last: int, start: int, stop: int) -> None:
         self.store = store
@@ -55,7 +55,7 @@ class Span:
         return [slot for slot in self.store.slots() if self.first <= slot.number < self.last]
 
     def by_step_count(self, steps: Ints1d) -> list[tuple[int, Span]]:
-        """Returns pairs (t, span) of neighbours with the same step count, which `steps` holds."""
+        """Cuts the span where the step count in `steps` changes. Returns pairs (count, span)."""
         t = int(steps[self.first])
         if self.last == self.first + 1 or (steps[self.first : self.last] == t).all():
             return [(t, self)]
@@ -84,7 +84,7 @@ class Rows(Span):
 
 
 def spans(slots: Iterable[Slot]) -> list[Span]:
-    """Groups slots into spans of neighbours. A model initialized as a whole gives one span."""
+    """Groups slots into spans of neighbors. A model initialized as a whole gives one span."""
     # A dict instead of a set: its order makes sums over spans the same in every run.
     stores: dict[Store, list[Slot]] = {}
     for slot in slots:
@@ -93,7 +93,7 @@ def spans(slots: Iterable[Slot]) -> list[Span]:
     for store, group in stores.items():
         group.sort(key=attrgetter("number"))
         cuts = [0, len(group)]
-        if group[-1].number - group[0].number >= len(group):  # rarely: most slots are neighbours
+        if group[-1].number - group[0].number >= len(group):  # rarely: most slots are neighbors
             pairs = enumerate(pairwise(group), 1)
             cuts[1:1] = [i for i, (a, b) in pairs if b.number > a.number + 1]
         for i, j in pairwise(cuts):
