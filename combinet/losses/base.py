@@ -41,7 +41,7 @@ class Loss:
 
         Args:
             guesses: Output of the model.
-            truths: Expected output, in a form that the loss accepts. None if it needs none.
+            truths: Expected output, in a form that the loss accepts. None if the loss takes none.
         """
         return self(guesses, truths)[0]
 
@@ -50,7 +50,7 @@ class Loss:
 
         Args:
             guesses: Output of the model.
-            truths: Expected output, in a form that the loss accepts. None if it needs none.
+            truths: Expected output, in a form that the loss accepts. None if the loss takes none.
         """
         return self(guesses, truths)[1]
 

@@ -28,8 +28,8 @@ class CategoricalCrossentropy(ClassLoss):
             are sums over the rows.
         names: Class names in the order of the columns. Truths may then be a list of names. None
             accepts only class numbers and probabilities.
-        missing_value: A class number or name that marks a missing truth, as None always does. For a
-            class number, a row of probabilities is missing if its maximum is in this column.
+        missing_value: A class number or name that marks a missing truth, as None always does. If it
+            is a class number, a row of probabilities is missing if its maximum is in this column.
             Missing truths have value and gradient 0, and still count in the mean.
         neg_prefix: Prefix of a name that negates it. With "!" the truth "!cat" means "any class but
             cat". Its value is -log(sum of the other p), so at the softmax's input the gradient of
@@ -65,7 +65,7 @@ class CategoricalCrossentropy(ClassLoss):
 def crossentropy(
     loss: ClassLoss, guesses: Floats2d, truths: Sequence[Any], n: int
 ) -> tuple[Floats2d, Floats]:
-    """Returns gradient and value. Truths come in consecutive parts. The mean is over n."""
+    """Returns gradient and value. `truths` are consecutive parts. The mean is over `n`."""
     ops = check_floats(guesses, f"guesses of {type(loss).__name__}", 2)
     targets, excluded = loss.targets(guesses, loss.encode(truths, ops), ops)
     gradient = targets / guesses
@@ -93,8 +93,8 @@ class SequenceCategoricalCrossentropy(ClassLoss):
             are sums over all rows.
         names: Class names in the order of the columns. Each sequence's truths may then be a list
             of names. None accepts only class numbers and probabilities.
-        missing_value: A class number or name that marks a missing truth, as None always does. For a
-            class number, a row of probabilities is missing if its maximum is in this column.
+        missing_value: A class number or name that marks a missing truth, as None always does. If it
+            is a class number, a row of probabilities is missing if its maximum is in this column.
             Missing truths have value and gradient 0, and still count in the mean.
         neg_prefix: Prefix of a name that negates it. With "!" the truth "!cat" means "any class but
             cat". Its value is -log(sum of the other p), so at the softmax's input the gradient of
@@ -162,8 +162,8 @@ class FocalLoss(ClassLoss):
             are sums over the rows.
         names: Class names in the order of the columns. Truths may then be a list of names. None
             accepts only class numbers and probabilities.
-        missing_value: A class number or name that marks a missing truth, as None always does. For a
-            class number, a row of probabilities is missing if its maximum is in this column.
+        missing_value: A class number or name that marks a missing truth, as None always does. If it
+            is a class number, a row of probabilities is missing if its maximum is in this column.
             Missing truths have value and gradient 0, and still count in the mean.
 
     Raises:
@@ -252,7 +252,7 @@ class BinaryCrossentropy(Loss):
         scale = self.scale(guesses.shape[0])
         gradient, value = (_scores if self.logits else _probabilities)(ops.xp, guesses, T)
         if not self.logits:
-            # Guesses below 0 are clipped and give no NaN: check where chance would do better.
+            # Guesses below 0 are clipped and give no NaN. So check if chance would do better.
             source = "as a sigmoid returns them (for scores pass logits=True)"
             check_probabilities("BinaryCrossentropy", guesses, value, source, most=guesses.size)
         return gradient * scale, value * scale

@@ -41,7 +41,7 @@ class ClassLoss(Loss):
         if not 0 <= label_smoothing < 1:
             raise InputError(f"expected label_smoothing from 0 to below 1, got {label_smoothing!r}")
         if neg_prefix is not None and (names is None or not neg_prefix):
-            raise InputError("expected a neg_prefix that is not empty, and `names`")
+            raise InputError(f"expected `names` and a non-empty neg_prefix, got {neg_prefix!r:.30}")
         self.names = None if names is None else list(names)
         numbers = {name: i for i, name in enumerate(self.names or ())}
         if len(numbers) < len(self.names or ()):
@@ -112,10 +112,10 @@ class ClassLoss(Loss):
         return self.codes.get(number, number)
 
     def targets(self, guesses: Floats2d, truths: Any, ops: Ops) -> tuple[Floats2d, Any]:
-        """Returns two arrays (n, k) of the guesses' dtype: target probabilities, excluded classes.
+        """Returns two arrays (n, k) in the dtype of the guesses: targets and excluded classes.
 
-        The targets are 0 in rows that do not count. The second array is 1 at the class that a row
-        excludes, or None if no row excludes any.
+        The targets are probabilities, and 0 in rows that do not count. The second array is 1 at the
+        class that a row excludes, or None if no row excludes any.
 
         Args:
             guesses: Probabilities (n, k).
@@ -186,7 +186,7 @@ def to_categorical(Y: Any, n_classes: int | None = None, *, label_smoothing: flo
     """Returns one-hot rows, float32 (..., n_classes), for class numbers of any shape.
 
     Args:
-        Y: Class numbers from 0: an array of integers on any device, or a list.
+        Y: Class numbers, starting at 0: an array of integers on any device, or a list.
         n_classes: Number of classes. If None, the largest number plus 1; reading it forces a device
             sync on a GPU.
         label_smoothing: Probability that is moved from the true class to all other classes in equal

@@ -104,7 +104,7 @@ class ContrastiveLoss(Loss):
     is 0. Where d is 0 a pair has no direction, and its gradient is 0.
 
     Args:
-        margin: Distance from which a pair that is not similar has the value 0. Above 0.
+        margin: Distance at which a dissimilar pair reaches the value 0. Must be above 0.
         normalize: Whether to divide gradients and value by n, the number of pairs. If False, they
             are sums over the pairs.
 
@@ -158,7 +158,8 @@ class TripletLoss(Loss):
     Euclidean distances. The loss takes no truths.
 
     Args:
-        margin: Difference of squared distances from which a triplet has the value 0. Above 0.
+        margin: Difference of squared distances at which a triplet reaches the value 0. Must be
+            above 0.
         normalize: Whether to divide gradients and value by n, the number of triplets. If False,
             they are sums over the triplets.
 
