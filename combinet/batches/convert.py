@@ -15,7 +15,7 @@ def list_to_ragged(X: Sequence[Array]) -> Ragged:
     """Concatenates the arrays of a list. Raises InputError for an empty list."""
     is_list = isinstance(X, list | tuple) and len({*map(type, X)}) == 1
     if not is_list or not get_array_ops(X[0]).is_array(X[0]) or not X[0].ndim:
-        check_list(X)  # slower: it looks at each array
+        check_list(X)  # slower: it checks each array
     if not X:
         raise InputError("expected at least one array, got an empty list")
     try:

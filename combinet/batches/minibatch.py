@@ -22,7 +22,8 @@ def minibatch(
     The data stays unchanged. Errors are raised when the first batch is requested.
 
     Args:
-        size: Number of items in a batch: an int, or a schedule of the batch's number from 0.
+        size: Number of items in a batch: an int, or a schedule, which receives the
+            number of the batch, starting at 0.
         sequence: The data: a list, tuple, array, Ragged or Padded.
         *others: More data of the same length, such as labels. Each batch is then a tuple with the
             same items of all of them.
@@ -33,7 +34,8 @@ def minibatch(
 
     Raises:
         DimensionError: If the lengths of the data differ.
-        InputError: If the data has no length or no items, or `size` is not an int from 1.
+        InputError: If the data cannot be indexed or has no length, or if `size` is not a positive
+            int.
 
     Example:
         >>> import numpy as np
@@ -54,7 +56,7 @@ def minibatch(
     while start < lengths[0]:
         count = int(size(number)) if callable(size) else size
         if not is_size(count):
-            raise InputError(f"expected an int from 1 as batch size, got {count!r}")
+            raise InputError(f"expected a positive int as batch size, got {count!r}")
         index = slice(start, start + count)
         batch = tuple(_take(each, index, order) for each in sequences)
         yield batch if others else batch[0]

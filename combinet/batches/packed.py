@@ -28,9 +28,9 @@ CRFOutput: TypeAlias = "tuple[Any, Floats2d, Floats1d, Floats1d]"  # scores, T, 
 class TimeMajorOrder:
     """The packed order of the rows of one batch. Packs and unpacks rows.
 
-    `sizes` is the number of sequences that have each step. `rows` are the numbers of the flat rows
-    in packed order. It is None if both orders are the same, as for a single sequence; nothing is
-    copied then.
+    `sizes[t]` is the number of sequences with more than t rows. `rows` are the indices of the flat
+    rows in packed order. It is None if both orders are the same, as for a single sequence. Then
+    nothing is copied.
     """
 
     def __init__(self, X: Sequences, ops: Ops) -> None:

@@ -23,8 +23,8 @@ class Padded:
     arguments.
 
     Args:
-        data: Array (longest, sequences, ...). A column is the rows of one sequence, then zeros.
-        size_at_t: Number of sequences that have a row t (longest,), so that
+        data: Array (longest, sequences, ...). Each column is one sequence, followed by zeros.
+        size_at_t: Number of sequences with more than t rows, for each t (longest,), so that
             `data[t, :size_at_t[t]]` are the rows of step t.
         lengths: Length of the sequence in each column (sequences,), longest first.
         indices: Number of the sequence in each column (sequences,), in the original order.
@@ -70,8 +70,8 @@ class Padded:
         """Returns a Padded without checking the arguments or changing their layout.
 
         Args:
-            data: Array (longest, sequences, ...). A column is the rows of one sequence, then zeros.
-            size_at_t: Number of sequences that have a row t (longest,), so that
+            data: Array (longest, sequences, ...). Each column is one sequence, followed by zeros.
+            size_at_t: Number of sequences with more than t rows, for each t (longest,), so that
                 `data[t, :size_at_t[t]]` are the rows of step t.
             lengths: Length of the sequence in each column (sequences,), longest first.
             indices: Number of the sequence in each column (sequences,), in the original order.

@@ -17,7 +17,7 @@ Index: TypeAlias = "int | slice | Sequence[int] | Ints1d"
 
 
 def _select(n: int, index: Index) -> Ints1d:
-    """Returns the numbers of the sequences that an index selects. An int selects a list of one."""
+    """Returns the numbers of the sequences that an index selects. An int selects one sequence."""
     if not isinstance(index, slice):
         index = np.atleast_1d(index)
         index = index if index.size else index.astype("int64")  # NumPy makes [] an array of floats
@@ -46,8 +46,8 @@ class Ragged:
     """Sequences of different lengths, concatenated in one array of rows.
 
     `ragged[i]` returns a Ragged of one sequence, and `ragged[i:j]` one of several. Negative
-    indices, slices with steps and lists of indices work too. Neighbouring sequences are a view of
-    the data, any other selection is a copy.
+    indices, slices with steps and lists of indices work too. A selection of neighboring sequences
+    is a view of the data; any other selection is a copy.
 
     Args:
         data: The rows of all sequences, an array (total, ...).
@@ -72,7 +72,7 @@ class Ragged:
         self.lengths = lengths = _integers("lengths", lengths)
         if (lengths < 0).any() or lengths.sum() != len(data):
             raise DimensionError(
-                f"Ragged expected lengths from 0 that add up to the {len(data)} rows of its data, "
+                f"Ragged expected non-negative lengths that add up to {len(data)} rows of data, "
                 f"got {describe(lengths)} with the sum {lengths.sum()}"
             )
 
