@@ -1,1 +1,1 @@
-"""Flat arrays of parameters, and the file format. Knows no Model. Imports types, errors and ops."""
+"""Flat arrays of parameters, and the file format, without Model. Imports types, errors and ops."""

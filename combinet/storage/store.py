@@ -19,7 +19,7 @@ from combinet.ops.base import Ops
 from combinet.storage.slots import Key, Order, Slot
 from combinet.types import Array, ArrayLike, DTypeLike, Ints, Ints1d, Shape
 
-# The count for an array that only one attribute holds. It depends on the version of Python.
+# Reference count of an array that only one attribute holds. It depends on Python's version.
 _probe = Slot.__new__(Slot)
 _probe.view = np.empty(0)
 _ALONE = sys.getrefcount(_probe.view)
@@ -29,7 +29,7 @@ class Stateful(Protocol):
     """The part of an optimizer that a store uses.
 
     `arrays` are the names of the arrays that it keeps in the layout of a store. `stores` are the
-    stores that hold state of it.
+    stores that hold its state.
     """
 
     arrays: tuple[str, ...]
@@ -97,7 +97,7 @@ class Store:
         return slot
 
     def read(self, slots: Sequence[Slot]) -> tuple[Array, ...]:
-        """Returns the arrays of slots. The lock keeps an update from coming between two of them."""
+        """Returns the arrays of slots. The lock prevents an update between two reads."""
         with self.lock:
             # A list and no call of `slot.value`, for speed: every pass does this for every layer.
             return tuple([s.overrides[-1].value if s.overrides else s.view for s in slots])
