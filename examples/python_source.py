@@ -198,7 +198,7 @@ class _Names(ast.NodeVisitor):
         self.pairs = {*zip(self.texts, self.texts[1:], strict=False)}
 
     def role(self, i: int, before: str, after: str) -> str:
-        """Returns the role of token `i`, given its neighbours on the logical line."""
+        """Returns the role of token `i`, given its neighbors on the logical line."""
         role = self.roles.get(i) or _lexical_role(self.texts[i])
         if role != "variable":
             return role
