@@ -173,7 +173,7 @@ def _declared(name: str, leaves: list[tuple[Any, Any]]) -> dict[str, Param]:
 
 
 def _label(path: tuple[Any, ...]) -> str:
-    """The name of a leaf: the keys, indices and attributes on its path, joined by dots."""
+    """Returns the name of a leaf: the keys, indices and attributes on its path, joined by dots."""
     fields = ("key", "idx", "name")
     steps = (next((getattr(key, f) for f in fields if hasattr(key, f)), key) for key in path)
     return ".".join(map(str, steps)) or "params"

@@ -8,7 +8,7 @@ from combinet.types import Floats, Generator, Shape
 
 
 def param_from(value: Any) -> Param:
-    """A parameter whose initial value is this array, stored row by row."""
+    """Returns a parameter whose initial value is this array, stored row by row."""
     return Param(value.shape, partial(_first_value, value), order="C")
 
 
@@ -17,6 +17,6 @@ def _first_value(value: Floats, shape: Shape, rng: Generator) -> Floats:
 
 
 def weights_of(model: Any, run: Run) -> dict[str, Any]:
-    """All weights of a layer by name, read at the same time. The layer may have none."""
+    """Returns all weights of a layer by name, read at the same time. The layer may have none."""
     names = model.param_names
     return dict(zip(names, run.params(model, *names), strict=True)) if names else {}

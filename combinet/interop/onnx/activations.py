@@ -48,7 +48,7 @@ def _apply(op: _Op, name: str, *args: Any) -> Tensor:
 
 @converts(cb.relu())
 def activation(model: Any, X: Tensor, to: Export) -> Tensor:
-    """The activation that the layer's attrs name."""
+    """Returns the activation that the layer's attrs name."""
     name = model.attrs["activation"]
     return _apply(to.op, name, X, *(float(model.attrs[s]) for s in ACTIVATIONS[name].settings))
 

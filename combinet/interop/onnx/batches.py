@@ -48,7 +48,7 @@ def to_arrays(batch: Any, name: str = "X") -> dict[str, Array]:
 
 
 def tensors_like(graph: Graph, example: Any, name: str = "X") -> Any:
-    """A batch of tensors with the structure of the example and the names of `to_arrays`.
+    """Returns a batch of tensors with the structure of the example and the names of `to_arrays`.
 
     All sizes are variable, except the last axis of an array with several axes.
     """
@@ -63,7 +63,7 @@ def tensors_like(graph: Graph, example: Any, name: str = "X") -> Any:
 
 
 def tensors_of(batch: Any) -> list[Tensor]:
-    """The tensors of a batch, in the order of `to_arrays`."""
+    """Returns the tensors of a batch, in the order of `to_arrays`."""
     if isinstance(batch, Tensor):
         return [batch]
     return [tensor for item in batch for tensor in tensors_of(item)]

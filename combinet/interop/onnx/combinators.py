@@ -55,7 +55,7 @@ def _highway(model: Any, X: Tensor, to: Export) -> Tensor:
 @converts(cb.with_debug(cb.noop()), cb.with_nvtx_range(cb.noop()), cb.with_cpu(cb.noop()))
 @converts(cb.checkpointed(cb.noop()), cb.with_threads(cb.noop()), cb.uniqued(cb.noop()))
 def _sublayer(model: Any, X: Any, to: Export) -> Any:
-    """The output of the only sublayer."""
+    """Returns the output of the only sublayer."""
     return to(model.layers[0], X)
 
 

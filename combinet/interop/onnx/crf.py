@@ -18,7 +18,7 @@ def _viterbi(model: Any, X: tuple[Sequences, Tensor, Tensor, Tensor], to: Export
     scores, real, times = layout.pad(rows), layout.mask, layout.steps.size(0)
 
     def forth(t: Tensor, best: Tensor) -> tuple[Tensor, Tensor]:
-        """The best score of each label at step t, and the label before it in that sequence."""
+        """Returns each label's best score at step t, and the label before it in that sequence."""
         ways = best.unsqueeze(2) + T
         goes_on = (real.take(t) & (t >= 1)).unsqueeze(1)
         score = to.op("ReduceMax", ways, [1], keepdims=0) + scores.take(t)
@@ -28,7 +28,7 @@ def _viterbi(model: Any, X: tuple[Sequences, Tensor, Tensor, Tensor], to: Export
     best, came_from = to.graph.loop(times, scores.take(0) + start, forth)
 
     def back(i: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """The label at the previous step and the label at this step, from the last step on."""
+        """Returns the labels at the previous step and at this one. Runs from the last step."""
         before = came_from.take(to.op("Squeeze", times - 1 - i, [0]))
         return to.op("GatherElements", before, label.unsqueeze(1), axis=1).reshape(-1), label
 

@@ -14,7 +14,7 @@ from combinet.ops.embed import N_HASHES, seed_offsets
 
 
 def _ids(model: Any, X: Tensor, dtype: str = "int64") -> Tensor:
-    """The ids in the layer's column, or all ids if it has none."""
+    """Returns the ids in the layer's column, or all ids if it has none."""
     column = model.attrs["column"]
     return (X if column is None else X.take(column, axis=1)).cast(dtype)
 
@@ -41,7 +41,7 @@ def _unembed(model: Any, X: Tensor, to: Export) -> Tensor:
 
 
 def _hashed(E: Tensor, keys: Tensor, seed: int, nV: int, k: int) -> Tensor:
-    """The sum of k rows of a table for each key: `EmbedOps.hash_rows` in integer operators."""
+    """Returns the sum of k rows of a table for each key. Rows as in `EmbedOps.hash_rows`."""
     rows = []
     for offset in seed_offsets(seed, k):
         mixed = _mix(keys + offset)
@@ -52,7 +52,7 @@ def _hashed(E: Tensor, keys: Tensor, seed: int, nV: int, k: int) -> Tensor:
 
 
 def _mix(keys: Tensor) -> Tensor:
-    """The finalizer of splitmix64."""
+    """Applies the finalizer of splitmix64."""
     mixed: Tensor = (keys ^ keys >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ mixed >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
     return mixed ^ mixed >> np.uint64(31)  # type: ignore[no-any-return]
@@ -72,7 +72,7 @@ def _sparse_linear(model: Any, X: tuple[Tensor, ...], to: Export, W: Tensor, b: 
 
 
 def _look_up(to: Export, X: Tensor, dtype: str, table: Mapping[Any, int], default: int) -> Tensor:
-    """The value of each key in a table. The operator requires at least one key."""
+    """Returns the value of each key in a table. The operator requires at least one key."""
     table = table or {{"strings": "", "int64s": 0}[dtype]: default}
     columns: dict[str, Any] = {f"keys_{dtype}": [*table], "values_int64s": [*table.values()]}
     return to.op("LabelEncoder", X, domain="ai.onnx.ml", default_int64=default, **columns)

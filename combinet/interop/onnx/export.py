@@ -53,7 +53,7 @@ class Export:
         self._layouts: dict[str, Layout] = {}
 
     def __call__(self, layer: Model[Any, Any], X: Any) -> Any:
-        """The layer's output for X. Raises InputError if the layer has no converter."""
+        """Returns the layer's output for X. Raises InputError if the layer has no converter."""
         try:
             if layer.forward not in _converters:
                 raise InputError(f"{layer.name} cannot be exported to ONNX")
@@ -63,29 +63,29 @@ class Export:
             raise
 
     def with_lengths(self, lengths: Tensor | None) -> Export:
-        """The same export with other lengths."""
+        """Returns the same export with other lengths."""
         export = copy(self)
         export.lengths = lengths
         return export
 
     def lengths_of(self, X: Tensor) -> Tensor:
-        """The lengths of the sequences that the rows of X form."""
+        """Returns the lengths of the sequences that the rows of X form."""
         return X.size(0) if self.lengths is None else self.lengths
 
     def sequences(self, X: Any) -> Sequences:
-        """X as sequences."""
+        """Returns X as sequences."""
         return X if isinstance(X, Sequences) else Sequences(X, self.lengths_of(X))
 
     def layout(self, lengths: Tensor) -> Layout:
-        """The layout of sequences with these lengths, made once."""
+        """Returns the layout of sequences with these lengths, made once."""
         return self._layouts.setdefault(lengths.name, Layout(lengths))
 
     def params(self, layer: Model[Any, Any]) -> list[Tensor]:
-        """The layer's parameters in their standard shapes, with names as in `slots_by_path`."""
+        """Returns the layer's parameters in standard shape, with names as in `slots_by_path`."""
         return [self.table(layer, *each) for each in weights_of(layer, self._run).items()]
 
     def table(self, layer: Model[Any, Any], name: str, values: Array) -> Tensor:
-        """An array of the layer as an initializer, named by the layer's path."""
+        """Returns an array of the layer as an initializer, named by the layer's path."""
         return self.graph.initializer(f"{self._paths[layer.id]}.{name}", to_host(values))
 
 

@@ -54,34 +54,34 @@ class Tensor:
         return width
 
     def size(self, axis: int) -> Tensor:
-        """The size of an axis as a tensor (1,)."""
+        """Returns the size of an axis as a tensor (1,)."""
         axis %= len(self.shape)
         return self.graph.op("Shape", self, start=axis, end=axis + 1)
 
     def cast(self, dtype: Any) -> Tensor:
-        """The same numbers in this dtype."""
+        """Returns the same numbers in this dtype."""
         if self.dtype == np.dtype(dtype):
             return self
         return self.graph.op("Cast", self, to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def reshape(self, *sizes: int) -> Tensor:
-        """The same numbers in another shape. 0 keeps the size of an axis; -1 is inferred."""
+        """Returns the numbers in another shape. 0 keeps the size of an axis; -1 is inferred."""
         return self.graph.op("Reshape", self, sizes)
 
     def transpose(self, *axes: int) -> Tensor:
-        """The tensor with its axes in another order."""
+        """Returns the tensor with its axes in another order."""
         return self.graph.op("Transpose", self, perm=axes)
 
     def unsqueeze(self, *axes: int) -> Tensor:
-        """The tensor with new axes of size 1."""
+        """Returns the tensor with new axes of size 1."""
         return self.graph.op("Unsqueeze", self, axes)
 
     def take(self, indices: Tensor | int | Sequence[int], axis: int = 0) -> Tensor:
-        """The items at the indices of an axis. A single index removes the axis."""
+        """Returns the items at the indices of an axis. A single index removes the axis."""
         return self.graph.op("Gather", self, indices, axis=axis)
 
     def slice(self, start: Any, stop: Any, axis: int = 0, step: int = 1) -> Tensor:
-        """A slice of an axis. The ends are ints, tensors (1,), or None as in NumPy."""
+        """Returns a slice of an axis. The ends are ints, tensors (1,), or None as in NumPy."""
         first, last = (0, _FAR) if step > 0 else (_FAR, -_FAR)
         ends = (first if start is None else start, last if stop is None else stop)
         inputs = [end if isinstance(end, Tensor) else [end] for end in ends]
@@ -149,7 +149,7 @@ class Graph:
         return self.constant(value)
 
     def _types(self, node: Any, inputs: Sequence[Tensor]) -> dict[str, Any]:
-        """The types of a node's outputs, inferred from the types of its inputs."""
+        """Returns the types of a node's outputs, inferred from the types of its inputs."""
         schema = onnx.defs.get_schema(node.op_type, _VERSIONS[node.domain], node.domain)
         types = {x.name: x.type for x in inputs}
         known = [self.initializers[name] for name in types if name in self.initializers]
@@ -187,12 +187,12 @@ class Graph:
         return last, results
 
     def new_name(self, op_type: str) -> str:
-        """A name that no other value has."""
+        """Returns a name that no other value has."""
         self._count += 1
         return f"{op_type}.{self._count}"
 
     def constant(self, value: Any) -> Tensor:
-        """A tensor with a known value."""
+        """Returns a tensor with a known value."""
         array = np.asarray(value)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
@@ -200,16 +200,16 @@ class Graph:
         return self._constants[key]
 
     def initializer(self, name: str, array: Array) -> Tensor:
-        """A tensor with a known value under this name. An existing name returns its tensor."""
+        """Returns a tensor with a known value under this name, or the tensor that has the name."""
         if name not in self.initializers:
             self.initializers[name] = onnx.numpy_helper.from_array(array, name)
         return Tensor(self, name, tensor_type(array.dtype, array.shape))
 
     def full(self, shape: Tensor, value: Any) -> Tensor:
-        """A tensor filled with the number in `value`, an array (1,), in its dtype."""
+        """Returns a tensor filled with the number in `value`, an array (1,), in its dtype."""
         return self.op("ConstantOfShape", shape, value=onnx.numpy_helper.from_array(value))
 
 
 def tensor_type(dtype: Any, shape: Sequence[int | str | None]) -> Any:
-    """The type of a tensor. An axis may have a name in place of a size."""
+    """Returns the type of a tensor. An axis may have a name in place of a size."""
     return onnx.helper.make_tensor_type_proto(onnx.helper.np_dtype_to_tensor_dtype(dtype), shape)

@@ -63,21 +63,21 @@ class Layout:
         return with_zero_row(rows).take(self.op("Where", self.mask, numbers, self.total))
 
     def unpad(self, padded: Tensor) -> Tensor:
-        """The rows of padded sequences in their original order. The inverse of `pad`."""
+        """Returns the rows of padded sequences in their original order. The inverse of `pad`."""
         places = [each.unsqueeze(1) for each in (self.positions, self.segment_ids)]
         return self.op("GatherND", padded, self.op("Concat", *places, axis=1))
 
     def sum(self, rows: Tensor) -> Tensor:
-        """The sum of each sequence's rows; 0 for an empty sequence."""
+        """Returns the sum of each sequence's rows; 0 for an empty sequence."""
         return self._reduce(rows, "add", 0.0)
 
     def mean(self, rows: Tensor) -> Tensor:
-        """The mean of each sequence's rows; 0 for an empty sequence."""
+        """Returns the mean of each sequence's rows; 0 for an empty sequence."""
         counts = self.op("Max", self.lengths, 1).cast(rows.dtype)
         return self.sum(rows) / counts.unsqueeze(1)
 
     def max(self, rows: Tensor) -> Tensor:
-        """The maximum of each sequence's rows, by column."""
+        """Returns the maximum of each sequence's rows, by column."""
         return self._reduce(rows, "max", -np.inf)
 
     def _reduce(self, rows: Tensor, reduction: str, start: float) -> Tensor:
@@ -89,6 +89,6 @@ class Layout:
 
 
 def with_zero_row(rows: Tensor) -> Tensor:
-    """The rows, followed by one row of zeros."""
+    """Returns the rows, followed by one row of zeros."""
     shape: Any = (1, *rows.shape[1:])
     return rows.graph.op("Concat", rows, np.zeros(shape, rows.dtype), axis=0)

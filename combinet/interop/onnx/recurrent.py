@@ -18,7 +18,7 @@ def _recurrent(
     *weights: Tensor,
     **attrs: Any,
 ) -> Sequences:
-    """A layer of one direction: the operator `name`, with the gates in the order that ONNX uses."""
+    """Returns a layer of one direction: the operator `name`, with gates in ONNX's order."""
     W, U, *biases = (_gates(weight, order) for weight in weights)
     nO, layout = model.get_dim("nO"), to.layout(X.lengths)
     no_bias = np.zeros((1, model.get_dim("nG") * nO), model.dtype)
@@ -29,7 +29,7 @@ def _recurrent(
 
 
 def _gates(weight: Tensor, order: list[int]) -> Tensor:
-    """A weight (nO, gates, ...) in ONNX's form (1, gates * nO, ...), in this order of gates."""
+    """Returns a weight (nO, gates, ...) as ONNX's (1, gates * nO, ...), gates in this order."""
     axes = len(weight.shape)
     turned = weight.take(order, axis=1).transpose(*(1, 0, 2)[:axes])
     return turned.reshape(*(1, -1, 0)[:axes])

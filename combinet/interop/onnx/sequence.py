@@ -15,7 +15,7 @@ from combinet.ops.convolution import Window
 
 
 def _unfold(X: Sequences, window: Window, to: Export) -> Sequences:
-    """The rows of each window as one row, (windows, width * nI), with zeros beyond a sequence."""
+    """Returns each window as one row, (windows, width * nI), with zeros beyond a sequence."""
     inside = to.layout(X.lengths)
     reach = window.before + window.after - window.dilation * (window.width - 1) - 1
     counts = to.op("Max", X.lengths + (reach + window.stride), 0) / window.stride
@@ -44,7 +44,7 @@ def _conv1d(model: Any, X: Any, to: Export, W: Tensor, *b: Tensor) -> Any:
 
 
 def waves(places: Tensor, speeds: Any, cosine: Any, dtype: Any) -> Tensor:
-    """Sines of positions (n,) times speeds (k,): (n, k). Cosines where `cosine` is true.
+    """Returns sines of positions (n,) times speeds (k,): (n, k). Cosines where `cosine` is true.
 
     The angles are float64. Cosines use the operator Sin too, which onnxruntime supports for
     float64.

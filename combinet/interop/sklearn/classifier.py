@@ -93,7 +93,7 @@ class CombinetClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         return self.classes_[best]  # type: ignore[no-any-return]
 
     def _encode(self, y: Any, *, new: bool, classes: Any) -> Ints1d:
-        """The column of each label in `classes_`."""
+        """Returns the column of each label in `classes_`."""
         y = validation.column_or_1d(y, warn=True)
         multiclass.check_classification_targets(y)
         if new and classes is None:

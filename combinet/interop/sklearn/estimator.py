@@ -101,7 +101,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self.loss_curve_: list[float] = []
 
     def _outputs(self, X: Any) -> Floats2d:
-        """The predictions of the model, computed batch by batch."""
+        """Returns the predictions of the model, computed batch by batch."""
         validation.check_is_fitted(self, "model_")
         if self.validate:
             X = validation.validate_data(self, X, reset=False, dtype=FLOATS)
@@ -109,7 +109,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return np.concatenate([self.model_.predict(batch) for batch in batches])
 
     def _input(self, X: Any) -> Any:
-        """X in the form that the model accepts."""
+        """Returns X in the form that the model accepts."""
         if self.validate:
             return X.astype(self._dtype, copy=False)
         # pandas would read the row numbers of a batch as labels.

@@ -15,7 +15,7 @@ from combinet.ops.backends import default_ops
 
 
 def doc_features(columns: Sequence[str]) -> Model[Any, Ragged]:
-    """The hashes of word attributes: a list of Doc or Span to Ragged (total, columns) of uint64.
+    """Hashes attributes of words: a list of Doc or Span to Ragged (total, columns) of uint64.
 
     The input has no gradient.
 
@@ -30,15 +30,16 @@ def _doc_features(model: Model[Any, Any], X: Sequence[Any], run: Run) -> Any:
 
 
 def _attributes(docs: Sequence[Any], columns: Sequence[Any]) -> Ragged:
-    """The attributes of each word, (total, columns), by name or number."""
+    """Returns the attributes of each word, (total, columns), by name or number."""
     numbers = [intify_attr(column) for column in columns]  # Span.to_array requires numbers
     return list_to_ragged([doc.to_array(numbers).reshape(len(doc), len(columns)) for doc in docs])
 
 
 def doc_vectors() -> Model[Any, Ragged]:
-    """The vocabulary's vectors of words: a list of Doc or Span to Ragged (total, width) of float32.
+    """Looks up vectors of words: a list of Doc or Span to Ragged (total, width) of float32.
 
-    A word without a vector gets zeros. The input has no gradient.
+    The vectors come from the vocabulary. A word without a vector gets zeros. The input has no
+    gradient.
 
     Raises:
         InputError: If the vocabulary has no vectors.

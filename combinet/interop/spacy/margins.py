@@ -19,7 +19,7 @@ def with_margins(layer: Model[Any, Any], rows: int) -> Model[Floats2d, Floats2d]
     its first sublayer. Without margins, a window sees 0 beyond the sequence.
 
     Args:
-        layer: The layer.
+        layer: Layer for an array of rows. It must keep the number of rows.
         rows: Number of rows of zeros between two sequences.
     """
     return Model(

@@ -54,7 +54,7 @@ def move(nlp: Any) -> Any:
 
 
 def _pairs(name: str, config: Any, model: Any) -> list[tuple[dict[str, Any], Any]]:
-    """The tok2vecs of spaCy in a component: for each, its block of the config and its node."""
+    """Returns spaCy's tok2vecs in a component: for each, its block of the config and its node."""
     blocks = _blocks(config)
     nodes = [n for n in model.walk(order="dfs_pre") if {"embed", "encode"} <= {*n.ref_names}]
     if len(blocks) != len(nodes):
@@ -63,7 +63,7 @@ def _pairs(name: str, config: Any, model: Any) -> list[tuple[dict[str, Any], Any
 
 
 def _blocks(config: Any) -> list[dict[str, Any]]:
-    """The blocks of the config that name one of these architectures."""
+    """Returns the blocks of the config that name one of these architectures."""
     if not isinstance(config, dict):
         return []
     if config.get("@architectures") in _MOVED:
@@ -72,7 +72,7 @@ def _blocks(config: Any) -> list[dict[str, Any]]:
 
 
 def _converted(tok2vec: Any) -> tuple[dict[str, Any], Any]:
-    """The settings of a tok2vec of spaCy for the config, and the new node with its weights."""
+    """Returns the settings of spaCy's tok2vec for the config, and the new node with weights."""
     embed, encode = tok2vec.get_ref("embed"), tok2vec.get_ref("encode")
     tables, extractors = _named(embed, "hashembed"), _named(embed, "extract_features")
     vectors = _named(embed, "static_vectors")

@@ -12,7 +12,7 @@ from combinet.shapes import ShapeInference, Width, Widths, item
 
 
 def extract_spans() -> Model[Any, Ragged]:
-    """The rows of each span, as one sequence per span.
+    """Returns the rows of each span, as one sequence per span.
 
     The input is a tuple: a list of arrays (n_i, nI), one for each document, and a Ragged of
     integers (total, 2), the first row of each span and the row after its last. The output is a

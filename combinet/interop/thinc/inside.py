@@ -16,7 +16,7 @@ from combinet.shapes import fixed
 
 
 def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
-    """A layer that computes the same as an initialized Thinc model, with a copy of its weights.
+    """Returns a layer that computes the same as a Thinc model, with a copy of its weights.
 
     X and Y are as in the Thinc model, with combinet's Ragged and Padded in place of Thinc's. The
     layer has the float32 parameters of all nodes. A parameter's name contains the node's position
@@ -104,7 +104,7 @@ def _forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def _floats(dX: Any) -> Any:
-    """The gradient of the input, with None for ids and documents."""
+    """Returns the gradient of the input, with None for ids and documents."""
     if isinstance(dX, list | tuple):
         items = [_floats(dx) for dx in dX]
         return None if all(item is None for item in items) else rebuild(dX, items)

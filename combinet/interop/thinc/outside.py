@@ -17,7 +17,7 @@ from combinet.types import is_array
 
 
 def to_thinc(model: Model[Any, Any]) -> thinc.Model[Any, Any]:
-    """A Thinc model of one node that shares its weights with `model`.
+    """Returns a Thinc model of one node that shares its weights with `model`.
 
     X and Y are as in the model, with Thinc's Ragged and Padded in place of combinet's. The node has
     the attr `dropout_rate`, which Thinc's `set_dropout_rate` changes, the attr `resize_output`, and
@@ -53,7 +53,7 @@ def resize_output(node: Any, nO: int) -> Any:
     """Changes the number of output columns of a node made by `to_thinc` and returns the node.
 
     Args:
-        node: The node.
+        node: Node made by `to_thinc`.
         nO: The new number of columns.
 
     Example:
@@ -159,12 +159,12 @@ class _Borrowed(Optimizer):
 
 
 def _by_rows(slot: Slot, array: Any) -> Any:
-    """An array of a parameter's shape, transposed if that makes it contiguous."""
+    """Returns an array of a parameter's shape, transposed if that makes it contiguous."""
     return array if slot.order == "C" else array.T
 
 
 def _key(slot: Slot) -> tuple[int, str]:
-    """The key of a parameter in Thinc's optimizer.
+    """Returns the key of a parameter in Thinc's optimizer.
 
     Layers of combinet and of Thinc may have equal ids, so the key contains "combinet". It contains
     the shape because the moments of a resized parameter must restart.

@@ -107,7 +107,7 @@ class ModelFunction(torch.autograd.Function):
 
 
 def _form(X: Any) -> Any:
-    """The nested batch with empty tensors, so that it holds no memory."""
+    """Returns the nested batch with empty tensors, so that it holds no memory."""
     return convert.with_tensors(X, lambda tensor: tensor.new_empty(0))
 
 

@@ -20,7 +20,7 @@ from combinet.ops.base import Ops
 
 
 def to_tensor(array: Any) -> torch.Tensor:
-    """A tensor that views the memory of an array.
+    """Returns a tensor that views the memory of an array.
 
     PyTorch supports neither read-only arrays nor negative strides, so such an array is copied.
 
@@ -38,7 +38,7 @@ def to_tensor(array: Any) -> torch.Tensor:
 
 
 def to_array(tensor: torch.Tensor, ops: Ops) -> Any:
-    """An array of the backend that views the memory of a tensor on the same device.
+    """Returns an array of the backend that views the memory of a tensor on the same device.
 
     Example:
         >>> from combinet import NumpyOps
@@ -73,7 +73,7 @@ def map_tree(X: Any, function: Callable[[Any], Any]) -> Any:
 
 
 def pairs(Y: Any, dY: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The pairs of tensors in the same place of two nested batches.
+    """Returns the pairs of tensors in the same place of two nested batches.
 
     `dY` may have None in any place. Raises InputError if the structures differ.
 
@@ -95,7 +95,7 @@ def pairs(Y: Any, dY: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def _items(X: Any) -> Any:
-    """The items of a dict, list or tuple by key or index; None for any other value."""
+    """Returns the items of a dict, list or tuple by key or index; None for any other value."""
     return X if isinstance(X, dict) else dict(enumerate(X)) if _is_sequence(X) else None
 
 
@@ -104,7 +104,7 @@ def _is_sequence(X: Any) -> bool:
 
 
 def to_tensors(X: Any, ops: Ops) -> Any:
-    """A nested batch with its arrays converted to tensors."""
+    """Returns a nested batch with its arrays converted to tensors."""
 
     def convert(x: Any) -> Any:
         if isinstance(x, Padded):
@@ -115,7 +115,7 @@ def to_tensors(X: Any, ops: Ops) -> Any:
 
 
 def to_arrays(X: Any, ops: Ops, dtype: Any = None) -> Any:
-    """A nested batch with its tensors converted to arrays.
+    """Returns a nested batch with its tensors converted to arrays.
 
     float16 and bfloat16, which combinet does not compute with, become `dtype`, a dtype of PyTorch.
     """
@@ -133,20 +133,20 @@ def to_arrays(X: Any, ops: Ops, dtype: Any = None) -> Any:
 
 
 def tensor_of(x: Any) -> torch.Tensor | None:
-    """The tensor in a leaf of a nested batch, or None."""
+    """Returns the tensor in a leaf of a nested batch, or None."""
     data = x.data if isinstance(x, PackedSequence | Ragged) else x
     return data if isinstance(data, torch.Tensor) else None
 
 
 def tensors_in(X: Any) -> list[torch.Tensor]:
-    """All tensors of a nested batch, in order."""
+    """Returns all tensors of a nested batch, in order."""
     found: list[torch.Tensor | None] = []
     map_tree(X, lambda x: found.append(tensor_of(x)))
     return [tensor for tensor in found if tensor is not None]
 
 
 def with_tensors(X: Any, function: Callable[[torch.Tensor], Any], *, keep: bool = True) -> Any:
-    """A nested batch with each tensor replaced by `function(tensor)`, which may be None.
+    """Returns a nested batch with each tensor replaced by `function(tensor)`, which may be None.
 
     Other values stay, or become None if `keep` is False.
     """
@@ -163,7 +163,7 @@ def with_tensors(X: Any, function: Callable[[torch.Tensor], Any], *, keep: bool 
 
 
 def _to_packed(X: Padded, data: torch.Tensor) -> PackedSequence:
-    """The packed sequence for a padded batch and its data as a tensor.
+    """Returns the packed sequence for a padded batch and its data as a tensor.
 
     Raises InputError if a sequence is empty, because PyTorch cannot pack empty sequences.
 
@@ -180,7 +180,7 @@ def _to_packed(X: Padded, data: torch.Tensor) -> PackedSequence:
 
 
 def _from_packed(packed: PackedSequence, rows: torch.Tensor, ops: Ops) -> Padded:
-    """The padded batch for a packed sequence and its rows as a tensor.
+    """Returns the padded batch for a packed sequence and its rows as a tensor.
 
     On a GPU this synchronizes the device, because PyTorch stores the order of the sequences there.
     """

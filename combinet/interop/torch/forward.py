@@ -53,7 +53,7 @@ def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
 
 
 def _tensors(model: Model[Any, Any], run: Run) -> tuple[Named, Named, Named]:
-    """The weights and buffers as tensors that view the store, and the constants."""
+    """Returns the weights and buffers as tensors that view the store, and the constants."""
     functional: FunctionalModule = model.attrs["module"]
     tensors = {name: convert.to_tensor(array) for name, array in weights_of(model, run).items()}
     weights = {name: tensors[name] for name in functional.parameters}
@@ -68,7 +68,7 @@ def _tensors(model: Model[Any, Any], run: Run) -> tuple[Named, Named, Named]:
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The positional and the keyword arguments that a batch contains."""
+    """Returns the positional and the keyword arguments that a batch contains."""
     if not isinstance(inputs, tuple) or isinstance(inputs, PackedSequence):
         inputs = (inputs,)
     if inputs and isinstance(inputs[-1], dict):
@@ -94,7 +94,7 @@ def _torch_settings(model: Model[Any, Any], run: Run, *, learns: bool) -> Iterat
 
 
 def _watched(inputs: Any, weights: Named) -> list[tuple[str, torch.Tensor, int]]:
-    """Each tensor that the module must not change, with its name and the address of its memory."""
+    """Returns the tensors that the module must not change, with names and memory addresses."""
     named = [("its input", tensor) for tensor in convert.tensors_in(inputs)] + [*weights.items()]
     return [(name, tensor, tensor.data_ptr()) for name, tensor in named]
 
@@ -112,7 +112,7 @@ def _check_unwritten(model: Model[Any, Any], watched: list[tuple[str, torch.Tens
 def _gradients(
     model: Model[Any, Any], leaves: list[torch.Tensor], outputs: Any, dY: Any
 ) -> dict[int, torch.Tensor]:
-    """The gradients of the leaves by their ids. Leaves without a gradient are left out."""
+    """Returns the gradients of the leaves by their ids. Leaves without a gradient are left out."""
     ends = [(y, dy) for y, dy in convert.pairs(outputs, dY) if y.requires_grad]
     for y, dy in ends:
         if y.shape != dy.shape:

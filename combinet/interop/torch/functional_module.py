@@ -53,7 +53,7 @@ class FunctionalModule:
         self._replicas: list[nn.Module] = []
 
     def copy(self, tensors: Named) -> nn.Module:
-        """A new module with these tensors by name; it shares nothing with the replicas."""
+        """Returns a new module with these tensors by name; it shares nothing with the replicas."""
         memo: dict[int, Any] = {id(spec): tensors[name] for name, spec in self.specs.items()}
         return copy.deepcopy(self._module, memo)
 
@@ -80,18 +80,18 @@ class FunctionalModule:
 
 
 def constant_name(buffer: str) -> str:
-    """The name of the attr that holds a constant buffer."""
+    """Returns the name of the attr that holds a constant buffer."""
     return f"buffers.{buffer}"
 
 
 def _shape(value: torch.Tensor) -> torch.Tensor:
-    """A tensor or parameter on the device `meta`, which has a shape and no memory."""
+    """Returns a tensor or parameter on the device `meta`, which has a shape and no memory."""
     empty = torch.empty_like(value, device="meta")
     return nn.Parameter(empty, value.requires_grad) if isinstance(value, nn.Parameter) else empty
 
 
 def _changes(buffer: torch.Tensor) -> bool:
-    """Whether a pass may change a buffer: it is a float or a counter."""
+    """Returns whether a pass may change a buffer: it is a float or a counter."""
     counts = buffer.ndim == 0 and buffer.dtype in (torch.int64, torch.int32)
     return counts or buffer.is_floating_point()
 

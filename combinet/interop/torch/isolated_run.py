@@ -21,7 +21,7 @@ class IsolatedRun(Run):
         self.seen: dict[Slot, list[Any]] = {}
 
     def params(self, model: Any, *names: str) -> tuple[Any, ...]:
-        """The weights that this run has for a layer's parameters."""
+        """Returns the weights that this run has for a layer's parameters."""
         return tuple([self.weights[model.id, name] for name in names or model.param_names])
 
     def inc_grad(self, model: Any, /, **gradients: Array | None) -> None:

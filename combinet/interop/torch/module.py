@@ -18,7 +18,7 @@ from combinet.storage.slots import Key, Slot
 
 
 def as_torch(model: Model[Any, Any], *, drop: float = 0.0) -> CombinetModule:
-    """An initialized model as a torch.nn.Module, with the model's weights as its parameters.
+    """Returns a torch.nn.Module that runs a model and has the model's weights as parameters.
 
     The module's parameters and buffers view the model's memory. Their names come from
     `slots_by_path`, with / instead of each dot. A change by PyTorch (an optimizer,
@@ -121,7 +121,7 @@ class CombinetModule(nn.Module):
         return with_tensors(call.outputs, lambda _: next(found))
 
     def _slots(self) -> dict[str, Slot]:
-        """The slots by the names of the tensors that view them. A resize makes new slots."""
+        """Returns slots by the names of the tensors that view them. A resize makes new slots."""
         return {key: node.slots[name] for key, (node, name) in self._places.items()}
 
     def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
@@ -152,7 +152,7 @@ class CombinetModule(nn.Module):
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CombinetModule:
-        """A module for a copy of the model; it shares nothing with this one."""
+        """Returns a module for a copy of the model. It shares nothing with this one."""
         copied = CombinetModule(self.model.copy(), self.drop).train(self.training)
         for tensors in ("_parameters", "_buffers"):
             new: dict[str, Any] = getattr(copied, tensors)

@@ -124,7 +124,7 @@ class TorchOptimizer(Optimizer):
         An error leaves the optimizer unchanged.
 
         Args:
-            data: The bytes.
+            data: Bytes from `to_bytes`.
             model: The model that the optimizer updates.
 
         Raises:
@@ -148,7 +148,7 @@ class TorchOptimizer(Optimizer):
 
 
 def _moved(value: Any, target: torch.Tensor) -> Any:
-    """An array of the state on the device of the weights. Scalars, such as step counts, stay."""
+    """Returns an array of the state on the weights' device. Scalars, such as counts, stay."""
     return value.to(target.device) if isinstance(value, torch.Tensor) and value.ndim else value
 
 

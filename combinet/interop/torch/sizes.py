@@ -28,7 +28,7 @@ _ENDS: dict[type, tuple[dict[Axis, str], dict[Axis, str]]] = {
 
 
 def width_axes(module: nn.Module) -> dict[Axis, str]:
-    """The axes of a module's weights that have the size nI, nO or nV.
+    """Returns the axes of a module's weights that have the size nI, nO or nV.
 
     They come from a `Linear` or an `Embedding`, or from the first and last such layer of a
     `Sequential`, if the layers before and after keep the width. nV is the number of rows of an
@@ -55,7 +55,7 @@ def width_axes(module: nn.Module) -> dict[Axis, str]:
 
 
 def _layers(prefix: str, module: nn.Module) -> Iterator[tuple[str, type]]:
-    """The prefix of the weights' names, and the type, of each layer that runs in sequence."""
+    """Returns the prefix of the weights' names and the type of each layer that runs in turn."""
     if type(module) is not nn.Sequential:
         yield prefix, type(module)
         return

@@ -152,7 +152,7 @@ def _functional(model: Model[Any, Any]) -> FunctionalModule:
 
 
 def _plain(tensor: torch.Tensor) -> Any:
-    """A copy of the values as a NumPy array of a dtype that can be saved."""
+    """Returns a copy of the values as a NumPy array of a dtype that can be saved."""
     values = tensor.detach().cpu()
     if values.dtype in (torch.float16, torch.bfloat16):
         values = values.float()
