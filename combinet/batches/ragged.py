@@ -72,7 +72,7 @@ class Ragged:
         self.lengths = lengths = _integers("lengths", lengths)
         if (lengths < 0).any() or lengths.sum() != len(data):
             raise DimensionError(
-                f"Ragged expected non-negative lengths that add up to {len(data)} rows of data, "
+                f"Ragged expected lengths of at least 0 that add up to {len(data)} rows of data, "
                 f"got {describe(lengths)} with the sum {lengths.sum()}"
             )
 

@@ -316,7 +316,7 @@ def clone(layer: Model[A, A], n: int) -> Model[A, A]:
         n: Number of copies. One copy is returned without a chain, and 0 copies are `noop`.
 
     Raises:
-        InputError: If `n` is not a non-negative int.
+        InputError: If `n` is not an int of at least 0.
         DimensionError: If the layer has different input and output widths.
 
     Example:
@@ -328,7 +328,7 @@ def clone(layer: Model[A, A], n: int) -> Model[A, A]:
           linear  nI=2 nO=2  6
     """
     if not isinstance(n, int | np.integer) or n < 0:
-        raise InputError(f"clone expected a non-negative int as n, got {n!r}")
+        raise InputError(f"clone expected an int of at least 0 as n, got {n!r}")
     if n == 0:
         return noop()
     copies: list[Model[Any, Any]] = [layer.copy() for _ in range(n)]

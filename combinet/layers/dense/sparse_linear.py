@@ -92,6 +92,6 @@ def _check_entries(model: Model[Any, Any], X: Sparse) -> None:
         raise DimensionError(f"{model.name} expected a value for each key, got {describe(X)}")
     if isinstance(lengths, np.ndarray) and ((lengths < 0).any() or lengths.sum() != total):
         raise DimensionError(
-            f"{model.name} expected non-negative lengths that add up to {total} keys, got "
+            f"{model.name} expected lengths of at least 0 that add up to {total} keys, got "
             f"{describe(lengths)} with the sum {lengths.sum()}"
         )
