@@ -122,7 +122,7 @@ class Node:
         """Returns the sublayers of a sublayer if this layer absorbs it, else only the sublayer.
 
         Args:
-            layer: The sublayer.
+            layer: Sublayer that may be replaced.
 
         Example:
             >>> from combinet import Linear, relu
@@ -139,7 +139,7 @@ class Node:
         or changed name. A chain with attrs, for example, remains a layer of another chain.
 
         Args:
-            layer: The sublayer.
+            layer: Sublayer that may be replaced.
 
         Example:
             >>> from combinet import chain

@@ -21,7 +21,8 @@ class Run:
 
     `begin_update` and `predict` create a `Run`, and each forward function receives it. A layer
     calls its sublayers as `run(layer, X)`, never as `layer.forward(...)`, because `run` checks the
-    input. Subclasses override `__call__` to time or change the calls.
+    input and adds the layer to the path of an error. Subclasses override `__call__`, for example to
+    time the calls.
 
     Inside a forward function, `run.wants_dX` says whether the gradient of the layer's input is
     needed. If not, the backward pass may return None. A combinator can pass the flag on to the

@@ -234,7 +234,7 @@ def _validate_params(plan: Plan, sizes: Mapping[Any, int]) -> Any:
             continue
         saved, averages = record["params"], record.get("averages", {})
         missing = set(node.param_names) - set(saved)
-        if missing and (node.slots or saved):  # a layer without weights may stay without
+        if missing and (node.slots or saved):  # a layer without weights needs none
             raise FormatError(
                 f"'{path}' expected saved parameters {sorted(missing)}, got none; "
                 f"if they were excluded from saving, exclude them from loading too"
