@@ -169,8 +169,8 @@ def add(*layers: Model[A, B]) -> Model[A, B]:
 
     Raises:
         InputError: If no layers are given.
-        DimensionError: If the widths of the outputs differ, or if a pass finds that their kinds or
-            shapes differ.
+        DimensionError: If the widths of the outputs differ, or if their kinds or shapes differ in
+            a pass.
 
     Example:
         >>> import numpy as np

@@ -51,7 +51,7 @@ def with_array(layer: Model[Array, Array]) -> Model[Form, Form]:
         layer: Layer for an array of rows. It must keep the number of rows.
 
     Raises:
-        InputError: If the input of a pass is something else.
+        InputError: If the input of a pass is not such a batch.
 
     Example:
         >>> import numpy as np
@@ -72,7 +72,7 @@ def with_array2d(layer: Model[Floats2d, Floats2d]) -> Model[Form, Form]:
         layer: Layer for an array (n, nI). It must keep the number of rows.
 
     Raises:
-        InputError: If the input of a pass is something else, or if its rows are not vectors.
+        InputError: If the input of a pass is not such a batch, or if its rows are not vectors.
 
     Example:
         >>> import numpy as np
@@ -104,7 +104,7 @@ def with_list(layer: Model[Any, list[Any]]) -> Model[Form, Form]:
         layer: Layer for a list of arrays. It must return a list.
 
     Raises:
-        InputError: If the input of a pass is something else.
+        InputError: If the input of a pass is not such a batch.
 
     Example:
         >>> import numpy as np
@@ -127,7 +127,7 @@ def with_ragged(layer: Model[Any, Ragged]) -> Model[Form, Form]:
         layer: Layer for Ragged. It must return Ragged.
 
     Raises:
-        InputError: If the input of a pass is something else.
+        InputError: If the input of a pass is not such a batch.
 
     Example:
         >>> import numpy as np
@@ -151,7 +151,7 @@ def with_padded(layer: Model[Any, Padded]) -> Model[Form, Form]:
         layer: Layer for Padded. It must return Padded.
 
     Raises:
-        InputError: If the input of a pass is something else.
+        InputError: If the input of a pass is not such a batch.
 
     Example:
         >>> import numpy as np
