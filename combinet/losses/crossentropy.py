@@ -41,7 +41,7 @@ class CategoricalCrossentropy(ClassLoss):
     Raises:
         DimensionError: If truths do not match the guesses, or a class number on the host is out of
             range.
-        InputError: If an argument has the wrong kind. On the CPU also if guesses are not
+        InputError: If an argument has the wrong type. On the CPU also if guesses are not
             probabilities and therefore the value is negative or not finite.
 
     Example:
@@ -106,7 +106,7 @@ class SequenceCategoricalCrossentropy(ClassLoss):
     Raises:
         DimensionError: If truths do not match the guesses, or a class number on the host is out of
             range.
-        InputError: If an argument has the wrong kind. On the CPU also if guesses are not
+        InputError: If an argument has the wrong type. On the CPU also if guesses are not
             probabilities and therefore the value is negative or not finite.
 
     Example:
@@ -169,7 +169,7 @@ class FocalLoss(ClassLoss):
     Raises:
         DimensionError: If truths do not match the guesses, or a class number on the host is out of
             range.
-        InputError: If an argument has the wrong kind. On the CPU also if guesses are not
+        InputError: If an argument has the wrong type. On the CPU also if guesses are not
             probabilities and therefore the value is negative or not finite.
 
     Example:
@@ -228,7 +228,7 @@ class BinaryCrossentropy(Loss):
 
     Raises:
         DimensionError: If truths do not have the shape of the guesses.
-        InputError: If an argument has the wrong kind. On the CPU also if guesses are not
+        InputError: If an argument has the wrong type. On the CPU also if guesses are not
             probabilities and therefore the value is worse than for random guesses.
 
     Example:

@@ -33,7 +33,7 @@ def bidirectional(l2r: Model[Any, Any], r2l: Model[Any, Any] | None = None) -> M
         r2l: Layer for the sequences from right to left. A copy of `l2r` if None.
 
     Raises:
-        InputError: If X is something else, or if a layer does not return Padded with the same
+        InputError: If X is not such a batch, or if a layer does not return Padded with the same
             lengths.
         DimensionError: If nO is inferred or resized to an odd number.
 
