@@ -101,14 +101,14 @@ def describe(X: object) -> str:
     if is_array(X):
         where = type(X).__module__.partition(".")[0]
         where = "" if where in ("numpy", "combinet") else f"{where} "
-        return f"{where}{X.dtype} array {tuple(X.shape)}"
+        return f"{where}{str(X.dtype).removeprefix(where[:-1] + '.')} array {tuple(X.shape)}"
     data, lengths = getattr(X, "data", None), getattr(X, "lengths", None)
     if data is not None and lengths is not None:
         return f"{type(X).__name__} of {len(lengths)}: {describe(data)}"
     if isinstance(X, list | tuple):
         words = ", ".join(map(describe, X if isinstance(X, tuple) else X[:1]))
         return f"{type(X).__name__} of {len(X)}" + (f": {words}" if X else "")
-    return type(X).__name__
+    return f"the class {X.__name__}" if isinstance(X, type) else type(X).__name__
 
 
 def conversion_hint(X: object) -> str:

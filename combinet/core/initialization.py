@@ -42,7 +42,7 @@ def initialize(model: Layer, X: object, Y: object, dtype: object) -> None:
     except BaseException as error:
         is_unknown = any(None in node.dims.values() for node in walk(model))
         if isinstance(error, DimensionError) and is_unknown and Y is not None and not width_of(Y):
-            error.message += f"; Y has no columns: {describe(Y)}, use to_categorical(Y, n_classes)"
+            error.message += f"; Y has no columns: {describe(Y)}, see to_categorical"
         for node, dims in before:
             node.dims.update(dims)
         raise

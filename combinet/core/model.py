@@ -139,7 +139,6 @@ class Model(Node, Operators, Generic[In, Out]):
             Y, callback = run(self, X, wants_dX)
         form = spec_of(Y)  # not Y itself, whose memory the caller may want to free
         pending: list[Callable[[Any], Any]] = [callback]
-        del callback
 
         def backprop(dY: Any, sgd: Optimizer | None = None) -> Any:
             if not pending:

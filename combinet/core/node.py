@@ -80,8 +80,9 @@ class Node:
     ) -> None:
         for layer in layers:
             if not isinstance(layer, Node):
-                called = getattr(layer, "__name__", "")
-                hint = f"; call it: {called}()" if called and callable(layer) else ""
+                is_ours = str(getattr(layer, "__module__", "")).startswith("combinet.")
+                hint = f"; call it: {layer.__name__}()" if is_ours and callable(layer) else ""
+                hint = hint or "; layerize makes a layer of a function" * callable(layer)
                 raise InputError(f"{name} expected models, got {describe(layer)}{hint}")
         if accepts not in INPUT_KINDS:
             raise ValueError(f"{name} expected accepts in {sorted(INPUT_KINDS)}, got {accepts!r}")

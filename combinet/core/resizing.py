@@ -25,10 +25,9 @@ Concats: TypeAlias = "Mapping[tuple[Any, str], ConcatWidth]"
 def resize(model: Layer, *, nI: int | None = None, nO: int | None = None) -> None:
     """Changes the width of the input or the output. See `Model.resize_output`."""
     own_slots(model)
-    size = nI if nO is None else nO
+    size, end = (nI, 0) if nO is None else (nO, 1)
     if not is_size(size):
         raise DimensionError(f"expected a positive int as width, got {size!r}")
-    end = 0 if nO is None else 1  # of (nI, nO)
     width = ShapeInference()(model, None, None)[end]
     width = int(width) if isinstance(width, int) else width  # without terms, like `size`
     infer = ShapeInference(resize=True)

@@ -69,13 +69,14 @@ def crossentropy(
     ops = check_floats(guesses, f"guesses of {type(loss).__name__}", 2)
     targets, excluded = loss.targets(guesses, loss.encode(truths, ops), ops)
     gradient = targets / guesses
-    total = (targets * ops.xp.log(guesses)).sum()
-    if excluded is not None:
-        row = excluded.sum(axis=1, keepdims=True)
-        # A sum instead of 1 - p, which may round to 0. Rows that exclude nothing get log(1) = 0.
-        others = (guesses * (row - excluded)).sum(axis=1, keepdims=True) + (1 - row)
-        gradient += (row - excluded) / others
-        total = total + ops.xp.log(others).sum()
+    with np.errstate(invalid="ignore"):  # check_probabilities refuses guesses below 0
+        total = (targets * ops.xp.log(guesses)).sum()
+        if excluded is not None:
+            row = excluded.sum(axis=1, keepdims=True)
+            # A sum instead of 1 - p, which may round to 0. Rows without exclusion get log(1) = 0.
+            others = (guesses * (row - excluded)).sum(axis=1, keepdims=True) + (1 - row)
+            gradient += (row - excluded) / others
+            total = total + ops.xp.log(others).sum()
     gradient *= -loss.scale(n)
     value = total * -loss.scale(n)
     check_probabilities(type(loss).__name__, guesses, value)
@@ -205,7 +206,8 @@ class FocalLoss(ClassLoss):
         scale = self.scale(guesses.shape[0])
         # Above 0, because the gradient divides by it. Where p is 1, log(p) = 0 makes the product 0.
         rest = xp.maximum(1 - guesses, xp.finfo(guesses.dtype).eps / 4)
-        log, power = xp.log(guesses), rest**gamma
+        with np.errstate(invalid="ignore"):  # check_probabilities refuses guesses below 0
+            log, power = xp.log(guesses), rest**gamma
         gradient = targets * (power / guesses - gamma * power / rest * log)
         gradient *= -scale
         value = (targets * power * log).sum() * -scale

@@ -94,3 +94,34 @@ def test_long_error_message_is_cut() -> None:
     assert len(str(error)) < 1100
     assert str(error).startswith("expected a short name")
     assert str(error).endswith("rename it")
+
+
+@pytest.mark.parametrize(
+    ("layer", "hint"),
+    [(cb.relu, "relu()"), (cb.Linear, "Linear()"), (np.tanh, "layerize"), (abs, "layerize")],
+)
+def test_functions_in_a_chain(layer: Any, hint: str) -> None:
+    with raises(cb.InputError, "chain", hint):
+        cb.Linear(2, 3) >> layer
+
+
+def test_a_class_instead_of_an_optimizer() -> None:
+    model = _linear()
+    Y, backprop = model.begin_update(floats(4, 3).astype("float32"))
+    with raises(cb.InputError, "linear", "class Adam"):
+        backprop(Y, cb.Adam)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [cb.CategoricalCrossentropy(), cb.FocalLoss(), cb.BinaryCrossentropy(),
+     cb.CategoricalCrossentropy(names=["a", "b"], neg_prefix="!")],
+)  # fmt: skip
+def test_scores_instead_of_probabilities_raise_no_warning(loss: Any) -> None:
+    scores = np.array([[2.0, -1.0], [-3.0, 4.0]])
+    binary, names = isinstance(loss, cb.BinaryCrossentropy), getattr(loss, "names", None)
+    truths: Any = [[0, 1], [1, 0]] if binary else ["!a", "b"] if names else [0, 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with raises(cb.InputError, "probabilities", "-3"):
+            loss(scores, truths)

@@ -8,9 +8,9 @@ from spacy.attrs import intify_attr  # type: ignore[import-not-found]
 from spacy.vectors import Mode  # type: ignore[import-not-found]
 from thinc import api as thinc
 
-from combinet import InputError, Model, Param, Ragged, Run, to_device, uniform
+from combinet import InputError, Model, Ragged, Run, to_device, uniform
 from combinet.batches.convert import list_to_ragged
-from combinet.layers.embed.embed import column_of, gather_rows
+from combinet.layers.embed.embed import column_of, gather_rows, table_layer
 from combinet.ops.backends import default_ops
 
 
@@ -73,9 +73,8 @@ def HashTable(nO: int, nV: int, *, seed: int, column: int) -> Model[Any, Any]:
         seed: Seed of the hash function.
         column: The column of the input to look up.
     """
-    dims, attrs = {"nO": nO, "nV": nV}, {"column": column, "seed": seed}
-    params = {"E": Param(("nV", "nO"), uniform(-0.1, 0.1), "C")}
-    return Model("hash_table", _hash_table, dims=dims, params=params, attrs=attrs, accepts="ids")
+    settings = {"column": column, "seed": seed}
+    return table_layer("hash_table", _hash_table, "ids", nO, nV, uniform(-0.1, 0.1), **settings)
 
 
 def _hash_table(model: Model[Any, Any], X: Any, run: Run) -> Any:
