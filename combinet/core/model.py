@@ -63,8 +63,9 @@ class Model(Node, Operators, Generic[In, Out]):
         params: Declarations of parameters by name, each a `Param`.
         attrs: Settings by name. Numbers, strings, None, arrays and lists of these are saved with
             the model. Other values, such as functions, are not.
-        accepts: Input kind, a key of `INPUT_KINDS` in `combinet.core.inputs`. A pass raises
-            InputError for input of another kind.
+        accepts: Input kind: "any", "floats", "floats2d", "ids", "list", "ragged", "padded" or
+            another key of `INPUT_KINDS` in `combinet.core.inputs`. A pass raises InputError for
+            input of another kind.
         widths: Shape rule, see `combinet.shapes`. By default the dims nI and nO are the widths of
             the input and the output.
         pinned: Whether the sublayers stay on their device when the model moves.
@@ -249,7 +250,8 @@ class Model(Node, Operators, Generic[In, Out]):
 
         Args:
             X: Sample of the input.
-            Y: Sample of the output.
+            Y: Sample of the output, for a last layer without nO. For classes it is an array
+                (n, classes), see `to_categorical`.
             rng: Generator or seed for initial weights and dropout masks. It becomes `model.rng`.
                 None keeps the current generator.
             dtype: "float32" or "float64". By default the dtype of existing weights, or else

@@ -15,8 +15,8 @@ class Loss:
     """Base class of losses. `loss(guesses, truths)` returns (gradient, value).
 
     The gradient is the derivative of the value with respect to the guesses, and has their
-    structure and shapes. The value is an array without axes. On a GPU only reading the value forces
-    a device sync. Subclasses define `__call__`.
+    structure and shapes. The value is a number. On a GPU it is an array without axes, so that only
+    reading it forces a device sync. Subclasses define `__call__`.
 
     Args:
         normalize: Whether to divide gradient and value by n, the number of rows. If False, both

@@ -18,7 +18,7 @@ class CategoricalCrossentropy(ClassLoss):
 
     `loss(guesses, truths)` returns (dY, value). Guesses p are probabilities (n, k) above 0. Truths
     t are class numbers (n,) or rows of probabilities (n, k), on any device. The value is
-    -sum(t * log(p)), an array without axes. dY (n, k) is its gradient with respect to p, -t / p.
+    -sum(t * log(p)), a number. dY (n, k) is its gradient with respect to p, -t / p.
 
     dY does not include the derivative of the softmax. Pass it to a layer whose backward pass does,
     such as `Softmax`: together they give p - t at the softmax's input.

@@ -26,7 +26,8 @@ class Adam(Optimizer):
         beta1: Decay rate of the mean of dW, from 0 to below 1.
         beta2: Decay rate of the mean of dW**2, from 0 to below 1.
         eps: Added to the denominator, from 0.
-        **options: Keyword arguments of `Optimizer`, such as L2 and grad_clip.
+        **options: Keyword arguments of `Optimizer`: L2, L2_is_weight_decay, grad_clip,
+            use_averages, average_decay, grad_noise, rng, sparse and threads.
 
     Raises:
         InputError: If a setting is out of range.
@@ -134,7 +135,8 @@ class RAdam(Adam):
         beta1: Decay rate of the mean m of dW, from 0 to below 1.
         beta2: Decay rate of the mean v of dW**2, from 0 to below 1.
         eps: Added to the denominator, from 0.
-        **options: Keyword arguments of `Optimizer`, such as L2 and grad_clip.
+        **options: Keyword arguments of `Optimizer`: L2, L2_is_weight_decay, grad_clip,
+            use_averages, average_decay, grad_noise, rng, sparse and threads.
 
     Raises:
         InputError: If a setting is out of range.

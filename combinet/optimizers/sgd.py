@@ -24,7 +24,8 @@ class SGD(Optimizer):
         learn_rate: Learning rate: a non-negative number or a schedule.
         momentum: Decay rate of v, from 0 to below 1. 0 keeps no v.
         nesterov: Whether to use Nesterov's momentum. Needs momentum above 0.
-        **options: Keyword arguments of `Optimizer`, such as L2 and grad_clip.
+        **options: Keyword arguments of `Optimizer`: L2, L2_is_weight_decay, grad_clip,
+            use_averages, average_decay, grad_noise, rng, sparse and threads.
 
     Raises:
         InputError: If a setting is out of range, or nesterov is set without momentum.
@@ -78,7 +79,8 @@ class Lion(Optimizer):
         learn_rate: Learning rate: a non-negative number or a schedule.
         beta1: Weight of the running mean in the step, from 0 to below 1.
         beta2: Decay rate of the running mean, from 0 to below 1.
-        **options: Keyword arguments of `Optimizer`, such as L2 and grad_clip.
+        **options: Keyword arguments of `Optimizer`: L2, L2_is_weight_decay, grad_clip,
+            use_averages, average_decay, grad_noise, rng, sparse and threads.
 
     Raises:
         InputError: If a setting is out of range.
