@@ -42,7 +42,8 @@ def _is_of(value: Any, module: str) -> bool:
 def _callables() -> Iterator[tuple[str, Any]]:
     """Every public function and class, and each method where it is defined first."""
     for name, value in _public():
-        if not (inspect.isfunction(value) or inspect.isclass(value)):
+        is_ours = str(getattr(value, "__module__", "")).startswith("combinet")
+        if not is_ours or not (inspect.isfunction(value) or inspect.isclass(value)):
             continue  # a module, or a type for annotations
         if isinstance(value, type) and issubclass(value, Exception):
             continue
