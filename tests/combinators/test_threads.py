@@ -331,7 +331,7 @@ def _blas_threads() -> list[int]:
 def test_blas_has_one_thread_inside_with_threads() -> None:
     before = _blas_threads()
     if not before or BLAS.threads() == 1:
-        pytest.skip("BLAS has one thread here, or is none that threadpoolctl knows")
+        pytest.skip("BLAS has one thread here, or threadpoolctl does not know it")
     assert max(before) > 1
     seen: list[Any] = []
 

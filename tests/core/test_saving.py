@@ -370,7 +370,7 @@ def test_loading_fails_if_different_layers_are_shared() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"nothing of the kind", msgpack.packb({"nodes": []}), DATA[:-1], DATA[:-6], DATA + b"x",
+    [b"", b"another format", msgpack.packb({"nodes": []}), DATA[:-1], DATA[:-6], DATA + b"x",
      DATA[:100], "text", None, cb.Adam().to_bytes(TRAINED)],
 )  # fmt: skip
 def test_loading_invalid_bytes_fails(data: Any) -> None:

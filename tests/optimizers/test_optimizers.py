@@ -268,7 +268,7 @@ def bad_states() -> dict[str, bytes]:
     good = state(cb.Adam(), make_parts())
     return {
         "empty": b"",
-        "not msgpack": b"\xc1 is no msgpack",
+        "not msgpack": b"\xc1 is not msgpack",
         "truncated": good[:-10],
         "damaged": good[:-40] + bytes([good[-40] ^ 1]) + good[-39:],
         "a model": whole()[0].to_bytes(),
