@@ -113,8 +113,7 @@ def match_gradient(Y: object, dY: object) -> object:
         matched: list[Any] = []
         try:
             for y, d in zip(Y, dY, strict=True):
-                none = d is None and isinstance(Y, tuple)
-                matched.append(None if none else match_gradient(y, d))
+                matched.append(d if d is None and isinstance(Y, tuple) else match_gradient(y, d))
         except CombinetError as error:
             error.message = f"item {len(matched)}: {error.message}"
             raise
@@ -130,6 +129,7 @@ def match_gradient(Y: object, dY: object) -> object:
         data = match_gradient(Y.data, dY.data)
         return dY if data is dY.data else map_arrays(dY, lambda _: data)
     expected: Any = Y.array_type if isinstance(Y, ArraySpec) else type(Y)
+    expected = np.ndarray if issubclass(expected, np.ndarray) else expected  # such as np.memmap
     if not is_array(Y):
         return dY
     if not isinstance(dY, expected) or not is_array(dY) or dY.dtype.kind != "f":

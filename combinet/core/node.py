@@ -80,9 +80,10 @@ class Node:
     ) -> None:
         for layer in layers:
             if not isinstance(layer, Node):
-                is_ours = str(getattr(layer, "__module__", "")).startswith("combinet.")
-                hint = f"; call it: {layer.__name__}()" if is_ours and callable(layer) else ""
-                hint = hint or "; layerize makes a layer of a function" * callable(layer)
+                called, module = getattr(layer, "__name__", ""), getattr(layer, "__module__", "")
+                hint = "; layerize makes a layer of a function" if callable(layer) else ""
+                if called and str(module).startswith("combinet."):
+                    hint = f"; call it: {called}()"
                 raise InputError(f"{name} expected models, got {describe(layer)}{hint}")
         if accepts not in INPUT_KINDS:
             raise ValueError(f"{name} expected accepts in {sorted(INPUT_KINDS)}, got {accepts!r}")

@@ -98,7 +98,14 @@ def test_long_error_message_is_cut() -> None:
 
 @pytest.mark.parametrize(
     ("layer", "hint"),
-    [(cb.relu, "relu()"), (cb.Linear, "Linear()"), (np.tanh, "layerize"), (abs, "layerize")],
+    [
+        (cb.relu, "relu()"),
+        (cb.Linear, "Linear()"),
+        (np.tanh, "layerize"),
+        (abs, "layerize"),
+        (cb.CategoricalCrossentropy(), "CategoricalCrossentropy"),
+        (cb.Adam(), "Adam"),
+    ],
 )
 def test_functions_in_a_chain(layer: Any, hint: str) -> None:
     with raises(cb.InputError, "chain", hint):
