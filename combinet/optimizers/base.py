@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from math import inf
 from operator import iadd, imul
@@ -19,6 +21,17 @@ from combinet.schedules import FROM_0, RATE, require
 from combinet.storage.slots import Key, Slot
 from combinet.storage.store import clear_gradients, locked
 from combinet.types import Array, Floats1d, Generator, Ints1d, Schedule
+
+
+class _Block:
+    """A `one_step` block of an optimizer."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.has_updated = False
+
+
+_block: ContextVar[_Block | None] = ContextVar("one_step", default=None)
 
 
 class Options(TypedDict, total=False):
@@ -198,42 +211,125 @@ class Optimizer(SavedState):
         with locked(slots):
             # Under the lock, because another thread may just have applied these gradients.
             pending = [slot for slot in slots if slot.grad.count]
-            if not pending:
-                return
-            # Evaluate all schedules before the first change, so that an error changes nothing.
-            rate, L2 = self.current("learn_rate"), self.current("L2")
-            noise_std = 0.0 if self.rng is None else self.current("grad_noise")
-            trained = [slot for slot in pending if slot.ema_rate is None]
-            tables = [s for s in trained if s.grad.rows is not None] if self.sparse else []
-            dense = [slot for slot in trained if slot not in tables] if tables else trained
-            targets: list[Span] = [*spans(dense), *map(Rows, tables)]
-            self._clip(targets)
-            self._add_noise(targets, noise_std)
-            for target in targets:
-                self._begin_step(target)
-                self.apply_span(target, rate, L2)
-                self._average(target)
-            if len(trained) < len(pending):
-                for buffers in by_rate(pending):
-                    self._move_buffers(*buffers)
-            written = self.rng is not None or (L2 != 0 and not self.L2_is_weight_decay)
-            clear_gradients(tables, changed=False)  # only these rows were written
-            clear_gradients(pending, changed=written)
+            if pending:
+                self._take_step(pending, self.step)
+                self._count_step()
+
+    def __call__(self, key: object, weights: Array, gradient: Array) -> tuple[Array, Array]:
+        """Takes one step for an array that is not a parameter of a model.
+
+        Objects that keep their weights themselves call it, in `finish_update` or in a callback of
+        `begin_update`. The step is the one that a parameter would take, with its moments and its
+        average, which `averages` returns by this key. Clipping is by the norm of this gradient
+        alone. `to_bytes` saves the state by the key, so use one that is the same in every process.
+
+        Schedules count the calls with this key, or, while a model updates its layers, the updates
+        of the model.
+
+        Args:
+            key: Name of the array, such as ("scale", "W"). It consists of strings, ints and tuples.
+            weights: Float32 or float64 array of any shape. It is not changed.
+            gradient: Its gradient, of the same shape. It is not changed.
+
+        Returns:
+            The new weights, and zeros in place of the gradient.
+
+        Raises:
+            InputError: If the weights are not float32 or float64, or if a schedule returns anything
+                but a finite, non-negative number.
+            DimensionError: If the gradient has another shape. If the weights have another shape
+                than in the last call, their moments start again at 0.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import SGD
+            >>> SGD(0.5)(("scale", "W"), np.array([2.0]), np.array([1.0]))
+            (array([1.5]), array([0.]))
+        """
+        slot = self.array_slot(key, weights, gradient)
+        store = slot.store
+        with store.lock, store.ops.on_device():
+            store.adopt(store.ops.asarray(weights).ravel().copy())
+            store.add_gradient(slot, gradient)
+            block = _block.get()
+            counted = block is not None and block.optimizer is self
+            steps = int(store.optimizer_state(self).steps[slot.number])
+            self._take_step([slot], self.step if counted else steps)
+            self._count_step() if counted else setattr(self, "step", max(self.step, steps + 1))
+            return slot.view, store.ops.xp.zeros_like(gradient)
+
+    @contextmanager
+    def one_step(self) -> Iterator[None]:
+        """Counts all updates inside the block as one step of the schedules.
+
+        Models use it, because a layer may update itself in a `finish_update` of its own.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import SGD
+            >>> sgd, W = SGD(0.5), np.ones(1)
+            >>> with sgd.one_step():
+            ...     for name in ("first", "second"):
+            ...         _ = sgd(name, W, W)
+            >>> sgd.step
+            1
+        """
+        outer = _block.get()
+        if outer is not None and outer.optimizer is self:
+            yield
+            return
+        block = _Block(self)
+        token = _block.set(block)
+        try:
+            yield
+        finally:
+            _block.reset(token)
+            self.step += block.has_updated
+
+    def _count_step(self) -> None:
+        block = _block.get()
+        if block is not None and block.optimizer is self:
+            block.has_updated = True
+        else:
             self.step += 1
 
-    def current(self, name: str) -> float:
-        """Returns the value of a setting at this step, evaluating it if it is a schedule.
+    def _take_step(self, pending: Sequence[Slot], step: int) -> None:
+        """Updates slots with gradients, by the schedules' values at `step`. Needs their locks."""
+        # Evaluate all schedules before the first change, so that an error changes nothing.
+        rate, L2 = self.current("learn_rate", step), self.current("L2", step)
+        noise_std = 0.0 if self.rng is None else self.current("grad_noise", step)
+        trained = [slot for slot in pending if slot.ema_rate is None]
+        tables = [s for s in trained if s.grad.rows is not None] if self.sparse else []
+        dense = [slot for slot in trained if slot not in tables] if tables else trained
+        targets: list[Span] = [*spans(dense), *map(Rows, tables)]
+        self._clip(targets)
+        self._add_noise(targets, noise_std)
+        for target in targets:
+            self._begin_step(target)
+            self.apply_span(target, rate, L2)
+            self._average(target)
+        if len(trained) < len(pending):
+            for buffers in by_rate(pending):
+                self._move_buffers(*buffers)
+        written = self.rng is not None or (L2 != 0 and not self.L2_is_weight_decay)
+        clear_gradients(tables, changed=False)  # only these rows were written
+        clear_gradients(pending, changed=written)
+
+    def current(self, name: str, step: int | None = None) -> float:
+        """Returns the value of a setting at a step, evaluating it if it is a schedule.
 
         Args:
             name: Name of the setting, such as `"learn_rate"`.
+            step: Number of the step, from 0. By default the current one.
 
         Raises:
             InputError: If the value is not a finite, non-negative number.
         """
+        step = self.step if step is None else step
         rate: Any = getattr(self, name)
-        rate = rate(self.step) if callable(rate) else rate
+        rate = rate(step) if callable(rate) else rate
         if type(rate) is not float or not 0.0 <= rate < inf:  # fast path of `require`
-            require(type(self).__name__, FROM_0, **{f"{name}({self.step})": rate})
+            require(type(self).__name__, FROM_0, **{f"{name}({step})": rate})
         return rate  # type: ignore[no-any-return]
 
     def _clip(self, targets: Sequence[Span]) -> None:

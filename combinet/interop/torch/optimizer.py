@@ -13,7 +13,6 @@ from combinet.errors import DimensionError
 from combinet.interop.torch.convert import to_tensor
 from combinet.optimizers.base import Optimizer
 from combinet.optimizers.spans import Span
-from combinet.storage import file_format
 from combinet.storage.slots import Key, Slot
 from combinet.types import Array, Schedule
 
@@ -109,14 +108,13 @@ class TorchOptimizer(Optimizer):
             model: The model that the optimizer updates.
         """
         states = {}
-        for path, slot in model.slots_by_path().items():
+        for path, slot in self._slots_of(model).items():
             if slot.key in self._parameters:
                 state = self._optimizer.state[self._parameters[slot.key]]
                 state = {name: _plain(value) for name, value in state.items()}
                 steps = int(slot.store.optimizer_state(self).steps[slot.number])
                 states[path] = {"steps": steps, "shape": [*slot.shape], "state": state}
-        content = {"type": self.kind, "step": self.step, "kept": states}
-        return file_format.encode("optimizer", content)
+        return self._encode(states)
 
     def from_bytes(self, data: bytes, model: Any) -> TorchOptimizer:
         """Loads a state that `to_bytes` saved and returns the optimizer.
@@ -132,10 +130,11 @@ class TorchOptimizer(Optimizer):
                 other parameters.
             DimensionError: If a parameter had another shape when its state was saved.
         """
-        content, slots = self._decode(data, model)
+        content, slots, array_slots = self._decode(data, model)
         for path, saved in content["kept"].items():
             if tuple(saved["shape"]) != slots[path].shape:
                 raise DimensionError(f"{path}: expected {slots[path].shape}, got {saved['shape']}")
+        self._array_slots = array_slots
         for path, saved in content["kept"].items():
             slot = slots[path]
             slot.store.optimizer_state(self).steps[slot.number] = saved["steps"]
