@@ -42,6 +42,7 @@ from combinet.core.inputs import data_validation as data_validation
 from combinet.core.model import Model as Model
 from combinet.core.node import Param as Param
 from combinet.core.run import Run as Run
+from combinet.core.wrap import wrap as wrap
 from combinet.errors import CombinetError as CombinetError
 from combinet.errors import DeviceError as DeviceError
 from combinet.errors import DimensionError as DimensionError

@@ -41,7 +41,8 @@ class CombinetError(Exception):
         Args:
             layer: The layer to insert at the front of `path`.
         """
-        self.path.insert(0, layer)
+        if not self.path or self.path[0] is not layer:  # a method that calls super() leaves twice
+            self.path.insert(0, layer)
 
     def __str__(self) -> str:
         message = self.message

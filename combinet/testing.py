@@ -328,7 +328,10 @@ def _prepared(
     rng = np.random.default_rng(seed)
     for slot in model.slots_by_path().values():
         slot.store.write({slot: slot.view + rng.normal(0, 0.1, slot.shape)})
-    model._move(ops or default_ops())
+    if ops is not None and ops.device >= 0:
+        model.to_gpu(ops.device)
+    else:
+        model._move(ops or default_ops())
     # deepcopy array by array: an array that occurs twice in X must become two arrays.
     return model, to_device(map_arrays(X, deepcopy), model.ops)
 

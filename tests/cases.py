@@ -13,6 +13,7 @@ import pytest
 import combinet as cb
 from combinet import testing
 from helpers.arrays import floats, ids, keys, listed, padded, ragged, sparse
+from helpers.objects import Affine, Doubled
 
 
 @dataclass
@@ -54,6 +55,8 @@ SHARED = cb.Linear(3, 3)
 BY_STATISTICS = {testing.check_predict: "predict uses running statistics, not those of the batch"}
 
 CASES = [
+    Case("wrap", lambda: cb.wrap(Affine(4, 3)), floats(5, 3)),
+    Case("wrap", lambda: cb.wrap(Doubled()), floats(5, 3), "stateless"),
     Case("Linear", lambda: cb.Linear(4, 3), floats(5, 3)),
     Case("Linear", lambda: cb.Linear(4, 3), floats(0, 3), "no-rows"),
     Case("Linear", lambda: cb.Linear(4), floats(1, 3), "one-row"),

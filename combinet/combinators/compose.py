@@ -13,6 +13,7 @@ from combinet.batches.padded import Padded, given_lengths, same_sequences
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import map_arrays, rebuild
 from combinet.core.model import A, B, C, Model
+from combinet.core.node import as_layer
 from combinet.core.operators import DEFAULT
 from combinet.core.run import Run
 from combinet.core.shape_rules import chained, concatenated, one_width, parallel, preserves
@@ -106,7 +107,7 @@ def _chain(model: Model[Any, Any], X: Any, run: Run) -> Any:
     for layer in model.layers:
         X, callback = run(layer, X, wants_dX)
         callbacks.append(callback)
-        wants_dX = True
+        wants_dX = wants_dX or layer.is_trainable
 
     def backprop(dY: Any) -> Any:
         for callback in reversed(callbacks):
@@ -331,6 +332,7 @@ def clone(layer: Model[A, A], n: int) -> Model[A, A]:
         raise InputError(f"clone expected an int of at least 0 as n, got {n!r}")
     if n == 0:
         return noop()
+    layer = as_layer("clone", layer)
     copies: list[Model[Any, Any]] = [layer.copy() for _ in range(n)]
     return copies[0] if n == 1 else chain(*copies)
 

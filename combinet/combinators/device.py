@@ -4,6 +4,7 @@ from typing import Any
 
 from combinet.batches.structure import to_device
 from combinet.core.model import A, B, Model
+from combinet.core.node import as_layer
 from combinet.core.run import Run
 from combinet.core.shape_rules import delegates
 from combinet.errors import DeviceError
@@ -26,6 +27,7 @@ def with_cpu(layer: Model[A, B]) -> Model[A, B]:
         >>> from combinet import Embed, Linear, relu
         >>> model = with_cpu(Embed(64, 100_000)) >> Linear(32) >> relu()
     """
+    layer = as_layer("with_cpu", layer)
     if any(node.ops.device >= 0 for node in layer.walk()):
         raise DeviceError(f"with_cpu expected a layer on the CPU; use {layer.name}.to_cpu()")
     return Model("with_cpu", _with_cpu, layers=[layer], widths=delegates, pinned=True)

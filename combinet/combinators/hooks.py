@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from combinet.core.model import A, B, Model
+from combinet.core.node import as_layer
 from combinet.core.run import Run
 from combinet.core.shape_rules import delegates
 
@@ -80,6 +81,7 @@ def with_nvtx_range(
         >>> with_nvtx_range(relu(), "rectify").predict(np.array([-1.0, 1.0]))
         array([0., 1.])
     """
+    layer = as_layer("with_nvtx_range", layer)
     return Model(
         "with_nvtx_range",
         _with_nvtx_range,

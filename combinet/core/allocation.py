@@ -12,7 +12,7 @@ import numpy as np
 
 from combinet.core.layer import Layer
 from combinet.core.tree import walk
-from combinet.errors import DeviceError, StateError
+from combinet.errors import StateError
 from combinet.ops.base import Ops
 from combinet.storage.slots import Slot
 from combinet.storage.store import Store
@@ -58,19 +58,8 @@ def _present_specs(nodes: Iterable[Any]) -> Specs:
     }
 
 
-def move(model: Layer, nodes: Sequence[Any], ops: Ops) -> None:
+def move_weights(nodes: Sequence[Any], ops: Ops) -> None:
     """Moves layers to another device with their gradients, averages and optimizer states."""
-    own_slots(model)
-    pinned = {
-        below.id
-        for node in walk(model)
-        if node.pinned
-        for layer in node.layers
-        for below in walk(layer)
-    }
-    for node in nodes:
-        if node.id in pinned:
-            raise DeviceError(f"{node.name} is used inside and outside with_cpu; use two copies")
     allocate(_present_specs(nodes), ops=ops)
     for node in nodes:
         node.ops = ops

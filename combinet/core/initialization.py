@@ -10,7 +10,7 @@ from combinet.core.inputs import head
 from combinet.core.layer import Layer
 from combinet.core.run import InferRun
 from combinet.core.shape_inference import ShapeInference, Width
-from combinet.core.tree import walk
+from combinet.core.tree import divide, walk
 from combinet.errors import DimensionError, InputError, StateError, describe
 
 
@@ -20,7 +20,7 @@ def initialize(model: Layer, X: object, Y: object, dtype: object) -> None:
     See `Model.initialize`.
     """
     own_slots(model)
-    before = [(node, dict(node.dims)) for node in walk(model)]
+    before = [(node, dict(node.dims), dict(node.slots)) for node in walk(model)]
     try:
         dtypes = {node.dtype for node in walk(model) if node.slots}
         dtypes |= {_float_dtype(dtype)} if dtype else set()
@@ -43,8 +43,9 @@ def initialize(model: Layer, X: object, Y: object, dtype: object) -> None:
         is_unknown = any(None in node.dims.values() for node in walk(model))
         if isinstance(error, DimensionError) and is_unknown and Y is not None and not width_of(Y):
             error.message += f"; Y has no columns: {describe(Y)}, see to_categorical"
-        for node, dims in before:
+        for node, dims, slots in before:
             node.dims.update(dims)
+            node.slots = slots
         raise
 
 
@@ -60,15 +61,18 @@ def _float_dtype(dtype: Any) -> Any:
 
 def _infer(model: Layer, X: Any, Y: Any, dtype: Any) -> None:
     _set_dims(model, width_of(X), width_of(Y))
-    if X is None:
-        return  # param_shape raises an error if a parameter needs a dim that is still unknown
-    with model.ops.on_device():
-        run = InferRun(model.ops, model.rng, dtype=dtype)
-        if any(None in node.dims.values() for node in walk(model)):
-            run(model, _in_dtype(X, dtype))  # the width of some layers depends on data
-            _set_dims(model, width_of(X), width_of(Y))
-        elif not _accepts(model, _in_dtype(head(X), dtype), run):  # cheaper than all of X
-            run(model, _in_dtype(X, dtype))
+    run = InferRun(model, dtype=dtype)
+    _, own = divide(model, "initialize")
+    if X is not None:
+        with model.ops.on_device():
+            if own or any(None in node.dims.values() for node in walk(model)):
+                run(model, _in_dtype(X, dtype))  # the width of some layers depends on data
+                _set_dims(model, width_of(X), width_of(Y))
+            elif not _accepts(model, _in_dtype(head(X), dtype), run):  # cheaper than all of X
+                run(model, _in_dtype(X, dtype))
+    # Without X, `param_shape` raises an error if a parameter needs a dim that is still unknown.
+    for layer in own:
+        run.prepare(layer, None)  # those that the pass has not reached
 
 
 def _accepts(model: Layer, X: Any, run: InferRun) -> bool:

@@ -132,6 +132,11 @@ def data_validation(validation: bool) -> Iterator[None]:
         _checked.reset(token)
 
 
+def validates() -> bool:
+    """Returns whether inputs are checked, see `data_validation`."""
+    return _checked.get()
+
+
 def check_input(layer: Layer, X: object, ops: Ops) -> None:
     """Raises InputError or DimensionError if the layer does not accept X."""
     if not _checked.get():

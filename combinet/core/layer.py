@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from combinet.core.shape_inference import Noted
 
 Backward: TypeAlias = Callable[[Any], Any]
+Forward: TypeAlias = Callable[[Any, Any, Any], tuple[Any, Backward]]
 
 
 class Layer(Protocol):
@@ -26,7 +27,8 @@ class Layer(Protocol):
 
     id: int
     name: str
-    forward: Callable[[Any, Any, Any], tuple[Any, Backward]]
+    forward: Forward
+    given_forward: Forward | None
     layers: tuple[Any, ...]
     dims: dict[str, int | None]
     attrs: dict[str, Any]
@@ -37,6 +39,9 @@ class Layer(Protocol):
     slots: dict[str, Slot]
     ops: Ops
     noted: Noted | None
+    own_methods: frozenset[str]
+    has_own_methods_below: bool
+    waits_for_optimizer: bool
 
     def absorbs(self, layer: Layer) -> bool:
         """Returns whether a sublayer can be replaced by its own sublayers without loss."""

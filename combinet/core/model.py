@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -12,12 +13,14 @@ import numpy as np
 
 from combinet.batches.structure import match_gradient, spec_of
 from combinet.core import allocation, initialization, saving
+from combinet.core.moving import move
 from combinet.core.node import Node
 from combinet.core.operators import DEFAULT, Operators
+from combinet.core.own_methods import METHODS, begin_forward, no_forward, outer_run, updating
 from combinet.core.resizing import resize
-from combinet.core.run import PredictRun, Run
-from combinet.core.tree import draw, movable, paths, walk
-from combinet.errors import InputError, StateError, describe
+from combinet.core.run import InferRun, PredictRun, Run
+from combinet.core.tree import divide, draw, paths, route, walk
+from combinet.errors import CombinetError, InputError, StateError, describe
 from combinet.ops.backends import default_ops
 from combinet.ops.base import Ops
 from combinet.ops.cupy import CupyOps
@@ -35,6 +38,10 @@ Out = TypeVar("Out", covariant=True)
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
+
+_NO_CONTEXT = nullcontext()
+# Whether an outer model is overriding weights, so that a layer below may find none of its own.
+_outer_params: ContextVar[bool] = ContextVar("outer_params", default=False)
 
 
 class Backprop(Protocol[In]):
@@ -86,6 +93,11 @@ class Model(Node, Operators, Generic[In, Out]):
         scale  nI=3: no parameters, not initialized
     """
 
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        own = (name for name in METHODS if getattr(cls, name) is not getattr(Model, name))
+        cls.own_methods = frozenset(own)
+
     # -- passes ----------------------------------------------------------------------------
 
     def begin_update(
@@ -134,10 +146,14 @@ class Model(Node, Operators, Generic[In, Out]):
         """
         if not 0 <= drop < 1:
             raise InputError(f"{self.name} expected drop from 0 to below 1, got {drop!r}")
-        ops = self.ops
-        run = Run(ops, self.rng if rng is None else np.random.default_rng(rng), drop=drop)
+        ops, outer = self.ops, outer_run(self)
+        rng = np.random.default_rng(rng) if rng is not None else outer.rng if outer else self.rng
+        run = outer.with_drop(drop, rng) if outer else Run(ops, rng, drop=drop)
         with ops.on_device():
-            Y, callback = run(self, X, wants_dX)
+            if self.own_methods:  # a subclass may have called super().begin_update
+                Y, callback = run(self, X, wants_dX, self.given_forward or no_forward)
+            else:
+                Y, callback = run(self, X, wants_dX)
         form = spec_of(Y)  # not Y itself, whose memory the caller may want to free
         pending: list[Callable[[Any], Any]] = [callback]
 
@@ -147,12 +163,21 @@ class Model(Node, Operators, Generic[In, Out]):
                     f"expected one update per pass over {self.name}, got a second call after an "
                     f"update; call begin_update again"
                 )
-            slots = None if sgd is None else self._slots_for(sgd)
-            with ops.on_device():
-                dX = pending[0](match_gradient(form, dY))
+            # Inside the pass of an outer model, that model updates all its layers together.
+            slots = None if sgd is None or outer else self._slots_to_update(sgd)
+            with self._updating(None if slots is None else sgd), ops.on_device():
+                try:
+                    dX = pending[0](match_gradient(form, dY))
+                except CombinetError as error:
+                    if error.path:  # it begins at the layer that raised the error
+                        error.path[:1] = route(self, error.path[0])
+                    raise
                 if sgd is not None and slots is not None:
                     pending.clear()  # the callback holds weights, so the update would copy them
-                    sgd.update(slots)
+                    if "finish_update" in self.own_methods:
+                        self.finish_update(sgd)
+                    else:
+                        self._update(sgd, slots)
             return dX if wants_dX else None
 
         return Y, backprop
@@ -180,9 +205,11 @@ class Model(Node, Operators, Generic[In, Out]):
             >>> model.get_param("W")
             array([[0.3]])
         """
-        slots = self._slots_for(sgd)
-        with self.ops.on_device():
-            sgd.update(slots)
+        slots = self._slots_to_update(sgd)
+        if outer_run(self):  # called in the backward pass of an outer model, which updates later
+            return
+        with self._updating(sgd), self.ops.on_device():
+            self._update(sgd, slots)
 
     def clear_gradients(self) -> None:
         """Discards accumulated gradients, for example of layers that should not be trained.
@@ -201,10 +228,25 @@ class Model(Node, Operators, Generic[In, Out]):
         with locked(slots), self.ops.on_device():
             clear_gradients(slots, changed=False)
 
-    def _slots_for(self, sgd: Optimizer) -> list[Slot]:
+    def _slots_to_update(self, sgd: Optimizer) -> list[Slot]:
+        """Returns the slots of all parameters, after the checks that precede an update."""
         if not isinstance(sgd, Optimizer):
             raise InputError(f"{self.name} expected an optimizer, got {describe(sgd)}")
         return allocation.own_slots(self)
+
+    def _updating(self, sgd: Optimizer | None) -> AbstractContextManager[None]:
+        """Returns the context of an update, of which layers with methods of their own take part."""
+        if sgd is None or not (self.own_methods or self.has_own_methods_below):
+            return _NO_CONTEXT
+        return updating(sgd)
+
+    def _update(self, sgd: Optimizer, slots: list[Slot]) -> None:
+        if self.has_own_methods_below:
+            nodes, layers = divide(self, "finish_update")
+            slots = [slot for node in nodes for slot in node.slots.values()]
+            for layer in layers:
+                layer.finish_update(sgd)
+        sgd.update(slots)
 
     def predict(self, X: In) -> Out:
         """Returns the output, without dropout and without keeping data for a backward pass.
@@ -225,8 +267,13 @@ class Model(Node, Operators, Generic[In, Out]):
             >>> relu().predict(np.array([-1.0, 2.0]))
             array([0., 2.])
         """
+        outer = outer_run(self)
+        run = PredictRun(self.ops, self.rng, train=False) if not outer or outer.train else outer
         with self.ops.on_device():
-            Y: Out = PredictRun(self.ops, self.rng, train=False)(self, X)[0]
+            if "predict" in self.own_methods:  # a subclass has called super().predict
+                Y: Out = run(self, X, True, begin_forward)[0]
+            else:
+                Y = run(self, X)[0]
         return Y
 
     def __call__(self, X: In) -> Out:
@@ -275,6 +322,9 @@ class Model(Node, Operators, Generic[In, Out]):
               relu
               softmax  nI=4 nO=2  10
         """
+        outer = outer_run(self)
+        if isinstance(outer, InferRun):  # a subclass has called super()
+            rng, dtype = (outer.rng if rng is None else rng), dtype or outer.dtype
         if rng is not None:
             self._rng = np.random.default_rng(rng)
         initialization.initialize(self, X, Y, dtype)
@@ -469,7 +519,7 @@ class Model(Node, Operators, Generic[In, Out]):
             copy = memo[id(node)] = object.__new__(type(node))
             copy.__dict__.update(node.__dict__)
         for node in nodes:
-            memo[id(node)]._renew([memo[id(layer)] for layer in node.layers])
+            memo[id(node)]._renew([memo[id(layer)] for layer in node.layers], memo)
         return memo[id(self)]  # type: ignore[no-any-return]
 
     def __getstate__(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -532,9 +582,7 @@ class Model(Node, Operators, Generic[In, Out]):
         return self._move(default_ops())
 
     def _move(self, ops: Ops) -> Self:
-        nodes = movable(self)
-        if any((type(node.ops), node.ops.device) != (type(ops), ops.device) for node in nodes):
-            allocation.move(self, nodes, ops)
+        move(self, ops)
         return self
 
     def resize_output(self, new_size: int) -> Self:
@@ -621,12 +669,13 @@ class Model(Node, Operators, Generic[In, Out]):
             ...     model.predict(X)
             array([[2.]], dtype=float32)
         """
+        nodes, layers = divide(self, "use_params")
         chosen: list[tuple[Slot, Any]] = []
-        for node in self.walk():
+        for node in nodes:
             for name, slot in node.slots.items():
                 if (node.id, name) in params:
                     chosen.append((slot, node._value_for(name, params[node.id, name])))
-        if params and not chosen:
+        if params and not chosen and not layers and not _outer_params.get():
             raise StateError(
                 f"expected weights of {self.name}, got weights of other models only; a copy or a "
                 f"loaded model has other layer ids, use its own model.averages"
@@ -636,7 +685,14 @@ class Model(Node, Operators, Generic[In, Out]):
             for slot, value in chosen:
                 slot.override(block, value)
         try:
-            yield
+            with ExitStack() as stack:
+                token = _outer_params.set(True)  # some layers below have no entry in `params`
+                try:
+                    for layer in layers:
+                        stack.enter_context(layer.use_params(params))
+                finally:
+                    _outer_params.reset(token)
+                yield
         finally:
             with locked(slots):
                 for slot in slots:

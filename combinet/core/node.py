@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from itertools import chain, count
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from combinet.core.allocation import own_slots
 from combinet.core.inputs import INPUT_KINDS
 from combinet.core.layer import Layer
+from combinet.core.objects import is_layer_object, is_savable_object
+from combinet.core.own_methods import outer_run, own_forward
 from combinet.core.run import Run
 from combinet.core.shape_inference import Noted, ShapeInference, ShapeRule, Watched, compose
 from combinet.core.shape_rules import from_dims
@@ -29,6 +32,7 @@ from combinet.types import (
 )
 
 Forward: TypeAlias = Callable[[Any, Any, Run], "tuple[Any, Callable[[Any], Any]]"]
+T = TypeVar("T")
 _ids = count()
 
 
@@ -64,10 +68,15 @@ class Param(NamedTuple):
 class Node:
     """The data of a `Model`. `Model` documents the arguments and adds passes, saving and so on."""
 
+    # The methods of `METHODS` that a subclass defines. Outer models call them.
+    own_methods: frozenset[str] = frozenset()
+    # Whether a backward pass came without the optimizer that a layer without finish_update needs.
+    waits_for_optimizer = False
+
     def __init__(
         self,
-        name: str,
-        forward: Forward,
+        name: str | None = None,
+        forward: Forward | None = None,
         *,
         layers: Sequence[Any] = (),
         dims: Mapping[str, int | None] | None = None,
@@ -78,13 +87,12 @@ class Node:
         pinned: bool = False,
         flat: bool = False,
     ) -> None:
-        for layer in layers:
-            if not isinstance(layer, Node):
-                called, module = getattr(layer, "__name__", ""), getattr(layer, "__module__", "")
-                hint = "; layerize makes a layer of a function" if callable(layer) else ""
-                if called and str(module).startswith("combinet."):
-                    hint = f"; call it: {called}()"
-                raise InputError(f"{name} expected models, got {describe(layer)}{hint}")
+        name = type(self).__name__.lower() if name is None else name
+        forward = forward or getattr(type(self), "forward", None)
+        own_pass = not self.own_methods.isdisjoint(("begin_update", "predict"))
+        if forward is None and "begin_update" not in self.own_methods:
+            raise InputError(f"{name} expected a forward function or a begin_update, got neither")
+        layers = [as_layer(name, layer) for layer in layers]
         if accepts not in INPUT_KINDS:
             raise ValueError(f"{name} expected accepts in {sorted(INPUT_KINDS)}, got {accepts!r}")
         for dim, size in (dims or {}).items():
@@ -94,7 +102,8 @@ class Node:
             _check_param(name, key, param, dims or {})
         self.id = next(_ids)
         self.name = name
-        self.forward = forward
+        self.given_forward = forward  # what `begin_update` runs when a subclass calls super()
+        self.forward: Any = own_forward if own_pass else forward
         self.layers = tuple(layers)
         self.dims: dict[str, int | None] = Watched(
             {dim: size and int(size) for dim, size in (dims or {}).items()}
@@ -117,8 +126,18 @@ class Node:
                 compose(self)
         if flat:
             self.layers = tuple(chain.from_iterable(map(self.flattened, layers)))
+        self._look_below()
         if layers and self.noted is None:
             ShapeInference()(self, None, None)  # raises the error with its path in the flat model
+
+    def _look_below(self) -> None:
+        """Notes what passes and walks need to know of the layers below this one."""
+        self.has_own_methods_below = any(
+            layer.own_methods or layer.has_own_methods_below for layer in self.layers
+        )
+        self.is_trainable = bool(self._params or self.own_methods) or any(
+            layer.is_trainable for layer in self.layers
+        )
 
     def flattened(self, layer: Layer) -> tuple[Any, ...]:
         """Returns the sublayers of a sublayer if this layer absorbs it, else only the sublayer.
@@ -157,11 +176,18 @@ class Node:
         plain = layer.name == layer.flat_name and not (layer.attrs or layer.dims or layer._params)
         return plain and type(layer) is type(self)
 
-    def _renew(self, layers: Sequence[Any]) -> None:
-        """Gives a shallow copy a new id and these layers, and removes weights. For `Model.copy`."""
+    def _renew(self, layers: Sequence[Any], memo: dict[int, Any] | None = None) -> None:
+        """Gives a shallow copy a new id and these layers, and removes weights. For `Model.copy`.
+
+        `memo` is as in `copy.deepcopy`. With it, fields of subclasses are copied too.
+        """
         self.id, self.layers, self.slots, self._rng = next(_ids), tuple(layers), {}, None
-        self.dims, self.attrs = Watched(self.dims), Watched(_copied(dict(self.attrs)))
-        self.noted = None
+        self.dims, self.noted = Watched(self.dims), None
+        self.attrs = Watched(_copied(dict(self.attrs), memo))
+        if memo is not None:
+            for name in vars(self).keys() - _FIELDS:
+                vars(self)[name] = deepcopy(vars(self)[name], memo)
+        self._look_below()
 
     @property
     def rng(self) -> Generator:
@@ -361,6 +387,9 @@ class Node:
             >>> Linear(3, 2).initialize().get_param("b")
             array([0., 0., 0.], dtype=float32)
         """
+        run = outer_run(self) if self.own_methods else None
+        if run is not None and name in self._params:
+            return run.params(self, name)[0]  # type: ignore[no-any-return]
         slot = self._slot(name)
         return slot.store.read([slot])[0]
 
@@ -403,6 +432,30 @@ class Node:
                 f"{self.name} expected {slot.shape} for {name}, got {tuple(array.shape)}"
             )
         return slot.store.ops.asarray(array, slot.store.dtype)
+
+    def inc_grad(self, name: str, gradient: Array) -> None:
+        """Adds to the gradient of a parameter. Call it in the callback of your own `begin_update`.
+
+        Forward functions call `run.inc_grad` instead.
+
+        Args:
+            name: Name of the parameter.
+            gradient: Gradient with the parameter's shape.
+
+        Raises:
+            DimensionError: If the gradient has another shape.
+            StateError: If the layer has no such parameter or is not initialized.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import Linear
+            >>> model = Linear(1, 1).initialize()
+            >>> model.inc_grad("b", np.array([2.0], "float32"))
+            >>> model.get_grad("b")
+            array([2.], dtype=float32)
+        """
+        run = outer_run(self) or Run(self.ops, self.rng)
+        run.inc_grad(self, **{name: gradient})
 
     def has_grad(self, name: str) -> bool:
         """Returns whether a parameter has an accumulated gradient. A buffer never has one.
@@ -460,10 +513,43 @@ def _check_param(layer: str, name: str, param: Any, dims: Mapping[str, Any]) -> 
         )
 
 
-def _copied(value: Any) -> Any:
-    """Copies lists, dicts and arrays of an attr. Other values are shared."""
+def as_layer(name: str, value: T) -> T:
+    """Returns a model, or the layer of an object with `begin_update`. Else raises InputError.
+
+    Args:
+        name: Name of the combinator, for the error.
+        value: What it received as a layer. Type checkers accept models only.
+    """
+    if isinstance(value, Node):
+        if "id" not in vars(value):
+            raise InputError(
+                f"{name} expected models, got a {type(value).__name__} that is not complete; call "
+                f"super().__init__(name) in its __init__"
+            )
+        return value
+    if is_layer_object(value):
+        from combinet.core.wrap import wrap  # here, because a wrapped object is a Model
+
+        return wrap(value)  # type: ignore[return-value]
+    called, module = getattr(value, "__name__", ""), getattr(value, "__module__", "")
+    hint = "; layerize makes a layer of a function" if callable(value) else ""
+    if called and str(module).startswith("combinet."):
+        hint = f"; call it: {called}()"
+    elif isinstance(value, type) and issubclass(value, Node):
+        hint = f"; call it: {called}(...)"
+    raise InputError(f"{name} expected models, got {describe(value)}{hint}")
+
+
+def _copied(value: Any, memo: dict[int, Any] | None) -> Any:
+    """Copies lists, dicts, arrays and objects with state of an attr. Other values are shared."""
     if type(value) is dict:
-        return {name: _copied(each) for name, each in value.items()}
+        return {name: _copied(each, memo) for name, each in value.items()}
     if type(value) is list:
-        return [_copied(each) for each in value]
+        return [_copied(each, memo) for each in value]
+    if memo is not None and (is_layer_object(value) or is_savable_object(value)):
+        return deepcopy(value, memo)
     return value.copy() if hasattr(value, "dtype") and hasattr(value, "copy") else value
+
+
+# The fields of a node. A subclass may add more.
+_FIELDS = frozenset(vars(Node("", lambda model, X, run: (X, lambda dY: dY))))

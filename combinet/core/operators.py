@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partialmethod
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from combinet.core.node import as_layer
 from combinet.errors import InputError
 
 Table: TypeAlias = Mapping[str, Callable[..., Any]]
@@ -57,6 +58,14 @@ class Operators:
             )
         return meaning(self, other)
 
+    def _operate_right(self, symbol: str, other: object) -> Any:
+        """The operator after an object that is not a model, such as `obj >> model`."""
+        model: Any = as_layer(symbol, other)
+        return model._operate(symbol, self)
+
+    # So that NumPy's arrays and scalars do not try to handle the operators.
+    __array_ufunc__ = None
+
     __sub__ = partialmethod(_operate, "-")
     __mul__ = partialmethod(_operate, "*")
     __matmul__ = partialmethod(_operate, "@")
@@ -66,3 +75,18 @@ class Operators:
     __lshift__ = partialmethod(_operate, "<<")
     __and__ = partialmethod(_operate, "&")
     __xor__ = partialmethod(_operate, "^")
+    # Not for type checkers, which could no longer tell the type of `model >> model`: typed code
+    # calls `wrap`.
+    if not TYPE_CHECKING:
+        __rsub__ = partialmethod(_operate_right, "-")
+        __radd__ = partialmethod(_operate_right, "+")
+        __rmul__ = partialmethod(_operate_right, "*")
+        __rmatmul__ = partialmethod(_operate_right, "@")
+        __rtruediv__ = partialmethod(_operate_right, "/")
+        __rfloordiv__ = partialmethod(_operate_right, "//")
+        __rmod__ = partialmethod(_operate_right, "%")
+        __rlshift__ = partialmethod(_operate_right, "<<")
+        __rrshift__ = partialmethod(_operate_right, ">>")
+        __rand__ = partialmethod(_operate_right, "&")
+        __rxor__ = partialmethod(_operate_right, "^")
+        __ror__ = partialmethod(_operate_right, "|")

@@ -13,7 +13,7 @@ import numpy as np
 from combinet.core.allocation import IndexMap, allocate, own_slots, specs_of
 from combinet.core.layer import Layer
 from combinet.core.shape_inference import ConcatWidth, ShapeInference, Width
-from combinet.core.tree import walk
+from combinet.core.tree import divide
 from combinet.errors import DimensionError
 from combinet.ops.sequence import offsets, positions
 from combinet.types import is_size
@@ -38,17 +38,30 @@ def resize(model: Layer, *, nI: int | None = None, nO: int | None = None) -> Non
     sizes = {key: int(found) for key, found in check.found.items()}
     before = _concats(model, {}, *((width, None) if nO is None else (None, width)))
     after = _concats(model, sizes, nI, nO)
-    shapes = {
-        (node, name): node.param_shape(name, sizes)
-        for node in walk(model, "dfs_pre")
-        for name in node.slots
-    }
-    allocate({
+    nodes, own = divide(model, "resize_input", "resize_output")
+    shapes = {(node, name): node.param_shape(name, sizes) for node in nodes for name in node.slots}
+    specs = {
         (node, name): spec._replace(index_map=_index_map(node, name, before, after))
         for (node, name), spec in specs_of(shapes, model.rng).items()
-    })  # fmt: skip
+    }
+    for layer in own:
+        _resize_own(layer, sizes)
+    allocate(specs)
     for (node, name), new in sizes.items():
-        node.dims[name] = new
+        if node in nodes:
+            node.dims[name] = new
+
+
+def _resize_own(layer: Any, sizes: Sizes) -> None:
+    """Calls the methods that a layer defines itself, if its widths change."""
+    old, new = ShapeInference()(layer, None, None), ShapeInference(dict(sizes))(layer, None, None)
+    for method, name, before, after in zip(
+        ("resize_input", "resize_output"), ("nI", "nO"), old, new, strict=True
+    ):
+        if isinstance(after, int) and after != before:
+            getattr(layer, method)(int(after))
+            if name in layer.dims:
+                layer.dims[name] = int(after)
 
 
 def _concats(model: Layer, sizes: Sizes, nI: Width, nO: Width) -> Concats:

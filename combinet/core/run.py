@@ -10,7 +10,8 @@ import numpy as np
 
 from combinet.batches.structure import width_of
 from combinet.core.inputs import check_input
-from combinet.core.layer import Backward, Layer
+from combinet.core.layer import Backward, Forward, Layer
+from combinet.core.own_methods import inside
 from combinet.core.shape_inference import ShapeInference
 from combinet.errors import CombinetError, DimensionError, InputError, StateError, describe
 from combinet.ops.base import Ops
@@ -70,12 +71,17 @@ class Run:
         self.wants_dX = wants_dX
         self._rows: int | None = None  # the sum of `lengths`, computed when first needed
 
-    def __call__(self, layer: Layer, X: object, wants_dX: bool = True) -> tuple[Any, Backward]:
-        """Checks X, calls the layer and returns its output and callback."""
+    def __call__(
+        self, layer: Layer, X: object, wants_dX: bool = True, forward: Forward | None = None
+    ) -> tuple[Any, Backward]:
+        """Checks X, calls the layer and returns its output and callback.
+
+        `forward` replaces the layer's forward function, see `Model.begin_update`.
+        """
         outer, self.wants_dX = self.wants_dX, wants_dX
         try:
             check_input(layer, X, self.ops)
-            result = layer.forward(layer, X, self)
+            result = (forward or layer.forward)(layer, X, self)
             if type(result) is not tuple or len(result) != 2:
                 raise InputError(
                     f"{layer.name} expected its forward function to return (Y, backprop), "
@@ -88,6 +94,32 @@ class Run:
             self.wants_dX = outer
         # Without a backward pass the callback is dropped now, with the arrays that it holds.
         return result if self.has_backprop else (result[0], no_backprop)
+
+    def prepare(self, layer: Layer, X: object) -> None:
+        """Does what must precede a pass over a layer with methods of its own: here, nothing.
+
+        Args:
+            layer: The layer.
+            X: Its input batch, or None if it is not known.
+        """
+
+    def with_drop(self, drop: float, rng: Generator) -> Run:
+        """Returns a copy of the run with another dropout rate and generator.
+
+        Args:
+            drop: Dropout rate of layers without a rate.
+            rng: Generator on the host, for dropout masks.
+
+        Example:
+            >>> import numpy as np
+            >>> from combinet import relu
+            >>> run = Run(relu().ops, np.random.default_rng(0))
+            >>> run.with_drop(0.5, np.random.default_rng(1)).drop
+            0.5
+        """
+        run = copy(self)
+        run.drop, run.rng = drop, rng
+        return run
 
     def with_lengths(self, lengths: Ints1d | None) -> Run:
         """Returns a copy of the run in which the rows of arrays are divided into sequences.
@@ -271,21 +303,42 @@ class PredictRun(Run):
 
 
 class InferRun(PredictRun):
-    """A pass that infers dims from a sample. Missing weights are read as zeros."""
+    """A pass that infers dims from a sample. Missing weights are read as zeros.
 
-    def __init__(self, ops: Ops, rng: Generator, *, dtype: np.dtype[Any]) -> None:
-        super().__init__(ops, rng, train=False)
+    Args:
+        model: The model that is initialized.
+        dtype: The dtype of missing weights.
+    """
+
+    def __init__(self, model: Layer, *, dtype: np.dtype[Any]) -> None:
+        super().__init__(model.ops, model.rng, train=False)
         self.dtype = dtype
-        self.infer, self.lock = ShapeInference(), Lock()  # shared by all copies of this run
+        # Shared by all copies of this run.
+        self.infer, self.lock, self.initialized = ShapeInference(), Lock(), {model.id}
 
-    def __call__(self, layer: Layer, X: object, wants_dX: bool = True) -> tuple[Any, Backward]:
+    def prepare(self, layer: Layer, X: object) -> None:
+        """Calls the layer's own `initialize`, once.
+
+        Args:
+            layer: The layer.
+            X: Its input batch, or None if it is not known.
+        """
+        if "initialize" in layer.own_methods and layer.id not in self.initialized:
+            self.initialized.add(layer.id)
+            with inside(layer, self):
+                model: Any = layer
+                model.initialize() if X is None else model.initialize(X)
+
+    def __call__(
+        self, layer: Layer, X: object, wants_dX: bool = True, forward: Forward | None = None
+    ) -> tuple[Any, Backward]:
         """Infers dims from the width of X, then predicts."""
         with self.lock:  # with_threads calls layers from several threads
             self.infer(layer, width_of(X), None)
             for (model, name), size in self.infer.found.items():
                 model.set_dim(name, size)
             self.infer.found.clear()
-        return super().__call__(layer, X)
+        return super().__call__(layer, X, wants_dX, forward)
 
     def params(self, model: Layer, *names: str) -> tuple[Any, ...]:
         """Returns the parameters of a layer, or zeros if it has no weights."""

@@ -4,12 +4,20 @@ Loading checks all records before it assigns anything.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from combinet.core.allocation import assign, own_slots
 from combinet.core.layer import Layer
+from combinet.core.objects import (
+    bytes_of,
+    has_state,
+    is_layer_object,
+    is_savable_object,
+    load_bytes,
+)
 from combinet.core.shape_inference import ShapeInference, Watched, changed
 from combinet.core.tree import paths, walk
 from combinet.errors import CombinetError, DimensionError, FormatError, describe
@@ -36,24 +44,45 @@ def _is_array(value: Any) -> bool:
 
 
 class _Section(NamedTuple):
-    """A section of a record: how to read it from a layer, and a check of each value."""
+    """A section of a record.
 
-    read: Callable[[Any], dict[str, Any]]
+    `read` returns the content of a layer, without what its second argument excludes. `is_valid`
+    checks each value.
+    """
+
+    read: Callable[[Any, Mapping[str, bool]], dict[str, Any]]
     is_valid: Callable[[Any], bool]
 
 
+# The name of the bytes that a layer returns from its own to_bytes, among those of its objects.
+_LAYER = "."
+
+
+def _objects_of(node: Any, exclude: Mapping[str, bool]) -> dict[str, bytes]:
+    """Returns the bytes of the objects in a layer's attrs."""
+    for value in node.attrs.values():
+        if is_layer_object(value) and has_state(value) and not is_savable_object(value):
+            raise FormatError(
+                f"{node.name} expected {type(value).__name__}.to_bytes and from_bytes, got an "
+                f"object without them; define them, or exclude it: objects=False"
+            )
+    objects = {name: value for name, value in node.attrs.items() if is_savable_object(value)}
+    return {name: bytes_of(node.name, value, exclude) for name, value in objects.items()}
+
+
 _SECTIONS = {
-    "dims": _Section(lambda node: dict(node.dims), lambda size: size is None or is_size(size)),
+    "dims": _Section(lambda node, _: dict(node.dims), lambda size: size is None or is_size(size)),
     "attrs": _Section(
-        lambda node: {name: value for name, value in node.attrs.items() if _is_plain(value)},
+        lambda node, _: {name: value for name, value in node.attrs.items() if _is_plain(value)},
         _is_plain,
     ),
+    "objects": _Section(_objects_of, lambda data: isinstance(data, bytes)),
     "params": _Section(
-        lambda node: {name: file_format.to_host(slot.value) for name, slot in node.slots.items()},
+        lambda node, _: {name: file_format.to_host(s.value) for name, s in node.slots.items()},
         _is_array,
     ),
     "averages": _Section(
-        lambda node: {
+        lambda node, _: {
             name: file_format.to_host(slot.of(slot.store.averages))
             for name, slot in node.slots.items()
             if slot.store.averages is not None
@@ -67,50 +96,75 @@ def to_bytes(model: Layer, exclude: Mapping[str, bool]) -> bytes:
     """See `Model.to_bytes`."""
     included = _included(model, exclude)
     slots = [slot for node in walk(model) for slot in node.slots.values()]
+    own_exclude = {name: False for name in exclude if name in _SECTIONS}
     with locked(slots):  # no update in between
-        nodes = [
-            {"name": name, "layers": children, **record_of(node, included(path))}
-            for (path, node), (name, children) in zip(
-                paths(model).items(), _structure_of(model), strict=True
-            )
-        ]
+        nodes: list[dict[str, Any]] = []
+        named = _paths(model).items()
+        for (path, node), (name, children) in zip(named, _structure_of(model), strict=True):
+            record: dict[str, Any] = {"name": name, "layers": children}
+            if node is model or not _saves_itself(node):
+                record |= record_of(node, included(path), own_exclude)
+            elif "objects" in included(path):
+                record["objects"] = {_LAYER: bytes_of(path, node, own_exclude)}
+            nodes.append(record)
     return file_format.encode("model", {"nodes": nodes})
 
 
-def record_of(node: Layer, sections: Collection[str]) -> dict[str, Any]:
+def record_of(
+    node: Layer, sections: Collection[str], exclude: Mapping[str, bool] | None = None
+) -> dict[str, Any]:
     """Returns sections of a layer's record, with arrays on the host. The caller holds the locks."""
-    return {name: _SECTIONS[name].read(node) for name in sections}
+    return {name: _SECTIONS[name].read(node, exclude or {}) for name in sections}
+
+
+def _saves_itself(node: Any) -> bool:
+    """Returns whether a layer's class defines how it is saved, with all layers below it."""
+    return not node.own_methods.isdisjoint(("to_bytes", "from_bytes"))
+
+
+def _sublayers(model: Layer) -> Callable[[Any], tuple[Any, ...]]:
+    """Returns a function from a layer of a tree to the sublayers that have records."""
+    return lambda node: () if node is not model and _saves_itself(node) else node.layers
+
+
+def _paths(model: Layer) -> dict[str, Any]:
+    return paths(model, _sublayers(model))
 
 
 def _structure_of(model: Layer) -> TreeStructure:
     """Returns the structure of a tree. The numbers show which sublayers are shared."""
-    nodes = paths(model).values()
+    nodes, below = _paths(model).values(), _sublayers(model)
     number = {node.id: i for i, node in enumerate(nodes)}
-    return [(node.name, [number[layer.id] for layer in node.layers]) for node in nodes]
+    return [(node.name, [number[layer.id] for layer in below(node)]) for node in nodes]
 
 
 def from_bytes(model: Layer, data: bytes, exclude: Mapping[str, bool]) -> None:
     """See `Model.from_bytes`."""
-    included, named = _included(model, exclude), paths(model)
+    included, named = _included(model, exclude), _paths(model)
     records = _records(file_format.decode("model", data))
     structure = _structure_of(model)
     saved = [(record["name"], record["layers"]) for record in records]
     if saved != structure:
         raise FormatError(_difference([*named], structure, saved))
-    load(model, [
-        (path, node, {section: record.get(section, {}) for section in included(path)})
-        for (path, node), record in zip(named.items(), records, strict=True)
-    ])  # fmt: skip
+    plan = []
+    for (path, node), record in zip(named.items(), records, strict=True):
+        sections = {name: record.get(name, {}) for name in included(path)}
+        if node is not model and _saves_itself(node):
+            sections = {name: sections[name] for name in sections.keys() & {"objects"}}
+        plan.append((path, node, sections))
+    load(model, plan, {name: False for name in exclude if name in _SECTIONS})
 
 
-def load(model: Layer, plan: Plan) -> None:
+def load(model: Layer, plan: Plan, exclude: Mapping[str, bool] | None = None) -> None:
     """Checks a record for each layer, then assigns all of them."""
     own_slots(model)
+    objects = _objects_to_load(model, plan)
     before = [(node, node.attrs) for _, node, _ in plan]
     try:
         _set_attrs(plan)  # first, because shape rules read attrs
         sizes = _validated_dims(model, plan)
         dtype = _validate_params(plan, sizes)
+        _load_objects(objects, exclude or {})
     except BaseException:
         for node, attrs in before:
             node.attrs = attrs
@@ -119,6 +173,43 @@ def load(model: Layer, plan: Plan) -> None:
     for (node, name), size in sizes.items():
         node.dims[name] = int(size)
     assign(_by_param(plan, "params"), _by_param(plan, "averages"), dtype)
+
+
+# For each object: the path of its layer, the object, and its bytes.
+_Objects: TypeAlias = "list[tuple[str, Any, bytes]]"
+
+
+def _objects_to_load(model: Layer, plan: Plan) -> _Objects:
+    objects: _Objects = []
+    for path, node, record in plan:
+        if "objects" not in record:
+            continue
+        found = {name: value for name, value in node.attrs.items() if is_savable_object(value)}
+        if node is not model and _saves_itself(node):
+            found = {_LAYER: node}
+        saved = record["objects"]
+        if found.keys() != saved.keys():
+            raise FormatError(
+                f"'{path}' expected the bytes of its objects {[*found]}, got {[*saved]}; exclude "
+                f"them with objects=False to keep the present ones"
+            )
+        objects.extend((path, found[name], saved[name]) for name in saved)
+    return objects
+
+
+def _load_objects(objects: _Objects, exclude: Mapping[str, bool]) -> None:
+    """Loads all objects. After an error, those that have been loaded get their old state back."""
+    before: list[tuple[str, Any, bytes]] = []
+    try:
+        for path, value, data in objects:
+            with suppress(Exception):  # an object without state may have nothing to save
+                before.append((path, value, bytes_of(path, value, {})))
+            load_bytes(path, value, data, exclude)
+    except BaseException:
+        for path, value, old in reversed(before):
+            with suppress(FormatError):
+                load_bytes(path, value, old, {})
+        raise
 
 
 def _by_param(plan: Plan, section: str) -> dict[tuple[Any, str], Array]:
@@ -133,7 +224,7 @@ def _by_param(plan: Plan, section: str) -> dict[tuple[Any, str], Array]:
 
 def _included(model: Layer, exclude: Mapping[str, bool]) -> Callable[[str], list[str]]:
     """Returns a function from the path of a layer to the sections to save or load."""
-    known = [*_SECTIONS, *paths(model)]
+    known = [*_SECTIONS, *_paths(model)]
     for name, value in exclude.items():
         if name not in known:
             raise FormatError(f"expected one of {(*_SECTIONS,)} or a path, got {name!r}")

@@ -16,9 +16,29 @@ def walk(model: Layer, order: str = "bfs") -> Iterator[Any]:
     return _children_first(model) if order == "dfs_post" else _parents_first(model, order == "bfs")
 
 
-def movable(model: Layer) -> list[Any]:
-    """Returns the layers that move with the model: all except those below a pinned layer."""
-    return [*_parents_first(model, below=lambda node: () if node.pinned else node.layers)]
+def divide(model: Layer, *methods: str, pinned: bool = True) -> tuple[list[Any], list[Any]]:
+    """Divides a tree between the model and the sublayers that define one of these methods.
+
+    Args:
+        model: Root of the tree. It belongs to the first part, whatever it defines.
+        methods: Names of methods, of `combinet.core.own_methods.METHODS`.
+        pinned: Whether to visit the layers below a pinned layer.
+
+    Returns:
+        The layers that the model answers for, and the topmost sublayers that define a method. The
+        layers below these belong to neither part, unless they also occur elsewhere.
+    """
+
+    def answers(node: Any) -> bool:
+        return node is model or node.own_methods.isdisjoint(methods)
+
+    def below(node: Any) -> Sequence[Any]:
+        return node.layers if answers(node) and (pinned or not node.pinned) else ()
+
+    nodes = [*_parents_first(model, below=below)]
+    if not model.has_own_methods_below:
+        return nodes, []
+    return [n for n in nodes if answers(n)], [n for n in nodes if not answers(n)]
 
 
 def _parents_first(
@@ -53,7 +73,9 @@ def _children_first(model: Layer) -> Iterator[Any]:
             waiting.extend((layer, False) for layer in reversed(node.layers))
 
 
-def paths(model: Layer) -> dict[str, Any]:
+def paths(
+    model: Layer, below: Callable[[Any], Sequence[Any]] = attrgetter("layers")
+) -> dict[str, Any]:
     """Returns each layer once, depth-first, by the first path that leads to it."""
     found: dict[str, Any] = {}
     seen: set[int] = set()
@@ -63,9 +85,19 @@ def paths(model: Layer) -> dict[str, Any]:
         if node.id not in seen:
             seen.add(node.id)
             found[path] = node
-            names = [f"{path} >> {name}" for name in child_names(node.layers)]
-            waiting.extend(reversed([*zip(names, node.layers, strict=True)]))
+            layers = below(node)
+            names = [f"{path} >> {name}" for name in child_names(layers)]
+            waiting.extend(reversed([*zip(names, layers, strict=True)]))
     return found
+
+
+def route(model: Layer, layer: Layer) -> list[Any]:
+    """Returns the layers from the root of a tree to a layer, depth-first, or only the layer."""
+    above: dict[int, list[Any]] = {model.id: [model]}
+    for node in walk(model, "dfs_pre"):
+        for child in node.layers:
+            above.setdefault(child.id, [*above[node.id], child])
+    return above.get(layer.id, [layer])
 
 
 def draw(model: Layer) -> str:

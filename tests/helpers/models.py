@@ -65,3 +65,14 @@ def scale(value: float) -> Any:
 def value_and_derivative(model: Any, X: Any) -> tuple[Any, Any]:
     Y, backprop = model.begin_update(X)
     return Y, backprop(np.ones_like(X))
+
+
+def train(model: Any, X: Any, target: Any, sgd: Any, steps: int = 3, together: bool = True) -> None:
+    """Updates a model in the backward pass or, if not `together`, by finish_update."""
+    for _ in range(steps):
+        Y, backprop = model.begin_update(X)
+        if together:
+            backprop(Y - target, sgd)
+        else:
+            backprop(Y - target)
+            model.finish_update(sgd)

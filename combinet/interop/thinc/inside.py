@@ -59,7 +59,8 @@ def from_thinc(model: thinc.Model[Any, Any]) -> Model[Any, Any]:
         node._params = _Weights()
     droppers = tuple(n for n in model.walk() if n.attrs.get("dropout_rate") == 0)
     dims = {name: model.maybe_get_dim(name) for name in ("nI", "nO")}
-    attrs = {"thinc": model, "names": names, "droppers": droppers, "lock": Lock()}
+    # In a tuple, because an attr with to_bytes would be copied and saved. It has no weights itself.
+    attrs = {"thinc": (model,), "names": names, "droppers": droppers, "lock": Lock()}
     return Model(
         f"thinc {model.name}", _forward, dims=dims, params=params, attrs=attrs, widths=fixed
     ).initialize()
@@ -91,7 +92,8 @@ def _forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
     with model.attrs["lock"]:  # one thread at a time, because the nodes store the dropout rate
         for node in model.attrs["droppers"]:
             node.attrs["dropout_rate"] = run.drop
-        Y, callback = context.run(model.attrs["thinc"], batches.to_thinc(X), run.train)
+        (wrapped,) = model.attrs["thinc"]
+        Y, callback = context.run(wrapped, batches.to_thinc(X), run.train)
 
     def backprop(dY: Any) -> Any:
         if isinstance(dY, tuple) and any(dy is None for dy in dY):

@@ -116,7 +116,8 @@ class Shim(thinc.Shim):
         """Overrides weights inside a `with` block, by the averages of Thinc's optimizer."""
         slots = self.model.slots_by_path().values()
         chosen = {s.key: _by_rows(s, params[_key(s)]) for s in slots if _key(s) in params}
-        return self.model.use_params(chosen)
+        # Objects that follow the Model API find their arrays by keys of their own.
+        return self.model.use_params({**params, **chosen})
 
     def to_device(self, device_type: str, device_id: int) -> None:
         """Moves the model to "cpu" or "gpu"."""
@@ -145,6 +146,10 @@ class _Borrowed(Optimizer):
     def __init__(self, update: Any) -> None:
         super().__init__(0.0, grad_clip=0.0, use_averages=False)
         self._update = update
+
+    def __call__(self, key: Any, weights: Any, gradient: Any) -> Any:
+        """Runs Thinc's step for an array of an object that follows the Model API."""
+        return self._update(key, weights, gradient)
 
     def apply_span(self, span: Span, rate: float, L2: float) -> None:
         """Runs Thinc's step for each parameter of a span. See `Optimizer.apply_span`."""
