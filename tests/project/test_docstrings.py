@@ -13,7 +13,7 @@ import pytest
 import combinet as cb
 
 MODULES = ("combinet.shapes", "combinet.testing", "combinet.text")
-INTEROP = ("jax", "onnx", "safetensors", "sklearn", "spacy", "thinc", "torch")
+INTEROP = ("jax", "keras", "onnx", "safetensors", "sklearn", "spacy", "thinc", "torch")
 
 SHAPE_RULE = ["model", "nI", "nO", "infer"]
 

@@ -96,7 +96,7 @@ def test_no_other_room_imports_interop() -> None:
 
 
 def test_import_loads_only_numpy_and_msgpack(tmp_path: Path) -> None:
-    heavy = ("numba", "cupy", "torch", "jax", "scipy", "sklearn", "thinc", "spacy", "onnx")
+    heavy = ("numba", "cupy", "torch", "jax", "keras", "scipy", "sklearn", "thinc", "spacy", "onnx")
     for name in (*heavy, "safetensors"):
         (tmp_path / f"{name}.py").touch()  # simulate an installed library
     code = (

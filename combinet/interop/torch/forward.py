@@ -12,6 +12,7 @@ from combinet.core.run import PredictRun, Run
 from combinet.errors import DimensionError, StateError
 from combinet.interop.torch import convert
 from combinet.interop.torch.functional_module import FunctionalModule, Named, constant_name
+from combinet.interop.torch.scaling import GradientScale
 from combinet.interop.wrapped import weights_of
 
 
@@ -36,17 +37,18 @@ def forward(model: Model[Any, Any], X: Any, run: Run) -> Any:
     _check_unwritten(model, watched)
 
     def backprop(dY: Any) -> Any:
-        gradients = _gradients(model, leaves, outputs, convert.to_tensors(dY, run.ops))
+        scale = model.attrs["scale"] if model.attrs["autocast"] == "float16" else None
+        found = gradients(model, leaves, outputs, convert.to_tensors(dY, run.ops), scale)
         for name, weight in weights.items():
-            if id(weight) in gradients:
-                _add_gradient(model, run, name, gradients[id(weight)])
+            if id(weight) in found:
+                _add_gradient(model, run, name, found[id(weight)])
         for name, buffer in buffers.items():
             # PyTorch's version counter misses some writes to buffers, so the values are compared.
             if not new[name].equal(buffer):
                 run.inc_grad(model, **{name: convert.to_array(new[name].to(dtype), run.ops)})
         if not wants_dX:
             return None
-        dX = convert.with_tensors(inputs, lambda t: gradients.get(id(t)), keep=False)
+        dX = convert.with_tensors(inputs, lambda t: found.get(id(t)), keep=False)
         return convert.to_arrays(dX, run.ops, dtype)
 
     return convert.to_arrays(outputs, run.ops, dtype), backprop
@@ -109,10 +111,22 @@ def _check_unwritten(model: Model[Any, Any], watched: list[tuple[str, torch.Tens
             raise StateError(f"{model.name} changed {name} in place; turn off inplace or max_norm")
 
 
-def _gradients(
-    model: Model[Any, Any], leaves: list[torch.Tensor], outputs: Any, dY: Any
+def gradients(
+    model: Model[Any, Any],
+    leaves: list[torch.Tensor],
+    outputs: Any,
+    dY: Any,
+    scale: GradientScale | None = None,
 ) -> dict[int, torch.Tensor]:
-    """Returns the gradients of the leaves by their ids. Leaves without a gradient are left out."""
+    """Returns the gradients of the leaves by their ids. Leaves without a gradient are left out.
+
+    Args:
+        model: The layer, for errors.
+        leaves: The tensors whose gradients are computed.
+        outputs: The nested output of the module.
+        dY: The gradient of the output in the same structure, made of tensors.
+        scale: The scaling of gradients in float16.
+    """
     ends = [(y, dy) for y, dy in convert.pairs(outputs, dY) if y.requires_grad]
     for y, dy in ends:
         if y.shape != dy.shape:
@@ -129,8 +143,7 @@ def _gradients(
         # Keep the graph: the callback may run again. The graph is freed with the callback.
         return torch.autograd.grad(tops, leaves, starts, retain_graph=True, allow_unused=True)
 
-    scaled = model.attrs["autocast"] == "float16"
-    found = model.attrs["scale"](compute) if scaled else compute()
+    found = compute() if scale is None else scale(compute)
     return {id(leaf): g for leaf, g in zip(leaves, found, strict=True) if g is not None}
 
 
