@@ -1,9 +1,10 @@
-"""Models as estimators of scikit-learn."""
+"""Models as estimators of scikit-learn, and estimators as layers."""
 
 from combinet.interop.extras import extra
 
 with extra("sklearn", "sklearn"):
     from combinet.interop.sklearn.classifier import CombinetClassifier
     from combinet.interop.sklearn.regressor import CombinetRegressor
+    from combinet.interop.sklearn.wrapper import SklearnWrapper
 
-__all__ = ["CombinetClassifier", "CombinetRegressor"]
+__all__ = ["CombinetClassifier", "CombinetRegressor", "SklearnWrapper"]
