@@ -147,10 +147,13 @@ def test_layers_before_the_head_learn() -> None:
     assert (model.predict(X).argmax(axis=1) == labels).mean() > max(0.9, alone + 0.1)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_saved_model_resumes_with_the_same_bits(name: str) -> None:
+def test_saved_model_resumes_with_the_same_bits(name: str, dtype: str) -> None:
+    X3 = floats(30, 4).astype(dtype)
+
     def build() -> Any:
-        return (cb.Linear(4, 4) >> ESTIMATORS[name]()).initialize(X3, rng=0, dtype="float64")
+        return (cb.Linear(4, 4) >> ESTIMATORS[name]()).initialize(X3, rng=0, dtype=dtype)
 
     model, again, sgd, resumed = build(), build(), cb.Adam(0.1), cb.Adam(0.1)
     for _ in range(3):

@@ -120,8 +120,11 @@ class _Estimator:
             )
         self.name, self.estimator, self.nI = name, copy.deepcopy(estimator), nI
         self.is_fitted = hasattr(estimator, "n_features_in_")
+        # Some estimators accept only the dtype of their first rows.
+        self.dtype: str | None = None
         if self.is_fitted:
             self.nI = int(estimator.n_features_in_)
+            self.dtype = str(getattr(estimator, "coef_", np.empty(0)).dtype)
         self.is_linear = isinstance(estimator, _LINEAR)
         self.stop_gradient = stop
         self.classes: Any = None
@@ -146,7 +149,8 @@ class _Estimator:
     def predict(self, X: Any) -> Any:
         if not self.is_fitted or not len(X):
             return np.zeros((len(X), self.nO), X.dtype)
-        return np.asarray(self._outputs(X), X.dtype).reshape(len(X), self.nO)
+        Y = self._outputs(X.astype(self.dtype, copy=False))
+        return np.asarray(Y, X.dtype).reshape(len(X), self.nO)
 
     def _outputs(self, X: Any) -> Any:
         if self.classes is None:
@@ -185,7 +189,8 @@ class _Estimator:
         passes, self._passes = self._passes, []
         if passes and sum(len(X) for X, _ in passes):
             X, targets = (np.concatenate(each) for each in zip(*passes, strict=True))
-            self._fit(self.estimator, X, targets)
+            self.dtype = self.dtype or str(X.dtype)
+            self._fit(self.estimator, X.astype(self.dtype, copy=False), targets)
             self.is_fitted = True
 
     def _fit(self, estimator: Any, X: Any, targets: Any) -> None:
@@ -198,8 +203,8 @@ class _Estimator:
         fitted = self.is_fitted and "params" not in exclude
         classes = None if self.classes is None else [str(each) for each in self.classes]
         state = state_of(self.estimator) if fitted else None
-        content = {"nI": self.nI, "nO": self.nO, "classes": classes, "state": state}
-        return file_format.encode("estimator", content)
+        content = {"nI": self.nI, "nO": self.nO, "classes": classes, "dtype": self.dtype}
+        return file_format.encode("estimator", {**content, "state": state})
 
     def from_bytes(self, data: bytes, **exclude: bool) -> None:
         saved = file_format.decode("estimator", data)
@@ -214,13 +219,13 @@ class _Estimator:
             delattr(estimator, name)  # what an earlier fit has added
         if state is not None:
             # A first fit creates the objects that the saved state is written into.
-            self._fit(estimator, *self._samples(saved["nI"]))
+            self._fit(estimator, *self._samples(saved["nI"], saved["dtype"]))
             set_state(estimator, state)
         self.estimator, self.is_fitted, self.nI = estimator, state is not None, saved["nI"]
-        self._passes = []
+        self.dtype, self._passes = saved["dtype"], []
 
-    def _samples(self, nI: int) -> tuple[Any, Any]:
+    def _samples(self, nI: int, dtype: str) -> tuple[Any, Any]:
         """Returns rows of small natural numbers, which every estimator accepts, and targets."""
         n = self.nO if self.classes is not None else 2
-        X = np.arange(n * nI, dtype="float64").reshape(n, nI) % 3
+        X = np.arange(n * nI, dtype=dtype).reshape(n, nI) % 3
         return X, (np.zeros((n, self.nO)) if self.classes is None else self.classes)
