@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from combinet.core.model import Model
-from combinet.core.node import Param
+from combinet.core.node import Forward, Param
 from combinet.errors import InputError, describe
 from combinet.interop.keras.stateless import StatelessLayer
 from combinet.interop.wrapped import param_from
@@ -74,12 +74,7 @@ def KerasWrapper(
         raise InputError(f"KerasWrapper expected a layer or model of Keras, got {describe(layer)}")
     name = f"keras({type(layer).__name__})" if name is None else name
     backend = keras.config.backend()
-    attrs: dict[str, Any] = {}
-    if backend == "torch":
-        from combinet.interop.keras.on_torch import forward
-    elif backend == "jax":
-        from combinet.interop.keras.on_jax import Compiled, forward
-    else:
+    if backend not in ("torch", "jax"):
         raise InputError(
             f"{name} expected Keras with the backend torch or jax, got {backend}; set the "
             f"environment variable KERAS_BACKEND before the first import of keras"
@@ -92,9 +87,17 @@ def KerasWrapper(
             )
         layer.build((None, nI))
     stateless = StatelessLayer(layer)
-    attrs["layer"] = stateless
-    if backend == "jax":
-        attrs["compiled"] = Compiled(stateless)
+    attrs: dict[str, Any] = {"layer": stateless}
+    forward: Forward
+    if backend == "torch":
+        from combinet.interop.keras import on_torch
+
+        forward = on_torch.forward
+    else:
+        from combinet.interop.keras import on_jax
+
+        forward = on_jax.forward
+        attrs["compiled"] = on_jax.Compiled(stateless)
     values = {each: _host(variable) for each, variable in stateless.variables.items()}
     dims = {dim: size for dim, size in (("nI", nI), ("nO", nO)) if size is not None}
     params = {each: _declared(name, each, value, each in stateless.trained)

@@ -112,13 +112,9 @@ class _Estimator:
     def __init__(
         self, name: str, estimator: Any, classes: Any, nI: int | None, nO: int | None, stop: bool
     ) -> None:
-        is_estimator = isinstance(estimator, BaseEstimator) and hasattr(estimator, "partial_fit")
-        if not is_estimator or not (is_classifier(estimator) or is_regressor(estimator)):
-            raise InputError(
-                f"SklearnWrapper expected a classifier or regressor with partial_fit, "
-                f"got {describe(estimator)}"
-            )
-        self.name, self.estimator, self.nI = name, copy.deepcopy(estimator), nI
+        _check(estimator)
+        self.name, self.nI = name, nI
+        self.estimator: Any = copy.deepcopy(estimator)
         self.is_fitted = hasattr(estimator, "n_features_in_")
         # Some estimators accept only the dtype of their first rows.
         self.dtype: str | None = None
@@ -229,3 +225,13 @@ class _Estimator:
         n = self.nO if self.classes is not None else 2
         X = np.arange(n * nI, dtype=dtype).reshape(n, nI) % 3
         return X, (np.zeros((n, self.nO)) if self.classes is None else self.classes)
+
+
+def _check(estimator: Any) -> None:
+    """Raises InputError if a value is not a classifier or regressor with `partial_fit`."""
+    is_estimator = isinstance(estimator, BaseEstimator) and hasattr(estimator, "partial_fit")
+    if not is_estimator or not (is_classifier(estimator) or is_regressor(estimator)):
+        raise InputError(
+            f"SklearnWrapper expected a classifier or regressor with partial_fit, "
+            f"got {describe(estimator)}"
+        )
