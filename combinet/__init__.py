@@ -39,6 +39,7 @@ from combinet.combinators.with_batches import with_ragged as with_ragged
 from combinet.combinators.with_batches import with_reshape as with_reshape
 from combinet.core.gradients import get_gradients as get_gradients
 from combinet.core.inputs import data_validation as data_validation
+from combinet.core.levels import innermost as innermost
 from combinet.core.model import Model as Model
 from combinet.core.node import Param as Param
 from combinet.core.run import Run as Run

@@ -371,7 +371,9 @@ def _arrays(X: Any) -> list[Any]:
         return [array for x in X for array in _arrays(x)]
     if isinstance(X, str):
         return []
-    return [X.data] if isinstance(X, Ragged | Padded) else [X]
+    if isinstance(X, Ragged):
+        return [X.rows]
+    return [X.data] if isinstance(X, Padded) else [X]
 
 
 def _random_like(Y: Any, seed: int = 0) -> Any:

@@ -37,6 +37,32 @@ def read_conllu(path: Path) -> list[Sentence]:
     return sentences
 
 
+def read_documents(path: Path) -> list[tuple[str, list[list[str]]]]:
+    """Returns the id of each document, from its comment `# newdoc id = ...`, and its sentences.
+
+    A sentence is the list of its words. Raises MalformedLine or OSError.
+    """
+    documents: list[tuple[str, list[list[str]]]] = []
+    sentences: list[list[str]] = []
+    for number, line in numbered_lines(path):
+        if line.startswith("# newdoc id ="):
+            sentences = [[]]
+            documents.append((line.partition("=")[2].strip(), sentences))
+        try:
+            word, _ = parse_line(line, len(sentences[-1]) + 1 if sentences else 1)
+        except ValueError as error:
+            raise MalformedLine(f"{path}:{number}: {error}") from None
+        if word is not None and sentences:
+            sentences[-1].append(word)
+        elif not line and sentences and sentences[-1]:
+            sentences.append([])
+    for _, each in documents:
+        each[:] = filter(None, each)
+    if not documents:
+        raise MalformedLine(f"{path}: expected documents with '# newdoc id = ...', got none")
+    return documents
+
+
 def parse_line(line: str, expected_id: int) -> tuple[str | None, str | None]:
     """Returns the word and label of one line, or None twice if it has none. Raises ValueError."""
     if not line or line.startswith("#"):

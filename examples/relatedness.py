@@ -17,10 +17,8 @@ from combinet import (
     Ragged,
     Relu,
     Run,
-    StaticVectors,
     list2ragged,
     noop,
-    premap_ids,
     reduce_max,
     reduce_mean,
     siamese,
@@ -28,10 +26,9 @@ from combinet import (
     with_padded,
 )
 from combinet.shapes import item
-from combinet.text import hash_text
-from combinet.types import Floats2d, Ints
+from combinet.types import Floats2d
 from sentence_pairs import JUDGMENTS
-from vectors import Vectors
+from vectors import Vectors, look_up
 from words import Keys
 
 Sides: TypeAlias = tuple[list[Keys], list[Keys]]  # first and second sentences of pairs
@@ -49,12 +46,6 @@ def build(vectors: Vectors, width: int = 128) -> Rater:
     compare = align() >> with_array(Relu(width) >> Dropout()) >> (reduce_max() | reduce_mean())
     rate = Dropout() >> Relu(64) >> Dropout() >> MultiSoftmax([len(SCORES), len(JUDGMENTS)])
     return siamese(encode, compare >> rate)
-
-
-def look_up(vectors: Vectors) -> Model[Ints, Floats2d]:
-    """Returns a layer that looks up word vectors by hash. Unknown words have zeros."""
-    rows = {hash_text(word): row for row, word in enumerate(vectors.words, 1)}
-    return premap_ids(rows, column=0) >> StaticVectors(np.pad(vectors.table, ((1, 0), (0, 0))))
 
 
 def align() -> Model[tuple[Ragged, Ragged], Ragged]:

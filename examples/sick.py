@@ -29,7 +29,7 @@ from combinet import (
 )
 from combinet.types import Floats1d, Floats2d
 from fitting import Batch, Plan, batches, fit
-from relatedness import SCORES, Rater, Sides, build, look_up
+from relatedness import SCORES, Rater, Sides, build
 from sentence_pairs import (
     JUDGMENTS,
     Pair,
@@ -40,7 +40,7 @@ from sentence_pairs import (
     words_of,
 )
 from training import exit_status
-from vectors import Vectors, read_vectors
+from vectors import Vectors, look_up, read_vectors
 
 EPOCHS, QUICK_EPOCHS = 15, 4
 BATCH, LEARN_RATE, DROP = 25, 0.003, 0.2

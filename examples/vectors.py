@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from combinet.types import Floats2d
+from combinet import Model, StaticVectors, premap_ids
+from combinet.text import hash_text
+from combinet.types import Floats2d, Ints
 from lines import MalformedLine, numbered_lines
 
 
@@ -35,3 +37,9 @@ def read_vectors(folder: Path) -> Vectors:
     if not np.isfinite(table).all():
         raise MalformedLine(f"{numbers}: expected finite numbers, got infinity or NaN")
     return Vectors(words, table.astype("float32"))
+
+
+def look_up(vectors: Vectors) -> Model[Ints, Floats2d]:
+    """Returns a layer that looks up word vectors by hash. Unknown words have zeros."""
+    rows = {hash_text(word): row for row, word in enumerate(vectors.words, 1)}
+    return premap_ids(rows, column=0) >> StaticVectors(np.pad(vectors.table, ((1, 0), (0, 0))))

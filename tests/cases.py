@@ -12,7 +12,7 @@ import pytest
 
 import combinet as cb
 from combinet import testing
-from helpers.arrays import floats, ids, keys, listed, padded, ragged, sparse
+from helpers.arrays import floats, ids, keys, listed, padded, ragged, ragged_of_ragged, sparse
 from helpers.objects import Affine, Doubled
 
 
@@ -56,6 +56,15 @@ BY_STATISTICS = {testing.check_predict: "predict uses running statistics, not th
 
 CASES = [
     Case("wrap", lambda: cb.wrap(Affine(4, 3)), floats(5, 3)),
+    Case("reduce_mean", cb.reduce_mean, ragged_of_ragged(), "levels"),
+    Case("ParametricAttention", cb.ParametricAttention, ragged_of_ragged(), "levels"),
+    Case("LSTM", lambda: cb.LSTM(4, bi=True), ragged_of_ragged(), "levels"),
+    Case("with_flatten", lambda: cb.with_flatten(_inner()), [listed(2, 1), [], listed(3)],
+         "levels"),
+    Case("with_array", lambda: cb.with_array(_inner()), ragged_of_ragged(), "levels"),
+    Case("list2ragged", lambda: cb.list2ragged(), [listed(2, 1), [], listed(3)], "levels"),
+    Case("map_list", lambda: cb.map_list(cb.with_flatten(_inner())), [listed(2, 1), listed(3)],
+         "levels"),
     Case("wrap", lambda: cb.wrap(Doubled()), floats(5, 3), "stateless"),
     Case("Linear", lambda: cb.Linear(4, 3), floats(5, 3)),
     Case("Linear", lambda: cb.Linear(4, 3), floats(0, 3), "no-rows"),

@@ -45,29 +45,38 @@ def _check_data(expected: str, data: Any, axes: int) -> None:
 class Ragged:
     """Sequences of different lengths, concatenated in one array of rows.
 
+    The data can be Ragged, too. Then each of its sequences is an item: documents of sentences are
+    `Ragged(Ragged(words, words_in_sentence), sentences_in_document)`, and so on to any depth.
+
     `ragged[i]` returns a Ragged of one sequence, and `ragged[i:j]` one of several. Negative
     indices, slices with steps and lists of indices work too. A selection of neighboring sequences
     is a view of the data; any other selection is a copy.
 
     Args:
-        data: The rows of all sequences, an array (total, ...).
-        lengths: Number of rows of each sequence (sequences,), integers on the host.
+        data: The rows of all sequences, an array (total, ...), or the items of all sequences, a
+            Ragged.
+        lengths: Number of rows or items of each sequence (sequences,), integers on the host.
 
     Raises:
         DimensionError: If the lengths do not add up to the number of rows.
-        InputError: If data is not an array, or lengths are not integers.
+        InputError: If data is not an array or Ragged, or lengths are not integers.
 
     Example:
         >>> import numpy as np
         >>> batch = Ragged(np.array([1, 2, 3, 4, 5, 6]), [3, 0, 2, 1])
         >>> batch[2].data, batch[::-1].data, batch[-2:].lengths
         (array([4, 5]), array([6, 4, 5, 1, 2, 3]), array([2, 1]))
+        >>> docs = Ragged(batch, [3, 1])  # a document of three sentences and one of one sentence
+        >>> docs[1].data.lengths, docs.rows is batch.data
+        (array([1]), True)
     """
 
     __slots__ = ("data", "lengths")
 
-    def __init__(self, data: Array, lengths: Numbers) -> None:
-        _check_data("Ragged expected an array (total, ...)", data, axes=1)
+    def __init__(self, data: Array | Ragged, lengths: Numbers) -> None:
+        if not isinstance(data, Ragged):
+            _check_data("Ragged expected an array (total, ...) or Ragged", data, axes=1)
+        self.data: Any
         self.data = data
         self.lengths = lengths = _integers("lengths", lengths)
         if (lengths < 0).any() or lengths.sum() != len(data):
@@ -77,16 +86,28 @@ class Ragged:
             )
 
     @classmethod
-    def unchecked(cls, data: Array, lengths: Ints1d) -> Ragged:
+    def unchecked(cls, data: Array | Ragged, lengths: Ints1d) -> Ragged:
         """Returns a Ragged without checking the arguments.
 
         Args:
-            data: The rows of all sequences, an array (total, ...).
+            data: The rows of all sequences, an array (total, ...), or their items, a Ragged.
             lengths: Number of rows of each sequence, an int64 array (sequences,).
         """
         ragged = cls.__new__(cls)
         ragged.data, ragged.lengths = data, lengths
         return ragged
+
+    @property
+    def rows(self) -> Array:
+        """The rows of the innermost level, an array (total, ...).
+
+        Example:
+            >>> import numpy as np
+            >>> Ragged(Ragged(np.array([1, 2, 3]), [2, 1]), [1, 1]).rows
+            array([1, 2, 3])
+        """
+        data: Any = self.data
+        return data.rows if isinstance(data, Ragged) else data
 
     def __repr__(self) -> str:
         return f"Ragged({self.data!r}, {self.lengths!r})"
@@ -100,4 +121,6 @@ class Ragged:
         if len(chosen) and (np.diff(chosen) == 1).all():
             return Ragged(self.data[begin[0] : begin[0] + lengths.sum()], lengths)
         rows = np.repeat(begin, lengths) + positions(lengths)
+        if isinstance(self.data, Ragged):
+            return Ragged(self.data[rows], lengths)
         return Ragged(get_array_ops(self.data).take_rows(self.data, rows), lengths)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from combinet.batches.levels import has_levels
 from combinet.batches.padded import Padded, given_lengths, same_sequences
 from combinet.batches.ragged import Ragged
 from combinet.errors import CombinetError, DimensionError, InputError, conversion_hint, describe
@@ -26,7 +27,9 @@ def map_arrays(X: T, function: Callable[[Any], Any]) -> T:
     if isinstance(X, list | tuple):
         return rebuild(X, [map_arrays(x, function) for x in X])
     if isinstance(X, Ragged):
-        return Ragged.unchecked(function(X.data), X.lengths)  # type: ignore[return-value]
+        inner = isinstance(X.data, Ragged)
+        data = map_arrays(X.data, function) if inner else function(X.data)
+        return Ragged.unchecked(data, X.lengths)  # type: ignore[return-value]
     if isinstance(X, Padded):
         data = function(X.data)
         return Padded.unchecked(data, X.size_at_t, X.lengths, X.indices)  # type: ignore[return-value]
@@ -62,6 +65,8 @@ def width_of(X: object) -> int | tuple[Any, ...] | None:
     if isinstance(X, tuple):
         return tuple(width_of(x) for x in X)
     if isinstance(X, list):
+        if has_levels(X):  # the first items may be empty
+            return next((width for x in X if (width := width_of(x)) is not None), None)
         return width_of(X[0]) if X else None
     if isinstance(X, Ragged | Padded):
         return width_of(X.data)
@@ -126,8 +131,11 @@ def match_gradient(Y: object, dY: object) -> object:
                 f"expected a gradient of sequence lengths {given_lengths(Y).tolist()!s:.200}, "
                 f"got {given_lengths(dY).tolist()!s:.200}"
             )
-        data = match_gradient(Y.data, dY.data)
-        return dY if data is dY.data else map_arrays(dY, lambda _: data)
+        data: Any = match_gradient(Y.data, dY.data)
+        if data is dY.data:
+            return dY
+        is_ragged = isinstance(dY, Ragged)
+        return Ragged.unchecked(data, dY.lengths) if is_ragged else map_arrays(dY, lambda _: data)
     expected: Any = Y.array_type if isinstance(Y, ArraySpec) else type(Y)
     expected = np.ndarray if issubclass(expected, np.ndarray) else expected  # such as np.memmap
     if not is_array(Y):

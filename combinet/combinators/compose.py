@@ -9,9 +9,11 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
+from combinet.batches.levels import has_levels
 from combinet.batches.padded import Padded, given_lengths, same_sequences
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import map_arrays, rebuild
+from combinet.core.levels import passes_levels_on
 from combinet.core.model import A, B, C, Model
 from combinet.core.node import as_layer
 from combinet.core.operators import DEFAULT
@@ -102,6 +104,7 @@ def chain(*layers: Model[Any, Any]) -> Model[Any, Any]:
     return Model("chain", _chain, layers=layers, widths=chained, flat=True)
 
 
+@passes_levels_on
 def _chain(model: Model[Any, Any], X: Any, run: Run) -> Any:
     callbacks, wants_dX = [], run.wants_dX
     for layer in model.layers:
@@ -144,6 +147,7 @@ def concatenate(*layers: Model[A, B]) -> Model[A, B]:
     return Model("concatenate", _concatenate, layers=layers, widths=concatenated, flat=True)
 
 
+@passes_levels_on
 def _concatenate(model: Model[Any, Any], X: Any, run: Run) -> Any:
     results = [run(layer, X, run.wants_dX) for layer in model.layers]
     outputs, callbacks = zip(*results, strict=True)
@@ -184,6 +188,7 @@ def add(*layers: Model[A, B]) -> Model[A, B]:
     return Model("add", _add, layers=layers, widths=parallel)
 
 
+@passes_levels_on
 def _add(model: Model[Any, Any], X: Any, run: Run) -> Any:
     total, callbacks = None, []
     for layer in model.layers:
@@ -219,6 +224,7 @@ def residual(layer: Model[A, A]) -> Model[A, A]:
     return Model("residual", _residual, layers=[layer], widths=one_width)
 
 
+@passes_levels_on
 def _residual(model: Model[Any, Any], X: Any, run: Run) -> Any:
     Y, callback = run(model.layers[0], X)
     _check_match(model, "add", X, Y)
@@ -389,6 +395,8 @@ def add_batches(X: T, Y: T) -> T:
         return get_array_ops(X).add(X, other)  # type: ignore[return-value]
     if isinstance(X, list | tuple):
         return rebuild(X, [add_batches(x, y) for x, y in zip(X, other, strict=True)])
+    if isinstance(X, Ragged):
+        return Ragged.unchecked(add_batches(X.data, other.data), X.lengths)  # type: ignore[return-value]
     return map_arrays(X, lambda data: add_batches(data, other.data))
 
 
@@ -423,8 +431,12 @@ def _match(X: Any, Y: Any, axes: slice) -> bool:
 
 def _last_axis(Y: Any) -> int:
     if isinstance(Y, list):
-        return _last_axis(Y[0]) if Y else 0
-    data = Y.data if isinstance(Y, Ragged | Padded) else Y
+        return (
+            next((width for y in Y if (width := _last_axis(y))), 0)
+            if has_levels(Y)
+            else (_last_axis(Y[0]) if Y else 0)
+        )
+    data = Y.rows if isinstance(Y, Ragged) else Y.data if isinstance(Y, Padded) else Y
     return int(data.shape[-1])
 
 
@@ -434,9 +446,9 @@ def _join_columns(model: Model[Any, Any], batches: tuple[Any, ...], ops: Ops) ->
     for other in batches[1:]:
         _check_match(model, "join", first, other, slice(-1))
     if isinstance(first, list):
-        return [ops.concatenate([*arrays], axis=-1) for arrays in zip(*batches, strict=True)]
+        return [_join_columns(model, items, ops) for items in zip(*batches, strict=True)]
     if isinstance(first, Ragged | Padded):
-        arrays = [batch.data for batch in batches]
+        arrays = [batch.rows if isinstance(batch, Ragged) else batch.data for batch in batches]
         return map_arrays(first, lambda _: ops.concatenate(arrays, axis=-1))
     return ops.concatenate([*batches], axis=-1)
 

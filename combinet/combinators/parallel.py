@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
+from combinet.batches.levels import concatenate_batches
 from combinet.batches.ragged import Ragged
 from combinet.core.model import A, B, Model
 from combinet.core.run import Run
 from combinet.core.shape_rules import delegates
 from combinet.errors import InputError, describe
-from combinet.ops.base import Ops
 from combinet.ops.blas.threads import run_concurrently
 from combinet.types import Ints1d
 
@@ -78,15 +78,15 @@ def _with_threads(model: Model[Any, Any], X: Any, run: Run) -> Any:
         pairs = zip(callbacks, _split(dY, ends), strict=True)
         with ops.single_threaded_blas():
             gradients = run_concurrently([partial(callback, dy) for callback, dy in pairs])
-        return None if gradients[0] is None else _join(gradients, ops)
+        return None if gradients[0] is None else concatenate_batches(gradients)
 
-    return _join(outputs, ops), backprop
+    return concatenate_batches(outputs), backprop
 
 
 def _sizes(model: Model[Any, Any], X: Any, run: Run) -> Ints1d:
     """Returns the number of rows of each item, as an estimate of its work."""
     if isinstance(X, Ragged):
-        return X.lengths
+        return X.lengths  # of a Ragged of Ragged, the numbers of its sequences
     if isinstance(X, list):
         known = all(hasattr(x, "__len__") and getattr(x, "ndim", 1) for x in X)
         return np.fromiter(map(len, X), "int64", len(X)) if known else np.ones(len(X), "int64")
@@ -126,12 +126,3 @@ def _ends(model: Model[Any, Any], outputs: Any, items: list[int], rows: list[int
 
 def _split(batch: Any, ends: list[int]) -> list[Any]:
     return [batch[start:stop] for start, stop in pairwise(ends)]
-
-
-def _join(shards: Sequence[Any], ops: Ops) -> Any:
-    if isinstance(shards[0], list):
-        return [*chain.from_iterable(shards)]
-    if isinstance(shards[0], Ragged):
-        data = ops.concatenate([shard.data for shard in shards])
-        return Ragged.unchecked(data, np.concatenate([shard.lengths for shard in shards]))
-    return ops.concatenate([*shards])

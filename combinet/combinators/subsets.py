@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 
 from combinet.batches.convert import check_list
+from combinet.batches.levels import concatenate_batches, has_levels
+from combinet.batches.ragged import Ragged
+from combinet.core.levels import innermost, takes_levels
 from combinet.core.model import A, B, Model
 from combinet.core.run import Run
 from combinet.core.shape_rules import delegates
@@ -16,7 +19,9 @@ from combinet.types import Array, Ints
 def map_list(layer: Model[A, B]) -> Model[list[A], list[B]]:
     """Applies a layer to each item of a list, in a separate pass for each item.
 
-    If one pass can process all rows together, `with_flatten` is faster.
+    If one pass can process all rows together, `with_flatten` is faster. If the items are lists of
+    arrays, and the layer accepts lists of any depth, as `with_flatten` and `list2ragged` do, then
+    one pass processes the arrays of all items. `BatchNorm` uses the statistics of all of them.
 
     Args:
         layer: Layer to apply to the items.
@@ -35,6 +40,8 @@ def map_list(layer: Model[A, B]) -> Model[list[A], list[B]]:
 
 def _map_list(model: Model[Any, Any], X: list[Any], run: Run) -> Any:
     layer, alone = model.layers[0], run.with_lengths(None)
+    if has_levels(X) and takes_levels(layer):
+        return _all_at_once(layer, X, alone)
     results = [alone(layer, x) for x in X]
     callbacks = [callback for _, callback in results]
 
@@ -43,6 +50,19 @@ def _map_list(model: Model[Any, Any], X: list[Any], run: Run) -> Any:
         return None if dX and all(dx is None for dx in dX) else dX
 
     return [Y for Y, _ in results], backprop
+
+
+def _all_at_once(layer: Model[Any, Any], X: list[Any], run: Run) -> Any:
+    """Calls a layer that accepts lists of any depth once, for all items."""
+    Y, callback = run(layer, X)
+    ragged = isinstance(Y, Ragged)
+
+    def backprop(dY: list[Any]) -> Any:
+        if not ragged:
+            return callback(dY)
+        return callback(Ragged(concatenate_batches(dY), Y.lengths))
+
+    return ([Y[i].data for i in range(len(Y))] if ragged else Y), backprop
 
 
 def with_square_sequences(layer: Model[Array, Array]) -> Model[list[Array], list[Array]]:
@@ -76,6 +96,7 @@ def with_square_sequences(layer: Model[Array, Array]) -> Model[list[Array], list
     )
 
 
+@innermost
 def _with_square_sequences(model: Model[Any, Any], X: list[Array], run: Run) -> Any:
     check_list(X)
     layer, inner, ops = model.layers[0], run.with_lengths(None), run.ops

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from combinet.batches.convert import list_to_ragged, ragged_to_list
+from combinet.batches.levels import has_levels
 from combinet.batches.padded import Padded, padded_to_ragged, ragged_to_padded
 from combinet.batches.ragged import Ragged
+from combinet.core.levels import innermost, passes_levels_on
 from combinet.core.model import A, B, Model
 from combinet.core.run import Run
 from combinet.core.shape_rules import delegates
@@ -86,8 +88,11 @@ def with_array2d(layer: Model[Floats2d, Floats2d]) -> Model[Form, Form]:
 
 
 def _with_array2d(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    first: Any = X[0] if isinstance(X, list) and X else X
-    data = first.data if isinstance(first, Ragged | Padded) else first
+    first: Any = X
+    while isinstance(first, list) and first:
+        first = first[0]
+    data = first.rows if isinstance(first, Ragged) else first
+    data = data.data if isinstance(data, Padded) else data
     if hasattr(data, "dtype") and data.ndim != (3 if isinstance(first, Padded) else 2):
         raise InputError(f"{model.name} expected rows of numbers (n, nI), got {describe(X)}")
     return _with(model, X, run)
@@ -228,9 +233,11 @@ def _wrapper(
     name: str, layer: Model[Any, Any], inside: str, accepts: str = "any"
 ) -> Model[Any, Any]:
     attrs = {"inside": inside}
-    return Model(name, _with, layers=[layer], attrs=attrs, accepts=accepts, widths=delegates)
+    forward = _with_list if inside == "list" else _with
+    return Model(name, forward, layers=[layer], attrs=attrs, accepts=accepts, widths=delegates)
 
 
+@innermost
 def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
     layer, inside = model.layers[0], model.attrs["inside"]
     if isinstance(X, tuple) and inside != "array":  # rows of several batches have no common lengths
@@ -253,8 +260,17 @@ def _with(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return out, backprop
 
 
+@passes_levels_on
+def _with_list(model: Model[Any, Any], X: Any, run: Run) -> Any:
+    if isinstance(X, list):  # of any depth
+        return run(model.layers[0], X, run.wants_dX)
+    return _with(model, X, run)
+
+
 def _with_tuple(model: Model[Any, Any], X: tuple[Any, ...], run: Run) -> Any:
     layer, inside = model.layers[0], model.attrs["inside"]
+    if any(map(has_levels, X)):
+        raise InputError(f"{model.name} expected batches of one level, got {describe(X)}")
     if all(_form_of(model, x) == inside for x in X):
         return run(layer, X)
     if all(isinstance(x, list) and not x for x in X):

@@ -7,15 +7,19 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from combinet.batches.levels import has_levels, innermost_of
 from combinet.batches.packed import Packed
 from combinet.batches.padded import Padded
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import T
 from combinet.core.layer import Layer
+from combinet.core.levels import takes_levels
 from combinet.errors import DimensionError, InputError, conversion_hint, describe
 from combinet.ops.base import Ops
 
 _WITH_LENGTHS = (Ragged, Padded, Packed)
+
+_LEVELS = "; it accepts one level of sequences, see combinet.innermost"
 
 
 Test: TypeAlias = "Callable[[Any, Ops], bool]"
@@ -145,8 +149,12 @@ def check_input(layer: Layer, X: object, ops: Ops) -> None:
     if accepts == "any" and nI is None and not layer.slots:  # most combinators: nothing to check
         return
     kind = INPUT_KINDS[accepts]
+    whole = X
+    if has_levels(X) and takes_levels(layer):
+        X = innermost_of(X)
     if not kind.fits(X, ops):
-        raise InputError(f"{layer.name} expected {kind.words}, got {describe(X)}{_hint(X, ops)}")
+        words = f"{layer.name} expected {kind.words}, got {describe(whole)}{_hint(X, ops)}"
+        raise InputError(words + (_LEVELS if has_levels(X) else ""))
     data: Any = X.data if isinstance(X, _WITH_LENGTHS) else X
     if accepts == "time_major2d" and isinstance(data, list):
         data = data[0]

@@ -126,17 +126,18 @@ class Node:
                 compose(self)
         if flat:
             self.layers = tuple(chain.from_iterable(map(self.flattened, layers)))
-        self._look_below()
+        # Before flattening, so that each step of a >> b >> c >> ... visits two layers only.
+        self._look_below(layers)
         if layers and self.noted is None:
             ShapeInference()(self, None, None)  # raises the error with its path in the flat model
 
-    def _look_below(self) -> None:
-        """Notes what passes and walks need to know of the layers below this one."""
+    def _look_below(self, layers: Sequence[Any]) -> None:
+        """Notes what passes and walks need to know of these layers, and of all below them."""
         self.has_own_methods_below = any(
-            layer.own_methods or layer.has_own_methods_below for layer in self.layers
+            layer.own_methods or layer.has_own_methods_below for layer in layers
         )
         self.is_trainable = bool(self._params or self.own_methods) or any(
-            layer.is_trainable for layer in self.layers
+            layer.is_trainable for layer in layers
         )
 
     def flattened(self, layer: Layer) -> tuple[Any, ...]:
@@ -187,7 +188,7 @@ class Node:
         if memo is not None:
             for name in vars(self).keys() - _FIELDS:
                 vars(self)[name] = deepcopy(vars(self)[name], memo)
-        self._look_below()
+        self._look_below(self.layers)
 
     @property
     def rng(self) -> Generator:

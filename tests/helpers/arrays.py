@@ -45,3 +45,8 @@ def probs(*shape: int, seed: int = 0) -> Any:
     """Random rows that each sum to 1."""
     weights = np.exp(floats(*shape, seed=seed))
     return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def ragged_of_ragged() -> cb.Ragged:
+    """Four documents of 2, 0, 1 and 1 sentences."""
+    return cb.Ragged(ragged(2, 1, 3, 1), [2, 0, 1, 1])

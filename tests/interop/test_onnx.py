@@ -28,6 +28,7 @@ NONE = {
     "map_list-of-ragged": "map_list",  # lists of batches cannot be graph inputs
     "strings2arrays": "chain",  # nor can lists of lists of words
     "viterbi": "<lambda>",  # the layerize of this case
+    **{case.id: "one level" for case in CASES if case.note == "levels"},
     "wrap": "affine",  # objects of Python
     "wrap-stateless": "doubled",
 }

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from combinet.batches.convert import list_to_ragged
+from combinet.batches.levels import has_levels
 from combinet.batches.padded import Padded, padded_to_ragged
 from combinet.batches.ragged import Ragged
 from combinet.errors import InputError, describe
@@ -25,7 +26,7 @@ def to_arrays(batch: Any, name: str = "X") -> dict[str, Array]:
         name: The name that all keys begin with. Use "Y" for the names of the graph's outputs.
 
     Raises:
-        InputError: If the batch has any other type.
+        InputError: If the batch has any other type, or several levels of sequences.
 
     Example:
         >>> to_arrays([np.array([1.0, 2.0]), np.array([3.0])])
@@ -34,6 +35,8 @@ def to_arrays(batch: Any, name: str = "X") -> dict[str, Array]:
     if isinstance(batch, tuple):
         items = [to_arrays(item, f"{name}_{i}") for i, item in enumerate(batch)]
         return {key: array for item in items for key, array in item.items()}
+    if has_levels(batch):
+        raise InputError(f"ONNX expected one level of sequences, got {describe(batch)}")
     if isinstance(batch, list) and batch and all(isinstance(word, str) for word in batch):
         return {name: np.array(batch, dtype=object)}
     if isinstance(batch, list):

@@ -9,7 +9,7 @@ from combinet.interop.onnx.export import Export, converts
 from combinet.interop.onnx.graph import Sequences, Tensor, tensor_type
 
 
-@converts(cb.with_array(cb.noop()), cb.with_array2d(cb.noop()))
+@converts(cb.with_array(cb.noop()), cb.with_array2d(cb.noop()), cb.with_list(cb.noop()))
 def _with(model: Any, X: Any, to: Export) -> Any:
     layer, inside = model.layers[0], model.attrs["inside"]
     if inside == "array":

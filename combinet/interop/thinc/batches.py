@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 from thinc import types
 
+from combinet.batches.levels import has_levels
 from combinet.batches.padded import Padded, ordered_columns
 from combinet.batches.ragged import Ragged
 from combinet.batches.structure import rebuild
+from combinet.errors import InputError, describe
 from combinet.ops.backends import default_ops
 
 
@@ -32,6 +34,8 @@ def to_thinc(X: Any) -> Any:
     if isinstance(X, list | tuple):
         return rebuild(X, [to_thinc(x) for x in X])
     if isinstance(X, Ragged):
+        if has_levels(X):
+            raise InputError(f"Thinc expected Ragged of one level, got {describe(X)}")
         return types.Ragged(X.data, X.lengths.astype("int32"))  # type: ignore[arg-type]
     if isinstance(X, Padded):
         order = np.lexsort((-X.indices, -X.lengths))

@@ -64,7 +64,7 @@ def map_tree(X: Any, function: Callable[[Any], Any]) -> Any:
     if isinstance(X, dict):
         return {key: map_tree(x, function) for key, x in X.items()}
     if isinstance(X, Ragged):
-        data = function(X.data)
+        data = map_tree(X.data, function)
         return None if data is None else Ragged.unchecked(data, X.lengths)
     if not _is_sequence(X):
         return function(X)

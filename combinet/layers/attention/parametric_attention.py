@@ -4,6 +4,7 @@ from typing import Any
 
 from combinet.batches.ragged import Ragged
 from combinet.combinators.compose import add_batches, noop
+from combinet.core.levels import innermost
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
@@ -56,6 +57,7 @@ def ParametricAttention(
     )
 
 
+@innermost
 def _parametric_attention(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     rows, lengths = X.data, X.lengths
     K, callback = run.with_lengths(lengths)(model.layers[0], rows)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from combinet.batches.ragged import Ragged
+from combinet.core.levels import innermost
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
@@ -157,6 +158,7 @@ def EmbedBag(
     return table_layer("embed_bag", _embed_bag, "ragged_ids", nO, nV, init, **attrs)
 
 
+@innermost
 def _embed_bag(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     ids, lengths = ids_of(model, X.data, run), X.lengths
     (E,) = run.params(model, "E")

@@ -10,6 +10,7 @@ from combinet.batches.packed import Packed
 from combinet.batches.padded import Padded
 from combinet.batches.structure import map_arrays
 from combinet.combinators.compose import add_batches
+from combinet.core.levels import innermost
 from combinet.core.model import Model
 from combinet.core.run import Run
 from combinet.core.shape_inference import Widths
@@ -52,6 +53,7 @@ def bidirectional(l2r: Model[Any, Any], r2l: Model[Any, Any] | None = None) -> M
     return Model("bidirectional", _bidirectional, layers=layers, accepts=accepts, widths=_widths)
 
 
+@innermost
 def _bidirectional(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return (_packed if model.accepts == "time_major2d" else _padded)(model, X, run)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from combinet.batches.ragged import Ragged
+from combinet.core.levels import innermost
 from combinet.core.model import Model
 from combinet.core.run import Run
 from combinet.errors import DimensionError, InputError
@@ -93,6 +94,7 @@ def _by_row(init: Initializer) -> Initializer:
     return init_W
 
 
+@innermost
 def _conv1d(model: Model[Any, Any], X: Any, run: Run) -> Any:
     window, ragged = window_of(model), isinstance(X, Ragged)
     rows, lengths = (X.data, X.lengths) if ragged else (X, run.lengths_of(X))

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from combinet.batches.convert import list_to_ragged, ragged_to_list
+from combinet.batches.levels import has_levels, join_level, split_level
 from combinet.batches.padded import Padded, padded_to_ragged, ragged_to_padded
 from combinet.batches.ragged import Ragged
+from combinet.core.levels import innermost
 from combinet.core.model import Model
 from combinet.core.run import Run
 from combinet.core.shape_rules import preserves
@@ -76,10 +78,12 @@ def _padded_to_list(X: Padded) -> list[Array]:
     return ragged_to_list(padded_to_ragged(X))
 
 
+@innermost
 def _list2ragged(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return _converted(X, list_to_ragged, ragged_to_list)
 
 
+@innermost
 def _ragged2list(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return _converted(X, ragged_to_list, list_to_ragged)
 
@@ -99,5 +103,9 @@ def _converted(X: Any, there: Callable[[Any], Any], back: Callable[[Any], Any]) 
 
 
 def _list2array(model: Model[Any, Any], X: list[Array], run: Run) -> Any:
+    if has_levels(X):
+        inner, lengths = join_level(X)
+        Y, callback = _list2array(model, inner, run)
+        return Y, lambda dY: split_level(callback(dY), lengths)
     ragged = list_to_ragged(X)
     return ragged.data, lambda dY: ragged_to_list(Ragged(dY, ragged.lengths))

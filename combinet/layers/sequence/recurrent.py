@@ -15,6 +15,7 @@ from typing import Any
 from combinet.batches.packed import Packed
 from combinet.combinators.compose import chain
 from combinet.combinators.with_batches import with_array
+from combinet.core.levels import innermost
 from combinet.core.model import Model
 from combinet.core.node import Param
 from combinet.core.run import Run
@@ -230,6 +231,7 @@ def _recur(model: Any, X: Any, run: Run, recurrence: Callable[..., Any]) -> Any:
     return batch.rebuild(X, Y), backprop
 
 
+@innermost
 def _lstm(model: Model[Any, Any], X: Any, run: Run) -> Any:
     def recurrence(Z: Any, U: Any, order: Any) -> Any:
         Y, saved = run.ops.lstm(Z, U, order)
@@ -238,6 +240,7 @@ def _lstm(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return _recur(model, X, run, recurrence)
 
 
+@innermost
 def _gru(model: Model[Any, Any], X: Any, run: Run) -> Any:
     def recurrence(Z: Any, U: Any, order: Any, c: Any = None) -> Any:
         nO, bias = U.shape[0], c is not None
@@ -254,6 +257,7 @@ def _gru(model: Model[Any, Any], X: Any, run: Run) -> Any:
     return _recur(model, X, run, recurrence)
 
 
+@innermost
 def _rnn(model: Model[Any, Any], X: Any, run: Run) -> Any:
     activation = model.attrs["nonlinearity"]
 

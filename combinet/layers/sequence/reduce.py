@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from combinet.batches.ragged import Ragged
+from combinet.core.levels import innermost
 from combinet.core.model import Model
 from combinet.core.run import Run
 from combinet.core.shape_rules import preserves
@@ -94,28 +95,34 @@ def reduce_last() -> Model[Ragged, Floats2d]:
     return Model("reduce_last", _reduce_last, accepts="ragged2d", widths=preserves)
 
 
+@innermost
 def _reduce_sum(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     lengths, ops = X.lengths, run.ops
     Y = ops.reduce_sum(X.data, lengths)
     return Y, lambda dY: Ragged(ops.repeat_rows(dY, lengths), lengths)
 
 
+@innermost
+@innermost
 def _reduce_mean(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     weights = run.ops.mean_weights(X.lengths, X.data.dtype)
     total, backprop = _reduce_sum(model, X, run)
     return total * weights, lambda dY: backprop(dY * weights)
 
 
+@innermost
 def _reduce_max(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     lengths, ops, n = _filled(model, X), run.ops, len(X.data)
     Y, which = ops.reduce_max(X.data, lengths)
     return Y, lambda dY: Ragged(ops.backprop_reduce_max(dY, which, n), lengths)
 
 
+@innermost
 def _reduce_first(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     return _pick(X, offsets(_filled(model, X)), run)
 
 
+@innermost
 def _reduce_last(model: Model[Any, Any], X: Ragged, run: Run) -> Any:
     return _pick(X, np.cumsum(_filled(model, X)) - 1, run)
 
