@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from combinet.batches.convert import list_to_ragged, ragged_to_list
-from combinet.batches.levels import has_levels
+from combinet.batches.levels import has_levels, innermost_of
 from combinet.batches.padded import Padded, padded_to_ragged, ragged_to_padded
 from combinet.batches.ragged import Ragged
 from combinet.core.levels import innermost, passes_levels_on
@@ -88,11 +88,9 @@ def with_array2d(layer: Model[Floats2d, Floats2d]) -> Model[Form, Form]:
 
 
 def _with_array2d(model: Model[Any, Any], X: Any, run: Run) -> Any:
-    first: Any = X
-    while isinstance(first, list) and first:
-        first = first[0]
-    data = first.rows if isinstance(first, Ragged) else first
-    data = data.data if isinstance(data, Padded) else data
+    first: Any = innermost_of(X)
+    first = first[0] if isinstance(first, list) and first else first
+    data: Any = first.data if isinstance(first, Ragged | Padded) else first
     if hasattr(data, "dtype") and data.ndim != (3 if isinstance(first, Padded) else 2):
         raise InputError(f"{model.name} expected rows of numbers (n, nI), got {describe(X)}")
     return _with(model, X, run)
