@@ -8,7 +8,7 @@ import numpy as np
 from combinet.core.model import Model
 from combinet.errors import InputError, describe
 from combinet.ops.base import Ops
-from combinet.testing.invariants import INVARIANTS, Invariant
+from combinet.testing.invariants import INVARIANTS, Invariant, check_backprop
 from combinet.testing.numbers import arrays_of
 from combinet.testing.preparation import prepared
 from combinet.testing.report import Report, run_checks
@@ -34,7 +34,7 @@ def check_layer(
     Raises:
         CheckError: If the model violates an invariant. It is an AssertionError, and its message is
             the text of the report.
-        InputError: If X contains floats other than float64, or if `skip` contains anything but
+        InputError: If X contains floats other than float64 and `check_backprop` is not skipped, or if `skip` contains anything but
             invariants.
 
     Example:
@@ -45,7 +45,8 @@ def check_layer(
         >>> report.results[2]
         Result(name='check_predict', outcome='skipped', details='running statistics')
     """
-    if any(array.dtype.kind == "f" and array.dtype != np.float64 for array in arrays_of(X)):
+    single = any(a.dtype.kind == "f" and a.dtype != np.float64 for a in arrays_of(X))
+    if single and check_backprop not in skip:
         raise InputError(f"check_layer expected floats in float64, got {describe(X)}")
     prepared(model, X, ops)  # an unsuitable sample is an error of the call, not of an invariant
     return run_checks(model.name, INVARIANTS, lambda check: check(model, X, ops), skip)

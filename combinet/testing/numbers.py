@@ -91,7 +91,7 @@ def _compare_arrays(what: str, found: Any, expected: Any) -> Finding:
         same = (found == expected) | (np.isnan(a) & np.isnan(b))
         difference = np.where(same, 0.0, np.nan_to_num(np.abs(a - b), nan=np.inf))
         tolerance = _ABSOLUTE + _RELATIVE * np.where(np.isfinite(b), np.abs(b), 0)
-    flat = int(np.argmax(difference / tolerance))
+        flat = int(np.argmax(difference / tolerance))
     index = tuple(map(int, np.unravel_index(flat, a.shape)))
     place = f"{what} at {index}"
     finding = Finding(place, float(difference[index]), float(tolerance[index]), a.size)

@@ -103,6 +103,6 @@ def run_checks(
 
 
 def _words(error: Exception) -> str:
-    """Returns the message of an error, with its type if it is no failed assertion, on one line."""
+    """Returns the message of an error, on one line. Others than assertions have their type."""
     message = " ".join(str(error).split())
     return message if type(error) is AssertionError else f"{type(error).__name__}: {message}"
