@@ -34,8 +34,8 @@ def check_layer(
     Raises:
         CheckError: If the model violates an invariant. It is an AssertionError, and its message is
             the text of the report.
-        InputError: If X contains floats other than float64 and `check_backprop` is not skipped, or if `skip` contains anything but
-            invariants.
+        InputError: If X contains floats other than float64 and `check_backprop` is not
+            skipped, or if `skip` contains anything but invariants.
 
     Example:
         >>> from combinet import BatchNorm
