@@ -108,7 +108,9 @@ def arrays_of(X: Any) -> list[Any]:
         return [array for x in X for array in arrays_of(x)]
     if isinstance(X, str):
         return []
-    return [X.data] if isinstance(X, Ragged | Padded) else [X]
+    if isinstance(X, Ragged):
+        return [X.rows]
+    return [X.data] if isinstance(X, Padded) else [X]
 
 
 def random_like(Y: Any, seed: int = 0) -> Any:
