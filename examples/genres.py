@@ -55,7 +55,7 @@ Classifier: TypeAlias = Model[list[Document], Floats2d]
 PATH = Path("models", "genres.combinet")
 FEATURES = (lower, suffix(3), shape, str, prefix(3))
 TABLES = ((32, 4000), (16, 1000), (8, 500), (32, 6000), (16, 2000))  # width and rows by feature
-DROP, HIDDEN, PASSAGE = 0.5, 0.2, 12  # rates, and the mean number of sentences in a passage
+DROP, HIDDEN, PASSAGE = 0.5, 0.2, 25  # rates, and the mean number of sentences in a passage
 
 
 def build(vectors: Vectors, width: int = 32) -> Classifier:
