@@ -8,7 +8,7 @@ import numpy as np
 from combinet import DeviceError, InputError, Model, Param, Run
 from combinet.core.run import no_backprop
 from combinet.errors import describe
-from combinet.interop.extras import extra
+from combinet.extras import extra
 from combinet.interop.wrapped import param_from, weights_of
 from combinet.shapes import fixed
 

@@ -8,7 +8,7 @@ import numpy as np
 from combinet import DimensionError, FormatError, Model, Run
 from combinet.core.saving import load
 from combinet.core.tree import paths
-from combinet.interop.extras import extra
+from combinet.extras import extra
 from combinet.interop.wrapped import weights_of
 from combinet.storage.file_format import to_host, write
 from combinet.types import is_size

@@ -7,7 +7,10 @@
     >>> str(report).splitlines()[0]
     'residual: 7 passed'
 
-Imports errors, ops, storage, types, batches, optimizers, core and combinators.
+`combinet.testing.strategies` has Hypothesis strategies.
+
+Imports errors, extras, ops, storage, types, batches, optimizers, core, combinators, layers.norm,
+layers.dense, layers.embed, layers.sequence and layers.attention.
 """
 
 from combinet.testing.check_layer import check_layer as check_layer

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import combinet as cb
 from combinet import InputError
+from combinet.testing.strategies import models
 from helpers.errors import raises
-from helpers.models import pending_gradients, set_params
 
 L = cb.Linear
 WIDTH = 3
@@ -131,17 +131,6 @@ def test_each_asyncio_task_has_its_own_operators() -> None:
 # -- structure ---------------------------------------------------------------------------------
 
 
-def leaf(kind: str) -> Any:
-    return {"linear": lambda: L(WIDTH), "gelu": cb.gelu, "noop": cb.noop, "norm": cb.LayerNorm,
-            "maxout": lambda: cb.Maxout(WIDTH, pieces=2)}[kind]()  # fmt: skip
-
-
-kinds = st.sampled_from(["linear", "gelu", "noop", "norm", "maxout"])
-layer = kinds.map(leaf) | st.builds(
-    lambda wrap, kind: wrap(leaf(kind)), st.sampled_from([cb.residual, cb.with_array]), kinds
-)
-
-
 def grouped(draw: Any, layers: list[Any]) -> Any:
     """The layers chained with random grouping."""
     if len(layers) == 1:
@@ -151,7 +140,7 @@ def grouped(draw: Any, layers: list[Any]) -> Any:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.data(), st.lists(layer, min_size=2, max_size=6))
+@given(st.data(), st.lists(models(), min_size=2, max_size=4))
 def test_grouping_of_a_chain_does_not_matter(data: Any, layers: list[Any]) -> None:
     model = grouped(data.draw, layers)
     assert model.layers == reduce(rshift, layers).layers == cb.chain(*layers).layers
@@ -166,141 +155,11 @@ def test_nested_concatenations_are_flattened() -> None:
     assert ((a | b) | c).layers == (a | (b | c)).layers == (a, b, c)
 
 
-# -- algebra -----------------------------------------------------------------------------------
-
-seeds = st.integers(0, 2**16)
-rows = st.integers(0, 5)
+def floats(n: int, width: int = WIDTH) -> Any:
+    return np.random.default_rng(0).normal(size=(n, width))
 
 
-def floats(n: int, width: int = WIDTH, seed: int = 0) -> Any:
-    return np.random.default_rng(seed).normal(size=(n, width))
-
-
-def ready(model: Any, seed: int = 0) -> Any:
-    """The model with random weights, including biases."""
-    model.initialize(floats(1), rng=seed, dtype="float64")
-    rng = np.random.default_rng(seed)
-    set_params(model, lambda W: W + rng.normal(0, 0.3, W.shape))
-    return model
-
-
-def passed(model: Any, X: Any, seed: int = 1) -> list[Any]:
-    """The output, the input gradient and the parameter gradients, which are then cleared."""
-    Y, backprop = model.begin_update(X)
-    dX = backprop(floats(len(Y), Y.shape[1], seed))
-    gradients = pending_gradients(model)
-    model.clear_gradients()
-    return [Y, dX, *gradients]
-
-
-def same(a: list[Any], b: list[Any]) -> None:
-    assert len(a) == len(b)
-    for x, y in zip(a, b, strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12)
-
-
-law = settings(max_examples=25, deadline=None)
-
-
-@law
-@given(layer, seeds, rows)
-def test_noop_is_the_identity_of_chain(f: Any, seed: int, n: int) -> None:
-    f, X = ready(f, seed), floats(n, seed=seed)
-    for chained in (cb.noop() >> f, f >> cb.noop(), cb.chain(f)):
-        same(passed(chained, X), passed(f, X))
-
-
-@law
-@given(layer, layer, layer, seeds, rows)
-def test_chain_is_associative(f: Any, g: Any, h: Any, seed: int, n: int) -> None:
-    ready(cb.chain(f, g, h), seed)
-    X = floats(n, seed=seed)
-    # Wrapped, so that the inner chains are not flattened.
-    same(
-        passed(cb.chain(cb.with_array(f >> g), h), X), passed(cb.chain(f, cb.with_array(g >> h)), X)
-    )
-    assert np.array_equal(cb.chain(f, g, h).predict(X), h.predict(g.predict(f.predict(X))))
-
-
-@law
-@given(layer, layer, seeds, rows)
-def test_concatenate_joins_columns_and_sums_input_gradients(
-    f: Any, g: Any, seed: int, n: int
-) -> None:
-    model, X = ready(f | g, seed), floats(n, seed=seed)
-    Y, dX, *gradients = passed(model, X)
-    (Yf, bf), (Yg, bg) = f.begin_update(X), g.begin_update(X)
-    same([Y], [np.hstack([Yf, Yg])])
-    dY = floats(n, 2 * WIDTH, 1)
-    same([dX], [bf(dY[:, :WIDTH]) + bg(dY[:, WIDTH:])])
-    same(gradients, pending_gradients(model))
-
-
-@law
-@given(layer, layer, layer, seeds, rows)
-def test_add_is_commutative_and_associative(f: Any, g: Any, h: Any, seed: int, n: int) -> None:
-    ready(cb.add(f, g, h), seed)
-    X = floats(n, seed=seed)
-    same(passed(f + g, X)[:2], passed(g + f, X)[:2])
-    same(passed((f + g) + h, X), passed(f + (g + h), X))
-    same(passed(cb.add(f, g, h), X), passed((f + g) + h, X))
-
-
-@law
-@given(layer, seeds, rows)
-def test_residual_equals_the_sum_with_noop(f: Any, seed: int, n: int) -> None:
-    ready(f, seed)
-    X = floats(n, seed=seed)
-    same(passed(cb.residual(f), X), passed(cb.add(cb.noop(), f), X))
-    same(passed(cb.residual(f), X), passed(cb.add(f, cb.noop()), X))
-
-
-@law
-@given(layer, seeds, rows)
-def test_layer_added_to_itself_doubles_its_output_and_gradients(f: Any, seed: int, n: int) -> None:
-    ready(f, seed)
-    X = floats(n, seed=seed)
-    same(passed(f + f, X), [2 * each for each in passed(f, X)])
-
-
-@law
-@given(layer, layer, layer, seeds, rows)
-def test_chain_distributes_over_add_from_the_left(
-    f: Any, g: Any, h: Any, seed: int, n: int
-) -> None:
-    ready(f >> (g + h), seed)
-    X = floats(n, seed=seed)
-    same(passed(f >> (g + h), X)[:2], passed((f >> g) + (f >> h), X)[:2])
-
-
-@law
-@given(layer, st.integers(1, 3), seeds, rows)
-def test_clone_of_an_initialized_layer_applies_it_repeatedly(
-    f: Any, k: int, seed: int, n: int
-) -> None:
-    ready(f, seed)
-    X = floats(n, seed=seed)
-    same(passed(f**k, X)[:2], passed(cb.chain(*[f] * k), X)[:2])
-
-
-rowwise = layer | st.builds(lambda f: cb.expand_window(1) >> cb.Linear(WIDTH) >> f, kinds.map(leaf))
-
-
-@law
-@given(rowwise, st.lists(st.integers(0, 4), min_size=1, max_size=4), seeds)
-def test_wrapped_layer_processes_each_sequence_independently(f: Any, ns: Any, seed: int) -> None:
-    ready(f, seed)
-    X = [floats(n, seed=seed + i) for i, n in enumerate(ns)]
-    alone = [f.predict(x) for x in X]
-    same(cb.with_flatten(f).predict(X), alone)
-    same(cb.with_array(f).predict(X), alone)
-    rows, total = np.concatenate(X), np.concatenate(alone)
-    same([cb.with_array(f).predict(cb.Ragged(rows, ns)).data], [total])
-    same([cb.with_list(cb.with_array(f)).predict(rows)], [f.predict(rows)])
-    back = cb.list2padded() >> cb.with_array(f) >> cb.padded2list()
-    same(back.predict(X), alone)
-    by_lists = cb.list2ragged() >> cb.with_list(cb.with_flatten(f)) >> cb.ragged2list()
-    same(by_lists.predict(X), alone)
+# -- clone ---------------------------------------------------------------------------------------
 
 
 def test_zero_clones_are_noop() -> None:
@@ -310,7 +169,7 @@ def test_zero_clones_are_noop() -> None:
 
 
 def test_one_clone_is_a_copy() -> None:
-    f = ready(L(WIDTH))
+    f = L(WIDTH).initialize(floats(1), dtype="float64")
     once = f**1
     assert once is not f
     assert np.array_equal(once.predict(floats(2)), f.predict(floats(2)))

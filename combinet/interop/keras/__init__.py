@@ -1,6 +1,6 @@
 """Keras: its layers and models as layers."""
 
-from combinet.interop.extras import extra
+from combinet.extras import extra
 
 try:
     with extra("keras", "keras"):

@@ -1,6 +1,6 @@
 """Export of models to ONNX graphs, which onnxruntime and other runtimes execute."""
 
-from combinet.interop.extras import extra
+from combinet.extras import extra
 
 with extra("onnx", "onnx"):
     from combinet.interop.onnx import (  # noqa: F401  importing them registers converters

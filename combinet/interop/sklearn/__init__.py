@@ -1,6 +1,6 @@
 """Models as estimators of scikit-learn, and estimators as layers."""
 
-from combinet.interop.extras import extra
+from combinet.extras import extra
 
 with extra("sklearn", "sklearn"):
     from combinet.interop.sklearn.classifier import CombinetClassifier

@@ -4,7 +4,7 @@ If combinet is installed, spaCy finds the architectures, such as `combinet.Tok2V
 entry points. No import is needed.
 """
 
-from combinet.interop.extras import extra
+from combinet.extras import extra
 
 with extra("spacy", "spacy", "thinc"):
     from spacy.util import registry

@@ -1,6 +1,6 @@
 """Thinc 8: combinet's models as nodes of Thinc, and Thinc's models as layers of combinet."""
 
-from combinet.interop.extras import extra
+from combinet.extras import extra
 
 with extra("spacy", "thinc"):
     from combinet.interop.thinc.inside import from_thinc

@@ -1,6 +1,6 @@
 """PyTorch: its modules as layers, models as its modules, and its optimizers."""
 
-from combinet.interop.extras import extra
+from combinet.extras import extra
 
 with extra("torch", "torch"):
     from combinet.interop.torch.module import as_torch

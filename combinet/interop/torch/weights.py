@@ -8,7 +8,7 @@ from torch import nn
 
 from combinet.core.model import Model
 from combinet.errors import DimensionError, FormatError, InputError
-from combinet.interop.extras import extra
+from combinet.extras import extra
 from combinet.interop.torch.functional_module import FunctionalModule, constant_name
 from combinet.interop.torch.sizes import set_sizes
 from combinet.storage.file_format import read, to_host, write

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from combinet.interop.extras import extra
+from combinet.extras import extra
 from helpers.errors import raises
 
 
